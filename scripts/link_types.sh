@@ -1,0 +1,12 @@
+#!/bin/sh
+# Lays the floors out under $1/vpp_edge as the import package that setup.py makes of them, for type checkers.
+set -eu
+root=$(pwd)
+rm -rf "$1/vpp_edge"
+mkdir -p "$1/vpp_edge"
+for entry in vpp_edge/*; do
+    case $entry in *__pycache__) ;; *) ln -s "$root/$entry" "$1/$entry" ;; esac
+done
+for floor in $(python3 -c 'import ast; print(*ast.literal_eval(next(l for l in open("setup.py") if l.startswith("FLOORS")).split("=")[1].strip()))'); do
+    ln -s "$root/$floor" "$1/vpp_edge/$floor"
+done

@@ -1,0 +1,195 @@
+"""Progress of long work: in, stages with their expected seconds; out, lines on stderr with the time that remains.
+
+Lower floors never see a Progress: they take a `ProgressCallback` and call it with a stage and a fraction.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TextIO
+
+from vpp_edge.clock import Clock, MonotonicClock
+
+ProgressCallback = Callable[[str, float], None]
+"""`report(stage, fraction)`: `stage` is done to `fraction`, 0 to 1; 0 begins it, a later stage ends the ones before."""
+
+TERMINAL_INTERVAL_S = 0.5
+LOG_INTERVAL_S = 15.0
+
+
+def ignore_progress(stage: str, fraction: float) -> None:
+    """The ProgressCallback for callers who do not want to know."""
+
+
+class Progress:
+    """Shows where long work stands. A context manager, and itself a ProgressCallback.
+
+        with Progress("export", stages=[("load", 5.0), ("text", 20.0)]) as progress:
+            progress.step("load")
+            policy = load(path)
+            progress.step("text")
+            export_text(policy, report=progress)
+
+    On a terminal one line is rewritten twice a second; elsewhere a line is printed when a stage begins and every 15 s.
+    The remaining time comes from the expected seconds, corrected by how this machine did on them so far.
+
+    Args:
+        title: what is being done, one word.
+        stages: (name, expected seconds) in order; the seconds matter as ratios, and as times until one stage is over.
+        stream: where to write; stderr.
+        quiet: write nothing.
+        clock: source of time.
+        interval_s: seconds between two refreshes by the background thread; None: by the stream; 0: no thread.
+
+    Attributes:
+        durations_s: seconds of every stage that is over, by name.
+
+    Raises:
+        ValueError: `stages` repeats a name, or a reported stage is not among them.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        stages: Sequence[tuple[str, float]],
+        *,
+        stream: TextIO | None = None,
+        quiet: bool = False,
+        clock: Clock | None = None,
+        interval_s: float | None = None,
+    ) -> None:
+        self.title = title
+        self.durations_s: dict[str, float] = {}
+        self._names = [name for name, _ in stages]
+        self._expected_s = [max(seconds, 1e-3) for _, seconds in stages]
+        if len(set(self._names)) != len(self._names):
+            raise ValueError(f"progress stages repeat a name: {self._names}")
+        self._stream = sys.stderr if stream is None else stream
+        self._quiet = quiet
+        self._clock = MonotonicClock() if clock is None else clock
+        self._terminal = self._stream.isatty()
+        self._interval_s = interval_s
+        self._index = -1
+        self._fraction = 0.0
+        self._start_ns = self._stage_start_ns = self._clock.now_ns()
+        self._line_width = 0
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Progress:
+        self._start_ns = self._stage_start_ns = self._clock.now_ns()
+        interval_s = self._interval_s
+        if interval_s is None:
+            interval_s = TERMINAL_INTERVAL_S if self._terminal else LOG_INTERVAL_S
+        if not self._quiet and interval_s > 0:
+            self._thread = threading.Thread(target=self._refresh_every, args=(interval_s,), daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            taken = _duration(self._seconds_since(self._start_ns))
+            if kind is None:
+                self._finish_stages(len(self._names))
+                self._write(f"{self.title}: done in {taken}", last=True)
+            else:
+                where = f" in {self._names[self._index]}" if 0 <= self._index < len(self._names) else ""
+                self._write(f"{self.title}: stopped{where} after {taken}", last=True)
+
+    def __call__(self, stage: str, fraction: float = 0.0) -> None:
+        """Says that `stage` is done to `fraction` (0 to 1). Stages before it are over. Going back is ignored."""
+        if stage not in self._names:
+            raise ValueError(f"{self.title} has no stage {stage!r}; it has {self._names}")
+        index = self._names.index(stage)
+        with self._lock:
+            if index < self._index:
+                return
+            begins = index > self._index
+            if begins:
+                self._finish_stages(index)
+            self._fraction = max(0.0 if begins else self._fraction, min(float(fraction), 1.0))
+            if begins or self._terminal:
+                self._write(self.line())
+
+    def step(self, stage: str) -> None:
+        """Begins `stage`; the ones before it are over."""
+        self(stage, 0.0)
+
+    def update(self, fraction: float) -> None:
+        """Says how much of the current stage is done, 0 to 1."""
+        if self._index >= 0:
+            self(self._names[self._index], fraction)
+
+    def remaining_s(self) -> float:
+        """Seconds until the end, as far as the stages so far tell."""
+        if not self._names:
+            return 0.0
+        index = max(self._index, 0)
+        spent_s = self._seconds_since(self._stage_start_ns)
+        scale = self._scale()
+        expected_s = self._expected_s[index] * scale
+        # A stage that tells its fraction is believed over the table; one that overran its time is taken to be near
+        # its end, because nothing better is known.
+        here_s = spent_s * (1.0 / self._fraction - 1.0) if self._fraction > 0.05 else max(expected_s - spent_s, 0.0)
+        return here_s + scale * sum(self._expected_s[index + 1 :])
+
+    def line(self) -> str:
+        """What is shown now: `export: text (2/5), 12 s, about 40 s left`."""
+        index = max(self._index, 0)
+        share = f" {self._fraction:.0%}" if self._fraction > 0 else ""
+        name = f" {self._names[index]} ({index + 1}/{len(self._names)})" if self._names else ""
+        left_s = self.remaining_s()
+        left = f"about {_duration(left_s)} left" if left_s >= 1 else "nearly done"
+        return f"{self.title}:{name}{share}, {_duration(self._seconds_since(self._start_ns))}, {left}"
+
+    def _scale(self) -> float:
+        """How much slower this machine is than the table, from the stages that are over."""
+        expected_s = sum(s for name, s in zip(self._names, self._expected_s, strict=True) if name in self.durations_s)
+        return sum(self.durations_s.values()) / expected_s if expected_s > 0 else 1.0
+
+    def _finish_stages(self, index: int) -> None:
+        """Makes `index` the current stage. Stages that were skipped leave no duration."""
+        now_ns = self._clock.now_ns()
+        if self._index >= 0 and index > self._index:
+            self.durations_s[self._names[self._index]] = (now_ns - self._stage_start_ns) / 1e9
+        self._index, self._stage_start_ns = index, now_ns
+
+    def _seconds_since(self, start_ns: int) -> float:
+        return (self._clock.now_ns() - start_ns) / 1e9
+
+    def _refresh_every(self, interval_s: float) -> None:
+        while not self._stopped.wait(interval_s):
+            with self._lock:
+                if 0 <= self._index < len(self._names):
+                    self._write(self.line())
+
+    def _write(self, text: str, *, last: bool = False) -> None:
+        if self._quiet:
+            return
+        try:
+            if self._terminal:
+                self._stream.write("\r" + text.ljust(self._line_width) + ("\n" if last else ""))
+                self._line_width = len(text)
+            else:
+                self._stream.write(text + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Nobody reads any more; that must not end the work.
+            self._quiet = True
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds >= 600 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
