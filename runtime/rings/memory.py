@@ -1,0 +1,111 @@
+"""One block of shared memory: in, a size or a name; out, 64-bit words and bytes that several processes see.
+
+Blocks live in `multiprocessing.shared_memory`. The creator unlinks; a process that attaches only closes. Children
+started by `multiprocessing` share their parent's resource tracker, so a block is removed even when the whole process
+tree is killed with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+import sys
+import threading
+from multiprocessing import shared_memory
+
+from vpp_edge.errors import BadInputError, HardwareFaultError
+
+CACHE_LINE = 64
+_count = itertools.count()
+
+
+def fence() -> None:
+    """Orders every memory access before it against every one after it, on Arm too.
+
+    Python has no memory barrier. Releasing a lock (store-release) and taking it again (load-acquire) on the same
+    address is one: Armv8 keeps a store-release before a later load-acquire, and x86 needs nothing here.
+    """
+    lock = threading.Lock()
+    lock.acquire()
+    lock.release()
+    lock.acquire()
+    lock.release()
+
+
+def aligned(size_bytes: int) -> int:
+    """`size_bytes` rounded up to whole cache lines, so that two fields with different writers share none."""
+    return -(-size_bytes // CACHE_LINE) * CACHE_LINE
+
+
+class _Mapping(shared_memory.SharedMemory):
+    """A mapping that an array may outlive: it then goes with that array, without a word at the exit."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(BufferError, OSError):
+            self.close()
+
+
+class SharedBlock:
+    """A named block of zeroed shared memory.
+
+    Attributes:
+        name: what another process attaches with.
+        words: the block as unsigned 64-bit words; one aligned word is read and written in one piece.
+        memory: the block as bytes.
+    """
+
+    def __init__(self, block: _Mapping, owner: bool) -> None:
+        self._block = block
+        self._owner = owner
+        self.name = block.name
+        self.memory = block.buf
+        self.words = block.buf[: len(block.buf) // 8 * 8].cast("Q")
+
+    @classmethod
+    def create(cls, size_bytes: int, purpose: str) -> SharedBlock:
+        """A new block; `purpose` makes its name in /dev/shm readable.
+
+        Raises:
+            HardwareFaultError: the system has no shared memory left.
+        """
+        name = f"vppe-{os.getpid()}-{next(_count)}-{purpose[:12]}-{secrets.token_hex(3)}"
+        try:
+            block = _Mapping(name=name, create=True, size=aligned(size_bytes))
+        except OSError as error:
+            raise HardwareFaultError(
+                f"shared memory for {purpose!r}: no {size_bytes} bytes to be had ({error}); "
+                "free some of /dev/shm or give the container more (docker run --shm-size=1g)"
+            ) from error
+        return cls(block, owner=True)
+
+    @classmethod
+    def attach(cls, name: str, size_bytes: int) -> SharedBlock:
+        """The block that another process created.
+
+        Raises:
+            BadInputError: there is none of that name, or it is smaller than `size_bytes`.
+        """
+        try:
+            if sys.version_info >= (3, 13):
+                block = _Mapping(name=name, track=False)
+            else:  # registers a second time with the tracker that parent and child share: no effect
+                block = _Mapping(name=name)
+        except FileNotFoundError as error:
+            raise BadInputError(f"shared memory {name!r} is gone; the process that owned it has ended") from error
+        if block.size < size_bytes:
+            held = block.size
+            block.close()
+            raise BadInputError(f"shared memory {name!r} holds {held} bytes, expected at least {size_bytes}")
+        return cls(block, owner=False)
+
+    def close(self) -> None:
+        """Unmaps the block, and removes it where this process created it. May be called twice."""
+        self.words.release()
+        with contextlib.suppress(BufferError):
+            self._block.close()
+        if self._owner:
+            self._owner = False
+            with contextlib.suppress(FileNotFoundError):
+                self._block.unlink()
