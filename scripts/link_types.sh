@@ -7,6 +7,6 @@ mkdir -p "$1/vpp_edge"
 for entry in vpp_edge/*; do
     case $entry in *__pycache__) ;; *) ln -s "$root/$entry" "$1/$entry" ;; esac
 done
-for floor in $(python3 -c 'import ast; print(*ast.literal_eval(next(l for l in open("setup.py") if l.startswith("FLOORS")).split("=")[1].strip()))'); do
+for floor in $(sed -n 's/^FLOORS = (\(.*\))/\1/p' setup.py | tr -d '",'); do
     ln -s "$root/$floor" "$1/vpp_edge/$floor"
 done

@@ -1,0 +1,76 @@
+"""The optional libraries: in, the name of a module; out, which extra installs it and what it is for. Imports none."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Library:
+    """One library that some command needs.
+
+    Attributes:
+        distribution: its name on the package index.
+        extra: the extra of vpp-edge that installs it; "" for the base, None where no extra does.
+        needed_for: the commands or options that need it.
+        install: how to get it where no extra does.
+    """
+
+    distribution: str
+    extra: str | None
+    needed_for: str
+    install: str = ""
+
+
+LIBRARIES = {
+    "numpy": Library("numpy", "", "every command"),
+    "onnxruntime": Library("onnxruntime", "", "run, profile, verify on the CPU"),
+    "tokenizers": Library("tokenizers", "", "run: instructions"),
+    "pyrealsense2": Library("pyrealsense2", "realsense", "run --camera realsense, software, bag"),
+    "libusb_package": Library("libusb-package", "realsense", "run --camera realsense, software, bag"),
+    "mujoco": Library("mujoco", "sim", "demo, run --hand sim"),
+    "av": Library("av", "video", "demo, run --camera video, software; videos of a recording"),
+    "torch": Library("torch", "export", "export, demo, verify against a checkpoint, profile --compare torch"),
+    "diffusers": Library("diffusers", "export", "export, demo"),
+    "transformers": Library("transformers", "export", "export, demo"),
+    "safetensors": Library("safetensors", "export", "export, demo"),
+    "omegaconf": Library("omegaconf", "export", "export, demo"),
+    "onnx": Library("onnx", "export", "export, demo"),
+    "onnxscript": Library("onnxscript", "export", "export, demo"),
+    "cuda": Library("cuda-bindings", "jetson", "the TensorRT backends"),
+    "pycuda": Library("pycuda", "jetson", "the TensorRT backends"),
+    "triton": Library("triton", "cuda", "kernels of our own on an NVIDIA GPU"),
+    "tensorrt": Library("tensorrt", None, "run --backend tensorrt", "sudo apt-get install python3-libnvinfer"),
+    "tensorrt_rtx_bindings": Library(
+        "tensorrt-rtx-cu13-bindings",
+        None,
+        "run --backend tensorrt-rtx",
+        "pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
+    ),
+}
+
+
+def install_command(module: str) -> str:
+    """What to type to get a library of LIBRARIES."""
+    library = LIBRARIES[module]
+    if library.extra is None:
+        return library.install
+    return f"pip install 'vpp-edge[{library.extra}]'" if library.extra else "pip install vpp-edge"
+
+
+def is_installed(module: str) -> bool:
+    """Whether an import of `module` would find it; does not import it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def installed_version(module: str) -> str | None:
+    """The version of an installed library of LIBRARIES, without importing it; None when the metadata does not tell."""
+    try:
+        return importlib.metadata.version(LIBRARIES[module].distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,176 @@
+"""The command `vpp-edge`: in, the words of the shell; out, an exit status (0 ok, 1 failed, 2 wrong usage or input).
+
+A command's module is imported only when that command is used, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import select
+import sys
+import traceback
+from collections.abc import Collection, Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from vpp_edge import __version__
+from vpp_edge.cli.libraries import LIBRARIES, install_command
+from vpp_edge.errors import BadInputError, MissingDependencyError, VppEdgeError
+
+COMMANDS = {
+    "export": "turn a trained checkpoint into a bundle that a robot can run",
+    "verify": "compare a bundle with its checkpoint or with recorded outputs",
+    "run": "run a bundle on cameras and a hand",
+    "profile": "measure the latency of every stage on this machine",
+    "inspect": "show what is in a bundle",
+    "doctor": "tell what this machine can run, and how to add what it lacks",
+    "demo": "export a small untrained policy and run it in simulation",
+    "completion": "print the completion script of a shell",
+}
+
+STATUS_INTERRUPTED = 130
+STATUS_BROKEN_PIPE = 141
+
+DESCRIPTION = "Carries a trained Video Prediction Policy from a research checkpoint onto a robot."
+EPILOG = "`vpp-edge COMMAND --help` says more. Exit status: 0 ok, 1 failed check, 2 wrong usage or bad input."
+
+
+class UsageError(BadInputError):
+    """The words of the command line do not fit together."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors take the same way as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. See: {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the words after `vpp-edge`; those of this process when left out.
+
+    Returns:
+        The exit status: the command's own, or that of the error that ended it.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+    except VppEdgeError as error:
+        return _report(str(error), error.exit_status, as_json)
+    except KeyboardInterrupt:
+        return _report("interrupted", STATUS_INTERRUPTED, as_json)
+    except BrokenPipeError:
+        if not _stdout_has_no_reader():
+            return _report_bug(as_json)
+        # What is still buffered would raise once more while Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return STATUS_BROKEN_PIPE
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in LIBRARIES:
+            return _report_bug(as_json)
+        missing = MissingDependencyError(library, "this command", install_command(library))
+        return _report(str(missing), missing.exit_status, as_json)
+    except SystemExit as end:
+        # argparse ends the process after --help and --version.
+        return end.code if isinstance(end.code, int) else 0
+    except Exception:  # noqa: BLE001 - the last place that can say whose fault it is
+        return _report_bug(as_json)
+    return status
+
+
+def build_parser(filled: Collection[str]) -> argparse.ArgumentParser:
+    """The parser with every command in its list, of which those in `filled` have their arguments.
+
+    Raises:
+        BadInputError: a command in `filled` is not in this build.
+    """
+    parser = Parser(prog="vpp-edge", description=DESCRIPTION, epilog=EPILOG, formatter_class=Formatter)
+    parser.add_argument("--version", action="version", version=f"vpp-edge {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, help_line in COMMANDS.items():
+        here = name in filled or is_in_this_build(name)
+        command = commands.add_parser(name, help=help_line if here else f"{help_line} (not in this build)")
+        if name in filled:
+            module = import_command(name)
+            command.description = module.HELP
+            command.formatter_class = argparse.RawDescriptionHelpFormatter if "\n" in module.HELP else Formatter
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+            _add_common_arguments(command)
+    return parser
+
+
+class Formatter(argparse.HelpFormatter):
+    """Help that is as wide as the terminal, up to the width of a page."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+
+def is_in_this_build(name: str) -> bool:
+    """Whether the module of the command is installed; imports nothing of it."""
+    return importlib.util.find_spec(f"vpp_edge.cli.{name}") is not None
+
+
+def import_command(name: str) -> ModuleType:
+    """The module of a command: `HELP`, `add_arguments(parser)` and `run(arguments) -> int`.
+
+    Raises:
+        BadInputError: the command is planned and not in this build.
+    """
+    if not is_in_this_build(name):
+        present = ", ".join(n for n in COMMANDS if is_in_this_build(n))
+        raise BadInputError(f"the command {name!r} is not in this build of vpp-edge {__version__}. It has: {present}")
+    return importlib.import_module(f"vpp_edge.cli.{name}")
+
+
+def _run(words: list[str]) -> int:
+    name = next((word for word in words if not word.startswith("-")), None)
+    parser = build_parser({name} if name in COMMANDS else ())
+    arguments = parser.parse_args(words)
+    return int(arguments.run(arguments) or 0)
+
+
+def _add_common_arguments(command: argparse.ArgumentParser) -> None:
+    taken = command._option_string_actions
+    if "--json" not in taken:
+        command.add_argument("--json", action="store_true", help="print one JSON object on stdout, the rest on stderr")
+    if "--quiet" not in taken:
+        command.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _report(message: str, exit_status: int, as_json: bool) -> int:
+    if as_json:
+        try:
+            print(json.dumps({"error": message, "exit_status": exit_status}), flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(f"error: {message}", file=sys.stderr)
+    return exit_status
+
+
+def _report_bug(as_json: bool) -> int:
+    traceback.print_exc()
+    kind, value, _ = sys.exc_info()
+    name = kind.__name__ if kind else "error"
+    return _report(f"{name}: {value} (this is a bug in vpp-edge: please report it with the lines above)", 1, as_json)
+
+
+def _stdout_has_no_reader() -> bool:
+    """Whether the other end of our stdout is closed, as `| head` does; other pipes are the command's own business."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(events & select.POLLERR for _, events in poll.poll(0))
+    except (OSError, ValueError):
+        return False
