@@ -21,6 +21,7 @@ SEGMENT_KINDS = {
     "quaternion": "orientation of the wrist, stored in the order that the spec names",
     "joint_position": "absolute hand joint angles",
     "gripper": "one number from -1 (closed) to 1 (open)",
+    "raw": "numbers of unknown meaning, as the network gives them; no hand can be driven with them",
 }
 
 

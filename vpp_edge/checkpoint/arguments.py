@@ -1,0 +1,92 @@
+"""The training configuration inside `policy.pt`: in, nested plain values with `${...}` references; out, values by path."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from vpp_edge.errors import CheckpointError
+
+_REFERENCE = re.compile(r"\$\{([^${}]*)\}")
+_MISSING = object()
+
+
+class Arguments:
+    """Looks up `a.b.c` and follows OmegaConf interpolations to other keys; resolvers such as `${oc.env:X}` are refused.
+
+    References are resolved where they are read, so an unresolvable one in a key that nobody asks for does no harm.
+    """
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The resolved value at `path`, or `default` where the key is absent or None.
+
+        Raises:
+            CheckpointError: the value refers to a key that does not exist, to itself, or to a resolver.
+        """
+        value = self._resolve(self._lookup(path), path, (path,))
+        return default if value is _MISSING or value is None else value
+
+    def integer(self, path: str, default: int | None = None) -> int:
+        value = self.get(path, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+            raise CheckpointError(f"policy.pt: args.{path} must be a whole number, got {value!r}")
+        return int(value)
+
+    def number(self, path: str, default: float | None = None) -> float:
+        value = self.get(path, default)
+        if isinstance(value, str):  # YAML reads 1e-3 as a string
+            try:
+                value = float(value)
+            except ValueError:
+                value = None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CheckpointError(f"policy.pt: args.{path} must be a number, got {self.get(path)!r}")
+        return float(value)
+
+    def numbers(self, path: str) -> tuple[float, ...] | None:
+        value = self.get(path)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(
+            isinstance(v, int | float) and not isinstance(v, bool) for v in value
+        ):
+            raise CheckpointError(f"policy.pt: args.{path} must be a list of numbers, got {value!r}")
+        return tuple(float(v) for v in value)
+
+    def _lookup(self, path: str) -> Any:
+        value: Any = self._values
+        for key in path.split("."):
+            if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+                value = value[int(key)]
+            elif isinstance(value, dict) and key in value:
+                value = value[key]
+            else:
+                return _MISSING
+        return value
+
+    def _resolve(self, value: Any, path: str, seen: tuple[str, ...]) -> Any:
+        if isinstance(value, list):
+            return [self._resolve(v, f"{path}.{i}", seen) for i, v in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        whole = _REFERENCE.fullmatch(value)
+        if whole:
+            return self._follow(whole[1], path, seen)
+        return _REFERENCE.sub(lambda match: str(self._follow(match[1], path, seen)), value)
+
+    def _follow(self, reference: str, path: str, seen: tuple[str, ...]) -> Any:
+        if ":" in reference:
+            raise CheckpointError(
+                f"policy.pt: args.{path} uses the resolver ${{{reference}}}, which is not evaluated here"
+            )
+        relative = len(reference) - len(reference.lstrip("."))
+        target = ".".join([*path.split(".")[:-relative], reference[relative:]]) if relative else reference
+        if target in seen:
+            raise CheckpointError(f"policy.pt: args.{path} refers to itself through ${{{reference}}}")
+        found = self._lookup(target)
+        if found is _MISSING:
+            raise CheckpointError(f"policy.pt: args.{path} refers to ${{{reference}}}, which does not exist")
+        return self._resolve(found, target, (*seen, target))

@@ -1,0 +1,214 @@
+"""Every size of a trained policy: in, its arguments and tensor shapes; out, one frozen record, no size hard-coded.
+
+What neither the arguments nor the shapes tell, because the released training code fixes it, is a named constant here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vpp_edge.checkpoint.arguments import Arguments
+from vpp_edge.errors import CheckpointError
+
+# Fixed in the released VPP code, stored in no checkpoint.
+HEAD_ATTENTION_HEADS = 8
+VIDEO_FRAMES = 16
+GOAL_TEXT_LENGTH = 77
+FPS, MOTION_BUCKET, NOISE_AUGMENTATION = 4, 127, 0
+SAMPLERS = ("ddim",)
+NOISE_SCHEDULES = ("exponential",)
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class FormerConfig:
+    """Video Former. `kind` is `3d`, `2d` (no temporal attention) or `linear` (one projection, no resampling)."""
+
+    kind: str
+    channels: int
+    width: int
+    frames: int
+    time_embeddings: int = 0
+    queries_per_frame: int = 0
+    depth: int = 0
+    heads: int = 0
+    head_width: int = 0
+    hidden: int = 0
+    feed_forward: int = 0
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Action head: encoder and decoder transformer with its denoiser's noise scale."""
+
+    width: int
+    token_width: int
+    goal_width: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    feed_forward: int
+    actions: int
+    horizon: int
+    proprio: int | None
+    proprio_tensor: int
+    positions: int
+    projection_hidden: int
+    sigma_data: float
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Noise levels of the action sampler (k-diffusion exponential schedule) and its name."""
+
+    name: str
+    steps: int
+    sigma_min: float
+    sigma_max: float
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """A trained policy's sizes and settings beside the configs of its diffusers and transformers parts."""
+
+    former: FormerConfig
+    head: HeadConfig
+    sampler: SamplerConfig
+    extract_layer: int
+    all_layers: bool
+    video_steps: int
+    text_length: int
+    position_encoding: bool
+
+
+def policy_config(arguments: Arguments, shapes: Shapes, variant: str, text_width: int) -> PolicyConfig:
+    """The sizes of a policy from its arguments (`args.model`) and the shapes of its tensors.
+
+    Args:
+        arguments: of policy.pt.
+        shapes: tensor name -> shape of policy.pt.
+        variant: `calvin`, `xhand` or `xbot`.
+        text_width: projection width of the text encoder.
+
+    Raises:
+        CheckpointError: a tensor that tells a size is missing, arguments and shapes disagree, or the arguments
+            name a sampler or schedule that is not built.
+    """
+    former = _former_config(arguments, shapes)
+    return PolicyConfig(
+        former=former,
+        head=_head_config(arguments, shapes, former, text_width),
+        sampler=_sampler_config(arguments),
+        extract_layer=arguments.integer("model.extract_layer_idx", 1),
+        all_layers=bool(arguments.get("model.use_all_layer", False)),
+        video_steps=arguments.integer("model.timestep", 20),
+        text_length=arguments.integer("model.max_length", 20),
+        # The real-robot code always adds the position table (DESIGN 1, step 1).
+        position_encoding=variant != "calvin" or bool(arguments.get("model.use_position_encoding", True)),
+    )
+
+
+def _former_config(arguments: Arguments, shapes: Shapes) -> FormerConfig:
+    said = str(arguments.get("model.use_Former", "3d" if arguments.get("model.use_3d_Former", False) else "2d")).lower()
+    if "Video_Former.weight" in shapes:
+        kind, (width, channels) = "linear", _shape(shapes, "Video_Former.weight", 2)
+        config = FormerConfig(kind, channels, width, arguments.integer("model.Former_num_time_embeds", VIDEO_FRAMES))
+    else:
+        frames, queries, width = _shape(shapes, "Video_Former.latents", 3)
+        hidden, channels = _shape(shapes, "Video_Former.goal_emb.0.weight", 2)
+        inner, _ = _shape(shapes, "Video_Former.layers.0.0.to_q.weight", 2)
+        kind = "3d" if "Video_Former.layers.0.1.qkv.weight" in shapes else "2d"
+        feed_forward = _shape(shapes, f"Video_Former.layers.0.{2 if kind == '3d' else 1}.1.weight", 2)[0]
+        heads = arguments.integer("model.Former_heads", 8)
+        if inner % heads or (kind == "3d" and width % heads):
+            raise CheckpointError(
+                f"policy.pt: Former_heads {heads} divides neither {inner} nor {width} of the Video Former"
+            )
+        time_embeddings, _, _ = _shape(shapes, "Video_Former.time_pos_emb", 3)
+        if time_embeddings < frames:
+            raise CheckpointError(
+                f"policy.pt: {time_embeddings} time embeddings for {frames} frames of the Video Former"
+            )
+        config = FormerConfig(
+            kind, channels, width, frames, time_embeddings, queries, _count(shapes, "Video_Former.layers."),
+            heads, inner // heads, hidden, feed_forward,
+        )  # fmt: skip
+    if said in ("2d", "3d", "linear") and said != kind:
+        raise CheckpointError(f"policy.pt: args.model asks for a {said} Video Former, its tensors are of a {kind} one")
+    _agree(arguments, "model.latent_dim", width)
+    if kind != "linear":
+        _agree(arguments, "model.num_latents", config.frames * config.queries_per_frame)
+        _agree(arguments, "model.Former_depth", config.depth)
+        _agree(arguments, "model.Former_dim_head", config.head_width)
+    return config
+
+
+def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, text_width: int) -> HeadConfig:
+    prefix = "model.inner_model."
+    width, actions = _shape(shapes, f"{prefix}action_emb.weight", 2)
+    _, token_width = _shape(shapes, f"{prefix}tok_emb.weight", 2)
+    projection_hidden, goal_width = _shape(shapes, f"{prefix}lang_emb.0.weight", 2)
+    _, proprio = _shape(shapes, f"{prefix}proprio_emb.0.weight", 2)
+    _, positions, _ = _shape(shapes, f"{prefix}pos_emb", 3)
+    feed_forward, _ = _shape(shapes, f"{prefix}encoder.blocks.0.mlp.c_fc.weight", 2)
+    horizon = arguments.integer("model.act_window_size", arguments.integer("model.action_seq_len", 10))
+    _agree(arguments, "model.action_dim", actions)
+    if token_width != former.width:
+        raise CheckpointError(
+            f"policy.pt: the head takes {token_width}-wide tokens, the Video Former gives {former.width}"
+        )
+    if goal_width != text_width:
+        raise CheckpointError(
+            f"policy.pt: the head takes a {goal_width}-wide goal, the text encoder in clip/ gives {text_width}"
+        )
+    if width % HEAD_ATTENTION_HEADS:
+        raise CheckpointError(
+            f"policy.pt: head width {width} is not divisible by {HEAD_ATTENTION_HEADS} attention heads"
+        )
+    # The CALVIN code has a proprio embedding and never feeds it; the real-robot code feeds the normalized state.
+    uses_proprio = arguments.get("model.proprio_dim") is not None or arguments.get("dataset_args.state_01") is not None
+    if uses_proprio:
+        _agree(arguments, "model.proprio_dim", proprio)
+    return HeadConfig(
+        width, token_width, goal_width, HEAD_ATTENTION_HEADS, _count(shapes, f"{prefix}encoder.blocks."),
+        _count(shapes, f"{prefix}decoder.blocks."), feed_forward, actions, horizon, proprio if uses_proprio else None,
+        proprio, positions, projection_hidden, arguments.number("model.sigma_data", 0.5),
+    )  # fmt: skip
+
+
+def _sampler_config(arguments: Arguments) -> SamplerConfig:
+    name, schedule = arguments.get("model.sampler_type", "ddim"), arguments.get("model.noise_scheduler", "exponential")
+    if name not in SAMPLERS:
+        raise CheckpointError(f"policy.pt: args.model.sampler_type {name!r} is not built; built: {', '.join(SAMPLERS)}")
+    if schedule not in NOISE_SCHEDULES:
+        raise CheckpointError(
+            f"policy.pt: args.model.noise_scheduler {schedule!r} is not built; built: {', '.join(NOISE_SCHEDULES)}"
+        )
+    sampler = SamplerConfig(
+        name, arguments.integer("model.num_sampling_steps", 10), arguments.number("model.sigma_min", 0.001),
+        arguments.number("model.sigma_max", 80),
+    )  # fmt: skip
+    if sampler.steps < 1 or not 0 < sampler.sigma_min < sampler.sigma_max < float("inf"):
+        raise CheckpointError(f"policy.pt: {sampler} needs steps >= 1 and 0 < sigma_min < sigma_max")
+    return sampler
+
+
+def _shape(shapes: Shapes, name: str, dims: int) -> tuple[int, ...]:
+    if name not in shapes:
+        raise CheckpointError(
+            f"policy.pt: missing {name}, which tells a size. Is this the `model` of a trained VPP policy?"
+        )
+    if len(shapes[name]) != dims:
+        raise CheckpointError(f"policy.pt: {name} has shape {shapes[name]}, expected {dims} dimensions")
+    return shapes[name]
+
+
+def _count(shapes: Shapes, prefix: str) -> int:
+    return 1 + max(int(name[len(prefix) :].split(".")[0]) for name in shapes if name.startswith(prefix))
+
+
+def _agree(arguments: Arguments, path: str, found: int) -> None:
+    if arguments.get(path) is not None and arguments.integer(path) != found:
+        raise CheckpointError(f"policy.pt: args.{path} is {arguments.get(path)}, its tensors say {found}")

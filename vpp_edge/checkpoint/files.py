@@ -1,0 +1,83 @@
+"""Recognizes the files of a checkpoint before they are read: in, a path; out, nothing, or an error that names the mend."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.errors import CheckpointError
+
+_LFS_HEADER = b"version https://git-lfs.github.com/spec/"
+_PARTIAL_SUFFIXES = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
+
+
+@dataclass(frozen=True)
+class CheckpointPaths:
+    """Where the three parts of a trained policy are.
+
+    Attributes:
+        video_model: a diffusers StableVideoDiffusionPipeline folder (`svd/`).
+        text_encoder: a transformers CLIP text folder with its tokenizer (`clip/`).
+        policy: `policy.pt`.
+    """
+
+    video_model: Path
+    text_encoder: Path
+    policy: Path
+
+
+def paths_from_folder(folder: Path) -> CheckpointPaths:
+    """The three parts of a checkpoint folder under their usual names.
+
+    Raises:
+        CheckpointError: names every part that is missing.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder. Pass a folder with svd/, clip/ and policy.pt.")
+    missing = [name for name in ("svd", "clip", "policy.pt") if not (folder / name).exists()]
+    if missing:
+        raise CheckpointError(
+            f"{folder}: missing {', '.join(missing)}. A checkpoint folder holds svd/ (video model), clip/ (text "
+            "encoder) and policy.pt; where they lie apart, pass --video-model, --text-encoder and --policy."
+        )
+    return CheckpointPaths(folder / "svd", folder / "clip", folder / "policy.pt")
+
+
+def check_file(path: Path, meaning: str) -> None:
+    """Raises CheckpointError unless `path` is a non-empty regular file that is no Git LFS pointer."""
+    if not path.exists():
+        partial = [p.name for p in path.parent.glob(f"{path.name}*") if p.name.endswith(_PARTIAL_SUFFIXES)]
+        hint = f" A half-finished download lies beside it ({', '.join(sorted(partial))})." if partial else ""
+        raise CheckpointError(f"{path}: missing; it should hold {meaning}.{hint} Download or copy it again.")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not a file; it should hold {meaning}.")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: empty; it should hold {meaning}. Download or copy it again.")
+    with path.open("rb") as file:
+        if file.read(len(_LFS_HEADER)) == _LFS_HEADER:
+            raise CheckpointError(
+                f"{path}: a Git LFS pointer, not the data. Run `git lfs install && git lfs pull` in its repository."
+            )
+
+
+def read_json(path: Path, meaning: str) -> dict[str, Any]:
+    """The object in a JSON file; CheckpointError when it is missing, damaged or no object."""
+    check_file(path, meaning)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error}). Download or copy it again.") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: expected a JSON object with {meaning}, got {type(data).__name__}")
+    return data
+
+
+def refuse_partial_downloads(folder: Path) -> None:
+    """Raises CheckpointError when a download into `folder` was not finished."""
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such folder. Check the path and download or copy it again.")
+    partial = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name.endswith(_PARTIAL_SUFFIXES))
+    if partial:
+        raise CheckpointError(f"{folder}: unfinished download ({', '.join(partial[:5])}). Finish or repeat it.")

@@ -1,0 +1,117 @@
+"""What a policy's numbers mean: in, its sizes and arguments; out, the PolicySpec of the manifest (DESIGN 1.7)."""
+
+from __future__ import annotations
+
+import math
+
+from vpp_edge.checkpoint.arguments import Arguments
+from vpp_edge.checkpoint.config import GOAL_TEXT_LENGTH, PolicyConfig, SamplerConfig
+from vpp_edge.errors import BadInputError, CheckpointError
+from vpp_edge.spec import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
+
+VARIANTS = ("calvin", "xhand", "xbot")
+# Views that the released code feeds, in batch order.
+CAMERAS = {"calvin": ("static", "wrist"), "xhand": ("static", "wrist"), "xbot": ("static", "wrist", "wrist2")}
+# Control rate of the training data: CALVIN 30 Hz; the released dexterous-hand recordings 10 Hz.
+ACTION_RATE_HZ = {"calvin": 30.0, "xhand": 10.0, "xbot": 10.0}
+# CALVIN scales relative actions so that 1 is 0.02 m and 0.05 rad (calvin_env, robot.relative_to_absolute).
+CALVIN_METRES, CALVIN_RADIANS = 0.02, 0.05
+_ARM_STATE = 19  # xyz, quaternion, 12 joints
+
+
+def variant_from(arguments: Arguments, actions: int) -> str:
+    """The variant of a policy, from its action width where that is one of the released ones, else from its names.
+
+    The released xhand policies are trained by the class of xbot, so width goes before a class name.
+    """
+    named = f"{arguments.get('benchmark_name', '')} {arguments.get('model._target_', '')}".lower()
+    by_name = [v for v in VARIANTS if v in named]
+    by_width = {7: "calvin", 18: "xhand", 38: "xbot"}.get(actions)
+    if by_width is not None and (not by_name or by_width in by_name or by_name == ["xbot"]):
+        return by_width
+    if by_name:
+        return by_name[0]
+    return "xhand" if arguments.get("dataset_args.action_01") is not None else "calvin"
+
+
+def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
+    """The action segments of a variant (DESIGN 1.7); one `raw` segment where the width is not the variant's."""
+    if variant == "calvin" and actions == 7:
+        return (
+            ActionSegment("delta_position", 0, 3, "m", scale=CALVIN_METRES),
+            ActionSegment("relative_rotation", 3, 3, "rad", scale=CALVIN_RADIANS),
+            ActionSegment("gripper", 6, 1, "1"),
+        )
+    if variant == "xhand" and actions > 6:
+        return (
+            ActionSegment("delta_position", 0, 3, "m", state_start=0),
+            ActionSegment("relative_rotation", 3, 3, "rad", state_start=3),
+            ActionSegment("joint_position", 6, actions - 6, "rad", state_start=7),
+        )
+    if variant == "xbot" and actions == 2 * _ARM_STATE:
+        return tuple(
+            ActionSegment(
+                kind, arm * _ARM_STATE + start, size, unit, arm, arm * _ARM_STATE + start, offset_from_state=True
+            )
+            for arm in (0, 1)
+            for kind, start, size, unit in (
+                ("position", 0, 3, "m"),
+                ("quaternion", 3, 4, "1"),
+                ("joint_position", 7, 12, "rad"),
+            )
+        )
+    return (ActionSegment("raw", 0, actions, "1"),)
+
+
+def bounds_from(arguments: Arguments, name: str, dims: int) -> Bounds | None:
+    """Normalization bounds `<name>_01`, `<name>_99` of `args.dataset_args`; None where the policy has none."""
+    lower, upper = (arguments.numbers(f"dataset_args.{name}_{p}") for p in ("01", "99"))
+    if lower is None or upper is None:
+        return None
+    if not len(lower) == len(upper) == dims:
+        raise CheckpointError(
+            f"policy.pt: args.dataset_args.{name}_01/99 have {len(lower)}/{len(upper)} values, expected {dims}"
+        )
+    try:
+        return Bounds(lower, upper)
+    except BadInputError as error:
+        raise CheckpointError(f"policy.pt: args.dataset_args.{name}_01/99: {error}") from error
+
+
+def exponential_sigmas(sampler: SamplerConfig) -> tuple[float, ...]:
+    """Noise levels from sigma_max to sigma_min, evenly spaced in their logarithm, then 0 (k-diffusion, get_sigmas_exponential)."""
+    top, bottom, steps = math.log(sampler.sigma_max), math.log(sampler.sigma_min), sampler.steps
+    levels = [math.exp(top + (bottom - top) * i / max(steps - 1, 1)) for i in range(steps)]
+    return (*levels, 0.0)
+
+
+def policy_spec(
+    config: PolicyConfig, arguments: Arguments, variant: str, *, cameras: int | None, action_rate_hz: float | None,
+    quaternion_order: str, image_size: int, latent: tuple[int, int, int], feature_pixels: int, pad_token_id: int,
+    notes: tuple[str, ...],
+) -> PolicySpec:  # fmt: skip
+    """The PolicySpec of a checkpoint; see its fields. `feature_pixels` is the number of tokens of one view and frame."""
+    names = (
+        CAMERAS[variant] if cameras is None else ("static", *(f"wrist{i if i > 1 else ''}" for i in range(1, cameras)))
+    )
+    former, head = config.former, config.head
+    tokens = former.frames * (former.queries_per_frame or len(names) * feature_pixels)
+    rate_hz = action_rate_hz or ACTION_RATE_HZ[variant]
+    state = None
+    if head.proprio is not None:
+        arms = range(head.proprio // _ARM_STATE) if head.proprio % _ARM_STATE == 0 else range(0)
+        state = StateSpec(
+            head.proprio,
+            bounds_from(arguments, "state", head.proprio),
+            tuple(arm * _ARM_STATE + 3 for arm in arms),
+            quaternion_order,
+        )
+    action = ActionSpec(
+        head.actions, head.horizon, round(1e9 / rate_hz), bounds_from(arguments, "action", head.actions),
+        segments_of(variant, head.actions),
+    )  # fmt: skip
+    return PolicySpec(
+        variant, tuple(CameraSpec(name, image_size, image_size) for name in names), former.frames, latent,
+        (tokens, former.width), (config.text_length, GOAL_TEXT_LENGTH), pad_token_id, action, state,
+        exponential_sigmas(config.sampler), config.sampler.name, notes,
+    )  # fmt: skip

@@ -1,0 +1,279 @@
+"""Reads a whole trained policy: in, the paths of its three parts; out, checked weights, sizes and spec.
+
+Everything is checked before anything is used: file by file (half downloads, LFS pointers, wrong model types), then
+every tensor of every part against the sizes, with all problems in one error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vpp_edge.checkpoint import names
+from vpp_edge.checkpoint.arguments import Arguments
+from vpp_edge.checkpoint.config import PolicyConfig, policy_config
+from vpp_edge.checkpoint.files import CheckpointPaths, read_json, refuse_partial_downloads
+from vpp_edge.checkpoint.meaning import VARIANTS, policy_spec, variant_from
+from vpp_edge.checkpoint.safe_pickle import load_policy_file
+from vpp_edge.checkpoint.weights import load_tensors, tensor_problems
+from vpp_edge.errors import CheckpointError
+from vpp_edge.spec import PolicySpec
+
+_MOST_PROBLEMS_SHOWN = 40
+# Relative difference up to which a copy of the text encoder counts as the same weights (fp16 rounding is 5e-4).
+_SAME_WEIGHTS = 1e-3
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """A diffusers or transformers model: its config.json and its float32 tensors by name."""
+
+    config: dict[str, Any]
+    tensors: Tensors
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained policy in memory.
+
+    Attributes:
+        paths: where it was read from.
+        config: sizes and settings that the modules are built from.
+        spec: what the runtime must know.
+        unet, vae, text: the networks below the policy; `scheduler` is the Euler scheduler's config.
+        former, head: tensors of policy.pt without their prefix.
+        notes: what is unusual but no error, one sentence each.
+    """
+
+    paths: CheckpointPaths
+    config: PolicyConfig
+    spec: PolicySpec
+    unet: ModelPart
+    vae: ModelPart
+    text: ModelPart
+    scheduler: dict[str, Any]
+    former: Tensors
+    head: Tensors
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a checkpoint does not tell and its user may.
+
+    Attributes:
+        variant: `calvin`, `xhand` or `xbot`; None: from the configuration.
+        cameras: number of views; None: as the variant was trained.
+        action_rate_hz: actions per second of a chunk; None: of the variant's training data.
+        quaternion_order: `xyzw` (scipy's, as the training code reads them) or `wxyz`.
+    """
+
+    variant: str | None = None
+    cameras: int | None = None
+    action_rate_hz: float | None = None
+    quaternion_order: str = "xyzw"
+
+    def __post_init__(self) -> None:
+        if self.variant is not None and self.variant not in VARIANTS:
+            raise CheckpointError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
+        if self.cameras is not None and self.cameras < 1:
+            raise CheckpointError(f"a policy needs at least one camera, got {self.cameras}")
+        if self.action_rate_hz is not None and not 0 < self.action_rate_hz < 10_000:
+            raise CheckpointError(f"action rate {self.action_rate_hz} Hz is out of range")
+
+
+def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Checkpoint:
+    """Reads and checks a trained policy. Needs as much memory as its float32 weights.
+
+    Raises:
+        CheckpointError: anything is unsafe, missing, extra, misshapen, damaged or of another model.
+    """
+    policy_tensors, values = load_policy_file(paths.policy)
+    scheduler = _check_video_model(paths.video_model)
+    text_config = _text_config(paths.text_encoder)
+    arguments = Arguments(values)
+    shapes = {name: tuple(t.shape) for name, t in policy_tensors.items()}
+    actions = shapes.get(f"{names.HEAD_PREFIX}action_pred.bias", (0,))[0]
+    variant = choices.variant or variant_from(arguments, actions)
+    config = policy_config(arguments, shapes, variant, text_config["projection_dim"])
+
+    parts = {
+        name: _read_part(paths.video_model / name, class_name) for name, class_name in
+        (("unet", "UNetSpatioTemporalConditionModel"), ("vae", "AutoencoderKLTemporalDecoder"))
+    }  # fmt: skip
+    unet, vae = parts["unet"], parts["vae"]
+    text = ModelPart(text_config, _text_tensors(paths.text_encoder))
+    former, head, extra = _split(policy_tensors)
+    problems = _problems(config, unet, vae, text, former, head, extra) + _disagreements(config, unet, vae, text)
+    if problems:
+        shown = problems[:_MOST_PROBLEMS_SHOWN]
+        more = f"\n  ... and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
+        raise CheckpointError(
+            f"checkpoint does not hold a VPP policy: {len(problems)} problems\n  " + "\n  ".join(shown) + more
+        )
+
+    notes = tuple(_text_copy_notes(extra, text))
+    scale = 2 ** (len(vae.config["block_out_channels"]) - 1)
+    image_size = unet.config["sample_size"] * scale // 3  # as the released feature extractor does
+    latent = image_size // scale
+    feature = (latent >> (len(unet.config["down_block_types"]) - 1)) << min(
+        config.extract_layer + 1, len(unet.config["up_block_types"]) - 1
+    )
+    spec = policy_spec(
+        config, arguments, variant, cameras=choices.cameras, action_rate_hz=choices.action_rate_hz,
+        quaternion_order=choices.quaternion_order, image_size=image_size,
+        latent=(vae.config["latent_channels"], latent, latent), feature_pixels=feature * feature,
+        pad_token_id=_pad_token_id(paths.text_encoder), notes=notes,
+    )  # fmt: skip
+    head = {n: t.float() for n, t in head.items() if n not in names.UNUSED}
+    return Checkpoint(
+        paths, config, spec, unet, vae, text, scheduler, {n: t.float() for n, t in former.items()}, head, notes
+    )
+
+
+def _check_video_model(folder: Path) -> dict[str, Any]:
+    refuse_partial_downloads(folder)
+    _check_class(folder / "model_index.json", "StableVideoDiffusionPipeline")
+    return _check_class(folder / "scheduler" / "scheduler_config.json", "EulerDiscreteScheduler")
+
+
+def _check_class(path: Path, expected: str) -> dict[str, Any]:
+    config = read_json(path, f"the configuration of a diffusers {expected}")
+    if config.get("_class_name") != expected:
+        raise CheckpointError(
+            f"{path}: holds a {config.get('_class_name')}, expected a {expected}. Is this VPP's video model?"
+        )
+    return config
+
+
+def _read_part(folder: Path, class_name: str) -> ModelPart:
+    return ModelPart(_check_class(folder / "config.json", class_name), load_tensors(folder, "diffusion_pytorch_model"))
+
+
+def _text_config(folder: Path) -> dict[str, Any]:
+    refuse_partial_downloads(folder)
+    config = read_json(folder / "config.json", "the configuration of a transformers CLIP text encoder")
+    if config.get("model_type") not in ("clip_text_model", "clip"):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: holds a {config.get('model_type')} model, expected the CLIP text encoder that the "
+            "video model was trained with (openai/clip-vit-base-patch32)."
+        )
+    inner = config.get("text_config") if config["model_type"] == "clip" else config
+    inner = dict(inner or {})
+    inner.setdefault("projection_dim", config.get("projection_dim", 512))
+    return inner
+
+
+def _text_tensors(folder: Path) -> Tensors:
+    tensors = load_tensors(folder, "model")
+    other_half = ("vision_model.", "visual_projection.", "logit_scale")  # a whole CLIP model works too
+    return {n: t for n, t in tensors.items() if not n.startswith(other_half) and not n.endswith("position_ids")}
+
+
+def _pad_token_id(folder: Path) -> int:
+    """Id of the tokenizer's pad token, from its files; CLIP pads with its end-of-text token."""
+    config = read_json(folder / "tokenizer_config.json", "the tokenizer's configuration")
+    pad = config.get("pad_token", "<|endoftext|>")
+    pad = pad["content"] if isinstance(pad, dict) else pad
+    if (folder / "tokenizer.json").exists():
+        tokenizer = read_json(folder / "tokenizer.json", "the tokenizer")
+        vocabulary = tokenizer["model"]["vocab"] | {t["content"]: t["id"] for t in tokenizer.get("added_tokens", [])}
+    else:
+        vocabulary = read_json(folder / "vocab.json", "the tokenizer's vocabulary")
+    if pad not in vocabulary:
+        raise CheckpointError(f"{folder}: pad token {pad!r} is not in the tokenizer's vocabulary")
+    return int(vocabulary[pad])
+
+
+def _split(tensors: Tensors) -> tuple[Tensors, Tensors, Tensors]:
+    groups: tuple[Tensors, Tensors, Tensors] = ({}, {}, {})
+    for name, tensor in tensors.items():
+        if name.startswith(names.FORMER_PREFIX):
+            groups[0][name[len(names.FORMER_PREFIX) :]] = tensor
+        elif name.startswith(names.HEAD_PREFIX):
+            groups[1][name[len(names.HEAD_PREFIX) :]] = tensor
+        else:
+            groups[2][name] = tensor
+    return groups
+
+
+def _problems(
+    config: PolicyConfig,
+    unet: ModelPart,
+    vae: ModelPart,
+    text: ModelPart,
+    former: Tensors,
+    head: Tensors,
+    extra: Tensors,
+) -> list[str]:
+    from vpp_edge.checkpoint.shapes import text_shapes, unet_shapes, vae_shapes
+
+    lines = tensor_problems("svd/unet", unet.tensors, unet_shapes(unet.config))
+    lines += tensor_problems("svd/vae", vae.tensors, vae_shapes(vae.config))
+    lines += tensor_problems("clip", text.tensors, text_shapes(text.config))
+    lines += tensor_problems("policy.pt Video_Former", former, names.former_tensors(config.former))
+    lines += tensor_problems("policy.pt action head", head, names.head_tensors(config.head), frozenset(names.UNUSED))
+    known = (*names.TEXT_COPY_PREFIXES, names.OPENAI_CLIP_PREFIX)
+    return lines + [f"policy.pt: extra {n} {tuple(t.shape)}" for n, t in extra.items() if not n.startswith(known)]
+
+
+def _disagreements(config: PolicyConfig, unet: ModelPart, vae: ModelPart, text: ModelPart) -> list[str]:
+    lines = []
+    blocks = list(reversed(unet.config["block_out_channels"]))
+    if not 0 <= config.extract_layer < len(blocks):
+        return [f"policy.pt: extract_layer_idx {config.extract_layer} is no up block; the UNet has {len(blocks)}"]
+    used = (
+        blocks[: config.extract_layer + 1]
+        if config.all_layers
+        else blocks[config.extract_layer : config.extract_layer + 1]
+    )
+    if config.former.channels != sum(used):
+        kind = "all up blocks to" if config.all_layers else "up block"
+        lines.append(
+            f"Video Former takes {config.former.channels} channels, {kind} {config.extract_layer} gives {sum(used)}"
+        )
+    if unet.config["cross_attention_dim"] != 2 * text.config["hidden_size"]:
+        lines.append(
+            f"svd/unet attends to {unet.config['cross_attention_dim']}-wide text, clip/ gives twice {text.config['hidden_size']}"
+        )
+    if unet.config["in_channels"] != 2 * vae.config["latent_channels"]:
+        lines.append(
+            f"svd/unet takes {unet.config['in_channels']} channels, expected twice the {vae.config['latent_channels']} of svd/vae"
+        )
+    return lines
+
+
+def _text_copy_notes(extra: Tensors, text: ModelPart) -> list[str]:
+    """A sentence for every copy of the text encoder in policy.pt that differs from clip/."""
+    notes = []
+    for prefix in names.TEXT_COPY_PREFIXES:
+        copies = {n[len(prefix) :]: t for n, t in extra.items() if n.startswith(prefix)}
+        notes += _difference_note(prefix, {n: (t, text.tensors[n]) for n, t in copies.items() if n in text.tensors})
+    pairs = {}
+    for name, sources in names.openai_clip_text_names(text.config["num_hidden_layers"]).items():
+        copy = extra.get(names.OPENAI_CLIP_PREFIX + name)
+        if copy is not None:
+            ours = torch.cat([text.tensors[s] for s in sources])
+            pairs[name] = (copy, ours.T if name == "text_projection" else ours)
+    return notes + _difference_note(names.OPENAI_CLIP_PREFIX, pairs)
+
+
+def _difference_note(prefix: str, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> list[str]:
+    worst, where = 0.0, ""
+    for name, (copy, ours) in pairs.items():
+        same_shape = copy.shape == ours.shape
+        scale = float(ours.abs().max()) or 1.0
+        difference = float((copy.float() - ours).abs().max()) / scale if same_shape else float("inf")
+        if not difference <= worst:
+            worst, where = difference, name
+    if worst <= _SAME_WEIGHTS:
+        return []
+    return [
+        f"the text encoder in policy.pt ({prefix}*) differs from clip/ (by {worst:.3g} of the largest weight of {where}): "
+        "clip/ is used; pass the text encoder that the policy was trained with"
+    ]
