@@ -1,0 +1,1 @@
+"""From a policy in memory to a bundle on disk: stages, ONNX, parity, manifest."""

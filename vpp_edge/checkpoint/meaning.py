@@ -99,13 +99,8 @@ def policy_spec(
     rate_hz = action_rate_hz or ACTION_RATE_HZ[variant]
     state = None
     if head.proprio is not None:
-        arms = range(head.proprio // _ARM_STATE) if head.proprio % _ARM_STATE == 0 else range(0)
-        state = StateSpec(
-            head.proprio,
-            bounds_from(arguments, "state", head.proprio),
-            tuple(arm * _ARM_STATE + 3 for arm in arms),
-            quaternion_order,
-        )
+        quaternions = (3,) if variant == "xhand" else ()  # only the xhand dataset code makes them canonical
+        state = StateSpec(head.proprio, bounds_from(arguments, "state", head.proprio), quaternions, quaternion_order)
     action = ActionSpec(
         head.actions, head.horizon, round(1e9 / rate_hz), bounds_from(arguments, "action", head.actions),
         segments_of(variant, head.actions),

@@ -1,0 +1,38 @@
+"""ONNX files of stages: in, a module with fixed shapes; out, `<stage>.onnx` and its weights in `<stage>.onnx.data`."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from vpp_edge.export.stages import Stage
+from vpp_edge.spec import TensorSpec
+
+OPSET = 20
+
+
+def write_onnx(stage: Stage, folder: Path) -> tuple[Path, Path]:
+    """Traces a stage with the dynamo exporter and writes graph and weights, one file each.
+
+    Returns:
+        paths of the graph and of its external data.
+    """
+    path = folder / f"{stage.name}.onnx"
+    examples = tuple(example_input(spec) for spec in stage.inputs)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            stage.module, examples, dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=[s.name for s in stage.inputs], output_names=[s.name for s in stage.outputs],
+        )  # fmt: skip
+        program.save(path, external_data=True)
+    return path, path.with_name(path.name + ".data")
+
+
+def example_input(spec: TensorSpec) -> torch.Tensor:
+    """A tensor of a spec's shape and type that is valid for every stage (token ids 0 would be, masks 0 would not)."""
+    return torch.ones(spec.shape, dtype=getattr(torch, spec.dtype))

@@ -1,0 +1,156 @@
+"""The three stages as modules with fixed shapes: in, the eager policy; out, what is exported, with its inputs and outputs.
+
+`act` is one call: the context is encoded once, cross-attention keys and values are computed once, the sampling steps
+are unrolled and everything that depends on the noise level alone is folded into constants (DESIGN section 1, exact savings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from vpp_edge.model.former import tokens_from_views
+from vpp_edge.model.head import ActionHead, Attention, DecoderBlock
+from vpp_edge.model.policy import VideoPredictionPolicy
+from vpp_edge.model.sampler import sample_ddim
+from vpp_edge.spec import PolicySpec, TensorSpec
+
+
+class PerceiveStage(nn.Module):
+    """frames, text_hidden and video_noise to tokens."""
+
+    def __init__(self, policy: VideoPredictionPolicy) -> None:
+        super().__init__()
+        self.video, self.former = policy.video, policy.former
+
+    def forward(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
+        return self.former(tokens_from_views(self.video(frames, text_hidden, video_noise)))
+
+
+class ActStage(nn.Module):
+    """tokens, goal, proprio and action_noise to normalized actions, pulled to a prefix where its weight says so.
+
+    At every step the estimate of the clean chunk becomes `(1 - w) * estimate + w * prefix`, w per action: real-time
+    chunking's inpainting (arXiv 2506.07339) for a denoiser that estimates the clean chunk. With w = 0 the stage is
+    the released sampler.
+    """
+
+    def __init__(self, head: ActionHead, sigmas: Sequence[float], horizon: int) -> None:
+        super().__init__()
+        self.head, self.sigmas, self.horizon = head, tuple(sigmas), horizon
+        # A float32 level, as the released code computes it, so that folding changes no bit of the embedding.
+        levels = torch.tensor(self.sigmas[:-1])
+        with torch.no_grad():
+            noise = [head.embed_noise(level[None]) for level in levels]
+            modulations = [torch.stack([torch.stack(b.adaLN_zero(n)) for b in head.decoder.blocks]) for n in noise]
+        self.register_buffer(
+            "modulations", torch.stack(modulations)[..., 0, 0, :], persistent=False
+        )  # (steps, blocks, 6, D)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        goal: Tensor,
+        proprio: Tensor | None,
+        action_noise: Tensor,
+        prefix: Tensor,
+        prefix_weight: Tensor,
+    ) -> Tensor:
+        context = self.head.encode(tokens, goal, proprio)[:, : self.horizon]  # causal: action i sees context 0..i only
+        blocks: list[DecoderBlock] = list(self.head.decoder.blocks)  # type: ignore[arg-type]
+        attended = [_CachedCrossAttention(block.cross_att, context) for block in blocks]
+        weight = prefix_weight[..., None]
+        data = self.head.sigma_data
+
+        def denoise(actions: Tensor, sigma: float) -> Tensor:
+            variance = sigma**2 + data**2
+            x = self.head.action_emb(actions * variance**-0.5)
+            modulations = self.modulations[self.sigmas.index(sigma)]
+            for block, cross, modulation in zip(blocks, attended, modulations.unbind(0), strict=True):
+                shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation.unbind(0)
+                x = x + gate * block.attn(shift + block.ln_1(x) * scale)
+                x = x + cross(block.ln3(x))
+                x = x + gate_mlp * block.mlp(shift_mlp + block.ln_2(x) * scale_mlp)
+            output = self.head.action_pred(self.head.decoder.ln(x))
+            estimate = output * (sigma * data * variance**-0.5) + actions * (data**2 / variance)
+            return estimate + weight * (prefix - estimate)
+
+        return sample_ddim(denoise, action_noise * self.sigmas[0], self.sigmas)
+
+
+class _CachedCrossAttention:
+    """Cross-attention whose keys and values were computed once, for all sampling steps."""
+
+    def __init__(self, attention: Attention, context: Tensor) -> None:
+        self.attention = attention
+        self.key, self.value = (self._split(linear(context)) for linear in (attention.key, attention.value))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        query = self._split(self.attention.query(x))
+        mixed = functional.scaled_dot_product_attention(query, self.key, self.value, is_causal=True)
+        return self.attention.c_proj(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.attention.heads, -1)).transpose(1, 2)
+
+
+class _WithoutProprio(nn.Module):
+    """`act` for policies without proprioception: the same stage, one input fewer."""
+
+    def __init__(self, stage: ActStage) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def forward(
+        self, tokens: Tensor, goal: Tensor, action_noise: Tensor, prefix: Tensor, prefix_weight: Tensor
+    ) -> Tensor:
+        return self.stage(tokens, goal, None, action_noise, prefix, prefix_weight)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage to export.
+
+    Attributes:
+        name: `text`, `perceive` or `act`.
+        module: what is traced, in evaluation mode.
+        inputs, outputs: in call order.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple[Stage, ...]:
+    """`text`, `perceive` and `act` of a policy, with the shapes of DESIGN section 3 at this policy's sizes."""
+    short, long = spec.text_lengths
+    text_hidden = TensorSpec("text_hidden", "float32", (1, short, 2 * policy.text.encoder.config.hidden_size))
+    goal = TensorSpec("goal", "float32", (1, policy.text.encoder.config.projection_dim))
+    tokens = TensorSpec("tokens", "float32", (1, *spec.tokens))
+    chunk = (1, *spec.chunk_shape)
+    text = Stage(
+        "text", policy.text,
+        (TensorSpec("ids", "int64", (1, short)), TensorSpec("mask", "int64", (1, short)),
+         TensorSpec("goal_ids", "int64", (1, long)), TensorSpec("goal_mask", "int64", (1, long))),
+        (text_hidden, goal),
+    )  # fmt: skip
+    perceive = Stage(
+        "perceive", PerceiveStage(policy),
+        (TensorSpec("frames", "uint8", spec.frames_shape), text_hidden, TensorSpec("video_noise", "float32", spec.video_noise_shape)),
+        (tokens,),
+    )  # fmt: skip
+    act: nn.Module = ActStage(policy.head, spec.sigmas, spec.action.horizon)
+    proprio = () if spec.state is None else (TensorSpec("proprio", "float32", (1, 1, spec.state.dims)),)
+    if spec.state is None:
+        act = _WithoutProprio(act)  # type: ignore[arg-type]
+    act_inputs = (
+        tokens, goal, *proprio, TensorSpec("action_noise", "float32", chunk), TensorSpec("prefix", "float32", chunk),
+        TensorSpec("prefix_weight", "float32", (1, spec.action.horizon)),
+    )  # fmt: skip
+    return text, perceive, Stage("act", act.eval(), act_inputs, (TensorSpec("actions", "float32", chunk),))

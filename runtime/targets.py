@@ -1,0 +1,165 @@
+"""From the policy's numbers to where the hand should go, and back: normalization and action segments (DESIGN 1.7).
+
+The hand's vector is that of `HandState.vector`: wrist xyz (m), wrist quaternion (xyzw), J joint angles (rad). The
+policy's state and actions are in the layout and normalization of its training data, described by its PolicySpec.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.rotation import quaternion_from_rpy, quaternion_product, stored_from_xyzw, unit_quaternion, xyzw_from
+from vpp_edge.spec import ActionSegment, Bounds, PolicySpec
+
+_EPSILON = 1e-8  # of the released normalization
+_WRIST = 7
+_ARM_STATE = 19
+
+
+def normalized_from_state(spec: PolicySpec, state: np.ndarray) -> np.ndarray:
+    """(P,) float32 in [-1, 1] from a state in physical units, (P,).
+
+    Raises:
+        BadInputError: the policy takes no state, or the state has another shape or is not finite.
+    """
+    if spec.state is None:
+        raise BadInputError("this policy takes no proprioception; call infer without it")
+    state = _checked(state, (spec.state.dims,), "state").copy()
+    for start in spec.state.quaternions:
+        if state[start] < 0:
+            state[start : start + 4] *= -1
+    if spec.state.bounds is None:
+        return state.astype(np.float32)
+    lower, upper = _arrays(spec.state.bounds)
+    return np.clip(2 * (state - lower) / (upper - lower + _EPSILON) - 1, -1, 1).astype(np.float32)
+
+
+def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+    """(T, A) float64 with the normalization undone, each segment in its own unit and meaning.
+
+    CALVIN: the raw actions. xhand: metres to add, radians to turn, absolute joint angles. xbot: the normalized value
+    is an offset from the state at the chunk's start, so the state is added and the result is absolute.
+
+    Args:
+        actions: (T, A) normalized, as `infer` gives them.
+        state: (P,) in physical units, at the observation; needed where a segment is an offset from it.
+
+    Raises:
+        BadInputError: a wrong shape, or no state where one is needed.
+    """
+    actions = _checked(actions, spec.chunk_shape, "actions")
+    if spec.action.bounds is None:
+        physical = actions.copy()
+    else:
+        lower, upper = _arrays(spec.action.bounds)
+        physical = (actions + 1) / 2 * (upper - lower) + lower
+    for segment in spec.action.segments:
+        if segment.offset_from_state:
+            if state is None:
+                raise BadInputError(f"{segment.kind} actions of this {spec.variant} policy are offsets: pass the state")
+            physical[:, segment.columns] += _checked(state, (spec.state.dims,), "state")[segment.state_columns]  # type: ignore[union-attr]
+    return physical
+
+
+def state_from_hand(spec: PolicySpec, hand: np.ndarray, arm: int = 0) -> np.ndarray | None:
+    """(P,) policy state from a hand's vector (7 + J,); None for policies without one.
+
+    A two-armed policy that drives one hand sees that hand at `arm`, the other arm at the middle of its bounds.
+    """
+    if spec.state is None:
+        return None
+    state = np.zeros(spec.state.dims)
+    if spec.state.bounds is not None:
+        state[:] = np.mean(_arrays(spec.state.bounds), axis=0)
+    start = _arm_start(spec, arm)
+    width = min(_ARM_STATE, spec.state.dims - start)
+    if hand.shape != (width,):
+        raise BadInputError(
+            f"this policy's state holds {width - _WRIST} joints per arm, the hand has {hand.shape[0] - _WRIST}"
+        )
+    state[start : start + width] = hand
+    state[start + 3 : start + _WRIST] = stored_from_xyzw(hand[3:_WRIST], spec.state.quaternion_order)
+    return state
+
+
+def targets_from_actions(
+    spec: PolicySpec,
+    actions: np.ndarray,
+    hand: np.ndarray,
+    arm: int = 0,
+    grip: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """(T, 7 + J) absolute targets of one arm, in the layout of the hand's vector.
+
+    Args:
+        actions: (T, A) physical, from `physical_from_actions`.
+        hand: (7 + J,) measured at the observation that the chunk was computed from; the anchor of its deltas.
+        arm: which arm of a two-armed policy.
+        grip: joint angles of the open and the closed hand, (J,) each, for policies that give a gripper width.
+
+    Raises:
+        BadInputError: the policy does not drive a wrist and joints, or not so many of them.
+    """
+    actions = _checked(actions, spec.chunk_shape, "actions")
+    segments = [s for s in spec.action.segments if s.arm == arm]
+    if not segments:
+        raise BadInputError(f"this policy has no arm {arm}; it drives {1 + max(s.arm for s in spec.action.segments)}")
+    targets = np.tile(hand, (len(actions), 1))
+    order = spec.state.quaternion_order if spec.state is not None else "xyzw"
+    for segment in segments:
+        _apply(segment, actions[:, segment.columns] * segment.scale, targets, order, grip)
+    return targets
+
+
+def _apply(
+    segment: ActionSegment,
+    values: np.ndarray,
+    targets: np.ndarray,
+    order: str,
+    grip: tuple[np.ndarray, np.ndarray] | None,
+) -> None:
+    anchored = segment.state_start is not None  # to the chunk's start; CALVIN's deltas follow one another
+    if segment.kind == "delta_position":
+        targets[:, :3] += values if anchored else np.cumsum(values, axis=0)
+    elif segment.kind == "relative_rotation":
+        turns = quaternion_from_rpy(values if anchored else np.cumsum(values, axis=0))
+        wrist = unit_quaternion(targets[:, 3:_WRIST])
+        targets[:, 3:_WRIST] = quaternion_product(wrist, turns) if anchored else quaternion_product(turns, wrist)
+    elif segment.kind == "position":
+        targets[:, :3] = values
+    elif segment.kind == "quaternion":
+        targets[:, 3:_WRIST] = unit_quaternion(xyzw_from(values, order))
+    elif segment.kind == "joint_position":
+        if targets.shape[1] - _WRIST != segment.size:
+            raise BadInputError(f"this policy drives {segment.size} joints, the hand has {targets.shape[1] - _WRIST}")
+        targets[:, _WRIST:] = values
+    elif segment.kind == "gripper":
+        if grip is None:
+            raise BadInputError("this policy gives a gripper width; the hand must name its open and closed pose")
+        closed = (1 - np.clip(values, -1, 1)) / 2
+        targets[:, _WRIST:] = grip[0] + closed * (grip[1] - grip[0])
+    else:
+        raise BadInputError(
+            f"{segment.size} actions of this policy have no known meaning; no hand can be driven with it"
+        )
+
+
+def _arm_start(spec: PolicySpec, arm: int) -> int:
+    starts = [s.state_start for s in spec.action.segments if s.arm == arm and s.state_start is not None]
+    if not starts:
+        raise BadInputError(f"this policy has no arm {arm} with a state")
+    return min(starts)
+
+
+def _arrays(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(bounds.lower, dtype=np.float64), np.asarray(bounds.upper, dtype=np.float64)
+
+
+def _checked(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    values = np.asarray(array, dtype=np.float64)
+    if values.shape != shape:
+        raise BadInputError(f"{name} has shape {values.shape}, expected {shape}")
+    if not np.isfinite(values).all():
+        raise BadInputError(f"{name} holds NaN or infinity")
+    return values

@@ -1,0 +1,58 @@
+"""Comparison of a tensor with its reference: in, two arrays; out, the error measures that every check and report uses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far an array is from its reference.
+
+    Attributes:
+        max_relative: largest absolute error over the largest absolute reference.
+        rms_relative: root mean square error over that of the reference.
+        cosine: cosine of the angle between the two, flattened.
+        finite: no NaN or infinity in the array.
+    """
+
+    max_relative: float
+    rms_relative: float
+    cosine: float
+    finite: bool
+
+    def within(self, tolerance: float) -> bool:
+        """True when finite and `max_relative` is at most `tolerance`."""
+        return self.finite and self.max_relative <= tolerance
+
+    def to_json(self) -> dict[str, float | bool]:
+        return asdict(self)
+
+
+def compare(array: np.ndarray, reference: np.ndarray) -> Comparison:
+    """The errors of an array against a finite, non-zero reference of the same shape.
+
+    Raises:
+        BadInputError: shapes differ, or the reference is not finite.
+    """
+    if array.shape != reference.shape:
+        raise BadInputError(f"cannot compare shape {array.shape} with reference {reference.shape}")
+    ours, theirs = array.astype(np.float64), reference.astype(np.float64)
+    if not np.isfinite(theirs).all():
+        raise BadInputError("the reference holds NaN or infinity")
+    finite = bool(np.isfinite(ours).all())
+    if not finite:
+        return Comparison(float("inf"), float("inf"), 0.0, False)
+    error, largest = np.abs(ours - theirs), np.abs(theirs).max(initial=0.0)
+    tiny = np.finfo(np.float64).tiny
+    norms = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
+    return Comparison(
+        float(error.max(initial=0.0) / max(largest, tiny)),
+        float(np.sqrt(np.mean(error**2)) / max(np.sqrt(np.mean(theirs**2)), tiny)),
+        float(np.vdot(ours, theirs)) / norms if norms > 0 else 1.0,
+        True,
+    )
