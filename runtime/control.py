@@ -1,0 +1,274 @@
+"""The control loop: in, chunks as they come and the measured hand; out, one limited command per period, to the end.
+
+Every period has an absolute deadline. A loop that is too late for some skips them and goes on in the grid. However a
+run ends (asked, out of time, or by an error) it takes the one way out: decelerate, hold, report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vpp_edge.clock import Clock
+from vpp_edge.errors import BadInputError, HardwareFaultError, VppEdgeError
+from vpp_edge.runtime.chunks import Chunk, ChunkPlayer, chunk_fault
+from vpp_edge.runtime.interfaces import Hand, HandState
+from vpp_edge.runtime.limits import Limiter
+from vpp_edge.runtime.loop_statistics import LoopReport, LoopStatistics
+
+REJECTED_IN_A_ROW = 3  # FAULTS 10: then the policy is broken, not unlucky
+
+
+class ControlLink(Protocol):
+    """What the loop is connected to. No call may block or take longer than a small part of a period."""
+
+    def take_chunk(self) -> Chunk | None:
+        """The next chunk that has arrived, oldest first, or None."""
+
+    def publish(self, state: HandState, command: np.ndarray, episode: int) -> None:
+        """Makes the measured state visible to policy, simulator and recorder."""
+
+    def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:
+        """Keeps a tick for the recording, or drops and counts it."""
+
+    def log_chunk(self, chunk: Chunk, now_ns: int, verdict: str, dropped: int) -> None:
+        """Keeps what became of a chunk: `used`, `rejected`, `late` or `old`."""
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """How the loop runs.
+
+    Attributes:
+        period_ns: control period T.
+        late_ns: a tick that wakes later than this counts as late.
+        duration_ns: time from the first chunk to the stop; None for no end.
+        stop_ns: longest deceleration before the hand is held in any case.
+        dry_run: compute everything, send nothing.
+    """
+
+    period_ns: int = 10_000_000
+    late_ns: int = 2_000_000
+    duration_ns: int | None = None
+    stop_ns: int = 500_000_000
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("period_ns", "late_ns", "stop_ns"):
+            if getattr(self, name) <= 0:
+                raise BadInputError(f"control settings: {name} is {getattr(self, name)}, expected a positive number")
+        if self.duration_ns is not None and self.duration_ns <= 0:
+            raise BadInputError(f"control settings: duration_ns is {self.duration_ns}, expected positive or None")
+
+
+@dataclass(frozen=True)
+class ChunkCounts:
+    """What became of the chunks that arrived.
+
+    Attributes:
+        used: executed, at least in part; `actions_dropped` of theirs were late.
+        rejected: NaN, Inf or wrong shape; `late`: all its actions had passed; `old`: of an earlier request or episode.
+        holds: times the hand came to a hold because no chunk was live.
+    """
+
+    used: int
+    rejected: int
+    late: int
+    old: int
+    actions_dropped: int
+    holds: int
+
+
+@dataclass(frozen=True)
+class ControlReport:
+    """How a run went and ended.
+
+    Attributes:
+        ended: in words, e.g. `Ctrl-C: hand held`.
+        failed: whether an error ended it; `held`: whether the hand was told to hold.
+        clamps: ticks per kind of limit (limits.ClampCounts).
+    """
+
+    ended: str
+    failed: bool
+    held: bool
+    loop: LoopReport
+    chunks: ChunkCounts
+    clamps: dict[str, int]
+    stop_ms: float
+
+
+class ControlLoop:
+    """Runs one hand in the calling thread; `request_stop` and `interrupt` may come from anywhere.
+
+    Args:
+        horizon: T targets per chunk, `action_period_ns` apart.
+    """
+
+    def __init__(
+        self,
+        hand: Hand,
+        link: ControlLink,
+        clock: Clock,
+        horizon: int,
+        action_period_ns: int,
+        settings: ControlSettings,
+    ) -> None:
+        self._hand, self._link, self._clock, self.settings = hand, link, clock, settings
+        self._horizon = horizon
+        self.dims = 7 + len(hand.limits.joint_names)
+        self.limiter = Limiter(hand.limits, settings.period_ns)
+        self.statistics = LoopStatistics(settings.late_ns)
+        self._player = ChunkPlayer(horizon, self.dims, action_period_ns)
+        self._target = np.zeros(self.dims)
+        self._last_request = -1
+        self.episode = self._wanted_episode = 1
+        self._stop: tuple[str, bool] | None = None
+        self.started_ns: int | None = None
+        self._rejected_in_a_row = 0
+        self._holding = True
+        self.used = self.rejected = self.late = self.old = self.actions_dropped = self.holds = 0
+
+    def request_stop(self, reason: str, failed: bool = False) -> None:
+        """Ends the run through the safe stop; the first reason counts. Safe in signal handlers and threads."""
+        if self._stop is None:
+            self._stop = (reason, failed)
+
+    def interrupt(self) -> None:
+        """Drops the chunk being executed and everything still on its way: decelerate and hold until a fresh one."""
+        self._wanted_episode += 1
+
+    @property
+    def moving(self) -> bool:
+        """Whether the first chunk has come."""
+        return self.started_ns is not None
+
+    def run(self) -> ControlReport:
+        """Ticks until asked to stop, out of time or in error; then decelerates, holds and reports.
+
+        Raises:
+            Exception: what is no VppEdgeError is a bug; it is raised again, after the hand was held.
+        """
+        bug: Exception | None = None
+        deadline_ns = self._clock.now_ns()
+        try:
+            self.limiter.reset(self._hand.read().vector)
+            self.statistics.restart(deadline_ns)
+            while self._stop is None:
+                deadline_ns = self._tick(deadline_ns) + self.settings.period_ns
+        except KeyboardInterrupt:  # where no signal handler could be installed
+            self.request_stop("Ctrl-C")
+        except VppEdgeError as error:
+            self.request_stop(f"fault: {error}", failed=True)
+        except Exception as error:  # noqa: BLE001 - raised again below, after the hand was held
+            bug = error
+            self.request_stop(f"bug: {type(error).__name__}: {error}", failed=True)
+        report = self._stop_safely(deadline_ns)
+        if bug is not None:
+            raise bug
+        return report
+
+    def _tick(self, deadline_ns: int) -> int:
+        """One period; returns the deadline of the slot that was served."""
+        clock, period_ns = self._clock, self.settings.period_ns
+        clock.sleep_until_ns(deadline_ns)
+        woke_ns = clock.now_ns()
+        late_ns = woke_ns - deadline_ns
+        skipped = late_ns // period_ns
+        deadline_ns += skipped * period_ns
+        state = self._hand.read()
+        if self._wanted_episode != self.episode:
+            self.episode = self._wanted_episode
+            self._player.clear()
+        self._take_chunks(deadline_ns)
+        command = self._next_command(deadline_ns)
+        if not self.settings.dry_run:
+            self._hand.send(command)
+        self._link.publish(state, command, self.episode)
+        self._link.log_tick(deadline_ns, late_ns, state, command, self._holding)
+        self.statistics.add(woke_ns, late_ns, clock.now_ns() - woke_ns, skipped)
+        self._check_duration(deadline_ns)
+        return deadline_ns
+
+    def _take_chunks(self, now_ns: int) -> None:
+        while (chunk := self._link.take_chunk()) is not None:
+            verdict, dropped = self._judge(chunk, now_ns)
+            self._link.log_chunk(chunk, now_ns, verdict, dropped)
+            if self._rejected_in_a_row >= REJECTED_IN_A_ROW:
+                fault = chunk_fault(chunk, self._horizon, self.dims)
+                raise HardwareFaultError(f"the policy gave {REJECTED_IN_A_ROW} unusable chunks in a row: {fault}")
+
+    def _judge(self, chunk: Chunk, now_ns: int) -> tuple[str, int]:
+        if chunk.episode != self.episode or chunk.request <= self._last_request:
+            self.old += 1
+            return "old", self._horizon
+        self._last_request = chunk.request
+        if chunk_fault(chunk, self._horizon, self.dims) is not None:
+            self.rejected += 1
+            self._rejected_in_a_row += 1
+            return "rejected", self._horizon
+        self._rejected_in_a_row = 0
+        dropped = self._player.accept(chunk, now_ns, self.limiter.command, self.limiter.speed)
+        if dropped < 0:
+            self.late += 1
+            return "late", self._horizon
+        self.used += 1
+        self.actions_dropped += dropped
+        if self.started_ns is None:  # the wait for the first chunk is no part of the run
+            self.started_ns = now_ns
+            self.statistics.restart(now_ns)
+        return "used", dropped
+
+    def _next_command(self, now_ns: int) -> np.ndarray:
+        live = self._player.sample(now_ns, self._target)
+        if not live and not self._holding:
+            self.holds += 1
+        self._holding = not live
+        return self.limiter.step(self._target if live else None)
+
+    def _check_duration(self, now_ns: int) -> None:
+        duration_ns = self.settings.duration_ns
+        if duration_ns is not None and self.started_ns is not None and now_ns - self.started_ns >= duration_ns:
+            self.request_stop("end of the duration")
+
+    def _stop_safely(self, deadline_ns: int) -> ControlReport:
+        """The one way out. Whatever fails here, the hand is still told to hold, and the report says what failed."""
+        reason, failed = self._stop or ("no reason given", True)
+        loop = self.statistics.report()
+        start_ns, held, trouble = self._clock.now_ns(), False, ""
+        try:
+            self._decelerate(deadline_ns, start_ns + self.settings.stop_ns)
+        except Exception as error:  # noqa: BLE001 - of any kind: holding comes next in any case
+            failed, trouble = True, f"; deceleration failed: {error}"
+        stop_ns = self._clock.now_ns() - start_ns
+        try:
+            if not self.settings.dry_run:
+                self._hand.hold()
+            held = True
+        except Exception as error:  # noqa: BLE001 - whatever it is, the report must say that the hand is not held
+            failed, trouble = True, f"{trouble}; the hand did not answer the hold: {error}"
+        outcome = "hand held" if held and not self.settings.dry_run else "nothing was sent" if held else "NOT held"
+        counts = ChunkCounts(self.used, self.rejected, self.late, self.old, self.actions_dropped, self.holds)
+        return ControlReport(
+            ended=f"{reason}: {outcome}{trouble}",
+            failed=failed,
+            held=held,
+            loop=loop,
+            chunks=counts,
+            clamps=dict(vars(self.limiter.counts)),
+            stop_ms=stop_ns / 1e6,
+        )
+
+    def _decelerate(self, deadline_ns: int, latest_ns: int) -> None:
+        while not self.limiter.at_rest and deadline_ns < latest_ns:
+            deadline_ns = max(deadline_ns, self._clock.now_ns())
+            self._clock.sleep_until_ns(deadline_ns)
+            command = self.limiter.step(None)
+            if not self.settings.dry_run:
+                self._hand.send(command)
+            with contextlib.suppress(VppEdgeError):  # a hand that cannot be read can still be slowed down
+                self._link.publish(self._hand.read(), command, self.episode)
+            deadline_ns += self.settings.period_ns

@@ -1,0 +1,85 @@
+"""What a process asks of the operating system to keep its deadlines: in, wishes; out, notes on those not granted."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+SWITCH_INTERVAL_S = (
+    0.0005  # another thread of the process gives up the interpreter after this; Python's default is 5 ms
+)
+FIFO_PRIORITY = 50  # above ordinary work, below the kernel's own threads
+_PR_SET_PDEATHSIG = 1
+_MCL_CURRENT = 1
+
+
+@contextlib.contextmanager
+def quiet_interpreter() -> Iterator[None]:
+    """No garbage collection inside: what lives is frozen, cycles wait until the end; threads hand over quickly."""
+    was_enabled, interval = gc.isenabled(), sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def real_time_thread() -> Iterator[tuple[str, ...]]:
+    """SCHED_FIFO for the calling thread and locked memory for the process, where permitted; gives notes on both."""
+    notes, before = [], None
+    if not hasattr(os, "sched_setscheduler"):
+        notes.append("scheduling: ordinary (this system has no SCHED_FIFO)")
+    else:
+        try:
+            before = os.sched_getscheduler(0), os.sched_getparam(0)
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
+            notes.append(f"scheduling: SCHED_FIFO {FIFO_PRIORITY}")
+        except OSError as error:
+            before = None
+            notes.append(f"scheduling: ordinary (SCHED_FIFO not permitted: {error.strerror}; see `vpp-edge doctor`)")
+    locked = _libc_call("mlockall", _MCL_CURRENT)
+    notes.append("memory: locked" if locked is None else f"memory: not locked ({locked})")
+    try:
+        yield tuple(notes)
+    finally:
+        if before is not None:
+            os.sched_setscheduler(0, *before)
+        if locked is None:
+            _libc_call("munlockall")
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Has the kernel kill this process when its parent dies, however it dies (Linux; elsewhere nothing)."""
+    if sys.platform.startswith("linux"):
+        _libc_call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent_pid:  # it died before the call
+            os._exit(1)
+
+
+def leave_signals_to_parent() -> None:
+    """Ctrl-C reaches every process of the terminal; only the control process answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _libc_call(name: str, *arguments: int) -> str | None:
+    """Calls a C function that returns 0; None, or why it failed."""
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        if getattr(library, name)(*map(ctypes.c_ulong, arguments)) == 0:
+            return None
+    except (OSError, AttributeError, TypeError):
+        return "not on this system"
+    return os.strerror(ctypes.get_errno())
