@@ -1,4 +1,4 @@
-"""How well a loop kept its time: in, the lateness of every tick; out, counts and percentiles. No allocation per tick."""
+"""How well a loop kept its time: in, the lateness of every tick; out, counts and percentiles; no allocation."""
 
 from __future__ import annotations
 
@@ -69,6 +69,11 @@ class LoopStatistics:
     @property
     def rate_hz(self) -> float:
         return 1e9 * max(0, self.ticks - 1) / max(1, self._last_ns - self._start_ns)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from the start to the last tick."""
+        return (self._last_ns - self._start_ns) / 1e9
 
     def report(self) -> LoopReport:
         kept = min(self.ticks, KEPT_TICKS)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from hands_under_test import HOME, LIMITS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpp_edge.runtime.chunks import Chunk, ChunkPlayer, chunk_fault
 from vpp_edge.runtime.limits import Limiter
 from vpp_edge.runtime.rotation import difference, quaternion_from_vector, slerp
-
-sys.path.insert(0, str(Path(__file__).parent))
-from hands_under_test import HOME, LIMITS
 
 MS = 1_000_000
 PERIOD_NS = 100 * MS

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import signal
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hands_under_test import HOME, PerfectHand, assert_within_limits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,9 +18,6 @@ from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.chunks import Chunk
 from vpp_edge.runtime.control import ControlLoop, ControlSettings
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
-
-sys.path.insert(0, str(Path(__file__).parent))
-from hands_under_test import HOME, PerfectHand, assert_within_limits
 
 MS = 1_000_000
 STEP = np.array([0.005, 0, 0, 0, 0, 0, 0, 0.02, 0.05, 0])
@@ -106,7 +102,7 @@ def test_unusable_chunks_are_rejected_and_three_in_a_row_stop_the_run():
     broken = [chunk_at(at(0), i) for i in range(1, 7)]
     for i in (1, 2, 4, 5):
         broken[i].targets[2, 8] = np.nan
-    loop, _, link, _ = fake_loop([(10 * i, c) for i, c in enumerate(broken)], duration_ns=300 * MS)
+    loop, _, _, _ = fake_loop([(10 * i, c) for i, c in enumerate(broken)], duration_ns=300 * MS)
     report = loop.run()
     assert report.chunks.rejected == 4 and report.chunks.used == 2 and not report.failed
     wrong_shape = [Chunk(np.zeros((3, 10)), HOME, at(0), i, 1) for i in range(1, 5)]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hands_under_test import HOME, LIMITS, assert_within_limits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.limits import Limiter, braking_speed
-
-sys.path.insert(0, str(Path(__file__).parent))
-from hands_under_test import HOME, LIMITS, assert_within_limits
 
 PERIOD_NS = 10_000_000
 

@@ -6,20 +6,16 @@ import glob
 import multiprocessing
 import os
 import signal
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+import ring_child
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.rings import Board, NewestSlot, OrderedRing
-
-sys.path.insert(0, str(Path(__file__).parent))
-import ring_child
 
 SMALL = np.dtype([("value", "<i8"), ("vector", "<f8", (3,))])
 

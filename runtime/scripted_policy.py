@@ -1,0 +1,115 @@
+"""A policy without a network: in, frames and state; out, chunks that open and close the hand slowly.
+
+A real implementation of the policy's face (DESIGN section 3) for tests, fault injection and trying cameras and hand
+before there is a bundle: `--backend scripted`, with the bundle's place taken by options like
+`latency_ms=50,nan_every=7`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.preprocess import frames_from_images
+from vpp_edge.runtime.targets import normalized_from_state
+from vpp_edge.spec import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
+
+SWING_S = 4.0
+
+
+@dataclass(frozen=True)
+class ScriptedOutput:
+    """What `infer` gives: tokens (1, 4, 8), actions (1, T, A) in physical units, nanoseconds per stage."""
+
+    tokens: np.ndarray
+    actions: np.ndarray
+    timings_ns: dict[str, int]
+
+
+def scripted_spec(views: int = 2, joints: int = 12, size: int = 64) -> PolicySpec:
+    """An xhand-like spec: small deltas of the wrist, absolute joints, 8 actions 100 ms apart."""
+    segments = (
+        ActionSegment("delta_position", 0, 3, "m", state_start=0),
+        ActionSegment("relative_rotation", 3, 3, "rad", state_start=3),
+        ActionSegment("joint_position", 6, joints, "rad", state_start=7),
+    )
+    names = ("static", "wrist", "wrist2", "wrist3")[:views]
+    return PolicySpec(
+        variant="xhand",
+        cameras=tuple(CameraSpec(name, size, size) for name in names),
+        frames=16,
+        latent=(4, size // 8, size // 8),
+        tokens=(4, 8),
+        text_lengths=(20, 77),
+        pad_token_id=0,
+        action=ActionSpec(6 + joints, 8, 100_000_000, None, segments),
+        state=StateSpec(7 + joints, None, (3,)),
+        sigmas=(1.0, 0.0),
+        notes=("scripted: no network behind it",),
+    )
+
+
+class ScriptedPolicy:
+    """Swings every joint between 0.1 and 0.6 rad; takes `latency_ms` to think; spoils every `nan_every`th chunk.
+
+    Options: `views`, `joints`, `latency_ms`, `load_ms`, `nan_every`, `hang_after` and `crash_after` (inferences).
+    """
+
+    def __init__(self, options: dict[str, int]) -> None:
+        self._options = options
+        self.spec = scripted_spec(options.get("views", 2), options.get("joints", 12))
+        self._count = 0
+        time.sleep(options.get("load_ms", 0) / 1e3)
+
+    def instruct(self, text: str) -> None:
+        if not text:
+            raise BadInputError("the instruction is empty")
+
+    def prepare(self, images: list[np.ndarray]) -> np.ndarray:
+        return frames_from_images(self.spec, images)
+
+    def normalize_state(self, state: np.ndarray) -> np.ndarray:
+        return normalized_from_state(self.spec, state)
+
+    def denormalize(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        return np.asarray(actions, dtype=np.float64)
+
+    def infer(
+        self,
+        frames: np.ndarray,
+        proprio: np.ndarray | None = None,
+        video_noise: np.ndarray | None = None,
+        action_noise: np.ndarray | None = None,
+    ) -> ScriptedOutput:
+        self._count += 1
+        if self._count == self._options.get("crash_after"):
+            raise SystemExit(9)
+        if self._count == self._options.get("hang_after"):
+            time.sleep(3600)
+        if frames.shape != self.spec.frames_shape:
+            raise BadInputError(f"frames have shape {frames.shape}, expected {self.spec.frames_shape}")
+        start_ns = time.monotonic_ns()
+        time.sleep(self._options.get("latency_ms", 40) / 1e3)
+        horizon, dims = self.spec.chunk_shape
+        actions = np.zeros((1, horizon, dims))
+        for i in range(horizon):
+            phase = start_ns / 1e9 + (i + 1) * self.spec.action.period_ns / 1e9
+            actions[0, i, 6:] = 0.35 - 0.25 * math.cos(2 * math.pi * phase / SWING_S)
+        if "nan_every" in self._options and self._count % self._options["nan_every"] == 0:
+            actions[0, horizon // 2] = np.nan
+        tokens = np.zeros((1, *self.spec.tokens), np.float32)
+        return ScriptedOutput(tokens, actions, {"perceive": time.monotonic_ns() - start_ns, "act": 1000})
+
+
+def options_from_text(text: str) -> dict[str, int]:
+    """`{"latency_ms": 50}` from `latency_ms=50`; other words than options are ignored (a path stands there)."""
+    options = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if equals and value.strip().isdigit():
+            options[name.strip()] = int(value)
+    return options

@@ -1,0 +1,175 @@
+"""The thread beside the control loop that looks after the other processes, the start-up and the status line.
+
+It shares the interpreter with the loop, so it sleeps on the children's sentinels and does little when it wakes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vpp_edge.runtime.control import ControlLoop
+from vpp_edge.runtime.messages import OPENING, RUNNING, WORKING, Channels, read_frame
+from vpp_edge.runtime.processes import Child, wait_for_a_death
+from vpp_edge.runtime.shared_link import SharedLink
+
+WAKE_S = 0.05
+STATUS_NS = 500_000_000
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the one-line display shows.
+
+    Attributes:
+        waiting_for: what is missing before the hand can move, in words; empty while it moves.
+    """
+
+    seconds: float
+    waiting_for: str
+    policy_hz: float
+    loop_hz: float
+    late_share: float
+    chunks: int
+    news: str = ""
+
+    def line(self) -> str:
+        if self.waiting_for:
+            return f"{self.seconds:5.1f} s  waiting for {self.waiting_for}"
+        return (
+            f"{self.seconds:5.1f} s  policy {self.policy_hz:.1f} Hz  loop {self.loop_hz:.1f} Hz  "
+            f"late {self.late_share:.2%}  chunks {self.chunks}"
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The run at one moment, for pictures.
+
+    Attributes:
+        images: per view (height, width, 3) uint8 RGB, or None before its first frame.
+        vector: (7 + J,) measured state; `command`: (7 + J,) what was sent.
+        seconds: since the session began.
+    """
+
+    images: list
+    vector: object
+    command: object
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the supervisor does beside looking after the children.
+
+    Attributes:
+        start_ns: longest time to the first chunk.
+        on_status: called twice a second, and at once with news; may print.
+        on_snapshot: called every `snapshot_ns`; must be quick, it shares the interpreter with the loop.
+    """
+
+    start_ns: int
+    on_status: Callable[[Status], None] | None = None
+    on_snapshot: Callable[[Snapshot], None] | None = None
+    snapshot_ns: int = 100_000_000
+
+
+class Supervisor(threading.Thread):
+    """Runs from `start()` to `finish()`. The children have been started before."""
+
+    def __init__(
+        self,
+        loop: ControlLoop,
+        link: SharedLink,
+        channels: Channels,
+        children: list[Child],
+        policy: Child,
+        watch: Watch,
+    ) -> None:
+        super().__init__(name="vpp-edge supervisor", daemon=True)
+        self._loop, self._link, self._channels = loop, link, channels
+        self._children, self._policy, self._watch = children, policy, watch
+        self._finished = threading.Event()
+        self._begun_ns = time.monotonic_ns()
+        self._status_ns = self._snapshot_ns = 0
+        self.bug: Exception | None = None
+
+    def finish(self) -> None:
+        """Ends the thread; the children are the caller's again."""
+        self._finished.set()
+        self.join()
+
+    def run(self) -> None:
+        try:
+            while not self._finished.is_set():
+                wait_for_a_death(self._children, WAKE_S)
+                if not self._finished.is_set():
+                    self._look(time.monotonic_ns())
+        except Exception as error:  # noqa: BLE001 - without its supervisor the run must not go on
+            self.bug = error
+            self._loop.request_stop(f"bug in the supervisor: {type(error).__name__}: {error}", failed=True)
+
+    def _look(self, now_ns: int) -> None:
+        news = ""
+        for child in self._children:
+            death = child.watch(now_ns)
+            if death is None:
+                continue
+            news = death
+            if child is self._policy:
+                self._loop.interrupt()
+            if child.given_up and child.settings.restart:
+                self._loop.request_stop(f"fault: {death}", failed=True)
+        waiting_for = "" if self._loop.moving else self._missing()
+        if waiting_for and now_ns - self._begun_ns > self._watch.start_ns:
+            seconds = self._watch.start_ns / 1e9
+            self._loop.request_stop(f"fault: after {seconds:g} s still waiting for {waiting_for}", failed=True)
+        if self._watch.on_status is not None and (news or now_ns - self._status_ns >= STATUS_NS):
+            self._status_ns = now_ns
+            self._watch.on_status(self._status(now_ns, waiting_for, news))
+        if self._watch.on_snapshot is not None and now_ns - self._snapshot_ns >= self._watch.snapshot_ns:
+            self._snapshot_ns = now_ns
+            self._take_snapshot(now_ns)
+
+    def _missing(self) -> str:
+        """What stands between here and the first chunk, in words."""
+        parts = []
+        for camera in self._channels.cameras:
+            if not camera.frames.sequence:
+                child = next((c for c in self._children if c.name == f"camera {camera.name}"), None)
+                trouble = f" ({child.deaths[-1]})" if child is not None and child.deaths else ""
+                parts.append(f"the first frame of camera {camera.name}{trouble}")
+        phase = self._policy.phase
+        trouble = f" ({self._policy.deaths[-1]})" if self._policy.deaths else ""
+        if phase not in (RUNNING, WORKING):
+            parts.append(f"the policy to {'load' if phase == OPENING else 'start'}{trouble}")
+        elif not parts:
+            stale = self._channels.policy["stale_waits"]
+            inferences = self._channels.policy["inferences"]
+            late = self._loop.late + self._loop.rejected + self._loop.old
+            parts.append(
+                f"the first usable chunk ({inferences} computed, {late} unusable, {stale} waits on stale frames)"
+            )
+        return ", ".join(parts)
+
+    def _status(self, now_ns: int, waiting_for: str, news: str) -> Status:
+        statistics = self._loop.statistics
+        return Status(
+            seconds=(now_ns - (self._loop.started_ns or self._begun_ns)) / 1e9,
+            waiting_for=waiting_for,
+            policy_hz=self._link.rate_hz,
+            loop_hz=statistics.rate_hz,
+            late_share=statistics.late_share,
+            chunks=self._loop.used,
+            news=news,
+        )
+
+    def _take_snapshot(self, now_ns: int) -> None:
+        state = self._channels.states.read(lambda record: (record["vector"].copy(), record["command"].copy()))
+        if state is None or self._watch.on_snapshot is None:
+            return
+        frames = [read_frame(camera.frames) for camera in self._channels.cameras]
+        images = [None if frame is None else frame.value.image for frame in frames]
+        self._watch.on_snapshot(Snapshot(images, *state.value, (now_ns - self._begun_ns) / 1e9))

@@ -1,0 +1,244 @@
+"""What runs inside the children: a camera process that publishes frames, a policy process that makes chunks of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError, HardwareFaultError, VppEdgeError
+from vpp_edge.runtime.interfaces import Frame
+from vpp_edge.runtime.messages import (
+    OPENING,
+    RUNNING,
+    STAGE_SLOTS,
+    WORKING,
+    CameraChannel,
+    Channels,
+    read_frame,
+    write_frame,
+    write_note,
+)
+from vpp_edge.runtime.realtime import die_with_parent, leave_signals_to_parent
+from vpp_edge.runtime.rings import Board, Message, NewestSlot
+from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
+
+READ_TIMEOUT_NS = 200_000_000  # FAULTS 3: a camera that gives nothing is noticed in this time
+TIMEOUTS_TO_REOPEN = 5
+STALE_PERIODS = 2  # FAULTS 2: no new chunk from a view older than this many frame periods
+POLL_S = 0.002
+GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """What the policy process loads and how it thinks.
+
+    Attributes:
+        bundle: folder; `backend`: engine library, or `scripted`.
+        threads: of the engine; one core must stay for control.
+        seed: of the noise; request n draws from (seed, n), so that any recorded inference can be repeated.
+        arm: which arm of a two-armed policy the hand is.
+        frame_periods_ns: per view, the time between two frames.
+        grip: joint angles of the open and the closed hand, (J,) each, for policies that give a gripper width.
+    """
+
+    bundle: str
+    backend: str
+    threads: int
+    instruction: str
+    seed: int
+    arm: int
+    frame_periods_ns: tuple[int, ...]
+    grip: tuple[tuple[float, ...], tuple[float, ...]] | None
+
+
+def load_policy(bundle: str, backend: str, threads: int) -> Any:
+    """An object with the face of EdgePolicy. Imports the engine library: never call it in the control process."""
+    if backend == "scripted":
+        from vpp_edge.runtime.scripted_policy import ScriptedPolicy, options_from_text
+
+        return ScriptedPolicy(options_from_text(bundle))
+    from vpp_edge.runtime.policy import EdgePolicy
+
+    return EdgePolicy.load(bundle, backend=backend, threads=threads)
+
+
+@contextlib.contextmanager
+def child_process(parent_pid: int, board: Board, note: NewestSlot) -> Iterator[None]:
+    """The life of a child: dies with its parent, leaves signals to it, says in a note and its status what went wrong.
+
+    Status 0: done; 1: failed and worth another try; 2: will never work as it was asked.
+    """
+    leave_signals_to_parent()
+    die_with_parent(parent_pid)
+    board["phase"] = OPENING
+    board["heartbeat_ns"] = time.monotonic_ns()
+    try:
+        yield
+    except VppEdgeError as error:
+        write_note(note, str(error))
+        sys.exit(error.exit_status)
+    except Exception as error:  # noqa: BLE001 - the note is the only way in which a child can tell its parent
+        write_note(note, f"{type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}")
+        sys.exit(1)
+
+
+def run_camera(parent_pid: int, config: Any, channel: CameraChannel, orders: Board, states: NewestSlot) -> None:
+    """Body of a camera process: opens the camera, publishes every frame, counts what the device lost."""
+    with child_process(parent_pid, channel.board, channel.note), _opened(config) as camera:
+        _publish_frames(camera, channel, orders)
+
+
+def _opened(config: Any) -> Any:
+    """The camera of a CameraConfig, or of a configuration that opens itself."""
+    if hasattr(config, "open"):
+        return config.open()
+    from vpp_edge.runtime.cameras import open_camera
+
+    return open_camera(config)
+
+
+def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
+    board, timeouts = channel.board, 0
+    before = board.as_dict()
+    while not orders["stopping"] and timeouts < TIMEOUTS_TO_REOPEN:
+        board["heartbeat_ns"] = time.monotonic_ns()
+        try:
+            frame: Frame = camera.read(READ_TIMEOUT_NS)
+        except HardwareFaultError as error:
+            timeouts += 1
+            board.add("timeouts")
+            write_note(channel.note, str(error))
+            continue
+        timeouts = 0
+        write_frame(channel.frames, frame)
+        board["height"], board["width"] = frame.image.shape[:2]
+        board.add("delivered")
+        board["phase"] = RUNNING
+        statistics = getattr(camera, "statistics", None)
+        for field in ("dropped", "overwritten"):
+            if statistics is not None:
+                board[field] = before[field] + getattr(statistics, field)
+    if not orders["stopping"]:
+        raise HardwareFaultError(f"camera {channel.name}: no frame {timeouts} times in a row")
+
+
+def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, generation: int) -> None:
+    """Body of the policy process: loads, then thinks without a pause until told to stop."""
+    with child_process(parent_pid, channels.policy, channels.policy_note):
+        with contextlib.suppress(OSError):
+            os.nice(5)  # where cores are short, control and cameras come first
+        policy = load_policy(settings.bundle, settings.backend, settings.threads)
+        policy.instruct(settings.instruction)
+        worker = PolicyWorker(policy, settings, channels, generation)
+        channels.policy["phase"] = RUNNING
+        while not channels.orders["stopping"]:
+            worker.step()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """V frames, the hand's vector at their time, and the episode it belongs to."""
+
+    frames: list[Message[Frame]]
+    hand: np.ndarray
+    stamp_ns: int
+    episode: int
+
+
+class PolicyWorker:
+    """Turns the newest observation into a chunk, again and again."""
+
+    def __init__(self, policy: Any, settings: PolicySettings, channels: Channels, generation: int) -> None:
+        self._policy, self._settings, self._channels = policy, settings, channels
+        self._request = generation * GENERATION
+        self._seen = [0] * len(channels.cameras)
+        self._grip = None if settings.grip is None else tuple(np.array(pose) for pose in settings.grip)
+
+    def step(self) -> None:
+        """One inference when there is a fresh observation, else a short sleep."""
+        board = self._channels.policy
+        board["heartbeat_ns"] = time.monotonic_ns()
+        observation = self._observe()
+        if observation is None:
+            time.sleep(POLL_S)
+            return
+        board["phase"] = WORKING
+        self._request += 1
+        self._infer(observation)
+        board.add("inferences")
+        board["phase"] = RUNNING
+
+    def _observe(self) -> Observation | None:
+        """The newest frame of every view, at least one of them new, none stale, with the state of their time."""
+        cameras = self._channels.cameras
+        if all(camera.frames.sequence <= seen for camera, seen in zip(cameras, self._seen, strict=True)):
+            return None
+        frames = [read_frame(camera.frames) for camera in cameras]
+        now_ns = time.monotonic_ns()
+        for message, period_ns in zip(frames, self._settings.frame_periods_ns, strict=True):
+            if message is None:
+                return None
+            if now_ns - message.stamp_ns > STALE_PERIODS * period_ns:
+                self._channels.policy.add("stale_waits")
+                return None
+        known = [message for message in frames if message is not None]
+        stamp_ns = min(message.stamp_ns for message in known)
+        state = self._channels.states.read_at(stamp_ns, lambda r: (r["vector"].copy(), int(r["episode"])))
+        newest = self._channels.states.read(lambda record: int(record["episode"]))
+        if state is None or newest is None:
+            return None
+        for i, (camera, message) in enumerate(zip(cameras, known, strict=True)):
+            if message.sequence > self._seen[i]:
+                self._channels.policy.add(f"used_{camera.name}")
+            self._seen[i] = message.sequence
+        return Observation(known, state.value[0], stamp_ns, newest.value)
+
+    def _infer(self, observation: Observation) -> None:
+        policy, spec, arm = self._policy, self._policy.spec, self._settings.arm
+        stages: dict[str, int] = {}
+        started_ns = time.monotonic_ns()
+        frames = policy.prepare([message.value.image for message in observation.frames])
+        state = state_from_hand(spec, observation.hand, arm)
+        proprio = None if state is None else policy.normalize_state(state)
+        random = np.random.default_rng((self._settings.seed, self._request))
+        video_noise = random.standard_normal(spec.video_noise_shape, dtype=np.float32)
+        action_noise = random.standard_normal((1, *spec.chunk_shape), dtype=np.float32)
+        stages["prepare"] = time.monotonic_ns() - started_ns
+        out = policy.infer(frames, proprio, video_noise=video_noise, action_noise=action_noise)
+        stages.update(out.timings_ns)
+        inferred_ns = time.monotonic_ns()
+        if np.isfinite(out.actions).all():
+            physical = policy.denormalize(out.actions[0], state)
+            targets = targets_from_actions(spec, physical, observation.hand, arm, self._grip)
+        else:  # sent as it is: the loop rejects it and counts
+            targets = np.full((spec.action.horizon, len(observation.hand)), np.nan)
+        stages["targets"] = time.monotonic_ns() - inferred_ns
+        self._send(observation, targets, started_ns, stages)
+
+    def _send(self, observation: Observation, targets: np.ndarray, started_ns: int, stages: dict[str, int]) -> None:
+        record = self._channels.chunks.begin()
+        if record is None:
+            return
+        if targets.shape != record["targets"].shape:
+            raise BadInputError(f"targets have shape {targets.shape}, expected {record['targets'].shape}")
+        record["targets"], record["anchor"] = targets, observation.hand
+        record["observed_ns"], record["episode"] = observation.stamp_ns, observation.episode
+        record["request"] = self._request
+        record["frame_numbers"] = [message.value.number for message in observation.frames]
+        record["frame_stamps_ns"] = [message.stamp_ns for message in observation.frames]
+        finished_ns = time.monotonic_ns()
+        record["started_ns"], record["finished_ns"] = started_ns, finished_ns
+        named = [*list(stages.items())[: STAGE_SLOTS - 1], ("total", finished_ns - started_ns)]
+        record["stages_ns"], record["stage_names"] = 0, b""
+        for i, (name, duration_ns) in enumerate(named):
+            record["stages_ns"][i], record["stage_names"][i] = duration_ns, name.encode()[:16]
+        self._channels.chunks.commit()

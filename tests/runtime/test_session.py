@@ -1,0 +1,232 @@
+"""Whole runs: processes, faults in any of them, start-up, signals. With a scripted policy and patterned cameras."""
+
+from __future__ import annotations
+
+import glob
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import camera_under_test
+import numpy as np
+import pytest
+from camera_under_test import PatternConfig
+from hands_under_test import HOME, PerfectHand, assert_within_limits
+
+from vpp_edge.clock import MonotonicClock
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.session import SessionConfig, run_session
+from vpp_edge.runtime.supervisor import Watch
+
+pytestmark = pytest.mark.timeout(60)
+SECOND_NS = 1_000_000_000
+
+
+@dataclass
+class Outcome:
+    report: object
+    hand: PerfectHand
+    statuses: list
+    snapshots: list
+
+
+TWO = (PatternConfig("static"), PatternConfig("wrist"))
+
+
+def run(script="latency_ms=30,joints=3", cameras=TWO, act=None, **options):
+    """Runs a session; `act(statuses)` runs beside it in a thread."""
+    hand, statuses, snapshots = PerfectHand(MonotonicClock()), [], []
+    options = {"duration_s": 1.0, "backend": "scripted", **options}
+    start_ns = int(options.pop("start_s", 20) * SECOND_NS)
+    config = SessionConfig(script, cameras, hand, "Move the mango.", **options)
+    if act is not None:
+        threading.Thread(target=act, args=(statuses,), daemon=True).start()
+    report = run_session(config, Watch(start_ns, statuses.append, snapshots.append))
+    assert not glob.glob(f"/dev/shm/vppe-{os.getpid()}-*")
+    assert hand.held == 1
+    if hand.sent:
+        assert_within_limits([HOME, *hand.sent], 10_000_000, 15, 10)
+    return Outcome(report, hand, statuses, snapshots)
+
+
+def children():
+    me = os.getpid()
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            words = (path.parent / "environ").read_bytes() and (path.parent / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if parent == me and any("multiprocessing.spawn" in word for word in words):
+            found[int(path.parent.name)] = words
+    return sorted(found)
+
+
+def wait_until_moving(statuses):
+    while not any(not status.waiting_for for status in statuses):
+        time.sleep(0.02)
+
+
+def test_a_run_to_its_end_counts_every_frame_and_keeps_its_rate():
+    cameras = (PatternConfig("static", drop_every=10), PatternConfig("wrist"))
+    outcome = run(cameras=cameras, duration_s=1.5)
+    report = outcome.report
+    assert report.exit_status == 0 and report.ended == "end of the duration: hand held"
+    assert report.control.loop.ticks + report.control.loop.missed == 151
+    assert report.control.chunks.used >= 10 and report.control.chunks.rejected == 0
+    for camera in report.cameras:
+        assert camera.delivered == camera.used + camera.superseded > 30 and camera.size == (48, 64)
+    assert report.cameras[0].dropped > 2 and report.cameras[1].dropped == 0
+    assert {"prepare", "perceive", "act", "targets", "total"} <= set(report.policy.stages)
+    assert report.policy.stages["perceive"].p50_ms == pytest.approx(30, abs=10)
+    assert np.ptp(np.array(outcome.hand.sent)[:, 7:], axis=0).max() > 0.1
+    text = "\n".join(report.lines())
+    assert "later than 2 ms" in text and "p99.9" in text and "ended     end of the duration: hand held" in text
+    assert outcome.snapshots[-1].images[0].shape == (48, 64, 3) and outcome.snapshots[-1].vector.shape == (10,)
+    import json
+
+    assert json.loads(json.dumps(report.to_json()))["exit_status"] == 0
+
+
+def test_ctrl_c_ends_with_the_hand_held():
+    def press(statuses):
+        wait_until_moving(statuses)
+        signal.raise_signal(signal.SIGINT)
+
+    outcome = run(act=press, duration_s=None)
+    assert outcome.report.ended == "Ctrl-C: hand held" and outcome.report.exit_status == 0
+    assert outcome.report.control.stop_ms < 150
+
+
+def test_a_killed_policy_is_held_through_and_comes_back():
+    killed_ns = []
+
+    def kill(statuses):
+        wait_until_moving(statuses)
+        os.kill(children()[0], signal.SIGKILL)  # the first child started, the oldest process id
+        killed_ns.append(time.monotonic_ns())
+
+    outcome = run(act=kill, duration_s=3.0)
+    report = outcome.report
+    assert report.exit_status == 0 and report.policy.deaths == ("policy was killed",)
+    assert report.control.chunks.holds >= 1 and report.control.chunks.used > 20
+    assert any(status.news == "policy was killed" for status in outcome.statuses)
+    moved = np.abs(np.diff(np.array(outcome.hand.sent)[:, 8])) > 0
+    assert moved[-100:].any()  # in the last second it moves again
+
+
+def test_a_killed_camera_is_opened_again_and_the_run_goes_on():
+    def kill(statuses):
+        wait_until_moving(statuses)
+        os.kill(children()[-1], signal.SIGKILL)
+
+    report = run(act=kill, duration_s=2.5).report
+    assert report.exit_status == 0 and report.cameras[1].deaths == ("camera wrist was killed",)
+    assert report.cameras[1].delivered > 30 and report.cameras[0].deaths == ()
+
+
+def test_a_camera_that_goes_silent_means_holding_not_guessing():
+    cameras = (PatternConfig("static"), PatternConfig("wrist", stop_after=45))
+    outcome = run(cameras=cameras, duration_s=2.5)
+    assert outcome.report.control.chunks.holds >= 1
+    assert outcome.report.cameras[1].timeouts >= 2 and outcome.report.policy.stale_waits > 0
+    assert "hand held" in outcome.report.ended
+
+
+def test_spoiled_chunks_are_rejected_and_the_hand_never_leaves_its_limits():
+    report = run("latency_ms=20,joints=3,nan_every=3").report
+    assert report.control.chunks.rejected >= 3 and report.control.chunks.used > 5 and report.exit_status == 0
+
+
+def test_a_policy_that_hangs_is_killed_and_started_again():
+    outcome = run("latency_ms=30,joints=3,hang_after=12", duration_s=2.5, policy_silent_s=0.4)
+    assert "policy hung and was killed" in outcome.report.policy.deaths[0] and outcome.report.exit_status == 0
+    assert outcome.report.control.chunks.used > 12
+
+
+def test_what_cannot_work_ends_the_run_with_its_reason():
+    cameras = (PatternConfig("static"), PatternConfig("wrist", refuse="no device 1234; found: none"))
+    outcome = run(cameras=cameras)
+    assert outcome.report.exit_status == 1
+    assert outcome.report.ended.startswith("fault: camera wrist failed with status 2 (no device 1234; found: none)")
+
+
+def test_waiting_has_an_end_that_names_what_is_missing():
+    cameras = (PatternConfig("static"), PatternConfig("wrist", stop_after=0))
+    outcome = run(cameras=cameras, start_s=1.2)
+    assert outcome.report.exit_status == 1
+    assert "after 1.2 s still waiting for the first frame of camera wrist" in outcome.report.ended
+    assert "waiting for" in outcome.statuses[0].line()
+
+
+def test_wrong_use_starts_nothing(tmp_path):
+    with pytest.raises(BadInputError, match="got 1 cameras, this policy sees 2 views: static, wrist"):
+        run(cameras=(PatternConfig(),))
+    config = SessionConfig("joints=3", (), PerfectHand(MonotonicClock()), "go", backend="scripted")
+    with pytest.raises(BadInputError, match="instruction is empty"):
+        replace(config, instruction=" ")
+    with pytest.raises(BadInputError, match="control rate"):
+        replace(config, rate_hz=0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match="--record"):
+        run(record=str(tmp_path / "file" / "below"))
+
+
+def test_a_dry_run_moves_nothing():
+    hand = PerfectHand(MonotonicClock())
+    cameras = (PatternConfig("static"), PatternConfig("wrist"))
+    config = SessionConfig("joints=3", cameras, hand, "go", 0.5, backend="scripted", dry_run=True)
+    report = run_session(config)
+    assert hand.sent == [] and hand.held == 0 and "nothing was sent" in report.ended
+
+
+CONTROL_ALONE = """
+import sys, time
+sys.path.insert(0, {support!r})
+from camera_under_test import PatternConfig
+from hands_under_test import PerfectHand
+from vpp_edge.clock import MonotonicClock
+from vpp_edge.runtime.session import SessionConfig, run_session
+from vpp_edge.runtime.supervisor import Watch
+
+if __name__ == "__main__":
+    told = []
+    def tell(status):
+        if not status.waiting_for and not told:
+            told.append(1)
+            heavy = {{"torch", "onnxruntime", "av", "mujoco", "diffusers"}} & {{m.split(".")[0] for m in sys.modules}}
+            print("moving", sorted(heavy), flush=True)
+    cameras = (PatternConfig("static"), PatternConfig("wrist"))
+    run_session(
+        SessionConfig("joints=3", cameras, PerfectHand(MonotonicClock()), "go", backend="scripted"), Watch(10**10, tell)
+    )
+"""
+
+
+def test_no_process_and_no_memory_outlives_a_killed_control_process(tmp_path):
+    script = tmp_path / "control_alone.py"
+    script.write_text(CONTROL_ALONE.format(support=str(Path(camera_under_test.__file__).parent)))
+    control = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert control.stdout.readline() == "moving []\n", control.stderr.read()
+    pids = [int(p) for p in Path(f"/proc/{control.pid}/task/{control.pid}/children").read_text().split()]
+    assert len(pids) >= 3
+    control.kill()
+    control.wait()
+    deadline = time.monotonic() + 5
+    while glob.glob(f"/dev/shm/vppe-{control.pid}-*") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not glob.glob(f"/dev/shm/vppe-{control.pid}-*")
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists() and "Z" not in _state(pid)]
+
+
+def _state(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"

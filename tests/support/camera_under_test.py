@@ -1,0 +1,67 @@
+"""A camera of coloured frames for the tests of sessions; opens itself in the camera process."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.runtime.interfaces import Frame
+
+
+@dataclass(frozen=True)
+class PatternConfig:
+    """`stop_after` frames it goes silent; `refuse` says why it cannot be opened; `drop_every` loses frames."""
+
+    name: str = "static"
+    fps: float = 30.0
+    size: tuple[int, int] = (48, 64)
+    stop_after: int | None = None
+    refuse: str = ""
+    drop_every: int = 0
+
+    def open(self):
+        if self.refuse:
+            raise BadInputError(self.refuse)
+        return PatternCamera(self)
+
+
+@dataclass
+class PatternStatistics:
+    dropped: int = 0
+    overwritten: int = 0
+
+
+class PatternCamera:
+    def __init__(self, config):
+        self.name, self._config = config.name, config
+        self._number = 0
+        self._next_ns = time.monotonic_ns()
+        self.statistics = PatternStatistics()
+
+    def read(self, timeout_ns):
+        config = self._config
+        if config.stop_after is not None and self._number >= config.stop_after:
+            time.sleep(timeout_ns / 1e9)
+            raise HardwareFaultError(f"camera {self.name}: no frame for {timeout_ns / 1e6:g} ms")
+        self._number += 1
+        if config.drop_every and self._number % config.drop_every == 0:
+            self._number += 1
+            self.statistics.dropped += 1
+        self._next_ns = max(self._next_ns + int(1e9 / config.fps), time.monotonic_ns() - 5_000_000)
+        time.sleep(max(0, self._next_ns - time.monotonic_ns()) / 1e9)
+        image = np.full((*config.size, 3), self._number % 256, np.uint8)
+        image[:, :, 1] = os.getpid() % 256
+        return Frame(image, self._number, time.monotonic_ns())
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
