@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,8 +30,25 @@ def write_onnx(stage: Stage, folder: Path) -> tuple[Path, Path]:
             stage.module, examples, dynamo=True, opset_version=OPSET, verbose=False,
             input_names=[s.name for s in stage.inputs], output_names=[s.name for s in stage.outputs],
         )  # fmt: skip
+        _drop_traces(program.model)
         program.save(path, external_data=True)
     return path, path.with_name(path.name + ".data")
+
+
+def _drop_traces(model: Any) -> None:
+    """Removes the exporter's notes from every node: Python stack traces with paths of the exporting machine."""
+    model.metadata_props.clear()
+    for graph in (model.graph, *model.functions.values()):
+        graph.metadata_props.clear()
+        for value in (*graph.inputs, *graph.outputs):
+            value.metadata_props.clear()
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()
 
 
 def example_input(spec: TensorSpec) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The three stages as modules with fixed shapes: in, the eager policy; out, what is exported, with its inputs and outputs.
 
 `act` is one call: the context is encoded once, cross-attention keys and values are computed once, the sampling steps
-are unrolled and everything that depends on the noise level alone is folded into constants (DESIGN section 1, exact savings).
+are unrolled and everything that depends on the noise level alone is folded into constants (docs/vpp.md, exact savings).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Stage:
 
 
 def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple[Stage, ...]:
-    """`text`, `perceive` and `act` of a policy, with the shapes of DESIGN section 3 at this policy's sizes."""
+    """`text`, `perceive` and `act` of a policy, with the shapes of ARCHITECTURE.md at this policy's sizes."""
     short, long = spec.text_lengths
     text_hidden = TensorSpec("text_hidden", "float32", (1, short, 2 * policy.text.encoder.config.hidden_size))
     goal = TensorSpec("goal", "float32", (1, policy.text.encoder.config.projection_dim))

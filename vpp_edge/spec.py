@@ -13,7 +13,7 @@ from vpp_edge.errors import BadInputError
 
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
 
-# What the numbers of an action segment mean once the normalization is undone (DESIGN 1.7).
+# What the numbers of an action segment mean once the normalization is undone (docs/vpp.md, step 7).
 SEGMENT_KINDS = {
     "delta_position": "xyz to add to the wrist position of the state that the chunk starts from (base frame)",
     "relative_rotation": "roll, pitch, yaw (extrinsic xyz) applied in the wrist frame of that state",

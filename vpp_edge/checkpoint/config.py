@@ -105,7 +105,7 @@ def policy_config(arguments: Arguments, shapes: Shapes, variant: str, text_width
         all_layers=bool(arguments.get("model.use_all_layer", False)),
         video_steps=arguments.integer("model.timestep", 20),
         text_length=arguments.integer("model.max_length", 20),
-        # The real-robot code always adds the position table (DESIGN 1, step 1).
+        # The real-robot code always adds the position table (docs/vpp.md, step 1).
         position_encoding=variant != "calvin" or bool(arguments.get("model.use_position_encoding", True)),
     )
 

@@ -1,4 +1,4 @@
-"""What a policy's numbers mean: in, its sizes and arguments; out, the PolicySpec of the manifest (DESIGN 1.7)."""
+"""What a policy's numbers mean: in, its sizes and arguments; out, the PolicySpec of the manifest (docs/vpp.md, step 7)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def variant_from(arguments: Arguments, actions: int) -> str:
 
 
 def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
-    """The action segments of a variant (DESIGN 1.7); one `raw` segment where the width is not the variant's."""
+    """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment where the width is not the variant's."""
     if variant == "calvin" and actions == 7:
         return (
             ActionSegment("delta_position", 0, 3, "m", scale=CALVIN_METRES),

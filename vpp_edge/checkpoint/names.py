@@ -12,7 +12,7 @@ FORMER_PREFIX = "Video_Former."
 HEAD_PREFIX = "model.inner_model."
 TEXT_COPY_PREFIXES = ("TVP_encoder.text_encoder.", "text_encoder.")
 OPENAI_CLIP_PREFIX = "language_goal.clip_rn50."
-# In every trained checkpoint, without effect on the output (DESIGN 1, step 5).
+# In every trained checkpoint, without effect on the output (docs/vpp.md, step 5).
 UNUSED = ("pos_emb", "goal_emb.0.weight", "goal_emb.0.bias", "goal_emb.2.weight", "goal_emb.2.bias")
 
 Shapes = dict[str, tuple[int, ...]]

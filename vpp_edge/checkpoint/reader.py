@@ -6,7 +6,7 @@ every tensor of every part against the sizes, with all problems in one error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,14 @@ class Choices:
         cameras: number of views; None: as the variant was trained.
         action_rate_hz: actions per second of a chunk; None: of the variant's training data.
         quaternion_order: `xyzw` (scipy's, as the training code reads them) or `wxyz`.
+        steps: sampling steps of the action head; None: as trained.
     """
 
     variant: str | None = None
     cameras: int | None = None
     action_rate_hz: float | None = None
     quaternion_order: str = "xyzw"
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in VARIANTS:
@@ -85,6 +87,8 @@ class Choices:
             raise CheckpointError(f"a policy needs at least one camera, got {self.cameras}")
         if self.action_rate_hz is not None and not 0 < self.action_rate_hz < 10_000:
             raise CheckpointError(f"action rate {self.action_rate_hz} Hz is out of range")
+        if self.steps is not None and not 1 <= self.steps <= 1000:
+            raise CheckpointError(f"{self.steps} sampling steps are out of range; expected 1 to 1000")
 
 
 def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Checkpoint:
@@ -101,6 +105,8 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Che
     actions = shapes.get(f"{names.HEAD_PREFIX}action_pred.bias", (0,))[0]
     variant = choices.variant or variant_from(arguments, actions)
     config = policy_config(arguments, shapes, variant, text_config["projection_dim"])
+    if choices.steps is not None:
+        config = replace(config, sampler=replace(config.sampler, steps=choices.steps))
 
     parts = {
         name: _read_part(paths.video_model / name, class_name) for name, class_name in

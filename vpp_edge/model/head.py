@@ -1,6 +1,6 @@
 """Action head: in, goal, tokens, proprioception and noisy actions; out, the estimate of the clean actions.
 
-An MDT-style transformer (arXiv 2407.05996) under EDM preconditioning (arXiv 2206.00364); DESIGN section 1 step 5.
+An MDT-style transformer (arXiv 2407.05996) under EDM preconditioning (arXiv 2206.00364); docs/vpp.md, step 5.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ First-order DPM-Solver (arXiv 2206.00927, algorithm 1) in the exponential-integr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def sample_ddim(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, sigma
         sigmas: falling noise levels, the last one 0.
     """
     actions = noise
-    for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, following in pairwise(sigmas):
         kept = following / sigma
         actions = kept * actions + (1 - kept) * denoise(actions, sigma)
     return actions

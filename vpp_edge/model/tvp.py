@@ -1,6 +1,6 @@
 """Text-guided video prediction model: in, frames, text and noise; out, the features of its first denoising step.
 
-Sources: paper section 3.2 (single-step features), DESIGN section 1 steps 2 and 3. The UNet and VAE are diffusers'.
+Sources: paper section 3.2 (single-step features), docs/vpp.md, steps 2 and 3. The UNet and VAE are diffusers'.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Measures and reports: parity of bundles, latency of stages, what a machine can run."""

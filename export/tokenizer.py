@@ -1,0 +1,44 @@
+"""The tokenizer of a bundle: in, the text encoder's folder; out, one tokenizer.json and ids as training makes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vpp_edge.errors import CheckpointError
+from vpp_edge.spec import PolicySpec
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """transformers' fast CLIP tokenizer of a folder with tokenizer.json, or vocab.json and merges.txt.
+
+    Raises:
+        CheckpointError: the files are missing or damaged.
+    """
+    from transformers import CLIPTokenizer
+
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: tokenizer not readable ({error}). Download or copy the folder again."
+        ) from error
+
+
+def write_tokenizer(tokenizer: Any, path: Path) -> None:
+    """Writes the tokenizer's own definition, which the runtime reads without transformers."""
+    definition = json.loads(tokenizer.backend_tokenizer.to_str())
+    definition["padding"] = definition["truncation"] = None  # the runtime pads and cuts to the policy's lengths
+    path.write_text(json.dumps(definition), encoding="utf-8")
+
+
+def text_inputs(tokenizer: Any, spec: PolicySpec, instruction: str) -> tuple[torch.Tensor, ...]:
+    """ids, mask, goal_ids and goal_mask of an instruction, as the training code tokenizes it."""
+    tensors: list[torch.Tensor] = []
+    for length in spec.text_lengths:
+        encoded = tokenizer(instruction, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        tensors += [encoded.input_ids, encoded.attention_mask]
+    return tuple(tensors)

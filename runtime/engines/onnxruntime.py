@@ -1,0 +1,62 @@
+"""ONNX Runtime on the CPU: in, verified graph and weight bytes of a bundle; out, an engine per stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.errors import BundleError, MissingDependencyError
+from vpp_edge.manifest import Bundle, StageRecord
+from vpp_edge.engine import EngineOptions
+
+
+class OnnxRuntimeEngine:
+    """One stage in an InferenceSession.
+
+    Args:
+        session: of onnxruntime.
+        stage: for its output names.
+    """
+
+    def __init__(self, session: Any, stage: StageRecord) -> None:
+        self._session = session
+        self._outputs = [t.name for t in stage.outputs]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+
+def open_bundle(bundle: Bundle, options: EngineOptions) -> dict[str, OnnxRuntimeEngine]:
+    """Engines for all stages of a bundle; graph and weights are read once, verified, and loaded from those very bytes."""
+    return {name: _open_stage(bundle, stage, options) for name, stage in bundle.manifest.stages.items()}
+
+
+def _open_stage(bundle: Bundle, stage: StageRecord, options: EngineOptions) -> OnnxRuntimeEngine:
+    graph = bytes(bundle.open_verified(stage.graph))
+    weights = {} if stage.weights is None else {stage.weights.rsplit("/", 1)[-1]: bundle.open_verified(stage.weights)}
+    return open_session(stage, graph, weights, options)
+
+
+def open_session(stage: StageRecord, graph: bytes, weights: Mapping[str, Any], options: EngineOptions) -> OnnxRuntimeEngine:
+    """An engine from a graph and its external data by file name, all in memory."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError("onnxruntime", "backend onnxruntime", "pip install vpp-edge") from error
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    if options.threads is not None:
+        settings.intra_op_num_threads = options.threads
+    # Idle worker threads would spin and take the core that the control loop needs.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    names = list(weights)
+    settings.add_external_initializers_from_files_in_memory(
+        names, [memoryview(weights[n]) for n in names], [len(memoryview(weights[n])) for n in names]
+    )
+    try:
+        session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own classes without a common base
+        raise BundleError(f"stage {stage.name}: ONNX Runtime {onnxruntime.__version__} cannot load its graph: {error}") from error
+    return OnnxRuntimeEngine(session, stage)

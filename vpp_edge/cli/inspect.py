@@ -1,0 +1,84 @@
+"""`vpp-edge inspect`: in, a bundle; out, what is in it, readable."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from vpp_edge.cli.export import certificate_table
+from vpp_edge.manifest import Bundle, Manifest
+from vpp_edge.spec import SEGMENT_KINDS, PolicySpec
+
+HELP = "Show what is in a bundle: policy, actions, stages, files, parity certificate and where it came from."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--hash", action="store_true", help="also check every file against its SHA-256")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    bundle = Bundle(arguments.bundle)
+    if arguments.hash:
+        bundle.verify_all()
+    manifest = bundle.manifest
+    if arguments.json:
+        print(json.dumps({"bundle": str(bundle.path), "manifest_sha256": bundle.manifest_sha256, **manifest.to_json()}))
+        return 0
+    print(f"{bundle.path}  (manifest SHA-256 {bundle.manifest_sha256[:16]}...)")
+    print("\n".join([*_policy(manifest.policy), *_stages(manifest), *_files(manifest), *_origin(manifest)]))
+    return 0
+
+
+def _policy(spec: PolicySpec) -> list[str]:
+    rate_hz = 1e9 / spec.action.period_ns
+    camera = spec.cameras[0]
+    views = ", ".join(c.name for c in spec.cameras)
+    state = "none" if spec.state is None else f"{spec.state.dims} numbers, quaternions {spec.state.quaternion_order}"
+    seconds = spec.action.horizon / rate_hz
+    lines = [
+        "",
+        f"policy    {spec.variant}, {len(spec.cameras)} cameras ({views}) at {camera.width} x {camera.height}, {spec.frames} predicted frames",
+        f"state     {state}",
+        f"actions   {spec.action.horizon} x {spec.action.dims} at {rate_hz:g} Hz ({seconds:g} s per chunk), {len(spec.sigmas) - 1} {spec.sampler} steps",
+    ]
+    for s in spec.action.segments:
+        kind = f"{s.kind}, offset from the state" if s.offset_from_state else f"{s.kind}: {SEGMENT_KINDS[s.kind]}"
+        unit = f"{s.scale:g} {s.unit}" if s.scale != 1 else s.unit
+        lines.append(f"          [{s.start:>2}..{s.start + s.size - 1:>2}] arm {s.arm}  {unit:<9} {kind}")
+    bounds = spec.action.bounds
+    lines.append(
+        "          raw, not normalized" if bounds is None else "          normalized by 1st/99th percentile bounds"
+    )
+    return lines + [f"note      {note}" for note in spec.notes]
+
+
+def _stages(manifest: Manifest) -> list[str]:
+    lines = ["", "stages"]
+    for s in manifest.stages.values():
+        signature = ", ".join(f"{t.name} {t.dtype} {t.shape}" for t in s.inputs)
+        outputs = ", ".join(f"{t.name} {t.dtype} {t.shape}" for t in s.outputs)
+        lines.append(
+            f"  {s.name:<9} {s.precision}  {s.graph}\n            in:  {signature}\n            out: {outputs}"
+        )
+    return lines
+
+
+def _files(manifest: Manifest) -> list[str]:
+    total = sum(f.size for f in manifest.files.values())
+    lines = ["", f"files     {len(manifest.files)}, {total / 2**20:.1f} MiB"]
+    return lines + [f"  {f.size:>12,}  {f.sha256[:16]}...  {name}" for name, f in manifest.files.items()]
+
+
+def _origin(manifest: Manifest) -> list[str]:
+    certificate, origin = manifest.certificate, manifest.provenance
+    lines = ["", f"parity    against {certificate.get('reference')}, {certificate.get('samples')} observations"]
+    lines.append(certificate_table(certificate))
+    versions = ", ".join(f"{n} {v}" for n, v in origin.get("versions", {}).items() if v)
+    return [
+        *lines,
+        "",
+        f"exported  {origin.get('created')} with {versions}",
+        f"from      {origin.get('checkpoint', {}).get('policy')}",
+    ]

@@ -1,0 +1,98 @@
+"""`vpp-edge profile`: in, a bundle; out, the latency of its stages on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.progress import Progress
+
+HELP = """Measure the latency of every stage on this machine.
+
+  vpp-edge profile my_bundle/ --inferences 50
+  vpp-edge profile my_bundle/ --compare torch        (ratio against the eager PyTorch model, in turns in the same run)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--backend", default="onnxruntime", help="what runs the bundle (onnxruntime)")
+    parser.add_argument("--compare", metavar="BACKEND", help="a second backend to measure in turns with the first")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="CKPT", help="for backend torch: where the checkpoint was moved"
+    )
+    parser.add_argument("--inferences", type=int, default=20, metavar="N", help="counted inferences per backend (20)")
+    parser.add_argument("--warmup", type=int, default=3, metavar="N", help="inferences that are not counted (3)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from vpp_edge.profile.latency import STAGES, profile_policies
+    from vpp_edge.runtime.policy import EdgePolicy
+
+    if arguments.inferences < 1 or arguments.warmup < 0:
+        raise BadInputError("--inferences must be at least 1 and --warmup at least 0")
+    backends = [arguments.backend] + ([arguments.compare] if arguments.compare else [])
+    if len(set(backends)) < len(backends):
+        raise BadInputError(f"--compare {arguments.compare} is the measured backend itself; name another one")
+    with Progress(
+        "profile", [("load", 5.0), ("measure", 1.0 * arguments.inferences)], quiet=arguments.quiet
+    ) as progress:
+        progress.step("load")
+        policies = {
+            b: EdgePolicy.load(arguments.bundle, b, threads=arguments.threads, seed=0, checkpoint=arguments.checkpoint)
+            for b in backends
+        }
+        progress.step("measure")
+        profile = profile_policies(
+            policies, arguments.inferences, arguments.warmup, lambda done, of: progress("measure", done / of)
+        )
+    machine = {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    speedup = profile.speedup(*backends) if arguments.compare else None
+    if arguments.json:
+        latencies = {
+            b: {s: latency.to_json() for s, latency in stages.items()} for b, stages in profile.latencies.items()
+        }
+        print(
+            json.dumps(
+                {"latency": latencies, "speedup": speedup, "compared_with": arguments.compare, "machine": machine}
+            )
+        )
+        return 0
+    print(
+        f"{arguments.bundle} on {machine['processor']}, {machine['cores']} cores: {arguments.inferences} inferences after {arguments.warmup}"
+    )
+    print(
+        f"{'backend':<14} {'stage':<10} {'p50':>10} {'p90':>10} {'p99':>10} {'max':>10}   (ms; total = perceive + act)"
+    )
+    for backend, stages in profile.latencies.items():
+        for stage in STAGES:
+            t = stages[stage]
+            print(f"{backend:<14} {stage:<10} {t.p50_ms:>10.2f} {t.p90_ms:>10.2f} {t.p99_ms:>10.2f} {t.max_ms:>10.2f}")
+    if speedup is not None:
+        ratios = ", ".join(f"{stage} {ratio:.2f}x" for stage, ratio in speedup.items())
+        print(f"{arguments.backend} against {arguments.compare}, ratio of medians in the same run: {ratios}")
+    return 0
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it (x86: model name; Arm boards: the device tree)."""
+    for path, key in (("/proc/device-tree/model", None), ("/proc/cpuinfo", "model name")):
+        try:
+            text = Path(path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if key is None:
+            return text.strip("\0\n ")
+        for line in text.splitlines():
+            if line.startswith(key):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown processor"

@@ -1,0 +1,259 @@
+"""The manifest of a bundle: in, `manifest.json` of a stranger; out, checked records, and files whose hash was verified.
+
+Names come from the manifest only. A name is opened component by component without following links, must be a regular
+file with one link and the stated size, and is hashed through the very descriptor that is then mapped; nothing reaches
+an engine before that. A hash is no signature: it finds damage and forgery of files, not of the whole bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.spec import PolicySpec, TensorSpec, policy_spec_from_json
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+_MANIFEST_MAX_BYTES = 16 << 20
+_NAME = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """SHA-256 (hex) and size of a file of the bundle."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage: its graph, the external weights of the graph, and its signature.
+
+    Attributes:
+        graph, weights: names of files of the bundle; `weights` is None for a graph without external data.
+        precision: `fp32`, `fp16` or `int8`.
+    """
+
+    name: str
+    graph: str
+    weights: str | None
+    precision: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything in `manifest.json`.
+
+    Attributes:
+        policy: what the runtime must know.
+        stages: by name.
+        files: every file of the bundle but the manifest, by name relative to it, `/` between folders.
+        tokenizer: name of the tokenizer file.
+        provenance: where it came from: versions, checkpoint paths and hashes, options. For people and `verify`.
+        certificate: what parity was measured at export (tolerances and errors per tensor).
+    """
+
+    policy: PolicySpec
+    stages: Mapping[str, StageRecord]
+    files: Mapping[str, FileRecord]
+    tokenizer: str
+    provenance: dict[str, Any]
+    certificate: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, read back by `manifest_from_json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "policy": self.policy.to_json(),
+            "stages": [
+                {"name": s.name, "graph": s.graph, "weights": s.weights, "precision": s.precision,
+                 "inputs": [_tensor_json(t) for t in s.inputs], "outputs": [_tensor_json(t) for t in s.outputs]}
+                for s in self.stages.values()
+            ],
+            "files": {name: {"sha256": f.sha256, "bytes": f.size} for name, f in self.files.items()},
+            "tokenizer": self.tokenizer,
+            "provenance": self.provenance,
+            "certificate": self.certificate,
+        }  # fmt: skip
+
+
+def manifest_from_json(data: Any) -> Manifest:
+    """The checked manifest from parsed JSON.
+
+    Raises:
+        BundleError: another schema version, a field missing or of the wrong type, an unsafe file name, a stage
+            file without a hash.
+    """
+    if not isinstance(data, dict) or "schema_version" not in data:
+        raise BundleError("manifest.json is no bundle manifest (no schema_version)")
+    if data["schema_version"] != SCHEMA_VERSION:
+        raise BundleError(
+            f"manifest.json has schema version {data['schema_version']!r}, this vpp-edge reads {SCHEMA_VERSION}. "
+            "Export the bundle again with this version, or install the one that wrote it."
+        )
+    try:
+        files = {_safe_name(name): _file_record(name, f) for name, f in data["files"].items()}
+        stages = {s["name"]: _stage_record(s) for s in data["stages"]}
+        manifest = Manifest(
+            policy_spec_from_json(data["policy"]), stages, files, _safe_name(data["tokenizer"]),
+            dict(data["provenance"]), dict(data["certificate"]),
+        )  # fmt: skip
+    except BadInputError as error:
+        raise BundleError(f"manifest.json: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"manifest.json is incomplete or malformed: {type(error).__name__}: {error}") from error
+    for name in {manifest.tokenizer, *(n for s in stages.values() for n in (s.graph, s.weights) if n)}:
+        if name not in files:
+            raise BundleError(f"manifest.json names {name!r} without its hash under `files`")
+    return manifest
+
+
+def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+
+
+def _tensor(data: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(str(data["name"]), data["dtype"], tuple(data["shape"]))
+
+
+def _stage_record(data: dict[str, Any]) -> StageRecord:
+    weights = data["weights"]
+    return StageRecord(
+        str(data["name"]), _safe_name(data["graph"]), None if weights is None else _safe_name(weights), str(data["precision"]),
+        tuple(_tensor(t) for t in data["inputs"]), tuple(_tensor(t) for t in data["outputs"]),
+    )  # fmt: skip
+
+
+def _file_record(name: str, data: dict[str, Any]) -> FileRecord:
+    sha256, size = data["sha256"], data["bytes"]
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise BundleError(f"manifest.json: SHA-256 of {name!r} is {sha256!r}, expected 64 hexadecimal digits")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise BundleError(f"manifest.json: size of {name!r} is {size!r}, expected a number of bytes")
+    return FileRecord(sha256, size)
+
+
+def _safe_name(name: Any) -> str:
+    """`name` if it can only mean a file inside the bundle: plain components, no `..`, not absolute."""
+    if not isinstance(name, str) or not all(_NAME.fullmatch(part) for part in name.split("/")):
+        raise BundleError(f"manifest.json names {name!r}, which is no plain path inside the bundle; nothing was loaded")
+    return name
+
+
+class Bundle:
+    """A bundle folder whose manifest was read and checked. Files are verified when they are asked for.
+
+    Attributes:
+        path: the folder.
+        manifest: the checked manifest.
+        manifest_sha256: hash of the manifest file itself, which identifies the bundle.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises BundleError when the folder or its manifest is missing, malformed or unsafe."""
+        self.path = path
+        if not path.is_dir():
+            raise BundleError(f"{path}: no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one.")
+        raw = _read_file(path, MANIFEST_NAME, _MANIFEST_MAX_BYTES)
+        self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
+        try:
+            data = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(
+                f"{path / MANIFEST_NAME}: not readable as JSON ({error}). Copy the bundle again."
+            ) from error
+        try:
+            self.manifest = manifest_from_json(data)
+        except BundleError as error:
+            raise BundleError(f"{path}: {error}") from error
+
+    def open_verified(self, name: str) -> bytes | mmap.mmap:
+        """The content of a file as a read-only buffer, after its size and SHA-256 were found as the manifest states.
+
+        Raises:
+            BundleError: the file is missing, a link, has another size or another hash.
+        """
+        record = self.manifest.files.get(name)
+        if record is None:
+            raise BundleError(f"{self.path}: the manifest does not list {name!r}")
+        descriptor = _open_inside(self.path, name)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size != record.size:
+                raise BundleError(
+                    f"{self.path / name}: {size} bytes, the manifest states {record.size}; refused. Copy the bundle again."
+                )
+            content: bytes | mmap.mmap = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if size else b""
+        finally:
+            os.close(descriptor)
+        if hashlib.sha256(content).hexdigest() != record.sha256:
+            raise BundleError(
+                f"{self.path / name}: changed since export (its SHA-256 is not the manifest's); refused. Copy it again."
+            )
+        return content
+
+    def verify_all(self) -> None:
+        """Checks every file that the manifest lists; raises BundleError at the first that is not as stated."""
+        for name in self.manifest.files:
+            self.open_verified(name)
+
+    def stage(self, name: str) -> StageRecord:
+        """The record of a stage; BundleError when the bundle has none of that name."""
+        if name not in self.manifest.stages:
+            raise BundleError(f"{self.path}: has no stage {name!r}, only {sorted(self.manifest.stages)}")
+        return self.manifest.stages[name]
+
+
+def _read_file(folder: Path, name: str, most_bytes: int) -> bytes:
+    descriptor = _open_inside(folder, name)
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise BundleError(f"{folder / name}: larger than {most_bytes} bytes; refused")
+    return content
+
+
+def _open_inside(folder: Path, name: str) -> int:
+    """A read-only descriptor of a regular, once-linked file below `folder`, with no link followed on the way."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    *folders, file = name.split("/")
+    current = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        for part in folders:
+            following = os.open(part, flags | os.O_DIRECTORY, dir_fd=current)
+            os.close(current)
+            current = following
+        descriptor = os.open(file, flags | os.O_NONBLOCK, dir_fd=current)  # a named pipe would block otherwise
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder / name}: missing. Copy the bundle again.") from error
+    except OSError as error:
+        raise BundleError(f"{folder / name}: a link or not a plain file ({error.strerror}); refused") from error
+    finally:
+        os.close(current)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise BundleError(f"{folder / name}: not a regular file with exactly one link; refused")
+    return descriptor
+
+
+def file_record(path: Path) -> FileRecord:
+    """Size and SHA-256 of a file that was just written."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return FileRecord(digest.hexdigest(), os.fstat(file.fileno()).st_size)

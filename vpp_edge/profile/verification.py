@@ -1,0 +1,125 @@
+"""Verification of a bundle: in, a bundle and what it must agree with; out, the error of every tensor against its tolerance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.compare import Comparison, compare
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.policy import EdgePolicy
+from vpp_edge.tolerances import TOLERANCES
+
+# Names of a stage output in a golden file.
+_GOLDEN = {"text_hidden": "text_hidden", "goal": "text_embed", "tokens": "tokens", "actions": "actions"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One tensor of one case against its reference."""
+
+    case: str
+    tensor: str
+    errors: Comparison
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return self.errors.within(self.tolerance)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "case": self.case,
+            "tensor": self.tensor,
+            "passed": self.passed,
+            "tolerance": self.tolerance,
+            **self.errors.to_json(),
+        }
+
+
+def verify_golden(policy: EdgePolicy, path: Path) -> list[Check]:
+    """Runs every case of a golden .npz through a bundle and compares text, tokens and actions.
+
+    The file holds `i/frames`, `i/video_noise`, `i/action_noise`, `i/tokens`, `i/actions` and, for policies with a
+    state, `i/proprio`; `i/text_hidden` and `i/text_embed` are compared with what the bundle makes of the instruction
+    in `spec.json` beside it (`cases[i][2]`).
+
+    Raises:
+        BadInputError: the file or an array is missing or of another policy's shape.
+    """
+    golden, instructions = _read_golden(path)
+    checks = []
+    for case in sorted({name.split("/")[0] for name in golden if name.endswith("/frames")}):
+        arrays = {name.split("/", 1)[1]: a for name, a in golden.items() if name.startswith(f"{case}/")}
+        policy.instruct(instructions[int(case)])
+        try:
+            out = policy.infer(
+                arrays["frames"],
+                arrays.get("proprio"),
+                video_noise=arrays["video_noise"],
+                action_noise=arrays["action_noise"],
+            )
+        except KeyError as error:
+            raise BadInputError(f"{path}: case {case} has no {error.args[0]}") from error
+        found = {"text_hidden": policy.text[0], "goal": policy.text[1], "tokens": out.tokens, "actions": out.actions}
+        tolerances = _tolerances(policy)
+        checks += [
+            Check(case, name, compare(found[name], arrays[theirs]), tolerances[name])
+            for name, theirs in _GOLDEN.items() if theirs in arrays
+        ]  # fmt: skip
+    if not checks:
+        raise BadInputError(f"{path}: holds no case (no `0/frames`)")
+    return checks
+
+
+def verify_checkpoint(policy: EdgePolicy, eager: EdgePolicy, samples: int, seed: int) -> list[Check]:
+    """Runs random observations through a bundle and through the eager policy it was exported from.
+
+    Args:
+        policy: the bundle on the backend to be verified.
+        eager: the same bundle on backend `torch`.
+    """
+    from vpp_edge.export.samples import random_samples
+
+    checks = []
+    for i, sample in enumerate(random_samples(policy.spec, samples, seed)):
+        found = []
+        for one in (policy, eager):
+            one.instruct(sample.instruction)
+            proprio = None if sample.proprio is None else sample.proprio.numpy()
+            out = one.infer(
+                sample.frames.numpy(),
+                proprio,
+                video_noise=sample.video_noise.numpy(),
+                action_noise=sample.action_noise.numpy(),
+            )
+            found.append(
+                {"text_hidden": one.text[0], "goal": one.text[1], "tokens": out.tokens, "actions": out.actions}
+            )
+        tolerances = _tolerances(policy)
+        checks += [Check(str(i), name, compare(found[0][name], found[1][name]), tolerances[name]) for name in found[0]]
+    return checks
+
+
+def _tolerances(policy: EdgePolicy) -> dict[str, float]:
+    """By tensor, at the precision of the stage that makes it; our own table, not the bundle's word."""
+    return {
+        t.name: TOLERANCES[s.precision][t.name] for s in policy.bundle.manifest.stages.values() for t in s.outputs
+    }  # fmt: skip
+
+
+def _read_golden(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            golden = {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInputError(f"{path}: not readable as .npz ({error})") from error
+    beside = path.with_name("spec.json")
+    try:
+        return golden, [str(case[2]) for case in json.loads(beside.read_text(encoding="utf-8"))["cases"]]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise BadInputError(f"{beside}: must hold the instructions of {path.name} as cases[i][2] ({error})") from error
