@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
+import os
+import sys
 from dataclasses import dataclass
 
 
@@ -24,6 +27,9 @@ class Library:
     install: str = ""
 
 
+# A Jetson's CUDA is older than a workstation's, so the extras pin other versions.
+CUDA_EXTRA = "jetson" if os.uname().machine == "aarch64" else "cuda"
+
 LIBRARIES = {
     "numpy": Library("numpy", "", "every command"),
     "onnxruntime": Library("onnxruntime", "", "run, profile, verify on the CPU"),
@@ -39,25 +45,39 @@ LIBRARIES = {
     "omegaconf": Library("omegaconf", "export", "export, demo"),
     "onnx": Library("onnx", "export", "export, demo"),
     "onnxscript": Library("onnxscript", "export", "export, demo"),
-    "cuda": Library("cuda-bindings", "jetson", "the TensorRT backends"),
-    "pycuda": Library("pycuda", "jetson", "the TensorRT backends"),
+    "cuda.bindings": Library("cuda-bindings", CUDA_EXTRA, "run --backend tensorrt, tensorrt-rtx"),
+    "pycuda": Library("pycuda", None, "run --backend tensorrt, tensorrt-rtx", "{pip} install pycuda==2026.1"),
     "triton": Library("triton", "cuda", "kernels of our own on an NVIDIA GPU"),
     "tensorrt": Library("tensorrt", None, "run --backend tensorrt", "sudo apt-get install python3-libnvinfer"),
     "tensorrt_rtx_bindings": Library(
         "tensorrt-rtx-cu13-bindings",
         None,
         "run --backend tensorrt-rtx",
-        "pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
+        "{pip} install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
     ),
 }
 
 
 def install_command(module: str) -> str:
-    """What to type to get a library of LIBRARIES."""
+    """What to type to get a library of LIBRARIES into the environment of this process."""
     library = LIBRARIES[module]
+    pip = f"{sys.executable} -m pip"
     if library.extra is None:
-        return library.install
-    return f"pip install 'vpp-edge[{library.extra}]'" if library.extra else "pip install vpp-edge"
+        return library.install.replace("{pip}", pip)
+    return f"{pip} install {_source_of_this_package(library.extra)}"
+
+
+def _source_of_this_package(extra: str) -> str:
+    """`vpp-edge[extra]`, or the checkout that this package was installed from, as an argument of `pip install`."""
+    suffix = f"[{extra}]" if extra else ""
+    try:
+        origin = json.loads(importlib.metadata.distribution("vpp-edge").read_text("direct_url.json") or "{}")
+    except (importlib.metadata.PackageNotFoundError, json.JSONDecodeError):
+        origin = {}
+    folder = origin.get("url", "").removeprefix("file://")
+    if not origin.get("dir_info", {}).get("editable") or not os.path.isdir(folder):
+        return f"'vpp-edge{suffix}'"
+    return f"-e '{folder}{suffix}'"
 
 
 def is_installed(module: str) -> bool:

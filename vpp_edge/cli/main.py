@@ -75,8 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STATUS_BROKEN_PIPE
     except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in LIBRARIES:
+        missed = (error.name or "").partition(".")[0]
+        library = next((name for name in LIBRARIES if name.partition(".")[0] == missed), None)
+        if library is None:
             return _report_bug(as_json)
         missing = MissingDependencyError(library, "this command", install_command(library))
         return _report(str(missing), missing.exit_status, as_json)

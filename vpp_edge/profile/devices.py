@@ -1,0 +1,135 @@
+"""Checks of what is attached: cameras, graphics for the simulator, NVIDIA GPU or Jetson, and engines."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+
+REALSENSE_PROBE = """
+import ctypes, json
+try:
+    import libusb_package
+    ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
+except ImportError:
+    pass
+import pyrealsense2 as rs
+read = lambda device, field: device.get_info(field) if device.supports(field) else "?"
+print(json.dumps([
+    {"name": read(d, rs.camera_info.name), "serial": read(d, rs.camera_info.serial_number),
+     "usb": read(d, rs.camera_info.usb_type_descriptor)}
+    for d in rs.context().query_devices()
+]))
+"""
+
+RENDER_PROBE = """
+import json, mujoco
+model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light pos="0 0 3"/><geom size="1"/></worldbody></mujoco>')
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer = mujoco.Renderer(model, 32, 32)
+renderer.update_scene(data)
+seen = bool(renderer.render().any())
+try:
+    from OpenGL.GL import GL_RENDERER, glGetString
+    name = glGetString(GL_RENDERER).decode()
+except Exception:
+    name = "unknown renderer"
+print(json.dumps({"seen": seen, "name": name}))
+"""
+
+PROVIDERS_PROBE = "import json, onnxruntime; print(json.dumps(onnxruntime.get_available_providers()))"
+
+UDEV_FIX = "install librealsense's udev rules (99-realsense-libusb.rules), then plug the camera in again"
+EGL_FIX = "sudo apt-get install libegl1 libgl1-mesa-dri   (or libosmesa6)"
+
+
+def check_realsense() -> list[Check]:
+    """Whether the SDK loads, and which cameras it sees. The SDK may hang, so it is asked in another process."""
+    needed_for = "run --camera realsense, software, bag"
+    if importlib.util.find_spec("pyrealsense2") is None:
+        return []
+    answer = ask_python(REALSENSE_PROBE, dict(os.environ))
+    if isinstance(answer, dict):
+        lacks_usb = "libusb" in answer["error"]
+        fix = "pip install 'vpp-edge[realsense]'" if lacks_usb else "pip install --force-reinstall pyrealsense2"
+        return [Check("RealSense SDK", MISSING, f"does not load: {answer['error']}", needed_for, fix)]
+    sdk = Check("RealSense SDK", OK, "loads", needed_for)
+    cameras = [f"{c['name']} {c['serial']} (USB {c['usb']})" for c in answer]
+    slow = any(str(c["usb"]).startswith("2") for c in answer)
+    if not cameras:
+        fix = "plug one into a USB 3 port; to work without: run --camera software:..." + _udev_hint()
+        return [sdk, Check("RealSense cameras", MISSING, "none seen", "run --camera realsense", fix)]
+    detail, fix = "; ".join(cameras), "use a USB 3 port and cable" if slow else ""
+    return [sdk, Check("RealSense cameras", LIMITED if slow else OK, detail, "run --camera realsense", fix)]
+
+
+def _udev_hint() -> str:
+    folders = (Path("/etc/udev/rules.d"), Path("/lib/udev/rules.d"))
+    has_rules = any(path for folder in folders if folder.is_dir() for path in folder.glob("*realsense*"))
+    return "" if has_rules or os.geteuid() == 0 else f"; if one is plugged in: {UDEV_FIX}"
+
+
+def check_rendering() -> list[Check]:
+    """Whether MuJoCo draws without a screen, with the backend that $MUJOCO_GL names or else the first that works."""
+    if importlib.util.find_spec("mujoco") is None:
+        return []
+    needed_for = "demo, run --hand sim with --camera software:sim"
+    chosen = os.environ.get("MUJOCO_GL")
+    errors = []
+    for backend in [chosen] if chosen else ["egl", "osmesa"]:
+        answer = ask_python(RENDER_PROBE, os.environ | {"MUJOCO_GL": backend})
+        if answer.get("seen"):
+            return [Check("rendering", OK, f"MUJOCO_GL={backend}, {answer['name']}", needed_for)]
+        errors.append(f"{backend}: {answer.get('error', 'an empty picture')}")
+    return [Check("rendering", MISSING, "; ".join(errors), needed_for, EGL_FIX)]
+
+
+def check_engines() -> list[Check]:
+    """The execution providers of ONNX Runtime."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return []
+    answer = ask_python(PROVIDERS_PROBE, dict(os.environ))
+    needed_for = "run, profile, verify with --backend onnxruntime"
+    if isinstance(answer, dict):
+        fix = "pip install --force-reinstall onnxruntime"
+        return [Check("ONNX Runtime providers", MISSING, answer["error"], needed_for, fix)]
+    names = [name.removesuffix("ExecutionProvider") for name in answer]
+    return [Check("ONNX Runtime providers", OK, ", ".join(names), needed_for)]
+
+
+def check_accelerator() -> list[Check]:
+    """The Jetson or NVIDIA GPU, and on a Jetson its power mode."""
+    needed_for = "run --backend tensorrt"
+    model = jetson_model()
+    if model:
+        mode = ask_command("nvpmodel", "-q")
+        lines = [line.strip() for line in (mode or "").splitlines() if line.strip()]
+        name = next((line.partition(":")[2].strip() for line in lines if "Power Mode" in line), "unknown")
+        full = name.upper().startswith("MAXN")
+        return [
+            Check("NVIDIA GPU", OK, model, needed_for),
+            Check(
+                "power mode",
+                OK if full else LIMITED,
+                name,
+                "the latency that the board can reach",
+                "" if full else "sudo nvpmodel -m 0 && sudo jetson_clocks",
+            ),
+        ]
+    query = "--query-gpu=name,driver_version,memory.total,compute_cap"
+    gpus = ask_command("nvidia-smi", query, "--format=csv,noheader")
+    if gpus:
+        return [Check("NVIDIA GPU", OK, "; ".join(gpus.splitlines()), needed_for)]
+    return [Check("NVIDIA GPU", MISSING, "none seen", needed_for, "none needed for --backend onnxruntime on the CPU")]
+
+
+def jetson_model(path: Path = Path("/proc/device-tree/model")) -> str | None:
+    """The name of the board; None where it is no Jetson."""
+    try:
+        model = path.read_bytes().rstrip(b"\0").decode(errors="replace").strip()
+    except OSError:
+        return None
+    return model if "NVIDIA" in model or "Jetson" in model else None

@@ -1,0 +1,138 @@
+"""Checks of the machine itself: Python, cores, memory, disk, shared memory, and what the system lets a loop ask for."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_python
+
+GIB = 1024**3
+PYTHONS = ((3, 10), (3, 13))
+EXPORT_MEMORY_GIB = 20  # float32 weights of a full-size policy, their graph, and the activations of one inference
+EXPORT_DISK_GIB = 15  # a full-size bundle beside the half-written one
+SHARED_MEMORY_MIB = 256  # three cameras at 1280 x 720, eight frames each, and the rings of the loop
+
+# The limits file is read at the next login; the group keeps other users out.
+LIMITS_FIX = (
+    "printf '@realtime - rtprio 90\\n@realtime - memlock unlimited\\n'"
+    " | sudo tee /etc/security/limits.d/90-vpp-edge.conf"
+    " && sudo groupadd -f realtime && sudo usermod -aG realtime $USER, then log in again"
+)
+CONTAINER_FIX = "in a container: docker run --cap-add=SYS_NICE --ulimit rtprio=90 --ulimit memlock=-1"
+
+REAL_TIME_PROBE = """
+import ctypes, json, os
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    scheduling = True
+except OSError:
+    scheduling = False
+print(json.dumps({"scheduling": scheduling, "locking": ctypes.CDLL(None).mlockall(ctypes.c_int(1)) == 0}))
+"""
+
+
+def check_host(folder: Path) -> list[Check]:
+    """All checks of this file; `folder` is where bundles would be written."""
+    return [check_python(), check_processor(), check_memory(), check_disk(folder), check_shared_memory(), *check_loop()]
+
+
+def check_python(version: tuple[int, int] | None = None) -> Check:
+    """Whether this Python is one that vpp-edge supports."""
+    found = sys.version_info[:2] if version is None else version
+    fine = PYTHONS[0] <= found <= PYTHONS[1]
+    return Check(
+        "Python",
+        OK if fine else MISSING,
+        f"{platform.python_implementation()} {platform.python_version()}" if version is None else f"{found}",
+        "every command",
+        "" if fine else "make the virtual environment with Python 3.10 to 3.13: make venv PYTHON=python3.12",
+        required=True,
+    )
+
+
+def check_processor() -> Check:
+    """Cores that this process may use, and their name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    few = cores < 2
+    return Check(
+        "processor",
+        LIMITED if few else OK,
+        f"{cores} cores, {platform.machine()}, {processor_name()}",
+        "run: loop, policy and cameras beside each other",
+        "give this process at least 2 cores (taskset, docker run --cpus)" if few else "",
+    )
+
+
+def processor_name() -> str:
+    """The name that the system gives the processor; "unknown processor" where it gives none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("model name", "hardware"))]
+    return names[0] if names else platform.processor() or "unknown processor"
+
+
+def check_memory() -> Check:
+    """Memory that is free now, against what the largest policy needs."""
+    sizes = _memory_sizes_gib()
+    total, available = sizes.get("MemTotal", 0.0), sizes.get("MemAvailable", 0.0)
+    few = available < EXPORT_MEMORY_GIB
+    return Check(
+        "memory",
+        LIMITED if few else OK,
+        f"{available:.1f} GiB free of {total:.1f} GiB",
+        f"export of a full-size policy: about {EXPORT_MEMORY_GIB} GiB (small ones: 2)",
+        "export on a larger machine and copy the bundle here" if few else "",
+    )
+
+
+def _memory_sizes_gib() -> dict[str, float]:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return {}
+    return {line.partition(":")[0]: int(line.split()[1]) * 1024 / GIB for line in lines if line.endswith("kB")}
+
+
+def check_disk(folder: Path) -> Check:
+    """Room for a bundle in `folder`."""
+    free_gib = shutil.disk_usage(folder).free / GIB
+    few = free_gib < EXPORT_DISK_GIB
+    return Check(
+        "disk",
+        LIMITED if few else OK,
+        f"{free_gib:.0f} GiB free in {folder}",
+        f"export of a full-size policy: about {EXPORT_DISK_GIB} GiB (small ones: 1)",
+        "free some, or give export another place with -o" if few else "",
+    )
+
+
+def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:
+    """Room for the rings through which the processes of `run` share frames and actions."""
+    needed_for = "run: frames and actions between its processes"
+    if not folder.is_dir():
+        return Check("shared memory", MISSING, f"there is no {folder}", needed_for, "mount -t tmpfs tmpfs /dev/shm")
+    free_mib = shutil.disk_usage(folder).free / 1024**2
+    few = free_mib < SHARED_MEMORY_MIB
+    fix = "docker run --shm-size=1g; elsewhere: sudo mount -o remount,size=1g /dev/shm"
+    return Check("shared memory", LIMITED if few else OK, f"{free_mib:.0f} MiB free", needed_for, fix if few else "")
+
+
+def check_loop() -> list[Check]:
+    """Whether the control loop may have real-time scheduling and lock its memory; tried in another process."""
+    answer = ask_python(REAL_TIME_PROBE, dict(os.environ))
+    fix = CONTAINER_FIX if Path("/.dockerenv").exists() else LIMITS_FIX
+    checks = []
+    for name, key, without in (
+        ("real-time scheduling", "scheduling", "the loop shares its core with everything else: expect late ticks"),
+        ("memory locking", "locking", "the loop's memory can be paged out"),
+    ):
+        granted = bool(answer.get(key))
+        detail = "permitted" if granted else f"not permitted ({answer.get('error', without)})"
+        checks.append(Check(name, OK if granted else LIMITED, detail, "run on a real hand", "" if granted else fix))
+    return checks
