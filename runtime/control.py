@@ -19,7 +19,7 @@ from vpp_edge.runtime.interfaces import Hand, HandState
 from vpp_edge.runtime.limits import Limiter
 from vpp_edge.runtime.loop_statistics import LoopReport, LoopStatistics
 
-REJECTED_IN_A_ROW = 3  # FAULTS 10: then the policy is broken, not unlucky
+REJECTED_IN_A_ROW = 3  # then the policy is broken, not unlucky
 
 
 class ControlLink(Protocol):

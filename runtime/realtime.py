@@ -71,6 +71,7 @@ def die_with_parent(parent_pid: int) -> None:
 def leave_signals_to_parent() -> None:
     """Ctrl-C reaches every process of the terminal; only the control process answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

@@ -1,6 +1,6 @@
 """A policy without a network: in, frames and state; out, chunks that open and close the hand slowly.
 
-A real implementation of the policy's face (DESIGN section 3) for tests, fault injection and trying cameras and hand
+A real implementation of the face of EdgePolicy for tests, fault injection and trying cameras and hand
 before there is a bundle: `--backend scripted`, with the bundle's place taken by options like
 `latency_ms=50,nan_every=7`.
 """

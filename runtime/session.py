@@ -34,7 +34,7 @@ from vpp_edge.runtime.supervisor import Supervisor, Watch
 from vpp_edge.runtime.workers import PolicySettings, run_camera, run_policy
 from vpp_edge.spec import PolicySpec
 
-CAMERA_SILENT_NS = 2_000_000_000  # FAULTS 4: back within 5 s
+CAMERA_SILENT_NS = 2_000_000_000  # a hanging camera is back within 5 s
 CHILD_END_NS = 3_000_000_000
 RECORDER_END_NS = 60_000_000_000  # the last frames are encoded and the episode is given its name
 
@@ -86,8 +86,8 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     Call it from the main thread, where it can catch signals.
 
     Raises:
-        BadInputError, BundleError: nothing was started: wrong number of cameras, no such bundle, a record folder
-            that cannot be written.
+        BadInputError, BundleError: wrong number of cameras, no such bundle, a record folder that cannot be written, or
+            a camera or the policy that can never work as it was asked. The hand has not moved.
     """
     spec = policy_spec(config.bundle, config.backend)
     check_cameras(spec, config.cameras)
@@ -98,22 +98,31 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     channels = Channels.create(tuple(c.name for c in spec.cameras), spec.action.horizon, dims)
     children: list[Child] = []
     try:
-        policy, recorder = _children(config, spec, channels, children)
-        link = SharedLink(channels, recorded=recorder is not None)
-        settings = ControlSettings(
-            period_ns=round(1e9 / config.rate_hz),
-            duration_ns=None if config.duration_s is None else round(config.duration_s * 1e9),
-            dry_run=config.dry_run,
+        link = SharedLink(channels, recorded=config.record is not None)
+        loop = ControlLoop(
+            config.hand, link, MonotonicClock(), spec.action.horizon, spec.action.period_ns, _control_settings(config)
         )
-        loop = ControlLoop(config.hand, link, MonotonicClock(), spec.action.horizon, spec.action.period_ns, settings)
-        control, notes = _run_loop(loop, Supervisor(loop, link, channels, children, policy, watch), children)
-        channels.orders["stopping"] = 1
-        _end(children)
+        with _signals_stop(loop):
+            policy, recorder = _children(config, spec, channels, children)
+            supervisor = Supervisor(loop, link, channels, children, policy, watch)
+            control, notes = _run_loop(loop, supervisor)
+            channels.orders["stopping"] = 1
+            _end(children)
+        if supervisor.hopeless and not loop.moving:
+            raise BadInputError(supervisor.hopeless)
         return _report(config, channels, loop, link, control, children, recorder, notes)
     finally:
         channels.orders["stopping"] = 1
         _end(children)
         channels.close()
+
+
+def _control_settings(config: SessionConfig) -> ControlSettings:
+    return ControlSettings(
+        period_ns=round(1e9 / config.rate_hz),
+        duration_ns=None if config.duration_s is None else round(config.duration_s * 1e9),
+        dry_run=config.dry_run,
+    )
 
 
 def policy_spec(bundle: str, backend: str) -> PolicySpec:
@@ -213,25 +222,22 @@ def _grip(hand: Hand) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     return opened, closed
 
 
-def _run_loop(
-    loop: ControlLoop, supervisor: Supervisor, children: list[Child]
-) -> tuple[ControlReport, tuple[str, ...]]:
-    with _signals_stop(loop):
-        supervisor.start()
-        try:
-            with quiet_interpreter(), real_time_thread() as notes:
-                return loop.run(), notes
-        finally:
-            supervisor.finish()
+def _run_loop(loop: ControlLoop, supervisor: Supervisor) -> tuple[ControlReport, tuple[str, ...]]:
+    supervisor.start()
+    try:
+        with quiet_interpreter(), real_time_thread() as notes:
+            return loop.run(), notes
+    finally:
+        supervisor.finish()
 
 
 @contextlib.contextmanager
 def _signals_stop(loop: ControlLoop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM take the safe stop; again and again changes nothing."""
+    """Ctrl-C, SIGTERM and a closed terminal take the safe stop; again and again changes nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
     before = {
         number: signal.signal(number, lambda number, _frame: loop.request_stop(names[signal.Signals(number)]))
         for number in names

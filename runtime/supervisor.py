@@ -94,7 +94,7 @@ class Supervisor(threading.Thread):
         self._finished = threading.Event()
         self._begun_ns = time.monotonic_ns()
         self._status_ns = self._snapshot_ns = 0
-        self.bug: Exception | None = None
+        self.hopeless = ""  # why a child can never work as it was asked
 
     def finish(self) -> None:
         """Ends the thread; the children are the caller's again."""
@@ -108,7 +108,6 @@ class Supervisor(threading.Thread):
                 if not self._finished.is_set():
                     self._look(time.monotonic_ns())
         except Exception as error:  # noqa: BLE001 - without its supervisor the run must not go on
-            self.bug = error
             self._loop.request_stop(f"bug in the supervisor: {type(error).__name__}: {error}", failed=True)
 
     def _look(self, now_ns: int) -> None:
@@ -121,6 +120,7 @@ class Supervisor(threading.Thread):
             if child is self._policy:
                 self._loop.interrupt()
             if child.given_up and child.settings.restart:
+                self.hopeless = f"{child.name}: {child.note or death}"
                 self._loop.request_stop(f"fault: {death}", failed=True)
         waiting_for = "" if self._loop.moving else self._missing()
         if waiting_for and now_ns - self._begun_ns > self._watch.start_ns:

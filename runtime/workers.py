@@ -30,9 +30,9 @@ from vpp_edge.runtime.realtime import die_with_parent, leave_signals_to_parent
 from vpp_edge.runtime.rings import Board, Message, NewestSlot
 from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
 
-READ_TIMEOUT_NS = 200_000_000  # FAULTS 3: a camera that gives nothing is noticed in this time
+READ_TIMEOUT_NS = 200_000_000  # a camera that gives nothing is noticed in this time
 TIMEOUTS_TO_REOPEN = 5
-STALE_PERIODS = 2  # FAULTS 2: no new chunk from a view older than this many frame periods
+STALE_PERIODS = 2  # no new chunk from a view older than this many frame periods
 POLL_S = 0.002
 GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
 

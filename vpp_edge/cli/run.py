@@ -1,0 +1,128 @@
+"""`vpp-edge run`: in, a bundle, cameras, a hand and an instruction; out, a moving hand, a live line and a summary."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from vpp_edge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from vpp_edge.runtime.supervisor import Status
+
+HELP = """Run a bundle on cameras and a hand, until --duration is over or Ctrl-C; the hand is held then.
+
+Give --camera once for each view of the policy, static camera first, as KIND:SOURCE:
+  realsense:SERIAL               a RealSense camera
+  software:FILE.mp4?fps=30       a recorded video through RealSense's software device
+  bag:FILE.bag                   a RealSense recording
+  video:FILE.mp4                 a recorded video
+
+  vpp-edge run my_bundle/ --camera realsense:123 --camera realsense:456 --hand sim --instruction "Grasp the spoon."
+
+The summary on stdout says how well the loop kept its time, how fast the policy was, and where every frame went.
+--backend scripted needs no bundle (write `latency_ms=50` in its place): it swings the hand, to try cameras and hand."""
+
+LOG_INTERVAL_S = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder that `vpp-edge export` wrote")
+    parser.add_argument("--camera", action="append", metavar="KIND:SOURCE", default=[], help="one per view, in order")
+    parser.add_argument("--hand", default="sim", metavar="KIND", help="hand to move (sim)")
+    parser.add_argument("--instruction", required=True, metavar="TEXT", help="what the hand should do")
+    parser.add_argument("--duration", type=float, metavar="S", help="seconds from the first chunk (until Ctrl-C)")
+    parser.add_argument("--rate-hz", type=float, default=100.0, metavar="HZ", help="rate of the control loop (100)")
+    parser.add_argument("--record", metavar="DIR", help="add the run as an episode to a data set; needs PyAV")
+    parser.add_argument("--dry-run", action="store_true", help="compute every command, send none")
+    parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
+    parser.add_argument("--seed", type=int, default=0, help="of the policy's noise (0)")
+    parser.add_argument("--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that is here (0)")
+    parser.add_argument(
+        "--start-timeout", type=float, default=300.0, metavar="S", help="wait for the first chunk (300)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from vpp_edge.runtime.cameras import camera_from_text
+    from vpp_edge.runtime.hands import hand_from_text
+    from vpp_edge.runtime.session import SessionConfig, check_cameras, policy_spec, run_session
+    from vpp_edge.runtime.supervisor import Watch
+
+    if arguments.threads is not None and arguments.threads < 1:
+        raise BadInputError(f"--threads {arguments.threads}: expected at least 1")
+    if not 0 < arguments.start_timeout < 1e6:
+        raise BadInputError(f"--start-timeout {arguments.start_timeout}: expected a positive number of seconds")
+    if arguments.seed < 0:
+        raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")
+    cameras = tuple(camera_from_text(text) for text in arguments.camera)
+    check_cameras(policy_spec(arguments.bundle, arguments.backend), cameras)
+    live = LiveLine(sys.stderr, quiet=arguments.quiet)
+    watch = Watch(round(arguments.start_timeout * 1e9), on_status=live.show)
+    with hand_from_text(arguments.hand) as hand:
+        config = SessionConfig(
+            bundle=arguments.bundle,
+            cameras=cameras,
+            hand=hand,
+            instruction=arguments.instruction,
+            duration_s=arguments.duration,
+            rate_hz=arguments.rate_hz,
+            backend=arguments.backend,
+            threads=arguments.threads,
+            seed=arguments.seed,
+            arm=arguments.arm,
+            dry_run=arguments.dry_run,
+            record=arguments.record,
+        )
+        try:
+            report = run_session(config, watch)
+        finally:
+            live.end()
+    if arguments.json:
+        print(json.dumps(report.to_json()))
+    else:
+        print("\n".join(report.lines()))
+    return report.exit_status
+
+
+class LiveLine:
+    """One line on stderr: rewritten on a terminal; elsewhere printed now and then, and at once when it is news."""
+
+    def __init__(self, stream: TextIO, quiet: bool = False) -> None:
+        self._stream, self._quiet = stream, quiet
+        self._terminal = stream.isatty()
+        self._width = 0
+        self._printed_s = -LOG_INTERVAL_S
+        self._waiting_for: str | None = None
+
+    def show(self, status: Status) -> None:
+        """Called by the supervisor twice a second. Nobody reading must not end the run."""
+        now_s = time.monotonic()
+        news = bool(status.news) or status.waiting_for != self._waiting_for
+        if self._quiet or not (self._terminal or news or now_s - self._printed_s >= LOG_INTERVAL_S):
+            return
+        self._printed_s, self._waiting_for = now_s, status.waiting_for
+        if status.news:
+            self._write(f"{status.seconds:5.1f} s  {status.news}", last=True)
+        self._write(status.line(), last=not self._terminal)
+
+    def end(self) -> None:
+        """Leaves the line for what comes next."""
+        if self._width and not self._quiet:
+            self._write("", last=True)
+
+    def _write(self, text: str, last: bool) -> None:
+        try:
+            if self._terminal:
+                self._stream.write("\r" + text.ljust(self._width))
+                self._width = 0 if last else len(text)
+            else:
+                self._stream.write(text)
+            self._stream.write("\n" if last else "")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._quiet = True
