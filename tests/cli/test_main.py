@@ -1,0 +1,156 @@
+"""The command's frame: what it loads, what it says, and which exit status every kind of end has."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import vpp_edge
+from vpp_edge.cli import main as cli
+from vpp_edge.cli.libraries import LIBRARIES
+from vpp_edge.errors import BadInputError, CheckFailedError
+
+COMMAND = [str(Path(sys.executable).parent / "vpp-edge")]
+HEAVY = ("av", "diffusers", "mujoco", "numpy", "onnx", "onnxruntime", "pyrealsense2", "torch", "transformers")
+
+
+def vpp_edge_command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["completion", "bash"]])
+def test_light_commands_load_no_heavy_library(words: list[str]) -> None:
+    code = (
+        "import sys; from vpp_edge.cli.main import main; status = main(sys.argv[1:]); "
+        "print(status, *sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    status, *loaded = answer.stderr.split()
+    assert status == "0"
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_help_answers_within_300_ms() -> None:
+    # The best of five: the claim is about the command, not about what else the machine does meanwhile.
+    times_s = []
+    for _ in range(5):
+        start = time.perf_counter()
+        vpp_edge_command("--help")
+        times_s.append(time.perf_counter() - start)
+    assert min(times_s) < 0.3, times_s
+
+
+def test_help_lists_every_command_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, line in cli.COMMANDS.items():
+        assert f"{name} {line}" in shown
+
+
+def test_version() -> None:
+    assert vpp_edge_command("--version").stdout.strip() == f"vpp-edge {vpp_edge.__version__}"
+
+
+@pytest.mark.parametrize("name", [n for n in cli.COMMANDS if cli.is_in_this_build(n)])
+def test_every_command_of_this_build_has_the_common_face(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--json" in shown and "--quiet" in shown
+    module = cli.import_command(name)
+    assert module.HELP.strip() and callable(module.run)
+
+
+@pytest.mark.parametrize("words", [[], ["expotr"], ["--nonsense"], ["completion"], ["completion", "tcsh"]])
+def test_wrong_usage_exits_2_and_says_where_help_is(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ") and "--help" in said.err and not said.out
+
+
+def test_wrong_usage_is_json_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", "--json"]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert said["exit_status"] == 2 and "shell" in said["error"]
+
+
+def test_a_command_that_is_not_in_this_build_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "levitate", "lift the hand without a motor")
+    assert cli.main(["levitate"]) == 2
+    said = capsys.readouterr().err
+    assert "'levitate' is not in this build" in said and "completion" in said
+    cli.main(["--help"])
+    assert "(not in this build)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def ends_with(monkeypatch: pytest.MonkeyPatch):
+    """Makes `vpp-edge completion` end by raising the given exception."""
+
+    def plant(error: BaseException) -> None:
+        def run(arguments: argparse.Namespace) -> int:
+            raise error
+
+        module = ModuleType("planted")
+        module.HELP, module.add_arguments, module.run = "planted", lambda parser: None, run  # type: ignore[attr-defined]
+        monkeypatch.setattr(cli, "import_command", lambda name: module)
+
+    return plant
+
+
+ENDS = {
+    "bad input": (BadInputError("no such bundle"), 2, "error: no such bundle"),
+    "failed check": (CheckFailedError("tokens differ"), 1, "error: tokens differ"),
+    "interrupted": (KeyboardInterrupt(), 130, "error: interrupted"),
+    "bug": (ZeroDivisionError("by zero"), 1, "this is a bug in vpp-edge"),
+    "inner broken pipe": (BrokenPipeError("ring"), 1, "this is a bug in vpp-edge"),
+    "missing library": (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "needs torch"),
+    "missing submodule": (ModuleNotFoundError("no", name="cuda.bindings.runtime"), 2, "needs cuda"),
+    "unknown module": (ModuleNotFoundError("No module named 'typo'", name="typo"), 1, "this is a bug"),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "message"), ENDS.values(), ids=ENDS.keys())
+def test_every_end_has_its_status_and_words(
+    ends_with, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, message: str
+) -> None:
+    ends_with(error)
+    assert cli.main(["completion"]) == status
+    said = capsys.readouterr()
+    assert message in said.err and not said.out
+    assert ("Traceback" in said.err) == ("bug" in message)
+
+
+@pytest.mark.parametrize(("error", "status", "message"), ENDS.values(), ids=ENDS.keys())
+def test_every_end_is_one_json_object_when_asked(
+    ends_with, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, message: str
+) -> None:
+    ends_with(error)
+    assert cli.main(["completion", "--json"]) == status
+    said = json.loads(capsys.readouterr().out)
+    assert said["exit_status"] == status and message.removeprefix("error: ") in said["error"]
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        answer = subprocess.run([*COMMAND, "completion", "bash"], stdout=closed, stderr=subprocess.PIPE, timeout=60)
+    assert answer.returncode == 141
+    assert answer.stderr == b""
+
+
+def test_every_missing_library_has_a_command_that_installs_it() -> None:
+    from vpp_edge.cli.libraries import install_command
+
+    for module in LIBRARIES:
+        assert "install" in install_command(module) and "{" not in install_command(module)
