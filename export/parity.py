@@ -64,7 +64,7 @@ def _arrays(tensors: Mapping[str, torch.Tensor]) -> Arrays:
 
 @dataclass
 class ParityCheck:
-    """Compares stage by stage; a stage is loaded, run on every sample and dropped, so that one is in memory at a time."""
+    """Compares stage by stage; a stage is loaded, run on every sample and dropped: one is in memory at a time."""
 
     references: Sequence[References]
     tolerances: dict[str, float] = field(default_factory=lambda: TOLERANCES["fp32"])
@@ -98,8 +98,9 @@ class ParityCheck:
                 if not errors[name].within(self.tolerances[name]):
                     raise CheckFailedError(
                         f"exported stage {stage.name} does not match the model ({kind}): {name} differs by "
-                        f"{errors[name].max_relative:.3g} of its largest value (relative RMS {errors[name].rms_relative:.3g}), "
-                        f"allowed {self.tolerances[name]:g}. No bundle was written. Please report this with the library versions."
+                        f"{errors[name].max_relative:.3g} of its largest value (relative RMS "
+                        f"{errors[name].rms_relative:.3g}), allowed {self.tolerances[name]:g}. No bundle was written. "
+                        "Please report this with the library versions."
                     )
 
     def certificate(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The three stages as modules with fixed shapes: in, the eager policy; out, what is exported, with its inputs and outputs.
+"""The three stages as modules with fixed shapes: in, the eager policy; out, what is exported and its signature.
 
 `act` is one call: the context is encoded once, cross-attention keys and values are computed once, the sampling steps
 are unrolled and everything that depends on the noise level alone is folded into constants (docs/vpp.md, exact savings).
@@ -61,7 +61,7 @@ class ActStage(nn.Module):
         prefix_weight: Tensor,
     ) -> Tensor:
         context = self.head.encode(tokens, goal, proprio)[:, : self.horizon]  # causal: action i sees context 0..i only
-        blocks: list[DecoderBlock] = list(self.head.decoder.blocks)  # type: ignore[arg-type]
+        blocks: list[DecoderBlock] = list(self.head.decoder.blocks)
         attended = [_CachedCrossAttention(block.cross_att, context) for block in blocks]
         weight = prefix_weight[..., None]
         data = self.head.sigma_data
@@ -142,13 +142,14 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
     )  # fmt: skip
     perceive = Stage(
         "perceive", PerceiveStage(policy),
-        (TensorSpec("frames", "uint8", spec.frames_shape), text_hidden, TensorSpec("video_noise", "float32", spec.video_noise_shape)),
+        (TensorSpec("frames", "uint8", spec.frames_shape), text_hidden,
+         TensorSpec("video_noise", "float32", spec.video_noise_shape)),
         (tokens,),
     )  # fmt: skip
     act: nn.Module = ActStage(policy.head, spec.sigmas, spec.action.horizon)
     proprio = () if spec.state is None else (TensorSpec("proprio", "float32", (1, 1, spec.state.dims)),)
     if spec.state is None:
-        act = _WithoutProprio(act)  # type: ignore[arg-type]
+        act = _WithoutProprio(act)
     act_inputs = (
         tokens, goal, *proprio, TensorSpec("action_noise", "float32", chunk), TensorSpec("prefix", "float32", chunk),
         TensorSpec("prefix_weight", "float32", (1, spec.action.horizon)),

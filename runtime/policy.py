@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vpp_edge.engine import Engine, EngineOptions
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
-from vpp_edge.engine import Engine, EngineOptions
 from vpp_edge.runtime.engines.registry import open_engines
 from vpp_edge.runtime.preprocess import frames_from_images
 from vpp_edge.runtime.targets import normalized_from_state, physical_from_actions

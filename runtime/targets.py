@@ -1,4 +1,4 @@
-"""From the policy's numbers to where the hand should go, and back: normalization and action segments (docs/vpp.md, step 7).
+"""From the policy's numbers to where the hand should go, and back: normalization, segments (docs/vpp.md, step 7).
 
 The hand's vector is that of `HandState.vector`: wrist xyz (m), wrist quaternion (xyzw), J joint angles (rad). The
 policy's state and actions are in the layout and normalization of its training data, described by its PolicySpec.

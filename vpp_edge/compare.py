@@ -1,4 +1,4 @@
-"""Comparison of a tensor with its reference: in, two arrays; out, the error measures that every check and report uses."""
+"""Comparison of a tensor with its reference: in, two arrays; out, the error measures of every check and report."""
 
 from __future__ import annotations
 

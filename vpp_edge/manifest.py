@@ -132,7 +132,8 @@ def _tensor(data: dict[str, Any]) -> TensorSpec:
 def _stage_record(data: dict[str, Any]) -> StageRecord:
     weights = data["weights"]
     return StageRecord(
-        str(data["name"]), _safe_name(data["graph"]), None if weights is None else _safe_name(weights), str(data["precision"]),
+        str(data["name"]), _safe_name(data["graph"]), None if weights is None else _safe_name(weights),
+        str(data["precision"]),
         tuple(_tensor(t) for t in data["inputs"]), tuple(_tensor(t) for t in data["outputs"]),
     )  # fmt: skip
 
@@ -194,7 +195,8 @@ class Bundle:
             size = os.fstat(descriptor).st_size
             if size != record.size:
                 raise BundleError(
-                    f"{self.path / name}: {size} bytes, the manifest states {record.size}; refused. Copy the bundle again."
+                    f"{self.path / name}: {size} bytes, the manifest states {record.size}; refused. "
+                    "Copy the bundle again."
                 )
             content: bytes | mmap.mmap = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if size else b""
         finally:

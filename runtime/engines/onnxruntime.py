@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BundleError, MissingDependencyError
 from vpp_edge.manifest import Bundle, StageRecord
-from vpp_edge.engine import EngineOptions
 
 
 class OnnxRuntimeEngine:
@@ -29,7 +29,7 @@ class OnnxRuntimeEngine:
 
 
 def open_bundle(bundle: Bundle, options: EngineOptions) -> dict[str, OnnxRuntimeEngine]:
-    """Engines for all stages of a bundle; graph and weights are read once, verified, and loaded from those very bytes."""
+    """Engines for all stages; graph and weights are read once, verified, and loaded from those very bytes."""
     return {name: _open_stage(bundle, stage, options) for name, stage in bundle.manifest.stages.items()}
 
 
@@ -39,7 +39,9 @@ def _open_stage(bundle: Bundle, stage: StageRecord, options: EngineOptions) -> O
     return open_session(stage, graph, weights, options)
 
 
-def open_session(stage: StageRecord, graph: bytes, weights: Mapping[str, Any], options: EngineOptions) -> OnnxRuntimeEngine:
+def open_session(
+    stage: StageRecord, graph: bytes, weights: Mapping[str, Any], options: EngineOptions
+) -> OnnxRuntimeEngine:
     """An engine from a graph and its external data by file name, all in memory."""
     try:
         import onnxruntime
@@ -58,5 +60,7 @@ def open_session(stage: StageRecord, graph: bytes, weights: Mapping[str, Any], o
     try:
         session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own classes without a common base
-        raise BundleError(f"stage {stage.name}: ONNX Runtime {onnxruntime.__version__} cannot load its graph: {error}") from error
+        raise BundleError(
+            f"stage {stage.name}: ONNX Runtime {onnxruntime.__version__} cannot load its graph: {error}"
+        ) from error
     return OnnxRuntimeEngine(session, stage)

@@ -1,4 +1,4 @@
-"""The training configuration inside `policy.pt`: in, nested plain values with `${...}` references; out, values by path."""
+"""The training configuration inside `policy.pt`: in, nested values with `${...}` references; out, values by path."""
 
 from __future__ import annotations
 

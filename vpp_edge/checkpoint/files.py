@@ -1,4 +1,4 @@
-"""Recognizes the files of a checkpoint before they are read: in, a path; out, nothing, or an error that names the mend."""
+"""Recognizes the files of a checkpoint before they are read: in, a path; out, nothing, or an error with its mend."""
 
 from __future__ import annotations
 

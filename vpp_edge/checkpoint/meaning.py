@@ -1,4 +1,4 @@
-"""What a policy's numbers mean: in, its sizes and arguments; out, the PolicySpec of the manifest (docs/vpp.md, step 7)."""
+"""What a policy's numbers mean: in, sizes and arguments; out, the PolicySpec of the manifest (docs/vpp.md, step 7)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def variant_from(arguments: Arguments, actions: int) -> str:
 
 
 def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
-    """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment where the width is not the variant's."""
+    """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment where the width is another."""
     if variant == "calvin" and actions == 7:
         return (
             ActionSegment("delta_position", 0, 3, "m", scale=CALVIN_METRES),
@@ -79,7 +79,10 @@ def bounds_from(arguments: Arguments, name: str, dims: int) -> Bounds | None:
 
 
 def exponential_sigmas(sampler: SamplerConfig) -> tuple[float, ...]:
-    """Noise levels from sigma_max to sigma_min, evenly spaced in their logarithm, then 0 (k-diffusion, get_sigmas_exponential)."""
+    """Noise levels from sigma_max to sigma_min, evenly spaced in their logarithm, then 0.
+
+    Source: k-diffusion, get_sigmas_exponential.
+    """
     top, bottom, steps = math.log(sampler.sigma_max), math.log(sampler.sigma_min), sampler.steps
     levels = [math.exp(top + (bottom - top) * i / max(steps - 1, 1)) for i in range(steps)]
     return (*levels, 0.0)
@@ -90,7 +93,7 @@ def policy_spec(
     quaternion_order: str, image_size: int, latent: tuple[int, int, int], feature_pixels: int, pad_token_id: int,
     notes: tuple[str, ...],
 ) -> PolicySpec:  # fmt: skip
-    """The PolicySpec of a checkpoint; see its fields. `feature_pixels` is the number of tokens of one view and frame."""
+    """The PolicySpec of a checkpoint; see its fields. `feature_pixels`: features of one view and frame."""
     names = (
         CAMERAS[variant] if cameras is None else ("static", *(f"wrist{i if i > 1 else ''}" for i in range(1, cameras)))
     )

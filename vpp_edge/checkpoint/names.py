@@ -66,7 +66,7 @@ def head_tensors(c: HeadConfig) -> Shapes:
 
 
 def openai_clip_text_names(layers: int) -> dict[str, tuple[str, ...]]:
-    """OpenAI CLIP's text tensors -> the transformers tensors that they are made of (concatenated; projection transposed)."""
+    """OpenAI CLIP's text tensors -> the transformers tensors they are made of (concatenated; projection transposed)."""
     text = "text_model."
     names: dict[str, tuple[str, ...]] = {
         "token_embedding.weight": (f"{text}embeddings.token_embedding.weight",),

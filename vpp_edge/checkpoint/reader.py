@@ -166,8 +166,8 @@ def _text_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / "config.json", "the configuration of a transformers CLIP text encoder")
     if config.get("model_type") not in ("clip_text_model", "clip"):
         raise CheckpointError(
-            f"{folder / 'config.json'}: holds a {config.get('model_type')} model, expected the CLIP text encoder that the "
-            "video model was trained with (openai/clip-vit-base-patch32)."
+            f"{folder / 'config.json'}: holds a {config.get('model_type')} model, expected the CLIP text encoder "
+            "that the video model was trained with (openai/clip-vit-base-patch32)."
         )
     inner = config.get("text_config") if config["model_type"] == "clip" else config
     inner = dict(inner or {})
@@ -245,11 +245,13 @@ def _disagreements(config: PolicyConfig, unet: ModelPart, vae: ModelPart, text: 
         )
     if unet.config["cross_attention_dim"] != 2 * text.config["hidden_size"]:
         lines.append(
-            f"svd/unet attends to {unet.config['cross_attention_dim']}-wide text, clip/ gives twice {text.config['hidden_size']}"
+            f"svd/unet attends to {unet.config['cross_attention_dim']}-wide text, "
+            f"clip/ gives twice {text.config['hidden_size']}"
         )
     if unet.config["in_channels"] != 2 * vae.config["latent_channels"]:
         lines.append(
-            f"svd/unet takes {unet.config['in_channels']} channels, expected twice the {vae.config['latent_channels']} of svd/vae"
+            f"svd/unet takes {unet.config['in_channels']} channels, "
+            f"expected twice the {vae.config['latent_channels']} of svd/vae"
         )
     return lines
 
@@ -280,6 +282,6 @@ def _difference_note(prefix: str, pairs: dict[str, tuple[torch.Tensor, torch.Ten
     if worst <= _SAME_WEIGHTS:
         return []
     return [
-        f"the text encoder in policy.pt ({prefix}*) differs from clip/ (by {worst:.3g} of the largest weight of {where}): "
-        "clip/ is used; pass the text encoder that the policy was trained with"
+        f"the text encoder in policy.pt ({prefix}*) differs from clip/ (by {worst:.3g} of the largest weight of "
+        f"{where}): clip/ is used; pass the text encoder that the policy was trained with"
     ]

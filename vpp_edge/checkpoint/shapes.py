@@ -1,4 +1,4 @@
-"""Expected tensors of the networks below the policy: in, a config.json; out, names and shapes, without allocating them."""
+"""Expected tensors of the networks below the policy: in, a config.json; out, names and shapes, nothing allocated."""
 
 from __future__ import annotations
 

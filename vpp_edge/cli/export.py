@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     for note in manifest.policy.notes:
         print(f"note: {note}", file=sys.stderr)
     print(
-        f"{arguments.output}: {size / 2**20:.0f} MiB, verified against the model on {arguments.parity_samples} observations"
+        f"{arguments.output}: {size / 2**20:.0f} MiB, "
+        f"verified against the model on {arguments.parity_samples} observations"
     )
     print(certificate_table(manifest.certificate))
     return 0

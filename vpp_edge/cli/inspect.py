@@ -39,9 +39,11 @@ def _policy(spec: PolicySpec) -> list[str]:
     seconds = spec.action.horizon / rate_hz
     lines = [
         "",
-        f"policy    {spec.variant}, {len(spec.cameras)} cameras ({views}) at {camera.width} x {camera.height}, {spec.frames} predicted frames",
+        f"policy    {spec.variant}, {len(spec.cameras)} cameras ({views}) at {camera.width} x {camera.height}, "
+        f"{spec.frames} predicted frames",
         f"state     {state}",
-        f"actions   {spec.action.horizon} x {spec.action.dims} at {rate_hz:g} Hz ({seconds:g} s per chunk), {len(spec.sigmas) - 1} {spec.sampler} steps",
+        f"actions   {spec.action.horizon} x {spec.action.dims} at {rate_hz:g} Hz ({seconds:g} s per chunk), "
+        f"{len(spec.sigmas) - 1} {spec.sampler} steps",
     ]
     for s in spec.action.segments:
         kind = f"{s.kind}, offset from the state" if s.offset_from_state else f"{s.kind}: {SEGMENT_KINDS[s.kind]}"

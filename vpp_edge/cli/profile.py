@@ -14,7 +14,7 @@ from vpp_edge.progress import Progress
 HELP = """Measure the latency of every stage on this machine.
 
   vpp-edge profile my_bundle/ --inferences 50
-  vpp-edge profile my_bundle/ --compare torch        (ratio against the eager PyTorch model, in turns in the same run)"""
+  vpp-edge profile my_bundle/ --compare torch        (ratio against the eager PyTorch model, measured in turns)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     print(
-        f"{arguments.bundle} on {machine['processor']}, {machine['cores']} cores: {arguments.inferences} inferences after {arguments.warmup}"
+        f"{arguments.bundle} on {machine['processor']}, {machine['cores']} cores: "
+        f"{arguments.inferences} inferences after {arguments.warmup}"
     )
     print(
         f"{'backend':<14} {'stage':<10} {'p50':>10} {'p90':>10} {'p99':>10} {'max':>10}   (ms; total = perceive + act)"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vpp_edge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from vpp_edge.profile.verification import Check
 
 HELP = """Compare a bundle with its checkpoint or with recorded outputs.
 
@@ -54,14 +58,15 @@ def run(arguments: argparse.Namespace) -> int:
         verdict = "ok" if c.passed else "FAILED"
         e = c.errors
         print(
-            f"{c.case:>4}  {c.tensor:<12} {e.max_relative:>10.1e} {e.rms_relative:>10.1e} {e.cosine:>10.7f} {c.tolerance:>9.0e}  {verdict}"
+            f"{c.case:>4}  {c.tensor:<12} {e.max_relative:>10.1e} {e.rms_relative:>10.1e} {e.cosine:>10.7f} "
+            f"{c.tolerance:>9.0e}  {verdict}"
         )
     if not passed:
         print("FAILED: this bundle does not act like its reference; do not run it. Export it again and verify.")
     return 0 if passed else 1
 
 
-def _checks(arguments: argparse.Namespace) -> list:  # type: ignore[type-arg]
+def _checks(arguments: argparse.Namespace) -> list[Check]:
     from vpp_edge.profile.verification import verify_checkpoint, verify_golden
     from vpp_edge.runtime.policy import EdgePolicy
 

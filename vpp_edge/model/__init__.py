@@ -1,1 +1,1 @@
-"""The policy in plain PyTorch on diffusers modules, as released: the reference that every later graph is held against."""
+"""The policy in plain PyTorch on diffusers modules, as released: the reference of every later graph."""

@@ -1,4 +1,4 @@
-"""Video Former: in, video features of all views; out, a fixed number of tokens (paper section 3.3; docs/vpp.md, step 4)."""
+"""Video Former: in, features of all views; out, a fixed number of tokens (paper section 3.3; docs/vpp.md, step 4)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from vpp_edge.checkpoint.config import HeadConfig
 
 
 class Attention(nn.Module):
-    """Multi-head attention with separate key, query and value; causal means query i sees keys 0..i, aligned top-left."""
+    """Multi-head attention with separate key, query and value; causal: query i sees keys 0..i, aligned top-left."""
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class ActionHead(nn.Module):
         return self.sigma_emb(sigma.log()[:, None] / 4)
 
     def denoise(self, actions: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
-        """(1, T, A): estimate of the clean actions from noisy ones at level sigma (1,), EDM preconditioned (EDM table 1)."""
+        """(1, T, A): estimate of the clean actions from noisy ones at level sigma (1,), EDM preconditioned."""
         variance, data = sigma**2 + self.sigma_data**2, self.sigma_data
         x = self.action_emb(actions / variance.sqrt())
         output = self.action_pred(self.decoder(x, self.embed_noise(sigma), context))

@@ -1,4 +1,4 @@
-"""The whole policy in eager PyTorch: in, a checkpoint; out, text, tokens and actions exactly as the released code computes them.
+"""The whole policy in eager PyTorch: in, a checkpoint; out, text, tokens and actions as the released code has them.
 
 It keeps the released code's redundant work (the context is encoded again in every sampling step), so it is both the
 reference for parity and the baseline of every speed ratio (backend `torch`).
@@ -42,7 +42,7 @@ class VideoPredictionPolicy:
 
     @torch.no_grad()
     def act(self, tokens: Tensor, goal: Tensor, proprio: Tensor | None, action_noise: Tensor) -> Tensor:
-        """(1, T, A) normalized actions, from standard normal action_noise (1, T, A); the context is encoded in every step."""
+        """(1, T, A) normalized actions from standard normal noise (1, T, A); encodes the context at every step."""
 
         def denoise(actions: Tensor, sigma: float) -> Tensor:
             context = self.head.encode(tokens, goal, proprio)

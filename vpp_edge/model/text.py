@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def sincos_table(length: int, width: int) -> Tensor:
-    """(length, width) float32: `[sin | cos]` of `position / 10000**(i / (width / 2))`, in float64 (docs/vpp.md, step 1)."""
+    """(length, width) float32 [sin | cos] of `position / 10000**(i / (width / 2))` in float64 (docs/vpp.md, step 1)."""
     frequencies = 10000.0 ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))
     angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()

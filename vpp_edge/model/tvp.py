@@ -103,7 +103,8 @@ class VideoPredictionModel(nn.Module):
 
 
 def video_prediction_model(
-    unet_config: dict[str, Any], unet_tensors: dict[str, Tensor], vae_config: dict[str, Any], vae_tensors: dict[str, Tensor],
+    unet_config: dict[str, Any], unet_tensors: dict[str, Tensor],
+    vae_config: dict[str, Any], vae_tensors: dict[str, Tensor],
     scheduler_config: dict[str, Any], config: PolicyConfig,
 ) -> VideoPredictionModel:  # fmt: skip
     """The video model from diffusers configs and tensors (used in place, not copied)."""

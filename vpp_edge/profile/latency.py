@@ -1,4 +1,4 @@
-"""Latency of stages: in, loaded policies; out, percentiles per stage, measured in turns so that drift hits all alike."""
+"""Latency of stages: in, loaded policies; out, percentiles per stage, measured in turns: drift hits all alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification of a bundle: in, a bundle and what it must agree with; out, the error of every tensor against its tolerance."""
+"""Verification of a bundle: in, a bundle and its reference; out, the error of every tensor against its tolerance."""
 
 from __future__ import annotations
 
