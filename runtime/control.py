@@ -142,6 +142,11 @@ class ControlLoop:
         self._wanted_episode += 1
 
     @property
+    def chunk_s(self) -> float:
+        """How long a chunk lasts from its observation."""
+        return self._horizon * self._player.period_ns / 1e9
+
+    @property
     def moving(self) -> bool:
         """Whether the first chunk has come."""
         return self.started_ns is not None

@@ -28,13 +28,17 @@ class ChildSettings:
         name: in reports, e.g. `camera static`.
         threads: what numerical libraries in the child may use.
         silent_ns: without a heartbeat for so long (after it first ran) it hangs and is killed; None: never.
+        open_ns: the same before it first ran, while it opens its device; None: never.
         restart: whether it comes back after it died.
+        end_ns: how long it may take to end by itself when told to stop.
     """
 
     name: str
     threads: int = 1
     silent_ns: int | None = None
+    open_ns: int | None = None
     restart: bool = True
+    end_ns: int = 3_000_000_000
 
 
 class Child:
@@ -99,9 +103,10 @@ class Child:
         return self._bury(now_ns, _cause(self._process.exitcode))
 
     def _hangs(self, now_ns: int) -> bool:
-        if self.settings.silent_ns is None or self.phase not in (RUNNING, WORKING):
-            return False
-        return now_ns - self._board["heartbeat_ns"] > self.settings.silent_ns
+        running = self.phase in (RUNNING, WORKING)
+        longest_ns = self.settings.silent_ns if running else self.settings.open_ns
+        since_ns = self._board["heartbeat_ns"] if running else self._started_ns
+        return longest_ns is not None and now_ns - since_ns > longest_ns
 
     def _bury(self, now_ns: int, cause: str) -> str:
         process, self._process = self._process, None
@@ -126,6 +131,13 @@ class Child:
             if process.is_alive():
                 force()
                 process.join(1.0)
+
+
+def end_children(children: list[Child]) -> None:
+    """Ends every child that still runs, the recorder after its last frames. They have been told to stop."""
+    now_ns = time.monotonic_ns()
+    for child in children:
+        child.end(now_ns + child.settings.end_ns)
 
 
 def wait_for_a_death(children: list[Child], timeout_s: float) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.control import ControlLoop, ControlReport, ControlSettings
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import Channels
-from vpp_edge.runtime.processes import Child, ChildSettings
+from vpp_edge.runtime.processes import Child, ChildSettings, end_children
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
 from vpp_edge.runtime.recording import RecorderSettings, check_recording, run_recorder
 from vpp_edge.runtime.report import CameraReport, PolicyReport, RecordingReport, RunReport
@@ -35,7 +34,7 @@ from vpp_edge.runtime.workers import PolicySettings, run_camera, run_policy
 from vpp_edge.spec import PolicySpec
 
 CAMERA_SILENT_NS = 2_000_000_000  # a hanging camera is back within 5 s
-CHILD_END_NS = 3_000_000_000
+CAMERA_OPEN_NS = 15_000_000_000
 RECORDER_END_NS = 60_000_000_000  # the last frames are encoded and the episode is given its name
 
 
@@ -106,14 +105,12 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
             policy, recorder = _children(config, spec, channels, children)
             supervisor = Supervisor(loop, link, channels, children, policy, watch)
             control, notes = _run_loop(loop, supervisor)
-            channels.orders["stopping"] = 1
-            _end(children)
         if supervisor.hopeless and not loop.moving:
             raise BadInputError(supervisor.hopeless)
         return _report(config, channels, loop, link, control, children, recorder, notes)
     finally:
         channels.orders["stopping"] = 1
-        _end(children)
+        end_children(children)
         channels.close()
 
 
@@ -162,7 +159,7 @@ def _children(
     for camera, channel in zip(config.cameras, channels.cameras, strict=True):
         arguments = (camera, channel, channels.orders, channels.states)
         child = Child(
-            ChildSettings(f"camera {channel.name}", 1, CAMERA_SILENT_NS),
+            ChildSettings(f"camera {channel.name}", 1, CAMERA_SILENT_NS, CAMERA_OPEN_NS),
             lambda generation, arguments=arguments: (run_camera, arguments),
             channel.board,
             channel.note,
@@ -194,7 +191,7 @@ def _recorder(config: SessionConfig, spec: PolicySpec, channels: Channels) -> Ch
         },
     )
     return Child(
-        ChildSettings("recorder", restart=False),
+        ChildSettings("recorder", restart=False, end_ns=RECORDER_END_NS),
         lambda generation: (run_recorder, (settings, channels)),
         channels.recorder,
         channels.recorder_note,
@@ -247,13 +244,6 @@ def _signals_stop(loop: ControlLoop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end(children: list[Child]) -> None:
-    """Ends every child that still runs; they have been told to stop."""
-    now_ns = time.monotonic_ns()
-    for child in children:
-        child.end(now_ns + (RECORDER_END_NS if child.name == "recorder" else CHILD_END_NS))
 
 
 def _report(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.messages import OPENING, RUNNING, WORKING, Channels, read_frame
-from vpp_edge.runtime.processes import Child, wait_for_a_death
+from vpp_edge.runtime.processes import Child, end_children, wait_for_a_death
 from vpp_edge.runtime.shared_link import SharedLink
 
 WAKE_S = 0.05
@@ -97,7 +97,7 @@ class Supervisor(threading.Thread):
         self.hopeless = ""  # why a child can never work as it was asked
 
     def finish(self) -> None:
-        """Ends the thread; the children are the caller's again."""
+        """Ends the children, then the thread."""
         self._finished.set()
         self.join()
 
@@ -109,6 +109,10 @@ class Supervisor(threading.Thread):
                     self._look(time.monotonic_ns())
         except Exception as error:  # noqa: BLE001 - without its supervisor the run must not go on
             self._loop.request_stop(f"bug in the supervisor: {type(error).__name__}: {error}", failed=True)
+        # Here, because the kernel kills a child when the thread that started it ends (realtime.die_with_parent).
+        self._finished.wait()
+        self._channels.orders["stopping"] = 1
+        end_children(self._children)
 
     def _look(self, now_ns: int) -> None:
         news = ""
@@ -146,13 +150,21 @@ class Supervisor(threading.Thread):
         if phase not in (RUNNING, WORKING):
             parts.append(f"the policy to {'load' if phase == OPENING else 'start'}{trouble}")
         elif not parts:
-            stale = self._channels.policy["stale_waits"]
-            inferences = self._channels.policy["inferences"]
-            late = self._loop.late + self._loop.rejected + self._loop.old
-            parts.append(
-                f"the first usable chunk ({inferences} computed, {late} unusable, {stale} waits on stale frames)"
-            )
+            parts.append(f"the first usable chunk ({self._chunk_trouble()})")
         return ", ".join(parts)
+
+    def _chunk_trouble(self) -> str:
+        loop, board = self._loop, self._channels.policy
+        if loop.late:
+            age_s = self._link.latencies()["observation to chunk"].p50_ms / 1e3
+            return (
+                f"{loop.late} came when all their actions had passed: frame to chunk takes {age_s:.2f} s, a chunk "
+                f"lasts {loop.chunk_s:.2f} s; use a faster backend or more --threads"
+            )
+        return (
+            f"{board['inferences']} computed, {loop.rejected} rejected, {loop.old} old, "
+            f"{board['stale_waits']} waits on stale frames"
+        )
 
     def _status(self, now_ns: int, waiting_for: str, news: str) -> Status:
         statistics = self._loop.statistics

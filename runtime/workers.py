@@ -161,6 +161,7 @@ class PolicyWorker:
         self._policy, self._settings, self._channels = policy, settings, channels
         self._request = generation * GENERATION
         self._seen = [0] * len(channels.cameras)
+        self._stale = False
         self._grip = None if settings.grip is None else tuple(np.array(pose) for pose in settings.grip)
 
     def step(self) -> None:
@@ -188,8 +189,11 @@ class PolicyWorker:
             if message is None:
                 return None
             if now_ns - message.stamp_ns > STALE_PERIODS * period_ns:
-                self._channels.policy.add("stale_waits")
+                if not self._stale:
+                    self._channels.policy.add("stale_waits")
+                self._stale = True
                 return None
+        self._stale = False
         known = [message for message in frames if message is not None]
         stamp_ns = min(message.stamp_ns for message in known)
         state = self._channels.states.read_at(stamp_ns, lambda r: (r["vector"].copy(), int(r["episode"])))

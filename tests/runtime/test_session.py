@@ -117,6 +117,9 @@ def test_a_killed_policy_is_held_through_and_comes_back():
     assert report.exit_status == 0 and report.policy.deaths == ("policy was killed",)
     assert report.control.chunks.holds >= 1 and report.control.chunks.used > 20
     assert any(status.news == "policy was killed" for status in outcome.statuses)
+    commands, sent_ns = np.array(outcome.hand.sent), np.array(outcome.hand.sent_ns)
+    resting = commands[(sent_ns > killed_ns[0] + 150_000_000) & (sent_ns < killed_ns[0] + 250_000_000)]
+    assert len(resting) > 5 and (resting == resting[0]).all()  # held within 3 periods, at rest 100 ms later
     moved = np.abs(np.diff(np.array(outcome.hand.sent)[:, 8])) > 0
     assert moved[-100:].any()  # in the last second it moves again
 
@@ -129,6 +132,12 @@ def test_a_killed_camera_is_opened_again_and_the_run_goes_on():
     report = run(act=kill, duration_s=2.5).report
     assert report.exit_status == 0 and report.cameras[1].deaths == ("camera wrist was killed",)
     assert report.cameras[1].delivered > 30 and report.cameras[0].deaths == ()
+
+
+def test_a_policy_slower_than_its_chunks_is_told_so():
+    outcome = run("latency_ms=900,joints=3", start_s=4.0)
+    assert outcome.report.exit_status == 1
+    assert "all their actions had passed" in outcome.report.ended and "a chunk lasts 0.80 s" in outcome.report.ended
 
 
 def test_a_camera_that_goes_silent_means_holding_not_guessing():

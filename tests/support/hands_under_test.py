@@ -32,6 +32,7 @@ class PerfectHand:
         self._clock = clock
         self.pose = np.array(start)
         self.sent = []
+        self.sent_ns = []
         self.held = 0
         self.closed = False
         self.fault_on_read = None
@@ -44,6 +45,7 @@ class PerfectHand:
     def send(self, target):
         self.pose = np.array(target)
         self.sent.append(self.pose)
+        self.sent_ns.append(self._clock.now_ns())
 
     def hold(self):
         self.held += 1
