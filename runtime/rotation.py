@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 Quaternion = tuple[float, float, float, float]
 Vector = tuple[float, float, float]
+Numbers = Sequence[float] | np.ndarray
 
 
-def multiply(a: Sequence[float], b: Sequence[float]) -> Quaternion:
+def multiply(a: Numbers, b: Numbers) -> Quaternion:
     """The rotation `b`, then `a` (Hamilton product)."""
     ax, ay, az, aw = a
     bx, by, bz, bw = b
@@ -24,19 +27,19 @@ def multiply(a: Sequence[float], b: Sequence[float]) -> Quaternion:
     )
 
 
-def conjugate(q: Sequence[float]) -> Quaternion:
+def conjugate(q: Numbers) -> Quaternion:
     """The inverse rotation of a unit quaternion."""
     return (-q[0], -q[1], -q[2], q[3])
 
 
-def normalized(q: Sequence[float]) -> Quaternion:
+def normalized(q: Numbers) -> Quaternion:
     """`q` at length 1; the identity when it is (almost) zero."""
     x, y, z, w = q
     length = math.hypot(x, y, z, w)
     return (x / length, y / length, z / length, w / length) if length > 1e-12 else (0.0, 0.0, 0.0, 1.0)
 
 
-def quaternion_from_vector(v: Sequence[float]) -> Quaternion:
+def quaternion_from_vector(v: Numbers) -> Quaternion:
     """The rotation by |v| rad about v."""
     x, y, z = v
     angle = math.sqrt(x * x + y * y + z * z)
@@ -44,7 +47,7 @@ def quaternion_from_vector(v: Sequence[float]) -> Quaternion:
     return (x * scale, y * scale, z * scale, math.cos(angle / 2))
 
 
-def vector_from_quaternion(q: Sequence[float]) -> Vector:
+def vector_from_quaternion(q: Numbers) -> Vector:
     """The rotation vector of a unit quaternion, the short way round (at most pi)."""
     x, y, z, w = q if q[3] >= 0 else (-q[0], -q[1], -q[2], -q[3])
     sine = math.sqrt(x * x + y * y + z * z)
@@ -52,16 +55,16 @@ def vector_from_quaternion(q: Sequence[float]) -> Vector:
     return (x * scale, y * scale, z * scale)
 
 
-def difference(a: Sequence[float], b: Sequence[float]) -> Vector:
+def difference(a: Numbers, b: Numbers) -> Vector:
     """The rotation vector, in the frame of `a`, that turns `a` into `b` the short way round."""
     return vector_from_quaternion(multiply(conjugate(a), b))
 
 
-def turned(q: Sequence[float], v: Sequence[float], scale: float = 1.0) -> Quaternion:
+def turned(q: Numbers, v: Numbers, scale: float = 1.0) -> Quaternion:
     """`q` turned by `v * scale` in its own frame, at length 1."""
     return normalized(multiply(q, quaternion_from_vector((v[0] * scale, v[1] * scale, v[2] * scale))))
 
 
-def slerp(a: Sequence[float], b: Sequence[float], weight: float) -> Quaternion:
+def slerp(a: Numbers, b: Numbers, weight: float) -> Quaternion:
     """The rotation at `weight` (0 is `a`, 1 is `b`) on the short way between the two, at constant speed."""
     return turned(a, difference(a, b), weight)

@@ -22,7 +22,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.control import ControlLoop, ControlReport, ControlSettings
 from vpp_edge.runtime.interfaces import Hand
-from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.messages import CameraChannel, Channels
 from vpp_edge.runtime.processes import Child, ChildSettings, end_children
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
 from vpp_edge.runtime.recording import RecorderSettings, check_recording, run_recorder
@@ -157,20 +157,22 @@ def _children(
     )
     children.append(policy)
     for camera, channel in zip(config.cameras, channels.cameras, strict=True):
-        arguments = (camera, channel, channels.orders, channels.states)
-        child = Child(
-            ChildSettings(f"camera {channel.name}", 1, CAMERA_SILENT_NS, CAMERA_OPEN_NS),
-            lambda generation, arguments=arguments: (run_camera, arguments),
-            channel.board,
-            channel.note,
-        )
-        children.append(child)
+        children.append(_camera(camera, channel, channels))
     recorder = _recorder(config, spec, channels)
     if recorder is not None:
         children.append(recorder)
     for child in children:
         child.start()
     return policy, recorder
+
+
+def _camera(config: Any, channel: CameraChannel, channels: Channels) -> Child:
+    return Child(
+        ChildSettings(f"camera {channel.name}", 1, CAMERA_SILENT_NS, CAMERA_OPEN_NS),
+        lambda generation: (run_camera, (config, channel, channels.orders, channels.states)),
+        channel.board,
+        channel.note,
+    )
 
 
 def _recorder(config: SessionConfig, spec: PolicySpec, channels: Channels) -> Child | None:

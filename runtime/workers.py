@@ -162,7 +162,7 @@ class PolicyWorker:
         self._request = generation * GENERATION
         self._seen = [0] * len(channels.cameras)
         self._stale = False
-        self._grip = None if settings.grip is None else tuple(np.array(pose) for pose in settings.grip)
+        self._grip = None if settings.grip is None else (np.array(settings.grip[0]), np.array(settings.grip[1]))
 
     def step(self) -> None:
         """One inference when there is a fresh observation, else a short sleep."""

@@ -14,6 +14,7 @@ import secrets
 import sys
 import threading
 from multiprocessing import shared_memory
+from typing import cast
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
 
@@ -60,8 +61,8 @@ class SharedBlock:
         self._block = block
         self._owner = owner
         self.name = block.name
-        self.memory = block.buf
-        self.words = block.buf[: len(block.buf) // 8 * 8].cast("Q")
+        self.memory = cast(memoryview, block.buf)  # None only after close
+        self.words = self.memory[: len(self.memory) // 8 * 8].cast("Q")
 
     @classmethod
     def create(cls, size_bytes: int, purpose: str) -> SharedBlock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -88,7 +88,7 @@ class NewestSlot:
         words[0] = self._pending
         return self._pending
 
-    def write(self, stamp_ns: int, **fields: object) -> int:
+    def write(self, stamp_ns: int, **fields: Any) -> int:
         """Publishes a message whose fields are all given by name; returns its sequence number.
 
         Raises:
