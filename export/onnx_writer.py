@@ -25,7 +25,8 @@ def write_onnx(stage: Stage, folder: Path) -> tuple[Path, Path]:
     examples = tuple(example_input(spec) for spec in stage.inputs)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for library in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(library).setLevel(logging.ERROR)  # notes on each constant that was not folded
         program = torch.onnx.export(
             stage.module, examples, dynamo=True, opset_version=OPSET, verbose=False,
             input_names=[s.name for s in stage.inputs], output_names=[s.name for s in stage.outputs],

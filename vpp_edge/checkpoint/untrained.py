@@ -1,0 +1,252 @@
+"""Writes an untrained policy in the trained format: in, sizes and a seed; out, a folder with svd/, clip/ and policy.pt.
+
+For trying the whole path without a trained checkpoint (`vpp-edge demo`, tests). The networks are the real ones at a
+small size with random weights: the policy sees and moves, and knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vpp_edge.checkpoint import names
+from vpp_edge.checkpoint.config import HEAD_ATTENTION_HEADS, VIDEO_FRAMES, FormerConfig, HeadConfig
+from vpp_edge.errors import BadInputError
+
+Limits = tuple[Sequence[float], Sequence[float]]
+
+_SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+
+
+@dataclass(frozen=True)
+class UntrainedSizes:
+    """Sizes of an untrained policy.
+
+    Attributes:
+        image: side of the image in pixels, a multiple of 64 (the VAE and the UNet halve it six times).
+        channels: UNet block widths, multiples of 32.
+        width: of Video Former and action head, a multiple of 16.
+        queries: Video Former queries per frame.
+        depth: layers of the Video Former, and of the head's encoder and decoder.
+        kind: of the Video Former: `3d`, `2d` or `linear`.
+        all_layers: the Video Former sees all up blocks, not the last one only.
+        actions, horizon, proprio: A, T and P (None: no proprioception).
+        steps: sampling steps.
+        text_width: of the text encoder; its tokens are bytes.
+    """
+
+    image: int = 128
+    channels: tuple[int, ...] = (32, 32, 64, 64)
+    width: int = 64
+    queries: int = 4
+    depth: int = 2
+    kind: str = "3d"
+    all_layers: bool = False
+    actions: int = 18
+    horizon: int = 8
+    proprio: int | None = 19
+    steps: int = 10
+    text_width: int = 64
+
+    def __post_init__(self) -> None:
+        if self.image % 64 or self.image <= 0:
+            raise BadInputError(f"image side {self.image} is no multiple of 64")
+
+
+def write_untrained_checkpoint(
+    folder: Path,
+    sizes: UntrainedSizes = UntrainedSizes(),
+    *,
+    seed: int = 0,
+    name: str = "xhand",
+    state_bounds: Limits | None = None,
+    action_bounds: Limits | None = None,
+) -> None:
+    """Writes the three parts of a policy with random weights; the same seed gives the same weights.
+
+    Args:
+        folder: made if need be; its parts must not exist.
+        name: `benchmark_name` of its arguments, which tells the variant.
+        state_bounds, action_bounds: (lower, upper) normalization bounds, P and A numbers each; None: -1 to 1, and
+            none at all for a policy without proprioception.
+    """
+    from omegaconf import OmegaConf
+
+    with _quiet_libraries(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _write_video_model(folder / "svd", sizes)
+        text = _write_text_encoder(folder / "clip", sizes)
+        former, head = _configs(sizes)
+        tensors = _draw(names.FORMER_PREFIX, names.former_tensors(former)) | _draw(
+            names.HEAD_PREFIX, names.head_tensors(head)
+        )
+    for prefix in names.TEXT_COPY_PREFIXES:
+        tensors |= {prefix + n: t for n, t in text.items()}
+    arguments = _arguments(sizes, name, seed, state_bounds, action_bounds)
+    torch.save({"model": tensors, "args": OmegaConf.create(arguments)}, folder / "policy.pt")
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """No progress bars and advice of diffusers and transformers, which are about files that VPP does not use."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    levels = diffusers_logging.get_verbosity(), transformers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(levels[0])
+        transformers_logging.set_verbosity(levels[1])
+        transformers_logging.enable_progress_bar()
+
+
+def _configs(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
+    blocks = list(reversed(s.channels))
+    former = FormerConfig(
+        kind=s.kind,
+        channels=sum(blocks[:2]) if s.all_layers else blocks[1],
+        width=s.width,
+        frames=VIDEO_FRAMES,
+        time_embeddings=VIDEO_FRAMES,
+        queries_per_frame=s.queries,
+        depth=s.depth,
+        heads=HEAD_ATTENTION_HEADS,
+        head_width=s.width // HEAD_ATTENTION_HEADS,
+        hidden=2 * s.width,
+        feed_forward=4 * s.width,
+    )
+    head = HeadConfig(
+        width=s.width,
+        token_width=s.width,
+        goal_width=s.text_width,
+        heads=HEAD_ATTENTION_HEADS,
+        encoder_layers=s.depth,
+        decoder_layers=s.depth,
+        feed_forward=4 * s.width,
+        actions=s.actions,
+        horizon=s.horizon,
+        proprio=s.proprio,
+        proprio_tensor=s.proprio or 8,  # the CALVIN code has an embedding of 8 that it never feeds
+        positions=1 + VIDEO_FRAMES * s.queries + s.horizon,
+        projection_hidden=2 * s.width,
+        sigma_data=0.5,
+    )
+    return former, head
+
+
+def _arguments(s: UntrainedSizes, name: str, seed: int, state: Any, action: Any) -> dict[str, Any]:
+    model: dict[str, Any] = {
+        "_target_": "policy_models.VPP_policy.VPP_Policy",
+        "latent_dim": s.width,
+        "sampler_type": "ddim",
+        "num_sampling_steps": s.steps,
+        "sigma_data": 0.5,
+        "sigma_min": 0.001,
+        "sigma_max": 80,
+        "noise_scheduler": "exponential",
+        "act_window_size": "${act_seq_len}",
+        "action_dim": s.actions,
+        "seed": seed,
+        "Former_heads": HEAD_ATTENTION_HEADS,
+        "Former_num_time_embeds": VIDEO_FRAMES,
+        "timestep": 20,
+        "extract_layer_idx": 1,
+        "use_Former": s.kind,
+        "use_all_layer": s.all_layers,
+        "max_length": 20,
+    }
+    arguments: dict[str, Any] = {"model": model, "act_seq_len": s.horizon, "benchmark_name": name}
+    if s.kind != "linear":
+        model |= {"Former_depth": s.depth, "num_latents": VIDEO_FRAMES * s.queries}
+    if s.proprio is not None:
+        model["proprio_dim"] = s.proprio
+        ones = [1.0] * max(s.proprio, s.actions)
+        bounds = {"state": state or ([-1.0] * s.proprio, ones[: s.proprio])}
+        bounds["action"] = action or ([-1.0] * s.actions, ones[: s.actions])
+        arguments["dataset_args"] = {
+            f"{n}_{p}": list(v) for n, both in bounds.items() for p, v in zip(("01", "99"), both, strict=True)
+        }
+    return arguments
+
+
+def _draw(prefix: str, shapes: names.Shapes) -> dict[str, torch.Tensor]:
+    """Weights of a network that passes its input on: unit norms, small biases, matrices that keep the variance."""
+    tensors = {}
+    for name, shape in shapes.items():
+        if len(shape) >= 2:
+            value = torch.randn(shape) / (shape[-1] ** 0.5 if name.endswith("weight") else 1.0)
+        elif name.endswith("weight"):
+            value = torch.ones(shape)
+        else:
+            value = 0.05 * torch.randn(shape)
+        tensors[prefix + name] = value
+    return tensors
+
+
+def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
+    from diffusers import (
+        AutoencoderKLTemporalDecoder,
+        EulerDiscreteScheduler,
+        StableVideoDiffusionPipeline,
+        UNetSpatioTemporalConditionModel,
+    )
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    unet = UNetSpatioTemporalConditionModel(
+        sample_size=s.image // 8 * 3, in_channels=8, out_channels=4, block_out_channels=s.channels,
+        addition_time_embed_dim=32, projection_class_embeddings_input_dim=96, layers_per_block=1,
+        cross_attention_dim=2 * s.text_width, num_attention_heads=(2,) * len(s.channels), num_frames=16,
+    )  # fmt: skip
+    vae = AutoencoderKLTemporalDecoder(
+        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=(32, 32, 32, 32), layers_per_block=1,
+    )  # fmt: skip
+    scheduler = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
+        sigma_max=700.0, sigma_min=0.002, steps_offset=1, timestep_spacing="leading", timestep_type="continuous",
+        use_karras_sigmas=True,
+    )  # fmt: skip
+    # The video model's image encoder is part of the format and unused by VPP.
+    vision = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=32,
+        projection_dim=32,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=32,
+    )
+    pipeline = StableVideoDiffusionPipeline(vae, CLIPVisionModelWithProjection(vision), unet, scheduler, None)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.save_pretrained(folder)
+
+
+def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tensor]:
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+    alphabet = sorted(_byte_symbols())
+    vocabulary = {token: i for i, token in enumerate([*alphabet, *(a + "</w>" for a in alphabet), *_SPECIAL])}
+    start, end = (vocabulary[token] for token in _SPECIAL)
+    config = CLIPTextConfig(
+        vocab_size=len(vocabulary), hidden_size=s.text_width, intermediate_size=2 * s.text_width,
+        projection_dim=s.text_width, num_hidden_layers=2, num_attention_heads=4, bos_token_id=start, eos_token_id=end,
+        pad_token_id=end,
+    )  # fmt: skip
+    encoder = CLIPTextModelWithProjection(config)
+    encoder.save_pretrained(folder)
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    return {n: t.clone() for n, t in encoder.state_dict().items()}
+
+
+def _byte_symbols() -> list[str]:
+    """The printable stand-ins of the 256 bytes in byte-level BPE (GPT-2's table)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in plain]
+    return [chr(b) for b in plain] + [chr(256 + i) for i in range(len(others))]
