@@ -16,7 +16,7 @@ from vpp_edge.runtime.engines.registry import open_engines
 from vpp_edge.runtime.preprocess import frames_from_images
 from vpp_edge.runtime.targets import normalized_from_state, physical_from_actions
 from vpp_edge.runtime.tokenizer import InstructionTokenizer
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec import PolicySpec, TensorSpec
 
 _STAGES = ("text", "perceive", "act")
 
@@ -165,11 +165,23 @@ class EdgePolicy:
         return self._run("act", inputs)["actions"]
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        for spec in self._inputs[stage]:
-            array = inputs[spec.name]
-            if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
-                got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-                raise BadInputError(f"{spec.name} must be {spec.dtype} {spec.shape}, got {got}")
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise BadInputError(f"{spec.name} holds NaN or infinity")
-        return self._engines[stage].run(inputs)
+        return self._engines[stage].run(
+            {spec.name: checked_input(spec, inputs[spec.name]) for spec in self._inputs[stage]}
+        )
+
+
+def checked_input(spec: TensorSpec, value: np.ndarray) -> np.ndarray:
+    """`value` as the stage wants it: other float types become float32, everything else must fit as it is.
+
+    Raises:
+        BadInputError: no array, another shape or kind of number, NaN or infinity.
+    """
+    array = value
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and spec.dtype == "float32":
+        array = value.astype(np.float32, copy=False)
+    if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise BadInputError(f"{spec.name} must be {spec.dtype} {spec.shape}, got {got}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise BadInputError(f"{spec.name} holds NaN or infinity")
+    return array

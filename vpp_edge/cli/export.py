@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video-model", type=Path, metavar="DIR", help="svd/ folder, where the parts lie apart")
     parser.add_argument("--text-encoder", type=Path, metavar="DIR", help="clip/ folder, where the parts lie apart")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, where the parts lie apart")
+    parser.add_argument("--precision", choices=("fp32",), default="fp32", help="of the stages (fp32)")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the action head (as trained)")
     parser.add_argument(
         "--variant", choices=("calvin", "xhand", "xbot"), help="meaning of the actions (from the checkpoint)"

@@ -18,18 +18,21 @@ Every file is hashed first. Then the stages run on the same inputs and noise as 
 of the checkpoint that the bundle was exported from, or the recorded cases of a golden .npz.
 
   vpp-edge verify my_bundle/                         (against its checkpoint, where it was at export)
-  vpp-edge verify my_bundle/ --golden io.npz         (spec.json with the instructions lies beside it)
+  vpp-edge verify my_bundle/ my_checkpoint/          (against its checkpoint, moved since export)
+  vpp-edge verify my_bundle/ io.npz                  (spec.json with the instructions lies beside it)
   vpp-edge verify my_bundle/ --hashes-only"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    reference = parser.add_mutually_exclusive_group()
-    reference.add_argument(
-        "--checkpoint", type=Path, metavar="CKPT", help="checkpoint folder, where it was moved since export"
+    parser.add_argument(
+        "reference", nargs="?", type=Path, metavar="REFERENCE", help="checkpoint folder or golden .npz (the checkpoint)"
     )
-    reference.add_argument("--golden", type=Path, metavar="NPZ", help="recorded inputs and outputs")
-    reference.add_argument("--hashes-only", action="store_true", help="check the files against the manifest only")
+    parser.add_argument("--golden", type=Path, metavar="NPZ", help="the same as REFERENCE, for a golden .npz")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="CKPT", help="the same as REFERENCE, for a checkpoint folder"
+    )
+    parser.add_argument("--hashes-only", action="store_true", help="check the files against the manifest only")
     parser.add_argument("--backend", default="onnxruntime", help="what runs the bundle (onnxruntime)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all)")
     parser.add_argument(
@@ -43,9 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.samples < 1:
         raise BadInputError("--samples must be at least 1")
+    references = [r for r in (arguments.reference, arguments.golden, arguments.checkpoint) if r is not None]
+    if len(references) + arguments.hashes_only > 1:
+        raise BadInputError("pass one reference: a checkpoint folder, a golden .npz, or --hashes-only")
     bundle = Bundle(arguments.bundle)
     bundle.verify_all()
-    checks = [] if arguments.hashes_only else _checks(arguments)
+    checks = [] if arguments.hashes_only else _checks(arguments, references[0] if references else None)
     passed = all(c.passed for c in checks)
     if arguments.json:
         files = len(bundle.manifest.files)
@@ -66,12 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
-def _checks(arguments: argparse.Namespace) -> list[Check]:
+def _checks(arguments: argparse.Namespace, reference: Path | None) -> list[Check]:
     from vpp_edge.profile.verification import verify_checkpoint, verify_golden
     from vpp_edge.runtime.policy import EdgePolicy
 
     policy = EdgePolicy.load(arguments.bundle, arguments.backend, threads=arguments.threads)
-    if arguments.golden is not None:
-        return verify_golden(policy, arguments.golden)
-    eager = EdgePolicy.load(arguments.bundle, "torch", checkpoint=arguments.checkpoint)
+    if reference is not None and not reference.is_dir():
+        return verify_golden(policy, reference)
+    eager = EdgePolicy.load(arguments.bundle, "torch", checkpoint=reference)
     return verify_checkpoint(policy, eager, arguments.samples, arguments.seed)

@@ -1,0 +1,124 @@
+"""`vpp-edge demo`: in, nothing; out, the whole path run once on this machine, and a video of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.progress import Progress
+
+if TYPE_CHECKING:
+    from vpp_edge.runtime.report import RunReport
+
+HELP = """Export a small untrained policy and run it in simulation.
+
+Needs nothing but the installation. Makes a policy in the trained format with random weights (so the hand moves
+without purpose), exports and verifies it, then runs it: two cameras through RealSense's software device see a
+simulated 12-joint hand, the policy process looks at them, the control loop moves the hand. Leaves a video."""
+
+INSTRUCTION = "pick up the red block"
+VIEWS = ("top", "side")
+# Workspace of the simulated hand: wrist xyz (m), quaternion, 12 joints (rad).
+STATE_BOUNDS = (
+    [0.2, -0.3, 0.08, -1.0, -0.4, -0.4, -0.4] + [-0.2] * 12,
+    [0.6, 0.3, 0.45, 1.0, 0.4, 0.4, 0.4] + [1.9] * 12,
+)
+# Offsets of the wrist over one chunk (m, rad), absolute joints (rad).
+ACTION_BOUNDS = ([-0.06] * 3 + [-0.25] * 3 + [0.0] * 12, [0.06] * 3 + [0.25] * 3 + [1.7] * 12)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="DIR",
+        help="for bundle and video (demo-output)",
+    )
+    parser.add_argument("--duration", type=float, default=20.0, metavar="S", help="seconds in simulation (20)")
+    parser.add_argument("--fresh", action="store_true", help="export again, even where an earlier demo left its bundle")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if not arguments.duration > 0:
+        raise BadInputError(f"--duration {arguments.duration}: expected a positive number of seconds")
+    say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
+    say("The demo policy is untrained: the networks of VPP at a small size with random weights. The hand will move")
+    say("without purpose; what is real is the path from checkpoint to hand.")
+    bundle = demo_bundle(arguments.output, fresh=arguments.fresh, quiet=arguments.quiet, say=say)
+    report, picture = _run(bundle, arguments, say)
+    if arguments.json:
+        print(json.dumps({"bundle": str(bundle), "video": str(picture), "trained": False, **report.to_json()}))
+        return report.exit_status
+    print("\n".join(report.lines()))
+    print(f"\nbundle    {bundle}   (vpp-edge inspect {bundle})")
+    print(f"video     {picture}   (the two camera views; untrained policy)")
+    return report.exit_status
+
+
+def demo_bundle(folder: Path, *, fresh: bool, quiet: bool, say: Any = print) -> Path:
+    """The bundle of the demo policy in `folder`: the one of an earlier demo by the same versions, or a new one."""
+    bundle = folder / "bundle"
+    if not fresh and _is_usable(bundle):
+        say(f"Using the bundle of an earlier demo, {bundle} (--fresh exports it again).")
+        return bundle
+    from vpp_edge.checkpoint.files import paths_from_folder
+    from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
+    from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, export_bundle
+
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint"
+    with Progress("demo policy", [("make", 8.0), *PROGRESS_STAGES], quiet=quiet) as progress:
+        progress.step("make")
+        staging = Path(tempfile.mkdtemp(prefix=".checkpoint.partial-", dir=folder))
+        try:
+            write_untrained_checkpoint(staging, state_bounds=STATE_BOUNDS, action_bounds=ACTION_BOUNDS)
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            staging.rename(checkpoint)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        export_bundle(paths_from_folder(checkpoint), bundle, ExportOptions(overwrite=bundle.exists()), report=progress)
+    return bundle
+
+
+def _is_usable(path: Path) -> bool:
+    """Whether `path` is an undamaged bundle that these library versions exported."""
+    from vpp_edge.manifest import Bundle
+
+    try:
+        bundle = Bundle(path)
+        bundle.verify_all()
+    except BundleError:
+        return False
+    exported_with = bundle.manifest.provenance.get("versions", {})
+    return bool(exported_with) and all(version(name) == v for name, v in exported_with.items() if v)
+
+
+def _run(bundle: Path, arguments: argparse.Namespace, say: Any) -> tuple[RunReport, Path]:
+    from vpp_edge.cli.run import LiveLine
+    from vpp_edge.profile.picture import PictureMaker
+    from vpp_edge.runtime.cameras import camera_from_text
+    from vpp_edge.runtime.hands import hand_from_text
+    from vpp_edge.runtime.session import SessionConfig, run_session
+    from vpp_edge.runtime.supervisor import Watch
+
+    say(f"Running it for {arguments.duration:g} s in simulation, instruction: {INSTRUCTION!r}")
+    cameras = tuple(camera_from_text(f"software:sim/{view}?width=320&height=240&fps=15") for view in VIEWS)
+    picture = PictureMaker()
+    live = LiveLine(sys.stderr, quiet=arguments.quiet)
+    watch = Watch(120_000_000_000, on_status=live.show, on_snapshot=picture.add)
+    with hand_from_text("sim") as hand:
+        config = SessionConfig(
+            bundle=str(bundle), cameras=cameras, hand=hand, instruction=INSTRUCTION, duration_s=arguments.duration
+        )
+        report = run_session(config, watch)
+    live.end()
+    return report, picture.write(arguments.output / "demo.mp4")
