@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
 import import_floors
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
