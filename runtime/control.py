@@ -7,7 +7,7 @@ run ends (asked, out of time, or by an error) it takes the one way out: decelera
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,23 @@ from vpp_edge.runtime.interfaces import Hand, HandState
 from vpp_edge.runtime.limits import Limiter
 from vpp_edge.runtime.loop_statistics import LoopReport, LoopStatistics
 
+MOVING = 2**62  # later than any time
 REJECTED_IN_A_ROW = 3  # then the policy is broken, not unlucky
+
+
+@dataclass
+class Stand:
+    """Where the loop stands; the policy reads it to know what its next observation would be.
+
+    Attributes:
+        episode: stretch of motion; chunks of an earlier one are refused.
+        request: number of the last chunk that the loop has judged, -1 before the first.
+        resting_since_ns: since when the hand is held without moving, waiting for a chunk; MOVING while it is not.
+    """
+
+    episode: int = 1
+    request: int = -1
+    resting_since_ns: int = 0
 
 
 class ControlLink(Protocol):
@@ -28,7 +44,7 @@ class ControlLink(Protocol):
     def take_chunk(self) -> Chunk | None:
         """The next chunk that has arrived, oldest first, or None."""
 
-    def publish(self, state: HandState, command: np.ndarray, episode: int) -> None:
+    def publish(self, state: HandState, command: np.ndarray, stand: Stand) -> None:
         """Makes the measured state visible to policy, simulator and recorder."""
 
     def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:
@@ -70,11 +86,13 @@ class ChunkCounts:
 
     Attributes:
         used: executed, at least in part; `actions_dropped` of theirs were late.
+        waited_for: of those, how many began only when they came, because the hand had rested since their observation.
         rejected: NaN, Inf or wrong shape; `late`: all its actions had passed; `old`: of an earlier request or episode.
         holds: times the hand came to a hold because no chunk was live.
     """
 
     used: int
+    waited_for: int
     rejected: int
     late: int
     old: int
@@ -124,13 +142,13 @@ class ControlLoop:
         self.statistics = LoopStatistics(settings.late_ns)
         self._player = ChunkPlayer(horizon, self.dims, action_period_ns)
         self._target = np.zeros(self.dims)
-        self._last_request = -1
-        self.episode = self._wanted_episode = 1
+        self.stand = Stand()
+        self._wanted_episode = self.stand.episode
         self._stop: tuple[str, bool] | None = None
         self.started_ns: int | None = None
         self._rejected_in_a_row = 0
         self._holding = True
-        self.used = self.rejected = self.late = self.old = self.actions_dropped = self.holds = 0
+        self.used = self.waited_for = self.rejected = self.late = self.old = self.actions_dropped = self.holds = 0
 
     def request_stop(self, reason: str, failed: bool = False) -> None:
         """Ends the run through the safe stop; the first reason counts. Safe in signal handlers and threads."""
@@ -185,14 +203,15 @@ class ControlLoop:
         skipped = late_ns // period_ns
         deadline_ns += skipped * period_ns
         state = self._hand.read()
-        if self._wanted_episode != self.episode:
-            self.episode = self._wanted_episode
+        if self._wanted_episode != self.stand.episode:
+            self.stand.episode = self._wanted_episode
             self._player.clear()
         self._take_chunks(deadline_ns)
         command = self._next_command(deadline_ns)
+        self._note_rest(state.stamp_ns)
         if not self.settings.dry_run:
             self._hand.send(command)
-        self._link.publish(state, command, self.episode)
+        self._link.publish(state, command, self.stand)
         self._link.log_tick(deadline_ns, late_ns, state, command, self._holding)
         self.statistics.add(woke_ns, late_ns, clock.now_ns() - woke_ns, skipped)
         self._check_duration(deadline_ns)
@@ -207,15 +226,21 @@ class ControlLoop:
                 raise HardwareFaultError(f"the policy gave {REJECTED_IN_A_ROW} unusable chunks in a row: {fault}")
 
     def _judge(self, chunk: Chunk, now_ns: int) -> tuple[str, int]:
-        if chunk.episode != self.episode or chunk.request <= self._last_request:
+        if chunk.episode != self.stand.episode or chunk.request <= self.stand.request:
             self.old += 1
+            self.stand.request = max(self.stand.request, chunk.request)
             return "old", self._horizon
-        self._last_request = chunk.request
+        self.stand.request = chunk.request
         if chunk_fault(chunk, self._horizon, self.dims) is not None:
             self.rejected += 1
             self._rejected_in_a_row += 1
             return "rejected", self._horizon
         self._rejected_in_a_row = 0
+        if self.stand.resting_since_ns <= chunk.observed_ns <= now_ns:
+            # Nothing has moved since the observation, so every action is still to be done, from now on. This is how a
+            # policy slower than its chunks moves the hand at all: stop and go.
+            chunk = replace(chunk, observed_ns=now_ns)
+            self.waited_for += 1
         dropped = self._player.accept(chunk, now_ns, self.limiter.command, self.limiter.speed)
         if dropped < 0:
             self.late += 1
@@ -233,6 +258,13 @@ class ControlLoop:
             self.holds += 1
         self._holding = not live
         return self.limiter.step(self._target if live else None)
+
+    def _note_rest(self, stamp_ns: int) -> None:
+        resting = self._holding and self.limiter.at_rest
+        if not resting:
+            self.stand.resting_since_ns = MOVING
+        elif self.stand.resting_since_ns == MOVING:
+            self.stand.resting_since_ns = stamp_ns
 
     def _check_duration(self, now_ns: int) -> None:
         duration_ns = self.settings.duration_ns
@@ -256,7 +288,9 @@ class ControlLoop:
         except Exception as error:  # noqa: BLE001 - whatever it is, the report must say that the hand is not held
             failed, trouble = True, f"{trouble}; the hand did not answer the hold: {error}"
         outcome = "hand held" if held and not self.settings.dry_run else "nothing was sent" if held else "NOT held"
-        counts = ChunkCounts(self.used, self.rejected, self.late, self.old, self.actions_dropped, self.holds)
+        counts = ChunkCounts(
+            self.used, self.waited_for, self.rejected, self.late, self.old, self.actions_dropped, self.holds
+        )
         return ControlReport(
             ended=f"{reason}: {outcome}{trouble}",
             failed=failed,
@@ -275,5 +309,5 @@ class ControlLoop:
             if not self.settings.dry_run:
                 self._hand.send(command)
             with contextlib.suppress(VppEdgeError):  # a hand that cannot be read can still be slowed down
-                self._link.publish(self._hand.read(), command, self.episode)
+                self._link.publish(self._hand.read(), command, self.stand)
             deadline_ns += self.settings.period_ns

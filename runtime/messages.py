@@ -33,8 +33,16 @@ NOTE = np.dtype([("text", f"S{NOTE_BYTES}")])
 
 
 def state_dtype(dims: int) -> np.dtype:
-    """The hand's state and command, (7 + J,) each, and the episode that the loop is in."""
-    return np.dtype([("vector", "<f8", (dims,)), ("command", "<f8", (dims,)), ("episode", "<i8")])
+    """The hand's state and command, (7 + J,) each, and where the loop stands (control.Stand)."""
+    return np.dtype(
+        [
+            ("vector", "<f8", (dims,)),
+            ("command", "<f8", (dims,)),
+            ("episode", "<i8"),
+            ("request", "<i8"),
+            ("resting_since_ns", "<i8"),
+        ]
+    )
 
 
 def chunk_dtype(horizon: int, dims: int, views: int) -> np.dtype:

@@ -14,8 +14,9 @@ SWITCH_INTERVAL_S = (
     0.0005  # another thread of the process gives up the interpreter after this; Python's default is 5 ms
 )
 FIFO_PRIORITY = 50  # above ordinary work, below the kernel's own threads
+BESIDE_PRIORITY = 40  # of a thread that shares the interpreter's lock with the loop: nothing else may interrupt it
 _PR_SET_PDEATHSIG = 1
-_MCL_CURRENT = 1
+_MCL_CURRENT, _MCL_ONFAULT = 1, 4  # what is in memory stays there; what was never touched costs nothing
 
 
 @contextlib.contextmanager
@@ -44,12 +45,12 @@ def real_time_thread() -> Iterator[tuple[str, ...]]:
     else:
         try:
             before = os.sched_getscheduler(0), os.sched_getparam(0)
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
+            _set_fifo(FIFO_PRIORITY)
             notes.append(f"scheduling: SCHED_FIFO {FIFO_PRIORITY}")
         except OSError as error:
             before = None
             notes.append(f"scheduling: ordinary (SCHED_FIFO not permitted: {error.strerror}; see `vpp-edge doctor`)")
-    locked = _libc_call("mlockall", _MCL_CURRENT)
+    locked = _libc_call("mlockall", _MCL_CURRENT | _MCL_ONFAULT)
     notes.append("memory: locked" if locked is None else f"memory: not locked ({locked})")
     try:
         yield tuple(notes)
@@ -58,6 +59,20 @@ def real_time_thread() -> Iterator[tuple[str, ...]]:
             os.sched_setscheduler(0, *before)
         if locked is None:
             _libc_call("munlockall")
+
+
+def keep_pace_with_loop() -> None:
+    """SCHED_FIFO for a thread beside the loop, where permitted.
+
+    Without it a busy machine can suspend the thread while it holds the interpreter, and the loop with it.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        _set_fifo(BESIDE_PRIORITY)
+
+
+def _set_fifo(priority: int) -> None:
+    """For the calling thread; processes that it starts are ordinary ones."""
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.runtime.chunks import Chunk
+from vpp_edge.runtime.control import Stand
 from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.trace import Latency, latency_from_ns
@@ -27,6 +28,8 @@ class SharedLink:
         stages = channels.chunks.dtype["stages_ns"].shape[0]
         self._stages_ns = np.zeros((KEPT_INFERENCES, stages), np.int64)
         self._ages_ns = np.zeros(KEPT_INFERENCES, np.int64)
+        for kept in (self._stages_ns, self._ages_ns):
+            kept.fill(0)  # touches the pages now rather than in the loop
         self._names: tuple[str, ...] = ()
 
     def take_chunk(self) -> Chunk | None:
@@ -42,9 +45,11 @@ class SharedLink:
             int(record["episode"]),
         )
 
-    def publish(self, state: HandState, command: np.ndarray, episode: int) -> None:
+    def publish(self, state: HandState, command: np.ndarray, stand: Stand) -> None:
         record = self._channels.states.begin()
-        record["vector"], record["command"], record["episode"] = state.vector, command, episode
+        record["vector"], record["command"] = state.vector, command
+        record["episode"], record["request"] = stand.episode, stand.request
+        record["resting_since_ns"] = stand.resting_since_ns
         self._channels.states.commit(state.stamp_ns)
 
     def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.messages import OPENING, RUNNING, WORKING, Channels, read_frame
 from vpp_edge.runtime.processes import Child, end_children, wait_for_a_death
+from vpp_edge.runtime.realtime import keep_pace_with_loop
 from vpp_edge.runtime.shared_link import SharedLink
 
 WAKE_S = 0.05
@@ -102,6 +103,7 @@ class Supervisor(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        keep_pace_with_loop()
         try:
             while not self._finished.is_set():
                 wait_for_a_death(self._children, WAKE_S)

@@ -29,10 +29,12 @@ from vpp_edge.runtime.messages import (
 from vpp_edge.runtime.realtime import die_with_parent, leave_signals_to_parent
 from vpp_edge.runtime.rings import Board, Message, NewestSlot
 from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
+from vpp_edge.spec import PolicySpec
 
 READ_TIMEOUT_NS = 200_000_000  # a camera that gives nothing is noticed in this time
 TIMEOUTS_TO_REOPEN = 5
 STALE_PERIODS = 2  # no new chunk from a view older than this many frame periods
+SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
 POLL_S = 0.002
 GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
 
@@ -144,6 +146,11 @@ def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, ge
             worker.step()
 
 
+def spec_duration_ns(spec: PolicySpec) -> int:
+    """How long a chunk lasts."""
+    return spec.action.horizon * spec.action.period_ns
+
+
 @dataclass(frozen=True)
 class Observation:
     """V frames, the hand's vector at their time, and the episode it belongs to."""
@@ -159,7 +166,8 @@ class PolicyWorker:
 
     def __init__(self, policy: Any, settings: PolicySettings, channels: Channels, generation: int) -> None:
         self._policy, self._settings, self._channels = policy, settings, channels
-        self._request = generation * GENERATION
+        self._request = self._sent = generation * GENERATION - 1
+        self._slow = False
         self._seen = [0] * len(channels.cameras)
         self._stale = False
         self._grip = None if settings.grip is None else (np.array(settings.grip[0]), np.array(settings.grip[1]))
@@ -196,15 +204,33 @@ class PolicyWorker:
         self._stale = False
         known = [message for message in frames if message is not None]
         stamp_ns = min(message.stamp_ns for message in known)
-        state = self._channels.states.read_at(stamp_ns, lambda r: (r["vector"].copy(), int(r["episode"])))
-        newest = self._channels.states.read(lambda record: int(record["episode"]))
-        if state is None or newest is None:
+        episode = self._episode_to_observe(stamp_ns)
+        if episode is None:
+            return None
+        state = self._channels.states.read_at(stamp_ns, lambda record: record["vector"].copy())
+        if state is None:
             return None
         for i, (camera, message) in enumerate(zip(cameras, known, strict=True)):
             if message.sequence > self._seen[i]:
                 self._channels.policy.add(f"used_{camera.name}")
             self._seen[i] = message.sequence
-        return Observation(known, state.value[0], stamp_ns, newest.value)
+        return Observation(known, state.value, stamp_ns, episode)
+
+    def _episode_to_observe(self, stamp_ns: int) -> int | None:
+        """The loop's episode, or None when frames of `stamp_ns` should not be used.
+
+        A policy that takes longer than its chunks last would always answer when all actions have passed. It looks only
+        once the hand has come to rest, so that its chunk still fits when it comes: stop and go.
+        """
+        stand = self._channels.states.read(
+            lambda record: (int(record["episode"]), int(record["request"]), int(record["resting_since_ns"]))
+        )
+        if stand is None:
+            return None
+        episode, request, resting_since_ns = stand.value
+        if self._slow and (request < self._sent or stamp_ns < resting_since_ns):
+            return None
+        return episode
 
     def _infer(self, observation: Observation) -> None:
         policy, spec, arm = self._policy, self._policy.spec, self._settings.arm
@@ -246,3 +272,5 @@ class PolicyWorker:
         for i, (name, duration_ns) in enumerate(named):
             record["stages_ns"][i], record["stage_names"][i] = duration_ns, name.encode()[:16]
         self._channels.chunks.commit()
+        self._sent = self._request
+        self._slow = finished_ns - observation.stamp_ns > SLOW_SHARE * spec_duration_ns(self._policy.spec)

@@ -35,7 +35,7 @@ class ScriptedLink:
             return self.arrivals.pop(0)[1]
         return None
 
-    def publish(self, state, command, episode):
+    def publish(self, state, command, stand):
         self.published += 1
 
     def log_tick(self, slot_ns, late_ns, state, command, holding):
@@ -124,6 +124,17 @@ def test_late_and_old_answers_are_discarded_by_number_episode_and_time():
     report = loop.run()
     assert link.verdicts == [("used", 0), ("old", 4), ("late", 4), ("old", 4), ("used", 1)]
     assert (report.chunks.used, report.chunks.late, report.chunks.old, report.chunks.actions_dropped) == (2, 1, 2, 1)
+
+
+def test_a_chunk_for_which_the_hand_waited_is_executed_whole_from_now_on():
+    arrivals = [(1000, chunk_at(at(50), 1)), (3000, chunk_at(at(1900), 2)), (5000, chunk_at(at(3100), 3))]
+    loop, hand, link, _ = fake_loop(arrivals, duration_ns=5_000 * MS)
+    report = loop.run()
+    assert link.verdicts == [("used", 0), ("used", 0), ("late", 4)]  # it moved after the third one's observation
+    assert report.chunks.waited_for == 2 and report.chunks.used == 2
+    moving = np.abs(np.diff(np.array(hand.sent)[:, 8])) > 0
+    np.testing.assert_allclose(hand.sent[139][8], (HOME + 4 * STEP)[8], atol=0.01)
+    assert moving[102:138].all() and not moving[160:298].any()
 
 
 def test_interrupt_holds_within_a_tick_and_refuses_what_was_on_its_way():
