@@ -10,6 +10,12 @@ import numpy as np
 from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BundleError, MissingDependencyError
 from vpp_edge.manifest import Bundle, StageRecord
+from vpp_edge.runtime.engines.onnx_scan import check_external_data
+
+_TYPES = {
+    "float32": "tensor(float)", "float16": "tensor(float16)", "int64": "tensor(int64)", "int32": "tensor(int32)",
+    "uint8": "tensor(uint8)", "bool": "tensor(bool)",
+}  # fmt: skip
 
 
 class OnnxRuntimeEngine:
@@ -42,7 +48,12 @@ def _open_stage(bundle: Bundle, stage: StageRecord, options: EngineOptions) -> O
 def open_session(
     stage: StageRecord, graph: bytes, weights: Mapping[str, Any], options: EngineOptions
 ) -> OnnxRuntimeEngine:
-    """An engine from a graph and its external data by file name, all in memory."""
+    """An engine from a graph and its external data by file name, all in memory.
+
+    Raises:
+        BundleError: the graph takes data from elsewhere, cannot be loaded, or has another signature than its stage.
+    """
+    check_external_data(stage.graph, graph, weights.keys())
     try:
         import onnxruntime
     except ImportError as error:
@@ -53,6 +64,8 @@ def open_session(
         settings.intra_op_num_threads = options.threads
     # Idle worker threads would spin and take the core that the control loop needs.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else bytes that look like ONNX Runtime's own format would be read as that, past the check above.
+    settings.add_session_config_entry("session.load_model_format", "ONNX")
     names = list(weights)
     settings.add_external_initializers_from_files_in_memory(
         names, [memoryview(weights[n]) for n in names], [len(memoryview(weights[n])) for n in names]
@@ -63,4 +76,20 @@ def open_session(
         raise BundleError(
             f"stage {stage.name}: ONNX Runtime {onnxruntime.__version__} cannot load its graph: {error}"
         ) from error
+    _check_signature(stage, session)
     return OnnxRuntimeEngine(session, stage)
+
+
+def _check_signature(stage: StageRecord, session: Any) -> None:
+    """Finds out at load, not at the first inference on the robot, whether graph and manifest belong together."""
+    for kind, stated, found in (
+        ("inputs", stage.inputs, session.get_inputs()),
+        ("outputs", stage.outputs, session.get_outputs()),
+    ):
+        expected = [(t.name, _TYPES.get(t.dtype), list(t.shape)) for t in stated]
+        got = [(t.name, t.type, t.shape) for t in found]
+        if expected != got:
+            raise BundleError(
+                f"stage {stage.name}: the {kind} of its graph are {got}, its manifest states {expected}; refused. "
+                "Export the bundle again."
+            )

@@ -1,0 +1,107 @@
+"""What an ONNX graph refers to outside itself: in, the bytes of a model; out, the names of its external data files.
+
+A graph is a stranger's file, and a tensor in it may name any path of this machine as its data. So the names are read
+here, from the protobuf wire format itself, before an engine opens anything; the onnx package is not needed on a robot.
+Where two parsers could disagree, this one refuses or reports both readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+from vpp_edge.errors import BundleError
+
+# Field numbers of onnx.proto on the way to a TensorProto's external_data, by message.
+_CHILDREN: dict[str, dict[int, str]] = {
+    "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
+    "TrainingInfo": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: "Entry"},
+}
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_KEY, _VALUE = 1, 2
+
+
+def check_external_data(graph: str, model: bytes, allowed: Set[str]) -> None:
+    """Raises BundleError unless every external tensor of a model lies in one of the `allowed` files.
+
+    Args:
+        graph: name of the file, for the error.
+        model: its content.
+        allowed: file names without folder.
+    """
+    foreign = sorted(external_data_files(graph, model) - allowed)
+    if foreign:
+        names = ", ".join(repr(name) for name in foreign[:3])
+        raise BundleError(
+            f"{graph}: takes weights from {names}, but may from {', '.join(sorted(allowed)) or 'no other file'} only; "
+            "refused. Export the bundle again from a checkpoint that you trust."
+        )
+
+
+def external_data_files(graph: str, model: bytes) -> set[str]:
+    """Every file that a tensor of a model names as its data: of graphs, nested graphs, functions and attributes.
+
+    Raises:
+        BundleError: the bytes are no well-formed protobuf message.
+    """
+    found: set[str] = set()
+    pending = [("Model", memoryview(model))]
+    try:
+        while pending:
+            kind, message = pending.pop()
+            if kind == "Entry":
+                found |= _location(message)
+            else:
+                children = _CHILDREN[kind]
+                pending += [(children[n], content) for n, content in _messages(message) if n in children]
+    except (ValueError, IndexError) as error:
+        raise BundleError(f"{graph}: no well-formed ONNX model ({error}); refused. Copy the bundle again.") from error
+    return found
+
+
+def _location(entry: memoryview) -> set[str]:
+    """Values of a key-value pair whose key is `location`; a pair that states its key or value twice counts in full."""
+    fields = [(number, bytes(content)) for number, content in _messages(entry)]
+    if (_KEY, b"location") not in fields:
+        return set()
+    return {value.decode("utf-8", "backslashreplace") for number, value in fields if number == _VALUE}
+
+
+def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """(field number, content) of every length-delimited field; all others are stepped over."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 1 << 29:
+            raise ValueError(f"field number {number}")
+        if wire == _VARINT:
+            _, at = _varint(message, at)
+            continue
+        if wire == _BYTES:
+            size, at = _varint(message, at)
+        elif wire in (_FIXED64, _FIXED32):
+            size = 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+        if size > len(message) - at:
+            raise ValueError(f"field {number} ends beyond its message")
+        if wire == _BYTES:
+            yield number, message[at : at + size]
+        at += size
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """The number at `at`, and where it ends."""
+    value = 0
+    for i in range(10):
+        byte = message[at + i]
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            return value, at + i + 1
+    raise ValueError("a number of more than 10 bytes")

@@ -1,0 +1,91 @@
+"""Fixtures that many tests share: the golden policies with their bundles, and a small untrained policy."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import material
+import numpy as np
+import pytest
+
+SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle"}
+SLOW_TIMEOUT_S = 900  # two exports, on a machine that does other things too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first pays for the exports, so every one that may gets the time."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden policy: its checkpoint, and what the reference implementation computed with it."""
+
+    name: str
+    checkpoint: Path
+    spec: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def file(self) -> Path:
+        return material.GOLDEN / self.name / "io.npz"
+
+    @property
+    def cases(self) -> list[str]:
+        return [str(i) for i in range(len(self.spec["cases"]))]
+
+    def instruction(self, case: str) -> str:
+        return str(self.spec["cases"][int(case)][2])
+
+    def array(self, case: str, name: str) -> np.ndarray | None:
+        return self.arrays.get(f"{case}/{name}")
+
+
+@pytest.fixture(scope="session", params=material.GOLDEN_NAMES)
+def golden(request: pytest.FixtureRequest) -> Golden:
+    name = request.param
+    folder = material.GOLDEN / name
+    if not (folder / "io.npz").is_file():
+        pytest.skip(f"no golden outputs at {folder}; they are kept beside the repository")
+    with np.load(folder / "io.npz") as file:
+        arrays = {n: file[n] for n in file.files}
+    spec = json.loads((folder / "spec.json").read_text())
+    return Golden(name, material.golden_checkpoint(name), spec, arrays)
+
+
+@pytest.fixture(scope="session")
+def golden_bundles() -> dict[str, Path]:
+    """Bundle of every golden policy, by name; made side by side, because tracing keeps one core busy only."""
+    if not material.GOLDEN.is_dir():
+        pytest.skip(f"no golden policies at {material.GOLDEN}; they are kept beside the repository")
+    with ThreadPoolExecutor(len(material.GOLDEN_NAMES)) as pool:
+        return dict(zip(material.GOLDEN_NAMES, pool.map(material.golden_bundle, material.GOLDEN_NAMES), strict=True))
+
+
+@pytest.fixture(scope="session")
+def golden_bundle(golden: Golden, golden_bundles: dict[str, Path]) -> Path:
+    return golden_bundles[golden.name]
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint() -> Path:
+    """An untrained xhand policy, as small as the format allows. Read only; `small_copy` may be changed."""
+    from small_policy import SMALL
+
+    from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
+
+    key = material.key_of([material.ROOT / "vpp_edge" / "checkpoint", material.ROOT / "tests/support/small_policy.py"])
+    return material.made_once("small", key, lambda folder: write_untrained_checkpoint(folder, SMALL))
+
+
+@pytest.fixture(scope="session")
+def small_bundle(small_checkpoint: Path) -> Path:
+    """Its bundle. Read only."""
+    key = material.key_of([*material.sources_of_a_bundle(), material.ROOT / "tests/support/small_policy.py"])
+    return material.made_once("small-bundle", key, lambda folder: material.export_by_command(small_checkpoint, folder))
