@@ -1,0 +1,163 @@
+"""Our 12-joint hand: in, nothing; out, its joints (names, ranges) and its MJCF, from primitive geometry only.
+
+Frame of the wrist: x towards the finger tips, z out of the palm, so that a wrist turned by pi about x has the palm
+down; it is a right hand, so the thumb is on the side of -y. Lengths in m, angles in rad.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+PITCH_RAD = 0.42  # how far the fingers point out of the wrist's plane, towards the palm: down, over a table
+WRIST_BODY = "wrist"
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One position-controlled hinge.
+
+    Attributes:
+        lower_rad, upper_rad: where it may go; the ranges contain what recorded XHand episodes show.
+    """
+
+    name: str
+    lower_rad: float
+    upper_rad: float
+
+
+JOINTS = (
+    Joint("thumb_bend", 0.0, 1.83),
+    Joint("thumb_rota1", -0.6, 1.7),
+    Joint("thumb_rota2", 0.0, 1.75),
+    Joint("index_abduct", -0.3, 0.3),
+    Joint("index_joint1", 0.0, 1.92),
+    Joint("index_joint2", 0.0, 1.92),
+    Joint("middle_joint1", 0.0, 1.92),
+    Joint("middle_joint2", 0.0, 1.92),
+    Joint("ring_joint1", 0.0, 1.92),
+    Joint("ring_joint2", 0.0, 1.92),
+    Joint("little_joint1", 0.0, 1.92),
+    Joint("little_joint2", 0.0, 1.92),
+)
+OPEN_RAD = (0.6, 0.2, 0.1, 0.0, *(0.05,) * 8)
+CLOSED_RAD = (1.2, 0.6, 0.6, 0.0, *(1.2, 1.3) * 4)
+
+# Armature outweighs the links, so that all joints answer alike: critically damped at OMEGA, 2 / OMEGA = 27 ms behind.
+ARMATURE = 0.0006
+OMEGA = 75.0
+STIFFNESS = ARMATURE * OMEGA**2
+DAMPING = 2 * ARMATURE * OMEGA
+TORQUE_NM = 1.2
+STOP_MARGIN_RAD = 0.01  # the mechanical stops are this far behind the ranges, which commands never leave
+
+SKIN, SHELL, TIP, CUFF = "0.90 0.91 0.93 1", "0.16 0.17 0.20 1", "0.20 0.60 0.62 1", "0.82 0.84 0.87 1"
+FINGERS = (  # name, base in the palm's frame, length of both links, radius
+    ("index", (0.106, -0.0345, 0.0), (0.047, 0.039), 0.0095),
+    ("middle", (0.110, -0.0115, 0.0), (0.052, 0.041), 0.0095),
+    ("ring", (0.107, 0.0115, 0.0), (0.048, 0.039), 0.0095),
+    ("little", (0.101, 0.0345, 0.0), (0.040, 0.034), 0.0085),
+)
+THUMB_BASE, THUMB_YAW_RAD = (0.040, -0.040, 0.012), -0.80
+THUMB_LINKS, THUMB_RADIUS = (0.026, 0.042, 0.036), 0.0105
+
+
+def hand_body() -> str:
+    """The wrist as a mocap body with the whole hand below it, for `<worldbody>`."""
+    fingers = "".join(_finger(*finger) for finger in FINGERS)
+    return f"""
+<body name="{WRIST_BODY}" mocap="true" pos="0.35 0 0.35" quat="0 1 0 0">
+  <geom class="hand" type="capsule" size="0.034" fromto="-0.012 0 -0.012 -0.13 0 -0.12" rgba="{CUFF}"/>
+  <geom class="hand" type="sphere" size="0.030" pos="0 0 0" rgba="{SHELL}"/>
+  <body name="palm" euler="0 {-PITCH_RAD} 0">
+    <geom class="hand" type="box" size="0.040 0.044 0.013" pos="0.064 0 0" rgba="{SKIN}"/>
+    <geom class="hand" type="box" size="0.034 0.036 0.003" pos="0.064 0.002 0.0145" rgba="{SHELL}"/>
+    <geom class="hand" type="box" size="0.014 0.028 0.012" pos="0.014 0 0" rgba="{SHELL}"/>
+    {camera_xml("wrist", (0.0, -0.085, -0.01), (0.14, 0.0, 0.05), (0.0, 0.0, -1.0), 70.0)}
+    {_thumb()}{fingers}
+  </body>
+</body>"""
+
+
+def _link(length: float, radius: float, colour: str) -> str:
+    return f'<geom class="hand" type="capsule" size="{radius}" fromto="0 0 0 {length} 0 0" rgba="{colour}"/>'
+
+
+def _knuckle(radius: float) -> str:
+    return f'<geom class="hand" type="sphere" size="{radius * 1.12}" rgba="{SHELL}"/>'
+
+
+def _joint(name: str, axis: str) -> str:
+    joint = next(joint for joint in JOINTS if joint.name == name)
+    stops = f"{joint.lower_rad - STOP_MARGIN_RAD} {joint.upper_rad + STOP_MARGIN_RAD}"
+    return f'<joint class="hand" name="{name}" axis="{axis}" range="{stops}"/>'
+
+
+def _finger(
+    name: str, base: Point, lengths: tuple[float, float], radius: float
+) -> str:  # Flexion turns the finger's x towards the palm's z.
+    first, second = lengths
+    abduct = _joint(f"{name}_abduct", "0 0 1") if name == "index" else ""
+    return f"""
+    <body name="{name}" pos="{base[0]} {base[1]} {base[2]}" gravcomp="1">
+      {abduct}{_joint(f"{name}_joint1", "0 -1 0")}{_knuckle(radius)}{_link(first, radius, SKIN)}
+      <body name="{name}_tip" pos="{first} 0 0" gravcomp="1">
+        {_joint(f"{name}_joint2", "0 -1 0")}{_knuckle(radius)}{_link(second, radius * 0.92, TIP)}
+      </body>
+    </body>"""
+
+
+def _thumb() -> str:
+    """Bending turns the thumb under the palm; its two other joints curl it across."""
+    first, second, third = THUMB_LINKS
+    yaw = f"{math.cos(THUMB_YAW_RAD / 2)} 0 0 {math.sin(THUMB_YAW_RAD / 2)}"
+    x, y, z = THUMB_BASE
+    return f"""
+    <body name="thumb_base" pos="{x} {y} {z}" gravcomp="1">
+      {_joint("thumb_bend", "-1 0 0")}
+      <body name="thumb_root" quat="{yaw}" gravcomp="1">
+        {_knuckle(THUMB_RADIUS)}{_link(first, THUMB_RADIUS * 1.1, SKIN)}
+        <body name="thumb" pos="{first} 0 0" gravcomp="1">
+          {_joint("thumb_rota1", "0 -1 0")}{_knuckle(THUMB_RADIUS)}{_link(second, THUMB_RADIUS, SKIN)}
+          <body name="thumb_tip" pos="{second} 0 0" gravcomp="1">
+            {_joint("thumb_rota2", "0 -1 0")}{_knuckle(THUMB_RADIUS)}{_link(third, THUMB_RADIUS * 0.95, TIP)}
+          </body>
+        </body>
+      </body>
+    </body>"""
+
+
+def hand_defaults() -> str:
+    """The class `hand`, for `<default>`: what all its joints, geoms and actuators share."""
+    return f"""
+<default class="hand">
+  <joint type="hinge" armature="{ARMATURE}" limited="true"/>
+  <geom contype="1" conaffinity="0" density="500" friction="0.9"/>
+  <position kp="{STIFFNESS}" kv="{DAMPING}" forcerange="{-TORQUE_NM} {TORQUE_NM}"/>
+</default>"""
+
+
+def hand_actuators() -> str:
+    """One position actuator per joint, in the order of JOINTS, for `<actuator>`."""
+    return "".join(
+        f'<position class="hand" name="{joint.name}" joint="{joint.name}" '
+        f'ctrlrange="{joint.lower_rad} {joint.upper_rad}"/>'
+        for joint in JOINTS
+    )
+
+
+def camera_xml(name: str, eye: Point, target: Point, up: Point, field_of_view_deg: float) -> str:
+    """A camera at `eye`: its picture's x is to the right, its y up, and it looks along -z."""
+    forward = _unit(tuple(t - e for t, e in zip(target, eye, strict=True)))
+    right = _unit(_cross(forward, up))
+    axes = " ".join(f"{value:.6f}" for value in (*right, *_cross(right, forward)))
+    return f'<camera name="{name}" pos="{eye[0]} {eye[1]} {eye[2]}" xyaxes="{axes}" fovy="{field_of_view_deg}"/>'
+
+
+def _unit(v: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(value / math.hypot(*v) for value in v)
+
+
+def _cross(a: tuple[float, ...], b: tuple[float, ...]) -> Point:
+    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])

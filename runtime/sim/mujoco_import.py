@@ -1,0 +1,64 @@
+"""The one place that imports MuJoCo: in, the environment; out, the module, told beforehand how it is to draw.
+
+MuJoCo reads MUJOCO_GL while it is imported, and with a library of that name missing the import itself fails. So the
+library is looked for first. Without any, physics works as ever, and `rasterizer` draws.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from typing import Any
+
+from vpp_edge.errors import MissingDependencyError
+
+LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
+OFF = ("disable", "disabled", "off", "false", "0")
+
+
+def import_mujoco() -> Any:
+    """The module `mujoco`, whether or not this machine has a GL library.
+
+    What the user chose with MUJOCO_GL is used where its library is there; with no choice, EGL, which needs no screen,
+    then OSMesa. The environment is left as it was.
+
+    Raises:
+        MissingDependencyError: MuJoCo is not installed.
+    """
+    chosen = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = _usable(chosen)
+    try:
+        import mujoco
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "mujoco":
+            raise
+        raise MissingDependencyError("mujoco", "the simulated hand", "pip install 'vpp-edge[sim]'") from error
+    finally:
+        if chosen is None:
+            del os.environ["MUJOCO_GL"]
+        else:
+            os.environ["MUJOCO_GL"] = chosen
+    return mujoco
+
+
+def gl_kind() -> str:
+    """How MuJoCo would draw here: `egl`, `osmesa`, another choice of the user, or `disable`."""
+    return _usable(os.environ.get("MUJOCO_GL"))
+
+
+def _usable(chosen: str | None) -> str:
+    name = (chosen or "").lower().strip()
+    if name in OFF:
+        return "disable"
+    if name and name not in LIBRARIES:
+        return name
+    return next((kind for kind in LIBRARIES if name in ("", kind) and _has_library(kind)), "disable")
+
+
+def _has_library(kind: str) -> bool:
+    for library in LIBRARIES[kind]:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(library)
+            return True
+    return False

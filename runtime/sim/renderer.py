@@ -1,0 +1,109 @@
+"""Pictures of the simulated hand: in, a camera's name and the hand's state; out, an RGB image.
+
+MuJoCo draws where the machine has EGL or OSMesa; where it has neither, the rasterizer of this package does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.sim.model import JOINTS
+from vpp_edge.runtime.sim.mujoco_import import gl_kind, import_mujoco
+from vpp_edge.runtime.sim.rasterizer import Rasterizer
+from vpp_edge.runtime.sim.scene import CAMERAS, SKY, scene_xml
+
+VIEWS = (*CAMERAS, "wrist")
+STATE_SIZE = 7 + len(JOINTS)
+
+
+class SimRenderer:
+    """Draws the scene at one size. Context manager; keep one per process, and use it in the thread that made it.
+
+    Args:
+        width, height: of the pictures, in pixels.
+        kind: `software` to do without GL; None: the best there is.
+
+    Attributes:
+        kind: what draws: `egl`, `osmesa`, another choice of the user's MUJOCO_GL, or `software`.
+        note: why GL is not used; empty where it is, or where nobody wanted it.
+
+    Raises:
+        BadInputError: the size or the kind cannot be.
+        MissingDependencyError: MuJoCo is not installed.
+    """
+
+    def __init__(self, width: int, height: int, kind: str | None = None) -> None:
+        if not (1 <= width <= 4096 and 1 <= height <= 4096):
+            raise BadInputError(f"picture of {width} x {height}; expected 1 to 4096 pixels each way")
+        if kind not in (None, "software"):
+            raise BadInputError(f"renderer {kind!r}; expected 'software' or None (choose GL's with MUJOCO_GL)")
+        self.width, self.height, self.note = width, height, ""
+        self._mujoco = import_mujoco()
+        self._model = self._mujoco.MjModel.from_xml_string(scene_xml())
+        self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
+        self._data = self._mujoco.MjData(self._model)
+        self._software: Rasterizer | None = None
+        self._gl = None if kind == "software" else self._open_gl()
+        self.kind = "software" if self._gl is None else gl_kind()
+        if self._gl is None:
+            background = tuple(map(float, SKY.split()))
+            self._software = Rasterizer(self._mujoco, self._model, width, height, background)
+
+    def _open_gl(self) -> Any:
+        if gl_kind() == "disable":
+            self.note = "no EGL or OSMesa library, or MUJOCO_GL turns GL off"
+            return None
+        try:
+            return self._mujoco.Renderer(self._model, self.height, self.width)
+        except Exception as error:  # noqa: BLE001 - drivers fail in many ways, and there is another way to draw
+            self.note = f"{gl_kind()} failed: {type(error).__name__}: {error}"
+            return None
+
+    def render(self, view: str, state: np.ndarray) -> np.ndarray:
+        """Draws camera `view` with the hand in `state`.
+
+        Args:
+            view: one of VIEWS.
+            state: (19,) as in HandState.vector: wrist xyz in m, wrist quaternion (xyzw), 12 joint angles in rad.
+
+        Returns:
+            (height, width, 3) uint8, RGB; the caller's own.
+
+        Raises:
+            BadInputError: an unknown view, or a state that is not 19 finite numbers.
+        """
+        if view not in VIEWS:
+            raise BadInputError(f"unknown view {view!r} of the simulation; there are: {', '.join(VIEWS)}")
+        state = np.asarray(state, dtype=np.float64)
+        if state.shape != (STATE_SIZE,) or not np.isfinite(state).all():
+            raise BadInputError(f"hand state of shape {state.shape}: {state}; expected ({STATE_SIZE},) finite numbers")
+        data = self._data
+        data.mocap_pos[0] = state[:3]
+        data.mocap_quat[0] = state[[6, 3, 4, 5]]
+        data.qpos[:] = state[7:]
+        self._mujoco.mj_kinematics(self._model, data)
+        self._mujoco.mj_camlight(self._model, data)
+        if self._software is not None:
+            return self._software.render(data, view)
+        if self._gl is None:
+            raise BadInputError("this renderer is closed; open another one")
+        self._gl.update_scene(data, view)
+        return self._gl.render()
+
+    def close(self) -> None:
+        """Gives GL back; may be called twice."""
+        gl, self._gl, self._software = self._gl, None, None
+        if gl is not None:
+            with contextlib.suppress(Exception):  # a driver that fails to close changes nothing any more
+                gl.close()
+
+    def __enter__(self) -> SimRenderer:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
