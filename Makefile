@@ -1,5 +1,6 @@
 # Everything happens in .venv, which `make venv` makes: no root, nothing of the caller's environment.
 PYTHON ?= python3
+PYTHONS ?= $(PYTHON)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/complete
@@ -18,7 +19,7 @@ help:
 	@echo "make venv        only make $(VENV), with PYTHON=$(PYTHON)"
 	@echo "make format      rewrite the code in the project's format"
 	@echo "make arm-wheels  ask the package index whether a Jetson can install the runtime without a compiler"
-	@echo "make lock        write constraints/ anew from pyproject.toml"
+	@echo "make lock        write constraints/ anew, for PYTHONS=\"python3.10 ...\""
 	@echo "make clean       remove $(VENV) and build/"
 
 venv: $(STAMP)
@@ -53,7 +54,7 @@ arm-wheels: venv
 	$(BIN)/python scripts/check_arm_wheels.py
 
 lock: venv
-	$(BIN)/python scripts/write_constraints.py $(PYTHON)
+	$(BIN)/python scripts/write_constraints.py $(PYTHONS)
 
 clean:
 	rm -rf $(VENV) build
