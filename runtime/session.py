@@ -274,6 +274,10 @@ def _report(
             config.record or "", channels.recorder["rows"], channels.recorder["ticks"], channels.ticks.lost,
             channels.verdicts.lost, fault,
         )  # fmt: skip
+    if control.chunks.waited_for > max(1, control.chunks.used // 2):
+        late_s = link.latencies()["observation to chunk"].p50_ms / 1e3
+        text = f"stop and go: from frame to chunk it takes {late_s:.2f} s, a chunk lasts {loop.chunk_s:.2f} s"
+        notes = (*notes, f"{text}; a faster backend or more --threads make the hand move without a pause")
     seconds = 0.0 if loop.started_ns is None else loop.statistics.elapsed_s
     return RunReport(
         config.instruction, config.bundle, config.hand.name, seconds, loop.settings.period_ns / 1e6, control, policy,

@@ -140,6 +140,7 @@ def test_a_policy_slower_than_its_chunks_moves_the_hand_in_stop_and_go():
     assert outcome.report.exit_status == 0
     assert chunks.used == chunks.waited_for >= 2 and chunks.late <= 1 and chunks.actions_dropped == 0
     assert np.ptp(np.array(outcome.hand.sent)[:, 8]) > 0.05
+    assert "stop and go: from frame to chunk it takes 0.9" in outcome.report.notes[-1]
 
 
 def test_a_camera_that_goes_silent_means_holding_not_guessing():
