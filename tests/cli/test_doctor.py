@@ -1,0 +1,150 @@
+"""doctor on this machine, and on machines that lack something."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vpp_edge.cli import doctor, libraries, main
+from vpp_edge.profile import devices, host
+from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+
+STATUSES = {OK, LIMITED, MISSING}
+
+
+def test_json_has_every_check_with_a_fix_for_every_lack(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["doctor", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) == {"checks", "can"}
+    for check in said["checks"]:
+        assert set(check) == {"name", "status", "detail", "needed_for", "fix"}
+        assert check["status"] in STATUSES and check["detail"] and check["needed_for"]
+        assert bool(check["fix"]) == (check["status"] != OK)
+    names = [check["name"] for check in said["checks"]]
+    assert len(names) == len(set(names)) and {"Python", "numpy", "memory", "real-time scheduling"} <= set(names)
+    assert said["can"]["profile"] is True
+
+
+def test_the_table_has_a_line_per_check_and_ends_with_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "ok      numpy" in shown and "This machine can: " in shown.splitlines()[-2]
+
+
+def test_doctor_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from vpp_edge.cli.main import main; main(['doctor', '--json']); "
+        "print(*{n.partition('.')[0] for n in sys.modules}, file=sys.stderr)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert not {"torch", "mujoco", "onnxruntime", "pyrealsense2", "numpy"} & set(answer.stderr.split())
+
+
+def test_a_missing_optional_library_is_named_and_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "is_installed", lambda module: module != "torch")
+    assert main.main(["doctor", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    torch = next(c for c in said["checks"] if c["name"] == "torch")
+    assert torch["status"] == MISSING and "[export]" in torch["fix"] and "export" in torch["needed_for"]
+    assert said["can"]["export"] is False and said["can"]["profile"] is True
+
+
+def test_a_missing_base_library_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "is_installed", lambda module: module != "numpy")
+    assert main.main(["doctor", "--json"]) == 1
+    assert not any(json.loads(capsys.readouterr().out)["can"].values())
+
+
+def test_every_use_needs_checks_that_are_made() -> None:
+    conditional = {"rendering", "RealSense SDK", "RealSense cameras", "shared memory", "NVIDIA GPU"}
+    for needs in doctor.USES.values():
+        assert set(needs) <= set(libraries.LIBRARIES) | conditional
+
+
+@pytest.mark.parametrize(("version", "status"), [((3, 9), MISSING), ((3, 10), OK), ((3, 13), OK), ((3, 14), MISSING)])
+def test_python_versions(version: tuple[int, int], status: str) -> None:
+    assert host.check_python(version).status == status
+
+
+def test_little_room_is_limited_not_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = type("Usage", (), {"free": 64 * 1024**2})
+    monkeypatch.setattr(host.shutil, "disk_usage", lambda folder: usage)
+    assert host.check_disk(tmp_path).status == LIMITED
+    shared = host.check_shared_memory(tmp_path)
+    assert shared.status == LIMITED and "--shm-size" in shared.fix
+    assert host.check_shared_memory(tmp_path / "none").status == MISSING
+
+
+@pytest.mark.parametrize(
+    ("answer", "statuses"),
+    [
+        ([], [OK, MISSING]),
+        ([{"name": "D435", "serial": "123", "usb": "3.2"}], [OK, OK]),
+        ([{"name": "D435", "serial": "123", "usb": "2.1"}], [OK, LIMITED]),
+        ({"error": "libusb-1.0.so.0: cannot open shared object file"}, [MISSING]),
+    ],
+)
+def test_realsense_answers(monkeypatch: pytest.MonkeyPatch, answer: object, statuses: list[str]) -> None:
+    monkeypatch.setattr(devices, "ask_python", lambda code, environment: answer)
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
+    checks = devices.check_realsense()
+    assert [check.status for check in checks] == statuses
+    assert all(bool(check.fix) == (check.status != OK) for check in checks)
+
+
+def test_rendering_tries_the_next_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
+
+    def answer(code: str, environment: dict[str, str]) -> dict[str, object]:
+        return {"seen": True, "name": "soft"} if environment["MUJOCO_GL"] == "osmesa" else {"error": "no EGL"}
+
+    monkeypatch.setattr(devices, "ask_python", answer)
+    (check,) = devices.check_rendering()
+    assert check.status == OK and "osmesa" in check.detail
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    (check,) = devices.check_rendering()
+    assert check.status == MISSING and "no EGL" in check.detail and check.fix
+
+
+def test_a_jetson_and_its_power_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(b"NVIDIA Jetson AGX Orin Developer Kit\0")
+    assert devices.jetson_model(model) == "NVIDIA Jetson AGX Orin Developer Kit"
+    model.write_bytes(b"Raspberry Pi 5\0")
+    assert devices.jetson_model(model) is None
+    monkeypatch.setattr(devices, "jetson_model", lambda: "NVIDIA Jetson AGX Orin")
+    for mode, status in (("NV Power Mode: MAXN\n0", OK), ("NV Power Mode: 30W\n2", LIMITED)):
+        monkeypatch.setattr(devices, "ask_command", lambda *command, mode=mode: mode)
+        board, power = devices.check_accelerator()
+        assert board.status == OK and power.status == status and bool(power.fix) == (status == LIMITED)
+
+
+def test_a_probe_that_hangs_crashes_or_babbles_is_an_answer() -> None:
+    environment = dict(os.environ)
+    start = time.monotonic()
+    assert "no answer" in ask_python("import time; time.sleep(60)", environment, timeout_s=1)["error"]
+    assert time.monotonic() - start < 30
+    assert "signal" in ask_python("import os; os.abort()", environment)["error"]
+    assert ask_python("raise SystemExit(3)", environment)["error"] == "exit status 3"
+    assert "ZeroDivisionError" in ask_python("1 / 0", environment)["error"]
+    assert "error" in ask_python("print('no json')", environment)
+    assert ask_python("print('babble'); print([1])", environment) == [1]
+    assert ask_command("a-program-that-is-not-there") is None
+
+
+def test_the_report_fits_the_width_and_names_the_fix() -> None:
+    check = Check("camera", MISSING, "x" * 300, "run", "plug one in")
+    report = doctor.report_from_checks([check], {"run": False}, width=80)
+    assert len(report.splitlines()[0]) <= 80
+    assert "fix: plug one in" in report and "can: nothing yet" in report
