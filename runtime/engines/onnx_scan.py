@@ -74,6 +74,17 @@ def _location(entry: memoryview) -> set[str]:
 
 def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(field number, content) of every length-delimited field; all others are stepped over."""
+    for number, value in fields(message):
+        if not isinstance(value, int):
+            yield number, value
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """(field number, number or content) of every varint and length-delimited field; fixed-size ones are stepped over.
+
+    Raises:
+        ValueError, IndexError: no well-formed protobuf message.
+    """
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -81,7 +92,8 @@ def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         if not 0 < number < 1 << 29:
             raise ValueError(f"field number {number}")
         if wire == _VARINT:
-            _, at = _varint(message, at)
+            value, at = _varint(message, at)
+            yield number, value
             continue
         if wire == _BYTES:
             size, at = _varint(message, at)

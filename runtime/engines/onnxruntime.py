@@ -11,6 +11,7 @@ from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BundleError, MissingDependencyError
 from vpp_edge.manifest import Bundle, StageRecord
 from vpp_edge.runtime.engines.onnx_scan import check_external_data
+from vpp_edge.runtime.engines.onnx_weights import external_weights
 
 _TYPES = {
     "float32": "tensor(float)", "float16": "tensor(float16)", "int64": "tensor(int64)", "int32": "tensor(int32)",
@@ -24,10 +25,11 @@ class OnnxRuntimeEngine:
     Args:
         session: of onnxruntime.
         stage: for its output names.
+        weights: what the session refers to and does not own.
     """
 
-    def __init__(self, session: Any, stage: StageRecord) -> None:
-        self._session = session
+    def __init__(self, session: Any, stage: StageRecord, weights: object) -> None:
+        self._session, self._weights = session, weights
         self._outputs = [t.name for t in stage.outputs]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -66,10 +68,9 @@ def open_session(
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Else bytes that look like ONNX Runtime's own format would be read as that, past the check above.
     settings.add_session_config_entry("session.load_model_format", "ONNX")
-    names = list(weights)
-    settings.add_external_initializers_from_files_in_memory(
-        names, [memoryview(weights[n]) for n in names], [len(memoryview(weights[n])) for n in names]
-    )
+    arrays = external_weights(stage.graph, graph, weights)
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+    settings.add_external_initializers(list(arrays), values)
     try:
         session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own classes without a common base
@@ -77,7 +78,7 @@ def open_session(
             f"stage {stage.name}: ONNX Runtime {onnxruntime.__version__} cannot load its graph: {error}"
         ) from error
     _check_signature(stage, session)
-    return OnnxRuntimeEngine(session, stage)
+    return OnnxRuntimeEngine(session, stage, (weights, arrays, values))
 
 
 def _check_signature(stage: StageRecord, session: Any) -> None:
