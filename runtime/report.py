@@ -16,6 +16,7 @@ class CameraReport:
     Attributes:
         delivered: came to us; `used`: seen by the policy; `superseded`: replaced by a newer one before it looked.
         dropped: the device counted it and it never came; `overwritten`: it came and was replaced in the driver's queue.
+        repeated: frames whose number had come before: a frozen image.
         timeouts: reads that gave nothing; `deaths`: why the camera process was started again, in words.
         size: (height, width) as delivered.
     """
@@ -26,6 +27,7 @@ class CameraReport:
     superseded: int
     dropped: int
     overwritten: int
+    repeated: int
     timeouts: int
     deaths: tuple[str, ...]
     size: tuple[int, int]
@@ -133,7 +135,8 @@ class RunReport:
     def _camera_lines(self) -> list[str]:
         return [
             f"camera    {c.name}: {c.delivered} frames delivered ({c.used} used, {c.superseded} superseded by newer), "
-            f"{c.dropped} dropped, {c.overwritten} overwritten, {c.timeouts} timeouts, {len(c.deaths)} restarts"
+            f"{c.dropped} dropped, {c.overwritten} overwritten, "
+            f"{c.repeated} repeated, {c.timeouts} timeouts, {len(c.deaths)} restarts"
             for c in self.cameras
         ]
 

@@ -207,9 +207,9 @@ def engine_threads() -> int:
 
 
 def frame_period_ns(camera: Any) -> int:
-    """Time between two frames that a CameraConfig asks for; 30 Hz where it does not say."""
-    rate_hz = getattr(camera, "fps", None) or 30.0
-    return round(1e9 / rate_hz)
+    """Time between two frames that a CameraConfig asks for; 0 where it leaves that to the camera."""
+    rate_hz = getattr(camera, "fps", None)
+    return round(1e9 / rate_hz) if rate_hz else 0
 
 
 def _grip(hand: Hand) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -263,7 +263,8 @@ def _report(
         cameras.append(
             CameraReport(
                 channel.name, board["delivered"], used, channel.frames.sequence - used, board["dropped"],
-                board["overwritten"], board["timeouts"], tuple(by_name[f"camera {channel.name}"].deaths),
+                board["overwritten"], board["repeated"], board["timeouts"],
+                tuple(by_name[f"camera {channel.name}"].deaths),
                 (board["height"], board["width"]),
             )
         )  # fmt: skip

@@ -16,6 +16,7 @@ import numpy as np
 from vpp_edge.errors import BadInputError, HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.messages import (
+    CAMERA_COUNTS,
     OPENING,
     RUNNING,
     STAGE_SLOTS,
@@ -35,6 +36,7 @@ READ_TIMEOUT_NS = 200_000_000  # a camera that gives nothing is noticed in this 
 TIMEOUTS_TO_REOPEN = 5
 STALE_PERIODS = 2  # no new chunk from a view older than this many frame periods
 SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
+FIRST_PERIOD_NS = 100_000_000  # until a camera has shown its own
 POLL_S = 0.002
 GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
 
@@ -48,7 +50,7 @@ class PolicySettings:
         threads: of the engine; one core must stay for control.
         seed: of the noise; request n draws from (seed, n), so that any recorded inference can be repeated.
         arm: which arm of a two-armed policy the hand is.
-        frame_periods_ns: per view, the time between two frames.
+        frame_periods_ns: per view, the time between two frames that was asked for; 0: the camera's own.
         grip: joint angles of the open and the closed hand, (J,) each, for policies that give a gripper width.
     """
 
@@ -109,7 +111,7 @@ def _opened(config: Any) -> Any:
 
 
 def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
-    board, timeouts = channel.board, 0
+    board, timeouts, pace = channel.board, 0, _Pace()
     before = board.as_dict()
     while not orders["stopping"] and timeouts < TIMEOUTS_TO_REOPEN:
         board["heartbeat_ns"] = time.monotonic_ns()
@@ -125,12 +127,28 @@ def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
         board["height"], board["width"] = frame.image.shape[:2]
         board.add("delivered")
         board["phase"] = RUNNING
-        statistics = getattr(camera, "statistics", None)
-        for field in ("dropped", "overwritten"):
-            if statistics is not None:
-                board[field] = before[field] + getattr(statistics, field)
+        board["period_ns"] = pace.add(frame)
+        for field in CAMERA_COUNTS:
+            board[field] = before[field] + getattr(camera.statistics, field)
     if not orders["stopping"]:
         raise HardwareFaultError(f"camera {channel.name}: no frame {timeouts} times in a row")
+
+
+class _Pace:
+    """How far apart a camera's frames really are, on average over the last ten or so."""
+
+    def __init__(self) -> None:
+        self._last: Frame | None = None
+        self._period_ns = 0.0
+
+    def add(self, frame: Frame) -> int:
+        """Takes a frame; the period in ns, 0 while it is not known."""
+        last, self._last = self._last, frame
+        if last is None or frame.number <= last.number:
+            return int(self._period_ns)
+        period_ns = (frame.stamp_ns - last.stamp_ns) / (frame.number - last.number)
+        self._period_ns = 0.9 * self._period_ns + 0.1 * period_ns if self._period_ns else period_ns
+        return max(0, int(self._period_ns))
 
 
 def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, generation: int) -> None:
@@ -193,9 +211,10 @@ class PolicyWorker:
             return None
         frames = [read_frame(camera.frames) for camera in cameras]
         now_ns = time.monotonic_ns()
-        for message, period_ns in zip(frames, self._settings.frame_periods_ns, strict=True):
+        for camera, message, nominal_ns in zip(cameras, frames, self._settings.frame_periods_ns, strict=True):
             if message is None:
                 return None
+            period_ns = max(nominal_ns, camera.board["period_ns"]) or FIRST_PERIOD_NS
             if now_ns - message.stamp_ns > STALE_PERIODS * period_ns:
                 if not self._stale:
                     self._channels.policy.add("stale_waits")

@@ -33,6 +33,7 @@ class PatternConfig:
 class PatternStatistics:
     dropped: int = 0
     overwritten: int = 0
+    repeated: int = 0
 
 
 class PatternCamera:
