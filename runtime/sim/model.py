@@ -41,7 +41,7 @@ JOINTS = (
     Joint("little_joint1", 0.0, 1.92),
     Joint("little_joint2", 0.0, 1.92),
 )
-OPEN_RAD = (0.6, 0.2, 0.1, 0.0, *(0.05,) * 8)
+OPEN_RAD = (0.8, 0.6, 0.05, 0.0, *(0.02,) * 8)
 CLOSED_RAD = (1.2, 0.6, 0.6, 0.0, *(1.2, 1.3) * 4)
 
 # Armature outweighs the links, so that all joints answer alike: critically damped at OMEGA, 2 / OMEGA = 27 ms behind.

@@ -7,8 +7,8 @@ from vpp_edge.runtime.sim.model import Point, camera_xml, hand_actuators, hand_b
 STEP_S = 0.002
 FIELD_OF_VIEW_DEG = 42.0  # vertical, of a RealSense D435's colour camera
 CAMERAS: dict[str, tuple[Point, Point, Point]] = {  # name: eye, what it looks at, what is up in its picture
-    "top": ((0.36, -0.06, 1.02), (0.45, -0.06, 0.0), (1.0, 0.0, 0.0)),
-    "side": ((0.80, 0.76, 0.46), (0.43, -0.08, 0.20), (0.0, 0.0, 1.0)),
+    "top": ((0.88, -0.06, 0.88), (0.43, -0.06, 0.11), (0.0, 0.0, 1.0)),
+    "side": ((0.56, 0.78, 0.36), (0.44, -0.08, 0.19), (0.0, 0.0, 1.0)),
 }
 SKY = "0.80 0.85 0.90"
 LIGHT_DIRECTION = (-0.35, -0.25, -1.0)
@@ -26,9 +26,10 @@ def scene_xml() -> str:
   <compiler angle="radian" autolimits="true"/>
   <option timestep="{STEP_S}" integrator="implicitfast" iterations="20"/>
   <size memory="4M"/>
+  <statistic center="0.45 -0.05 0.1" extent="0.9"/>
   <visual>
     <headlight ambient="0.38 0.38 0.38" diffuse="0.20 0.20 0.20" specular="0 0 0"/>
-    <map znear="0.02" zfar="20"/>
+    <map znear="0.02" zfar="4" shadowclip="1"/>
     <quality shadowsize="2048"/>
   </visual>
   <default>{hand_defaults()}
@@ -38,7 +39,7 @@ def scene_xml() -> str:
     <texture type="skybox" builtin="flat" rgb1="{SKY}" rgb2="{SKY}" width="16" height="96"/>
   </asset>
   <worldbody>
-    <light directional="true" pos="0.8 0.6 2.5" dir="{light}" diffuse="0.45 0.45 0.45" specular="0 0 0"
+    <light directional="true" pos="0.86 0.24 1.2" dir="{light}" diffuse="0.45 0.45 0.45" specular="0 0 0"
            ambient="0 0 0" castshadow="true"/>
     {cameras}
     <geom name="table" class="thing" type="box" size="0.42 0.52 0.02" pos="0.48 -0.05 -0.02" rgba="0.78 0.71 0.60 1"/>

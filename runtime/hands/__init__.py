@@ -1,0 +1,42 @@
+"""Hands by name: in, what the user wrote after --hand (`KIND` or `KIND:ADDRESS`); out, an open hand.
+
+Kinds are entry points of the group `vpp_edge.hands`, so that other packages can bring theirs: each names a callable
+that takes the address (a possibly empty text) and returns a Hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.hands.sim import sim_hand_from_address
+from vpp_edge.runtime.interfaces import Hand
+
+GROUP = "vpp_edge.hands"
+OWN: dict[str, Callable[[str], Hand]] = {"sim": sim_hand_from_address}
+
+
+def hand_kinds() -> list[str]:
+    """Names of the kinds of hands that are installed."""
+    return sorted({*OWN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def hand_from_text(text: str) -> Hand:
+    """The hand that `text` names, open; a context manager that closes it.
+
+    Args:
+        text: `KIND`, or `KIND:ADDRESS` for a hand that has one.
+
+    Raises:
+        BadInputError: the kind is unknown, or the address is none of this kind's.
+        MissingDependencyError: the kind's library is not installed.
+        HardwareFaultError: the hand does not answer.
+    """
+    kind, _, address = text.partition(":")
+    if kind in OWN:
+        return OWN[kind](address)
+    points = entry_points(group=GROUP, name=kind)
+    if not points:
+        raise BadInputError(f"unknown hand {text!r}; expected one of: {', '.join(hand_kinds())}")
+    return next(iter(points)).load()(address)
