@@ -21,8 +21,18 @@ CHUNK_CAPACITY = 8  # the loop takes them every period; more than one waiting me
 TICK_CAPACITY = 2048  # 20 s at 100 Hz for the recorder to catch up
 NOTE_BYTES = 2000
 
-CAMERA_COUNTS = ("dropped", "overwritten", "repeated")  # taken from the camera's own statistics
-CAMERA_FIELDS = ("phase", "heartbeat_ns", "delivered", *CAMERA_COUNTS, "timeouts", "height", "width", "period_ns")
+CAMERA_COUNTS = ("dropped", "overwritten")  # taken from the camera's own statistics
+CAMERA_FIELDS = (
+    "phase",
+    "heartbeat_ns",
+    "delivered",
+    *CAMERA_COUNTS,
+    "repeated",
+    "timeouts",
+    "height",
+    "width",
+    "period_ns",
+)
 POLICY_FIELDS = ("phase", "heartbeat_ns", "inferences", "stale_waits", "rejected_inputs")
 RECORDER_FIELDS = ("phase", "heartbeat_ns", "rows", "ticks", "inferences")
 STARTING, OPENING, RUNNING, WORKING, ENDED = range(5)  # values of `phase`

@@ -54,6 +54,7 @@ class Child:
         self._started_ns = self._again_ns = 0
         self._pause_ns = FIRST_PAUSE_NS
         self.given_up = False
+        self.finished = False  # by itself, with nothing wrong
 
     @property
     def name(self) -> str:
@@ -112,11 +113,14 @@ class Child:
         process, self._process = self._process, None
         self._board["phase"] = ENDED
         hopeless = process is not None and process.exitcode == BAD_INPUT_STATUS
-        self.given_up = hopeless or not self.settings.restart
+        self.finished = process is not None and process.exitcode == 0
+        self.given_up = hopeless or self.finished or not self.settings.restart
         if now_ns - self._started_ns > CALM_NS:
             self._pause_ns = FIRST_PAUSE_NS
         self._again_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
+        if self.finished:
+            return f"{self.name}: {self.note or 'ended by itself'}"
         note = f" ({self.note.splitlines()[0]})" if self.note and cause != "was killed" else ""
         self.deaths.append(f"{self.name} {cause}{note}")
         return self.deaths[-1]
@@ -151,7 +155,7 @@ def wait_for_a_death(children: list[Child], timeout_s: float) -> None:
 
 def _cause(status: int | None) -> str:
     if status is None or status == 0:
-        return "ended early"
+        return "ended by itself"
     return (
         "was killed" if status == -9 else f"died of signal {-status}" if status < 0 else f"failed with status {status}"
     )

@@ -125,7 +125,9 @@ class Supervisor(threading.Thread):
             news = death
             if child is self._policy:
                 self._loop.interrupt()
-            if child.given_up and child.settings.restart:
+            if child.finished:
+                self._loop.request_stop(death)
+            elif child.given_up and child.settings.restart:
                 self.hopeless = f"{child.name}: {child.note or death}"
                 self._loop.request_stop(f"fault: {death}", failed=True)
         waiting_for = "" if self._loop.moving else self._missing()

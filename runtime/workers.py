@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.errors import BadInputError, HardwareFaultError, VppEdgeError
+from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.messages import (
     CAMERA_COUNTS,
@@ -98,7 +98,10 @@ def child_process(parent_pid: int, board: Board, note: NewestSlot) -> Iterator[N
 def run_camera(parent_pid: int, config: Any, channel: CameraChannel, orders: Board, states: NewestSlot) -> None:
     """Body of a camera process: opens the camera, publishes every frame, counts what the device lost."""
     with child_process(parent_pid, channel.board, channel.note), _opened(config) as camera:
-        _publish_frames(camera, channel, orders)
+        try:
+            _publish_frames(camera, channel, orders)
+        except EndOfStreamError as error:  # ends with status 0: nothing went wrong
+            write_note(channel.note, str(error))
 
 
 def _opened(config: Any) -> Any:
@@ -117,6 +120,8 @@ def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
         board["heartbeat_ns"] = time.monotonic_ns()
         try:
             frame: Frame = camera.read(READ_TIMEOUT_NS)
+        except EndOfStreamError:
+            raise
         except HardwareFaultError as error:
             timeouts += 1
             board.add("timeouts")
@@ -128,6 +133,7 @@ def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
         board.add("delivered")
         board["phase"] = RUNNING
         board["period_ns"] = pace.add(frame)
+        board["repeated"] = before["repeated"] + pace.repeated
         for field in CAMERA_COUNTS:
             board[field] = before[field] + getattr(camera.statistics, field)
     if not orders["stopping"]:
@@ -135,15 +141,18 @@ def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
 
 
 class _Pace:
-    """How far apart a camera's frames really are, on average over the last ten or so."""
+    """How far apart a camera's frames really are, on average over the last ten or so, and how many came twice."""
 
     def __init__(self) -> None:
         self._last: Frame | None = None
         self._period_ns = 0.0
+        self.repeated = 0
 
     def add(self, frame: Frame) -> int:
         """Takes a frame; the period in ns, 0 while it is not known."""
         last, self._last = self._last, frame
+        if last is not None and frame.number == last.number:
+            self.repeated += 1
         if last is None or frame.number <= last.number:
             return int(self._period_ns)
         period_ns = (frame.stamp_ns - last.stamp_ns) / (frame.number - last.number)

@@ -151,6 +151,12 @@ def test_a_camera_that_goes_silent_means_holding_not_guessing():
     assert "hand held" in outcome.report.ended
 
 
+def test_the_end_of_a_recording_is_the_end_of_the_run():
+    report = run(cameras=(PatternConfig("static"), PatternConfig("wrist", end_after=60)), duration_s=None).report
+    assert report.ended == "camera wrist: the recording has ended: hand held" and report.exit_status == 0
+    assert report.cameras[1].delivered == 60 and report.cameras[1].deaths == ()
+
+
 def test_spoiled_chunks_are_rejected_and_the_hand_never_leaves_its_limits():
     report = run("latency_ms=20,joints=3,nan_every=3").report
     assert report.control.chunks.rejected >= 3 and report.control.chunks.used > 5 and report.exit_status == 0

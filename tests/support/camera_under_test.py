@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError
 from vpp_edge.runtime.interfaces import Frame
 
 
@@ -22,6 +22,7 @@ class PatternConfig:
     stop_after: int | None = None
     refuse: str = ""
     drop_every: int = 0
+    end_after: int | None = None
 
     def open(self):
         if self.refuse:
@@ -33,7 +34,6 @@ class PatternConfig:
 class PatternStatistics:
     dropped: int = 0
     overwritten: int = 0
-    repeated: int = 0
 
 
 class PatternCamera:
@@ -45,6 +45,8 @@ class PatternCamera:
 
     def read(self, timeout_ns):
         config = self._config
+        if self._number == config.end_after:
+            raise EndOfStreamError("the recording has ended")
         if config.stop_after is not None and self._number >= config.stop_after:
             time.sleep(timeout_ns / 1e9)
             raise HardwareFaultError(f"camera {self.name}: no frame for {timeout_ns / 1e6:g} ms")
