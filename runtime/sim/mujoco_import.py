@@ -11,10 +11,11 @@ import ctypes
 import os
 from typing import Any
 
-from vpp_edge.errors import MissingDependencyError
+from vpp_edge.errors import BadInputError, MissingDependencyError
 
 LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 OFF = ("disable", "disabled", "off", "false", "0")
+WINDOW = ("glfw", "glx", "enable", "enabled", "on", "true", "1")  # left to MuJoCo, which needs a screen for them
 
 
 def import_mujoco() -> Any:
@@ -25,9 +26,10 @@ def import_mujoco() -> Any:
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
+        BadInputError: MUJOCO_GL names nothing that MuJoCo knows.
     """
     chosen = os.environ.get("MUJOCO_GL")
-    os.environ["MUJOCO_GL"] = _usable(chosen)
+    os.environ["MUJOCO_GL"] = gl_kind()
     try:
         import mujoco
     except ModuleNotFoundError as error:
@@ -51,8 +53,10 @@ def _usable(chosen: str | None) -> str:
     name = (chosen or "").lower().strip()
     if name in OFF:
         return "disable"
-    if name and name not in LIBRARIES:
+    if name in WINDOW:
         return name
+    if name and name not in LIBRARIES:
+        raise BadInputError(f"MUJOCO_GL={chosen}: expected one of {', '.join((*LIBRARIES, 'glfw', OFF[0]))}, or unset")
     return next((kind for kind in LIBRARIES if name in ("", kind) and _has_library(kind)), "disable")
 
 

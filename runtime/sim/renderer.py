@@ -49,7 +49,7 @@ class SimRenderer:
         self._data = self._mujoco.MjData(self._model)
         self._software: Rasterizer | None = None
         self._gl = None if kind == "software" else self._open_gl()
-        self.kind = "software" if self._gl is None else gl_kind()
+        self.kind = "software" if self._gl is None else self._mujoco.GLContext.__module__.rpartition(".")[2]
         if self._gl is None:
             background = tuple(map(float, SKY.split()))
             self._software = Rasterizer(self._mujoco, self._model, width, height, background)

@@ -1,0 +1,186 @@
+"""Pictures of the simulation show the hand's state, and are the same with GL and without."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.runtime.hands.sim import HOME
+from vpp_edge.runtime.sim import VIEWS, SimRenderer
+from vpp_edge.runtime.sim.model import CLOSED_RAD
+
+if importlib.util.find_spec("mujoco") is None:  # importing it here would keep it from choosing EGL
+    pytest.skip("the simulation needs MuJoCo", allow_module_level=True)
+
+WIDTH, HEIGHT = 96, 72
+STATE = np.array(HOME)
+CLOSED = np.array((*HOME[:7], *CLOSED_RAD))
+LOW = np.array((0.48, 0.0, 0.20, *HOME[3:]))
+
+
+@pytest.fixture(scope="module")
+def software():
+    with SimRenderer(WIDTH, HEIGHT, kind="software") as renderer:
+        yield renderer
+
+
+@pytest.fixture(scope="module")
+def gl():
+    with SimRenderer(WIDTH, HEIGHT) as renderer:
+        if renderer.kind == "software":
+            pytest.skip(f"no GL on this machine: {renderer.note}")
+        yield renderer
+
+
+@pytest.fixture(params=["software", "gl"])
+def renderer(request: pytest.FixtureRequest) -> SimRenderer:
+    return request.getfixturevalue(request.param)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(h, w): the largest difference of a channel."""
+    return np.abs(a.astype(int) - b.astype(int)).max(axis=2)
+
+
+def test_a_picture_is_rgb_of_the_asked_size_and_not_empty(renderer: SimRenderer) -> None:
+    for view in VIEWS:
+        image = renderer.render(view, STATE)
+        assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == np.uint8
+        assert image.std() > 15, view
+
+
+def test_the_views_differ(renderer: SimRenderer) -> None:
+    images = [renderer.render(view, STATE) for view in VIEWS]
+    for i in range(len(VIEWS)):
+        for j in range(i):
+            assert (difference(images[i], images[j]) > 20).mean() > 0.2
+
+
+@pytest.mark.parametrize("view", ["top", "side"])
+def test_fingers_and_wrist_change_the_picture(renderer: SimRenderer, view: str) -> None:
+    image = renderer.render(view, STATE)
+    assert (difference(image, renderer.render(view, CLOSED)) > 20).sum() > 0.005 * WIDTH * HEIGHT
+    assert (difference(image, renderer.render(view, LOW)) > 20).sum() > 0.05 * WIDTH * HEIGHT
+
+
+def test_a_picture_depends_on_nothing_but_its_state(renderer: SimRenderer) -> None:
+    first = renderer.render("top", STATE)
+    kept = first.copy()
+    renderer.render("side", CLOSED)
+    np.testing.assert_array_equal(first, kept)  # nobody draws over a picture that was given away
+    np.testing.assert_array_equal(renderer.render("top", STATE), first)
+
+
+@pytest.mark.parametrize("state", [STATE, CLOSED, LOW], ids=["home", "closed", "low"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_both_ways_to_draw_agree(gl: SimRenderer, software: SimRenderer, view: str, state: np.ndarray) -> None:
+    far = np.array((0.3, 5.0, 0.3, *HOME[3:]))  # the hand out of sight
+    hands = [difference(renderer.render(view, state), renderer.render(view, far)) > 60 for renderer in (gl, software)]
+    if view != "wrist":  # this camera goes where the hand goes
+        overlap = (hands[0] & hands[1]).sum() / (hands[0] | hands[1]).sum()
+        assert overlap > 0.8, overlap
+    apart = difference(gl.render(view, state), software.render(view, state))
+    assert np.mean(apart) < 8 and np.mean(apart > 30) < 0.08  # edges, which GL smooths, and borders of shadows
+
+
+def test_the_picture_has_the_hand_where_the_camera_geometry_says(software: SimRenderer) -> None:
+    data, model = software._data, software._model
+    software.render("side", STATE)
+    layer = software._software.layer(data, "side")
+    camera = model.camera("side").id
+    tip = model.body("index_tip").geomadr[0] + 1
+    x, y, z = (data.geom_xpos[tip] - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)
+    focal = HEIGHT / 2 / np.tan(np.radians(model.cam_fovy[camera]) / 2)
+    row, column = int(HEIGHT / 2 + focal * y / z), int(WIDTH / 2 - focal * x / z)
+    assert tip in layer.ids[row - 1 : row + 2, column - 1 : column + 2]
+
+
+@pytest.mark.parametrize(
+    ("view", "state"),
+    [("front", STATE), ("top", np.zeros(18)), ("top", np.full(19, np.nan)), ("top", np.full(19, np.inf))],
+)
+def test_what_cannot_be_drawn_is_refused(software: SimRenderer, view: str, state: np.ndarray) -> None:
+    with pytest.raises(BadInputError, match=r"expected|there are"):
+        software.render(view, state)
+
+
+@pytest.mark.parametrize("size", [(0, 10), (10, -1), (10, 100_000)])
+def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(BadInputError, match="pixels"):
+        SimRenderer(*size)
+
+
+def test_a_closed_renderer_says_so_and_closes_twice() -> None:
+    renderer = SimRenderer(16, 12, kind="software")
+    renderer.close()
+    renderer.close()
+    with pytest.raises(BadInputError, match="closed"):
+        renderer.render("top", STATE)
+
+
+def test_ten_pictures_a_second_without_gl() -> None:
+    with SimRenderer(160, 120, kind="software") as renderer:
+        renderer.render("top", STATE)
+        took = []
+        for _ in range(10):
+            begin = time.perf_counter()
+            renderer.render("top", STATE)
+            took.append(time.perf_counter() - begin)
+    assert np.median(took) < 0.1, f"{np.median(took) * 1e3:.0f} ms per picture"
+
+
+CHILD = """
+import ctypes, os, sys
+load = ctypes.CDLL
+def refuse(name, *args, **kwargs):
+    if name and any(part in str(name) for part in sys.argv[1].split(",")):
+        raise OSError(f"{name}: cannot open shared object file: No such file or directory")
+    return load(name, *args, **kwargs)
+ctypes.CDLL = refuse
+from vpp_edge.runtime.hands.sim import HOME
+from vpp_edge.runtime.sim import SimRenderer
+assert "mujoco" not in sys.modules
+before = os.environ.get("MUJOCO_GL")
+with SimRenderer(32, 24) as renderer:
+    print(renderer.kind, renderer.render("side", HOME).std() > 10, renderer.note)
+assert os.environ.get("MUJOCO_GL") == before
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "choice"),
+    [("EGL,OSMesa", None), ("EGL,OSMesa", "egl"), ("EGL,OSMesa", "osmesa"), ("nothing", "disable")],
+)
+def test_without_gl_it_draws_all_the_same(missing: str, choice: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    if choice is not None:
+        environment["MUJOCO_GL"] = choice
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, missing],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.startswith("software True")
+
+
+def test_an_unknown_choice_of_gl_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "banana")
+    with pytest.raises(BadInputError, match=r"MUJOCO_GL=banana.*egl"):
+        SimRenderer(16, 12)
+
+
+def test_without_mujoco_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    with pytest.raises(MissingDependencyError, match=r"vpp-edge\[sim\]"):
+        SimRenderer(16, 12)
