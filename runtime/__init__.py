@@ -1,1 +1,1 @@
-"""The robot side: engines, policy, chunks, cameras, hands, control loop. Needs numpy and an engine library, never torch."""
+"""The robot side: engines, policy, chunks, cameras, hands, control loop. Needs numpy and an engine, never torch."""
