@@ -44,3 +44,9 @@ class MissingDependencyError(BadInputError):
 
 class HardwareFaultError(VppEdgeError):
     """A camera, bus or hand stopped answering as it should; the runtime ends in the safe pose."""
+
+
+class EndOfStreamError(HardwareFaultError):
+    """A recording that does not loop was played to its end. Opening it again would only play it again."""
+
+    exit_status = 2

@@ -1,0 +1,62 @@
+"""Cameras: in, a text such as `software:clip.mp4`; out, numbered RGB frames with monotonic stamps.
+
+Importing this loads neither the RealSense SDK nor PyAV nor the simulator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from vpp_edge.runtime.cameras.config import CameraConfig, camera_from_text, completed
+from vpp_edge.runtime.cameras.inbox import CameraStatistics
+from vpp_edge.runtime.interfaces import Camera
+
+if TYPE_CHECKING:
+    from vpp_edge.runtime.cameras.sources import FrameSource, LatestState
+
+__all__ = ["CameraConfig", "CameraStatistics", "CountingCamera", "camera_from_text", "open_camera"]
+
+
+class CountingCamera(Camera, Protocol):
+    """A camera that knows what became of its frames."""
+
+    @property
+    def statistics(self) -> CameraStatistics: ...
+
+
+def open_camera(config: CameraConfig, latest_state: LatestState | None = None) -> CountingCamera:
+    """Opens a camera, which delivers from now on. Close it, or use it as a context manager.
+
+    Args:
+        latest_state: for views of the simulator, the newest (19,) state of the hand or None.
+
+    Raises:
+        BadInputError: the camera, file or mode is not there.
+        MissingDependencyError: a library for this kind of camera is not installed.
+    """
+    if config.kind == "bag":
+        from vpp_edge.runtime.cameras.bag import BagCamera
+
+        return BagCamera(config.source, config.loop)
+    config = completed(config)
+    if config.kind == "realsense":
+        from vpp_edge.runtime.cameras.realsense import RealSenseCamera
+
+        return RealSenseCamera(config.source, config.width or 0, config.height or 0, int(config.fps or 0))
+    source = _source(config, latest_state)
+    if config.kind == "video":
+        from vpp_edge.runtime.cameras.video import VideoCamera
+
+        return VideoCamera(config.name, source)
+    from vpp_edge.runtime.cameras.software import SoftwareCamera
+
+    return SoftwareCamera(config.name, source)
+
+
+def _source(config: CameraConfig, latest_state: LatestState | None) -> FrameSource:
+    from vpp_edge.runtime.cameras.sources import SimSource, VideoSource
+
+    if config.sim_view is not None:
+        return SimSource(config.sim_view, latest_state, config.width or 0, config.height or 0, config.fps or 0)
+    size = None if config.width is None or config.height is None else (config.width, config.height)
+    return VideoSource(config.source, config.loop, config.fps, size)

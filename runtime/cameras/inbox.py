@@ -1,0 +1,103 @@
+"""Where frames wait to be read: in, frames from a thread of the SDK or our own; out, `Frame`s, none lost uncounted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from vpp_edge.errors import EndOfStreamError, HardwareFaultError
+from vpp_edge.runtime.interfaces import Frame
+
+CAPACITY = 4  # a reader may stall for 130 ms at 30 Hz; what waits longer is too old to act on
+
+
+@dataclass(frozen=True)
+class CameraStatistics:
+    """What became of a camera's frames since it was opened.
+
+    Attributes:
+        delivered: given to the reader.
+        dropped: missing in the device's counter: lost before they came here.
+        overwritten: came, but newer ones needed their place before anybody read them.
+        waiting: came, not read yet.
+    """
+
+    delivered: int = 0
+    dropped: int = 0
+    overwritten: int = 0
+    waiting: int = 0
+
+
+class Inbox:
+    """A bounded queue between the thread that brings frames and the one that reads them; the oldest gives way.
+
+    Args:
+        name: of the camera, for messages.
+    """
+
+    def __init__(self, name: str, capacity: int = CAPACITY) -> None:
+        self._name, self._capacity = name, capacity
+        self._frames: deque[Frame] = deque()
+        self._changed = threading.Condition()
+        self._last_number: int | None = None
+        self._delivered = self._dropped = self._overwritten = 0
+        self._end: Exception | None = None
+
+    def put(self, frame: Frame) -> None:
+        """Adds a frame and wakes the reader. Numbers that go back are a counter that began again, not a loss."""
+        with self._changed:
+            if self._last_number is not None and frame.number > self._last_number + 1:
+                self._dropped += frame.number - self._last_number - 1
+            self._last_number = frame.number
+            self._frames.append(frame)
+            if len(self._frames) > self._capacity:
+                self._frames.popleft()
+                self._overwritten += 1
+            self._changed.notify()
+
+    def end(self, reason: Exception) -> None:
+        """No more frames will come: `take` raises `reason` when the last one is read. The first reason counts."""
+        with self._changed:
+            self._end = self._end or reason
+            self._changed.notify_all()
+
+    def end_of_stream(self) -> None:
+        """The same for a recording that has been played to its end."""
+        self.end(EndOfStreamError(f"camera {self._name}: the recording has ended; play it again and again with loop=1"))
+
+    def close(self) -> None:
+        """Forgets what waits: from now on `take` raises HardwareFaultError."""
+        with self._changed:
+            self._frames.clear()
+            self._end = HardwareFaultError(f"camera {self._name} is closed; open it again to read")
+            self._changed.notify_all()
+
+    def take(self, timeout_ns: int) -> Frame:
+        """The oldest frame not yet read.
+
+        Raises:
+            HardwareFaultError: none came within `timeout_ns`, or the camera is closed.
+            EndOfStreamError: the recording has ended.
+        """
+        deadline_ns = time.monotonic_ns() + timeout_ns
+        with self._changed:
+            while not self._frames:
+                if self._end is not None:
+                    raise self._end
+                left_ns = deadline_ns - time.monotonic_ns()
+                if left_ns <= 0:
+                    raise HardwareFaultError(
+                        f"camera {self._name}: no frame within {timeout_ns / 1e6:g} ms; check its cable and power, and "
+                        "open it again in a new process"
+                    )
+                self._changed.wait(left_ns / 1e9)
+            self._delivered += 1
+            return self._frames.popleft()
+
+    @property
+    def statistics(self) -> CameraStatistics:
+        """A snapshot."""
+        with self._changed:
+            return CameraStatistics(self._delivered, self._dropped, self._overwritten, len(self._frames))

@@ -1,0 +1,79 @@
+"""A RealSense camera on the bus: in, serial number, size and rate; out, the frames of its colour stream."""
+
+from __future__ import annotations
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.cameras.device_clock import DeviceClock
+from vpp_edge.runtime.cameras.inbox import CameraStatistics, Inbox
+from vpp_edge.runtime.cameras.sdk import attached_cameras, load_realsense
+from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
+from vpp_edge.runtime.interfaces import Frame
+
+
+class RealSenseCamera:
+    """The RGB8 colour stream of one camera. Context manager. A silent camera is opened anew by a new process.
+
+    Args:
+        serial: serial number; empty for the only camera attached.
+        width, height, fps: a mode that the camera has.
+
+    Raises:
+        BadInputError: the camera is not attached, several are and none is named, or it has no such mode.
+        MissingDependencyError: the SDK is not installed.
+    """
+
+    def __init__(self, serial: str = "", width: int = 640, height: int = 480, fps: int = 30) -> None:
+        rs = load_realsense()
+        # Looked up first, because the SDK waits for a missing camera for 15 s and then does not say which one.
+        self.serial = serial_to_open(serial, attached_cameras())
+        self.name = f"realsense:{self.serial}"
+        self._inbox = Inbox(self.name)
+        self._pipeline = rs.pipeline()
+        config = rs.config()
+        config.enable_device(self.serial)
+        config.enable_stream(rs.stream.color, width, height, rs.format.rgb8, fps)
+        try:
+            self._pipeline.start(config, SdkReceiver(rs, self.name, self._inbox, DeviceClock().stamp_ns))
+        except RuntimeError as error:
+            raise BadInputError(
+                f"camera {self.name}: does not start with {width} x {height} rgb8 at {fps} fps: {error}; choose a mode "
+                "that rs-enumerate-devices lists, and end other programs that use the camera"
+            ) from error
+        self._open = True
+
+    def read(self, timeout_ns: int) -> Frame:
+        """The next frame not yet read. Raises HardwareFaultError when none came within `timeout_ns`."""
+        return self._inbox.take(timeout_ns)
+
+    @property
+    def statistics(self) -> CameraStatistics:
+        return self._inbox.statistics
+
+    def close(self) -> None:
+        self._inbox.close()
+        if self._open:
+            self._open = False
+            self._pipeline.stop()
+
+    def __enter__(self) -> RealSenseCamera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def serial_to_open(wanted: str, attached: dict[str, str]) -> str:
+    """The serial number to open, out of those attached (serial number to product name). Raises BadInputError."""
+    listing = ", ".join(f"{serial} ({name})" for serial, name in attached.items()) or "none"
+    if wanted in attached:
+        return wanted
+    if wanted:
+        raise BadInputError(
+            f"camera realsense:{wanted}: not attached; attached: {listing}; check its cable and USB port, "
+            "or name another"
+        )
+    if len(attached) != 1:
+        what = "several cameras are attached" if attached else "no camera is attached"
+        mend = "name one with realsense:SERIAL" if attached else "plug one in, or try `vpp-edge doctor`"
+        raise BadInputError(f"camera realsense: {what}: {listing}; {mend}")
+    return next(iter(attached))

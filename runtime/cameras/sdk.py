@@ -1,0 +1,42 @@
+"""The RealSense SDK: in, nothing; out, the module pyrealsense2, or an error that says what to install.
+
+Calls into the SDK can block for seconds, and `stop` and resets can hang for good (field reports from Jetsons). Nothing
+here guards against that from inside: a camera belongs in a process of its own that can be killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from types import ModuleType
+
+from vpp_edge.errors import MissingDependencyError
+
+
+def load_realsense() -> ModuleType:
+    """pyrealsense2, imported after libusb.
+
+    Its wheels link against a libusb that they do not contain. `libusb-package` carries one, which serves them without
+    root once its symbols are global; where it is absent, the system's libusb may serve.
+
+    Raises:
+        MissingDependencyError: pyrealsense2 or libusb is not installed.
+    """
+    with contextlib.suppress(ImportError, OSError):
+        import libusb_package
+
+        ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
+    try:
+        import pyrealsense2
+    except ImportError as error:
+        library = "libusb (libusb-package)" if "libusb" in str(error) else "pyrealsense2"
+        purpose = "a realsense, bag or software camera"
+        raise MissingDependencyError(library, purpose, "pip install 'vpp-edge[realsense]'") from error
+    return pyrealsense2
+
+
+def attached_cameras() -> dict[str, str]:
+    """Serial number and product name of every RealSense camera on the bus. Raises MissingDependencyError."""
+    rs = load_realsense()
+    devices = [d for d in rs.context().query_devices() if d.supports(rs.camera_info.serial_number)]
+    return {d.get_info(rs.camera_info.serial_number): d.get_info(rs.camera_info.name) for d in devices}

@@ -1,0 +1,123 @@
+"""Cameras without hardware, through the RealSense SDK: in, a FrameSource; out, frames of the SDK's `software_device`.
+
+Images go into the SDK and come back in its callback with its number and timestamp, so all but the USB driver of a
+RealSense camera is at work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.runtime.cameras.feeder import Feeder
+from vpp_edge.runtime.cameras.inbox import CameraStatistics, Inbox
+from vpp_edge.runtime.cameras.sdk import load_realsense
+from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
+from vpp_edge.runtime.cameras.sources import FrameSource
+from vpp_edge.runtime.interfaces import Frame
+
+FOCAL_PIXELS_480 = 615  # of a D435's colour camera at 640 x 480, about (42 degrees high, datasheet of the D400 series)
+
+
+class SoftwareCamera:
+    """A software device that shows a source, in real time, from opening to closing. Context manager.
+
+    Args:
+        name: of the camera.
+        source: what it sees; the camera closes it.
+
+    Raises:
+        MissingDependencyError: the SDK is not installed.
+    """
+
+    def __init__(self, name: str, source: FrameSource) -> None:
+        self.name = name
+        self._inbox = Inbox(name)
+        self.device = SoftwareDevice(source.width, source.height, source.fps)
+        self.device.start(SdkReceiver(load_realsense(), name, self._inbox, _own_time))
+        self._feeder = Feeder(name, source, self.device.show, self._inbox)
+        self._feeder.start()
+
+    def read(self, timeout_ns: int) -> Frame:
+        """The next frame not yet read.
+
+        Raises:
+            HardwareFaultError: none came within `timeout_ns`, or the camera is closed.
+            EndOfStreamError: the source has ended.
+        """
+        return self._inbox.take(timeout_ns)
+
+    @property
+    def statistics(self) -> CameraStatistics:
+        return self._inbox.statistics
+
+    def close(self) -> None:
+        self._feeder.stop()
+        self.device.stop()
+        self._inbox.close()
+
+    def __enter__(self) -> SoftwareCamera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class SoftwareDevice:
+    """The SDK's device with one sensor and one RGB8 colour stream.
+
+    Attributes:
+        handle: pyrealsense2's `software_device`.
+    """
+
+    def __init__(self, width: int, height: int, fps: float) -> None:
+        self._rs = rs = load_realsense()
+        self._stride = 3 * width
+        self.handle = rs.software_device()
+        self.handle.register_info(rs.camera_info.name, "vpp-edge software camera")
+        self._sensor = self.handle.add_sensor("RGB Camera")
+        self._profile = self._sensor.add_video_stream(_colour_stream(rs, width, height, fps))
+        self._streaming = False
+
+    def start(self, callback: Any) -> None:
+        """Gives every image shown from now on to `callback`, as a frame of the SDK."""
+        self._sensor.open(self._profile)
+        self._sensor.start(callback)
+        self._streaming = True
+
+    def show(self, image: np.ndarray, number: int, stamp_ns: int) -> None:
+        """Lets the camera see (height, width, 3) uint8 RGB; the SDK copies it."""
+        frame = self._rs.software_video_frame()
+        frame.pixels = np.ascontiguousarray(image)
+        frame.stride, frame.bpp = self._stride, 3
+        frame.timestamp, frame.domain = stamp_ns / 1e6, self._rs.timestamp_domain.system_time
+        frame.frame_number = number
+        frame.profile = self._profile.as_video_stream_profile()
+        self._sensor.on_video_frame(frame)
+
+    def stop(self) -> None:
+        """May be called twice."""
+        if self._streaming:
+            self._streaming = False
+            self._sensor.stop()
+            self._sensor.close()
+
+
+def _own_time(device_ms: float, arrival_ns: int) -> int:
+    """Monotonic nanoseconds went in as milliseconds in float64, and come back to less than a microsecond."""
+    return min(round(device_ms * 1e6), arrival_ns)
+
+
+def _colour_stream(rs: Any, width: int, height: int, fps: float) -> Any:
+    stream = rs.video_stream()
+    stream.type, stream.index, stream.uid = rs.stream.color, 0, 0
+    stream.width, stream.height, stream.fps = width, height, max(1, round(fps))
+    stream.fmt, stream.bpp = rs.format.rgb8, 3
+    intrinsics = rs.intrinsics()
+    intrinsics.width, intrinsics.height = width, height
+    intrinsics.ppx, intrinsics.ppy = width / 2, height / 2
+    intrinsics.fx = intrinsics.fy = FOCAL_PIXELS_480 * height / 480
+    intrinsics.model, intrinsics.coeffs = rs.distortion.none, [0.0] * 5
+    stream.intrinsics = intrinsics
+    return stream
