@@ -26,6 +26,7 @@ from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependency
 from vpp_edge.rotation import stored_from_xyzw
 from vpp_edge.runtime.messages import RUNNING, Channels, read_frame
 from vpp_edge.runtime.preprocess import resized_square
+from vpp_edge.runtime.video import VideoWriter
 from vpp_edge.runtime.workers import child_process
 
 TASK = "robot_trajectory_prediction"  # as the released annotations have it
@@ -130,7 +131,8 @@ class EpisodeWriter:
         self._rows: list[tuple[int, list[int], list[int]]] = []
         self.moving = False
         self._videos = [
-            _Video(self._partial / f"{i}.mp4", size, settings.period_ns) for i, size in enumerate(settings.sizes)
+            VideoWriter(self._partial / f"{i}.mp4", size, size, Fraction(1_000_000_000, settings.period_ns))
+            for i, size in enumerate(settings.sizes)
         ]
 
     def _claim(self) -> tuple[int, Path]:
@@ -158,8 +160,8 @@ class EpisodeWriter:
 
     def add_row(self, tick: np.void, frames: list) -> None:
         """One action period: V frame messages with the state and command of a tick."""
-        for video, message in zip(self._videos, frames, strict=True):
-            video.add(message.value.image)
+        for video, message, size in zip(self._videos, frames, self._settings.sizes, strict=True):
+            video.add(resized_square(message.value.image, size))
         self._states.append(self._stored(tick["state"]))
         self._actions.append(self._stored(tick["command"]))
         numbers, stamps = [m.value.number for m in frames], [m.stamp_ns for m in frames]
@@ -222,28 +224,3 @@ class EpisodeWriter:
             row_frame_numbers=np.array(numbers),
             row_frame_stamps_ns=np.array(frame_stamps),
         )
-
-
-class _Video:
-    """One view as H.264, quick to encode and close to lossless for a policy's eyes."""
-
-    def __init__(self, path: Path, size: int, period_ns: int) -> None:
-        import av
-
-        self._size, self._av = size, av
-        self._container: Any = av.open(str(path), "w")
-        rate = Fraction(1_000_000_000, period_ns)
-        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "veryfast"})
-        self._stream.width = self._stream.height = size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.thread_count = 1
-
-    def add(self, image: np.ndarray) -> None:
-        frame = self._av.VideoFrame.from_ndarray(resized_square(image, self._size), format="rgb24")
-        self._container.mux(self._stream.encode(frame))
-
-    def close(self) -> None:
-        container, self._container = self._container, None
-        if container is not None:
-            container.mux(self._stream.encode())
-            container.close()

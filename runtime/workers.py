@@ -97,20 +97,30 @@ def child_process(parent_pid: int, board: Board, note: NewestSlot) -> Iterator[N
 
 def run_camera(parent_pid: int, config: Any, channel: CameraChannel, orders: Board, states: NewestSlot) -> None:
     """Body of a camera process: opens the camera, publishes every frame, counts what the device lost."""
-    with child_process(parent_pid, channel.board, channel.note), _opened(config) as camera:
+    with child_process(parent_pid, channel.board, channel.note), _opened(config, channel, states) as camera:
         try:
             _publish_frames(camera, channel, orders)
         except EndOfStreamError as error:  # ends with status 0: nothing went wrong
             write_note(channel.note, str(error))
 
 
-def _opened(config: Any) -> Any:
+def _opened(config: Any, channel: CameraChannel, states: NewestSlot) -> Any:
     """The camera of a CameraConfig, or of a configuration that opens itself."""
     if hasattr(config, "open"):
         return config.open()
     from vpp_edge.runtime.cameras import open_camera
 
-    return open_camera(config)
+    def latest_state() -> np.ndarray | None:
+        message = states.read(lambda record: record["vector"].copy())
+        return None if message is None else message.value
+
+    try:
+        return open_camera(config, latest_state)
+    except BadInputError as error:
+        if not channel.board["delivered"]:
+            raise
+        # It has worked before, so it was asked for rightly and is worth another try: it may have left the bus.
+        raise HardwareFaultError(str(error)) from error
 
 
 def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:

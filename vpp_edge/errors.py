@@ -48,5 +48,3 @@ class HardwareFaultError(VppEdgeError):
 
 class EndOfStreamError(HardwareFaultError):
     """A recording that does not loop was played to its end. Opening it again would only play it again."""
-
-    exit_status = 2
