@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 
 from vpp_edge.cli.libraries import LIBRARIES, install_command, installed_version, is_installed
@@ -85,12 +86,13 @@ def report_from_checks(checks: list[Check], can: dict[str, bool], width: int) ->
     """The table that people read: one line per check, its fix below it, and what can be done at the end."""
     name_width = max((len(c.name) for c in checks), default=0)
     lines = []
-    for check in checks:
+    for check, following in zip_longest(checks, checks[1:]):
         line = f"{MARKS[check.status]:8}{check.name:{name_width}}  {check.detail}"
         lines.append(line if len(line) <= width else line[: max(width - 3, 20)] + "...")
-        if check.status != OK:
-            lines.append(f"{'':{name_width + 10}}for: {check.needed_for}")
-            lines += [f"{'':{name_width + 10}}fix: {check.fix}"] if check.fix else []
+        # Libraries that one command installs stand together; it is named once, below the last of them.
+        shared = following is not None and following.fix == check.fix
+        if check.fix and not shared:
+            lines += [f"{'':{name_width + 10}}for: {check.needed_for}", f"{'':{name_width + 10}}fix: {check.fix}"]
     able, unable = ([use for use, possible in can.items() if possible is wanted] for wanted in (True, False))
     lines += ["", f"This machine can: {', '.join(able) or 'nothing yet'}."]
     lines += [f"Not yet: {', '.join(unable)}."] if unable else []

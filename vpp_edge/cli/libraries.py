@@ -46,8 +46,8 @@ LIBRARIES = {
     "onnx": Library("onnx", "export", "export, demo"),
     "onnxscript": Library("onnxscript", "export", "export, demo"),
     "cuda.bindings": Library("cuda-bindings", CUDA_EXTRA, "run --backend tensorrt, tensorrt-rtx"),
-    "pycuda": Library("pycuda", None, "run --backend tensorrt, tensorrt-rtx", "{pip} install pycuda==2026.1"),
     "triton": Library("triton", "cuda", "kernels of our own on an NVIDIA GPU"),
+    "pycuda": Library("pycuda", None, "run --backend tensorrt, tensorrt-rtx", "{pip} install pycuda==2026.1"),
     "tensorrt": Library("tensorrt", None, "run --backend tensorrt", "sudo apt-get install python3-libnvinfer"),
     "tensorrt_rtx_bindings": Library(
         "tensorrt-rtx-cu13-bindings",
@@ -75,9 +75,9 @@ def _source_of_this_package(extra: str) -> str:
     except (importlib.metadata.PackageNotFoundError, json.JSONDecodeError):
         origin = {}
     folder = origin.get("url", "").removeprefix("file://")
-    if not origin.get("dir_info", {}).get("editable") or not os.path.isdir(folder):
+    if not os.path.isdir(folder):
         return f"'vpp-edge{suffix}'"
-    return f"-e '{folder}{suffix}'"
+    return f"-e '{folder}{suffix}'" if origin.get("dir_info", {}).get("editable") else f"'{folder}{suffix}'"
 
 
 def is_installed(module: str) -> bool:
