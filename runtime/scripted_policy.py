@@ -30,14 +30,15 @@ class ScriptedOutput:
     timings_ns: dict[str, int]
 
 
-def scripted_spec(views: int = 2, joints: int = 12, size: int = 64) -> PolicySpec:
-    """An xhand-like spec: small deltas of the wrist, absolute joints, 8 actions 100 ms apart."""
+def scripted_spec(options: dict[str, int]) -> PolicySpec:
+    """An xhand-like spec: wrist deltas, absolute joints, 8 actions; options `period_ms`, `views`, `joints`."""
+    joints, size, period_ms = options.get("joints", 12), 64, options.get("period_ms", 100)
     segments = (
         ActionSegment("delta_position", 0, 3, "m", state_start=0),
         ActionSegment("relative_rotation", 3, 3, "rad", state_start=3),
         ActionSegment("joint_position", 6, joints, "rad", state_start=7),
     )
-    names = ("static", "wrist", "wrist2", "wrist3")[:views]
+    names = ("static", "wrist", "wrist2", "wrist3")[: options.get("views", 2)]
     return PolicySpec(
         variant="xhand",
         cameras=tuple(CameraSpec(name, size, size) for name in names),
@@ -46,7 +47,7 @@ def scripted_spec(views: int = 2, joints: int = 12, size: int = 64) -> PolicySpe
         tokens=(4, 8),
         text_lengths=(20, 77),
         pad_token_id=0,
-        action=ActionSpec(6 + joints, 8, 100_000_000, None, segments),
+        action=ActionSpec(6 + joints, 8, period_ms * 1_000_000, None, segments),
         state=StateSpec(7 + joints, None, (3,)),
         sigmas=(1.0, 0.0),
         notes=("scripted: no network behind it",),
@@ -56,12 +57,12 @@ def scripted_spec(views: int = 2, joints: int = 12, size: int = 64) -> PolicySpe
 class ScriptedPolicy:
     """Swings every joint between 0.1 and 0.6 rad; takes `latency_ms` to think; spoils every `nan_every`th chunk.
 
-    Options: `views`, `joints`, `latency_ms`, `load_ms`, `nan_every`, `hang_after` and `crash_after` (inferences).
+    Options: those of `scripted_spec`, `latency_ms`, `load_ms`, `nan_every`, `hang_after`, `crash_after` (inferences).
     """
 
     def __init__(self, options: dict[str, int]) -> None:
         self._options = options
-        self.spec = scripted_spec(options.get("views", 2), options.get("joints", 12))
+        self.spec = scripted_spec(options)
         self._count = 0
         time.sleep(options.get("load_ms", 0) / 1e3)
 

@@ -125,8 +125,7 @@ def _control_settings(config: SessionConfig) -> ControlSettings:
 def policy_spec(bundle: str, backend: str) -> PolicySpec:
     """The spec of a bundle, read from its manifest without any engine."""
     if backend == "scripted":
-        options = options_from_text(bundle)
-        return scripted_spec(options.get("views", 2), options.get("joints", 12))
+        return scripted_spec(options_from_text(bundle))
     return Bundle(Path(bundle)).manifest.policy
 
 

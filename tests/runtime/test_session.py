@@ -112,16 +112,16 @@ def test_a_killed_policy_is_held_through_and_comes_back():
         os.kill(children()[0], signal.SIGKILL)  # the first child started, the oldest process id
         killed_ns.append(time.monotonic_ns())
 
-    outcome = run(act=kill, duration_s=3.0)
+    outcome = run(act=kill, duration_s=2.2)
     report = outcome.report
     assert report.exit_status == 0 and report.policy.deaths == ("policy was killed",)
-    assert report.control.chunks.holds >= 1 and report.control.chunks.used > 20
+    assert report.control.chunks.holds >= 1 and report.control.chunks.used > 15
     assert any(status.news == "policy was killed" for status in outcome.statuses)
     commands, sent_ns = np.array(outcome.hand.sent), np.array(outcome.hand.sent_ns)
     resting = commands[(sent_ns > killed_ns[0] + 150_000_000) & (sent_ns < killed_ns[0] + 250_000_000)]
     assert len(resting) > 5 and (resting == resting[0]).all()  # held within 3 periods, at rest 100 ms later
     moved = np.abs(np.diff(np.array(outcome.hand.sent)[:, 8])) > 0
-    assert moved[-100:].any()  # in the last second it moves again
+    assert moved[-60:].any()  # in the end it moves again
 
 
 def test_a_killed_camera_is_opened_again_and_the_run_goes_on():
@@ -129,23 +129,23 @@ def test_a_killed_camera_is_opened_again_and_the_run_goes_on():
         wait_until_moving(statuses)
         os.kill(children()[-1], signal.SIGKILL)
 
-    report = run(act=kill, duration_s=2.5).report
+    report = run(act=kill, duration_s=1.8).report
     assert report.exit_status == 0 and report.cameras[1].deaths == ("camera wrist was killed",)
     assert report.cameras[1].delivered > 30 and report.cameras[0].deaths == ()
 
 
 def test_a_policy_slower_than_its_chunks_moves_the_hand_in_stop_and_go():
-    outcome = run("latency_ms=900,joints=3", duration_s=4.5)
+    outcome = run("latency_ms=280,period_ms=30,joints=3", duration_s=1.8)
     chunks = outcome.report.control.chunks
     assert outcome.report.exit_status == 0
     assert chunks.used == chunks.waited_for >= 2 and chunks.late <= 1 and chunks.actions_dropped == 0
     assert np.ptp(np.array(outcome.hand.sent)[:, 8]) > 0.05
-    assert "stop and go: from frame to chunk it takes 0.9" in outcome.report.notes[-1]
+    assert "stop and go: from frame to chunk it takes 0." in outcome.report.notes[-1]
 
 
 def test_a_camera_that_goes_silent_means_holding_not_guessing():
     cameras = (PatternConfig("static"), PatternConfig("wrist", stop_after=45))
-    outcome = run(cameras=cameras, duration_s=2.5)
+    outcome = run("latency_ms=30,period_ms=40,joints=3", cameras, duration_s=2.2)
     assert outcome.report.control.chunks.holds >= 1
     assert outcome.report.cameras[1].timeouts >= 2 and outcome.report.policy.stale_waits > 0
     assert "hand held" in outcome.report.ended
