@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ from vpp_edge.errors import CheckpointError
 
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 _MISSING = object()
+_MOST_REFERENCES = 1000  # followed for one value; a real configuration needs a handful
 
 
 class Arguments:
@@ -19,6 +21,7 @@ class Arguments:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
+        self._references_left = 0
 
     def get(self, path: str, default: Any = None) -> Any:
         """The resolved value at `path`, or `default` where the key is absent or None.
@@ -26,12 +29,13 @@ class Arguments:
         Raises:
             CheckpointError: the value refers to a key that does not exist, to itself, or to a resolver.
         """
+        self._references_left = _MOST_REFERENCES
         value = self._resolve(self._lookup(path), path, (path,))
         return default if value is _MISSING or value is None else value
 
     def integer(self, path: str, default: int | None = None) -> int:
         value = self.get(path, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_whole(value):
             raise CheckpointError(f"policy.pt: args.{path} must be a whole number, got {value!r}")
         return int(value)
 
@@ -75,9 +79,15 @@ class Arguments:
         whole = _REFERENCE.fullmatch(value)
         if whole:
             return self._follow(whole[1], path, seen)
-        return _REFERENCE.sub(lambda match: str(self._follow(match[1], path, seen)), value)
+        resolved = _REFERENCE.sub(lambda match: str(self._follow(match[1], path, seen)), value)
+        if "${" in resolved:
+            raise CheckpointError(f"policy.pt: args.{path} is {value!r}; nested references are not evaluated here")
+        return resolved
 
     def _follow(self, reference: str, path: str, seen: tuple[str, ...]) -> Any:
+        self._references_left -= 1
+        if self._references_left < 0:
+            raise CheckpointError(f"policy.pt: args.{path} refers to more than {_MOST_REFERENCES} other values")
         if ":" in reference:
             raise CheckpointError(
                 f"policy.pt: args.{path} uses the resolver ${{{reference}}}, which is not evaluated here"
@@ -90,3 +100,7 @@ class Arguments:
         if found is _MISSING:
             raise CheckpointError(f"policy.pt: args.{path} refers to ${{{reference}}}, which does not exist")
         return self._resolve(found, target, (*seen, target))
+
+
+def _is_whole(value: int | float) -> bool:
+    return math.isfinite(value) and value == int(value)

@@ -22,12 +22,13 @@ _ARM_STATE = 19  # xyz, quaternion, 12 joints
 def variant_from(arguments: Arguments, actions: int) -> str:
     """The variant of a policy, from its action width where that is one of the released ones, else from its names.
 
-    The released xhand policies are trained by the class of xbot, so width goes before a class name.
+    The real-robot variants share their training code and go by each other's names, so width goes before name.
     """
     named = f"{arguments.get('benchmark_name', '')} {arguments.get('model._target_', '')}".lower()
     by_name = [v for v in VARIANTS if v in named]
     by_width = {7: "calvin", 18: "xhand", 38: "xbot"}.get(actions)
-    if by_width is not None and (not by_name or by_width in by_name or by_name == ["xbot"]):
+    shared = {"xhand", "xbot"} if by_width != "calvin" else {"xbot"}
+    if by_width is not None and (by_width in by_name or shared.issuperset(by_name)):
         return by_width
     if by_name:
         return by_name[0]

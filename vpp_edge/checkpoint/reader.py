@@ -6,6 +6,7 @@ every tensor of every part against the sizes, with all problems in one error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ from vpp_edge.spec import PolicySpec
 _MOST_PROBLEMS_SHOWN = 40
 # Relative difference up to which a copy of the text encoder counts as the same weights (fp16 rounding is 5e-4).
 _SAME_WEIGHTS = 1e-3
+# What is read here from the configurations of the video model.
+_UNET_SIZES = (
+    "sample_size", "in_channels", "block_out_channels", "down_block_types", "up_block_types", "cross_attention_dim",
+)  # fmt: skip
+_VAE_SIZES = ("block_out_channels", "latent_channels")
+# transformers' CLIP sizes, which a configuration may leave out.
+_TEXT_DEFAULTS = {"hidden_size": 512, "num_hidden_layers": 12}
 
 Tensors = dict[str, torch.Tensor]
 
@@ -108,11 +116,8 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Che
     if choices.steps is not None:
         config = replace(config, sampler=replace(config.sampler, steps=choices.steps))
 
-    parts = {
-        name: _read_part(paths.video_model / name, class_name) for name, class_name in
-        (("unet", "UNetSpatioTemporalConditionModel"), ("vae", "AutoencoderKLTemporalDecoder"))
-    }  # fmt: skip
-    unet, vae = parts["unet"], parts["vae"]
+    unet = _read_part(paths.video_model / "unet", "UNetSpatioTemporalConditionModel", _UNET_SIZES)
+    vae = _read_part(paths.video_model / "vae", "AutoencoderKLTemporalDecoder", _VAE_SIZES)
     text = ModelPart(text_config, _text_tensors(paths.text_encoder))
     former, head, extra = _split(policy_tensors)
     problems = _problems(config, unet, vae, text, former, head, extra) + _disagreements(config, unet, vae, text)
@@ -157,8 +162,13 @@ def _check_class(path: Path, expected: str) -> dict[str, Any]:
     return config
 
 
-def _read_part(folder: Path, class_name: str) -> ModelPart:
-    return ModelPart(_check_class(folder / "config.json", class_name), load_tensors(folder, "diffusion_pytorch_model"))
+def _read_part(folder: Path, class_name: str, sizes: Sequence[str]) -> ModelPart:
+    path = folder / "config.json"
+    config = _check_class(path, class_name)
+    missing = [key for key in sizes if key not in config]
+    if missing:
+        raise CheckpointError(f"{path}: lacks {', '.join(missing)}. Download or copy it again.")
+    return ModelPart(config, load_tensors(folder, "diffusion_pytorch_model"))
 
 
 def _text_config(folder: Path) -> dict[str, Any]:
@@ -170,7 +180,7 @@ def _text_config(folder: Path) -> dict[str, Any]:
             "that the video model was trained with (openai/clip-vit-base-patch32)."
         )
     inner = config.get("text_config") if config["model_type"] == "clip" else config
-    inner = dict(inner or {})
+    inner = _TEXT_DEFAULTS | (inner or {})
     inner.setdefault("projection_dim", config.get("projection_dim", 512))
     return inner
 
@@ -184,16 +194,18 @@ def _text_tensors(folder: Path) -> Tensors:
 def _pad_token_id(folder: Path) -> int:
     """Id of the tokenizer's pad token, from its files; CLIP pads with its end-of-text token."""
     config = read_json(folder / "tokenizer_config.json", "the tokenizer's configuration")
-    pad = config.get("pad_token", "<|endoftext|>")
-    pad = pad["content"] if isinstance(pad, dict) else pad
-    if (folder / "tokenizer.json").exists():
-        tokenizer = read_json(folder / "tokenizer.json", "the tokenizer")
-        vocabulary = tokenizer["model"]["vocab"] | {t["content"]: t["id"] for t in tokenizer.get("added_tokens", [])}
-    else:
-        vocabulary = read_json(folder / "vocab.json", "the tokenizer's vocabulary")
-    if pad not in vocabulary:
-        raise CheckpointError(f"{folder}: pad token {pad!r} is not in the tokenizer's vocabulary")
-    return int(vocabulary[pad])
+    path = folder / "tokenizer.json"
+    tokenizer = read_json(path if path.exists() else folder / "vocab.json", "the tokenizer's vocabulary")
+    try:
+        pad = config.get("pad_token", "<|endoftext|>")
+        pad = pad["content"] if isinstance(pad, dict) else pad
+        added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+        vocabulary = tokenizer["model"]["vocab"] | added if path.exists() else tokenizer
+        return int(vocabulary[pad])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: the tokenizer's files do not give the id of its pad token ({error})"
+        ) from error
 
 
 def _split(tensors: Tensors) -> tuple[Tensors, Tensors, Tensors]:

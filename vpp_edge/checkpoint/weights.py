@@ -24,8 +24,7 @@ def load_tensors(folder: Path, stem: str) -> dict[str, torch.Tensor]:
     for variant in ("", ".fp16"):
         index = folder / f"{stem}.safetensors.index{variant}.json"
         if index.exists():
-            shards = sorted(set(read_json(index, "the list of weight shards")["weight_map"].values()))
-            return {k: v for shard in shards for k, v in _load_file(_inside(folder, shard)).items()}
+            return {k: v for shard in _shards(index) for k, v in _load_file(_inside(folder, shard)).items()}
         path = folder / f"{stem}{variant}.safetensors"
         if path.exists():
             return _load_file(path)
@@ -37,6 +36,13 @@ def load_tensors(folder: Path, stem: str) -> dict[str, torch.Tensor]:
         )
     check_file(folder / f"{stem}.safetensors", "the weights")
     raise AssertionError("unreachable: check_file raises for a missing file")
+
+
+def _shards(index: Path) -> list[str]:
+    files = read_json(index, "the list of weight shards").get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        raise CheckpointError(f"{index}: has no `weight_map` from tensor to file. Download or copy it again.")
+    return sorted(set(files.values()))
 
 
 def _inside(folder: Path, name: str) -> Path:
