@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import material
 import numpy as np
@@ -23,32 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
-@dataclass(frozen=True)
-class Golden:
-    """A golden policy: its checkpoint, and what the reference implementation computed with it."""
-
-    name: str
-    checkpoint: Path
-    spec: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-
-    @property
-    def file(self) -> Path:
-        return material.GOLDEN / self.name / "io.npz"
-
-    @property
-    def cases(self) -> list[str]:
-        return [str(i) for i in range(len(self.spec["cases"]))]
-
-    def instruction(self, case: str) -> str:
-        return str(self.spec["cases"][int(case)][2])
-
-    def array(self, case: str, name: str) -> np.ndarray | None:
-        return self.arrays.get(f"{case}/{name}")
-
-
 @pytest.fixture(scope="session", params=material.GOLDEN_NAMES)
-def golden(request: pytest.FixtureRequest) -> Golden:
+def golden(request: pytest.FixtureRequest) -> material.Golden:
     name = request.param
     folder = material.GOLDEN / name
     if not (folder / "io.npz").is_file():
@@ -56,7 +31,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     with np.load(folder / "io.npz") as file:
         arrays = {n: file[n] for n in file.files}
     spec = json.loads((folder / "spec.json").read_text())
-    return Golden(name, material.golden_checkpoint(name), spec, arrays)
+    return material.Golden(name, material.golden_checkpoint(name), spec, arrays)
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +44,7 @@ def golden_bundles() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def golden_bundle(golden: Golden, golden_bundles: dict[str, Path]) -> Path:
+def golden_bundle(golden: material.Golden, golden_bundles: dict[str, Path]) -> Path:
     return golden_bundles[golden.name]
 
 
@@ -89,3 +64,15 @@ def small_bundle(small_checkpoint: Path) -> Path:
     """Its bundle. Read only."""
     key = material.key_of([*material.sources_of_a_bundle(), material.ROOT / "tests/support/small_policy.py"])
     return material.made_once("small-bundle", key, lambda folder: material.export_by_command(small_checkpoint, folder))
+
+
+@pytest.fixture
+def small_copy(small_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy of the small checkpoint, to be changed."""
+    return Path(shutil.copytree(small_checkpoint, tmp_path / "checkpoint"))
+
+
+@pytest.fixture
+def bundle_copy(small_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the small bundle, to be changed."""
+    return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))

@@ -15,8 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "test-cache"
@@ -24,6 +28,30 @@ GOLDEN = ROOT.parent / "shared" / "golden"
 GOLDEN_NAMES = ("xhand-tiny", "calvin-tiny")
 LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers", "omegaconf")
 _KEPT_S = 3600  # another session may still be at work with what it made
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden policy: its checkpoint, and what the reference implementation computed with it."""
+
+    name: str
+    checkpoint: Path
+    spec: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def file(self) -> Path:
+        return GOLDEN / self.name / "io.npz"
+
+    @property
+    def cases(self) -> list[str]:
+        return [str(i) for i in range(len(self.spec["cases"]))]
+
+    def instruction(self, case: str) -> str:
+        return str(self.spec["cases"][int(case)][2])
+
+    def array(self, case: str, name: str) -> np.ndarray | None:
+        return self.arrays.get(f"{case}/{name}")
 
 
 def key_of(paths: Iterable[Path]) -> str:
