@@ -30,6 +30,8 @@ def load_realsense() -> ModuleType:
         import pyrealsense2
     except ImportError as error:
         library = "libusb (libusb-package)" if "libusb" in str(error) else "pyrealsense2"
+        if not isinstance(error, ModuleNotFoundError):
+            library += f" that loads here ({error})"
         purpose = "a realsense, bag or software camera"
         raise MissingDependencyError(library, purpose, "pip install 'vpp-edge[realsense]'") from error
     return pyrealsense2

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 HELP = """Run a bundle on cameras and a hand, until --duration is over or Ctrl-C; the hand is held then.
 
-Give --camera once for each view of the policy, static camera first, as KIND:SOURCE:
-  realsense:SERIAL               a RealSense camera
-  software:FILE.mp4?fps=30       a recorded video through RealSense's software device
-  bag:FILE.bag                   a RealSense recording
-  video:FILE.mp4                 a recorded video
+Give --camera once for each view of the policy, static camera first, as KIND:SOURCE?OPTION=VALUE&...:
+  realsense:SERIAL     a RealSense camera; without :SERIAL the only one attached
+  software:FILE.mp4    a recorded video through RealSense's software device
+  software:sim/VIEW    the simulated hand (VIEW: top, side or wrist) through RealSense's software device
+  bag:FILE             a RealSense recording, .bag or .db3
+  video:FILE.mp4       a recorded video without RealSense's library
+Options: width and height in pixels, fps, and loop=0 for files that are to end rather than begin again; for example
+software:FILE.mp4?fps=30&loop=0 (in quotes, because of the &).
 
   vpp-edge run my_bundle/ --camera realsense:123 --camera realsense:456 --hand sim --instruction "Grasp the spoon."
 

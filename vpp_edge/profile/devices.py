@@ -9,13 +9,9 @@ from pathlib import Path
 from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
 
 REALSENSE_PROBE = """
-import ctypes, json
-try:
-    import libusb_package
-    ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
-except ImportError:
-    pass
-import pyrealsense2 as rs
+import json
+from vpp_edge.runtime.cameras.sdk import load_realsense
+rs = load_realsense()
 read = lambda device, field: device.get_info(field) if device.supports(field) else "?"
 print(json.dumps([
     {"name": read(d, rs.camera_info.name), "serial": read(d, rs.camera_info.serial_number),
