@@ -63,7 +63,7 @@ class SimHand:
         self._data = self._mujoco.MjData(self._model)
         self._lower = np.array((*LIMITS.wrist_lower_m, *(-1.0,) * 4, *LIMITS.joint_lower_rad))
         self._upper = np.array((*LIMITS.wrist_upper_m, *(1.0,) * 4, *LIMITS.joint_upper_rad))
-        self._place, self._turn = HOME[:3], normalized(HOME[3:7])
+        self._place, self._turn = (HOME[0], HOME[1], HOME[2]), normalized(HOME[3:7])
         self._place_wanted, self._turn_wanted = self._place, self._turn
         self._qpos, self._ctrl = self._data.qpos, self._data.ctrl
         self._qpos[:] = self._ctrl[:] = HOME[7:]
@@ -98,7 +98,7 @@ class SimHand:
             )
         self._pass_time()
         allowed = np.clip(target, self._lower, self._upper)
-        self._place_wanted = tuple(allowed[:3].tolist())
+        self._place_wanted = (float(allowed[0]), float(allowed[1]), float(allowed[2]))
         self._turn_wanted = normalized(target[3:7].tolist())
         self._ctrl[:] = allowed[7:]
         self._held_from_ns = self._simulated_ns + WATCHDOG_NS
@@ -139,9 +139,9 @@ class SimHand:
         """One step towards the target: a first-order lag, no faster than the limits."""
         if self._place == self._place_wanted and self._turn == self._turn_wanted:
             return
-        way = tuple(b - a for a, b in zip(self._place, self._place_wanted, strict=True))
-        share = _share(math.hypot(*way), LIMITS.wrist_speed_m_s)
-        self._place = tuple(a + share * b for a, b in zip(self._place, way, strict=True))
+        (x, y, z), (to_x, to_y, to_z) = self._place, self._place_wanted
+        share = _share(math.dist(self._place, self._place_wanted), LIMITS.wrist_speed_m_s)
+        self._place = (x + share * (to_x - x), y + share * (to_y - y), z + share * (to_z - z))
         turn = difference(self._turn, self._turn_wanted)
         share = _share(math.hypot(*turn), LIMITS.wrist_turn_rad_s)
         self._turn = turned(self._turn, turn, share)

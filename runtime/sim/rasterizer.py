@@ -39,13 +39,16 @@ class Rasterizer:
     Args:
         model: MjModel of planes, spheres, capsules, cylinders and boxes; geoms of alpha 0 are not drawn.
         background: red, green, blue, 0 to 1.
+        samples: rays per pixel, each way; more than one smooths the edges.
 
     Raises:
         BadInputError: the model has geoms of another shape.
     """
 
-    def __init__(self, mujoco: Any, model: Any, width: int, height: int, background: tuple[float, ...]) -> None:
-        self._model, self.width, self.height = model, width, height
+    def __init__(
+        self, mujoco: Any, model: Any, width: int, height: int, background: tuple[float, ...], samples: int = 1
+    ) -> None:
+        self._model, self.width, self.height, self._samples = model, width * samples, height * samples, samples
         self._background = np.array(background, np.float32)
         names = {int(getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")): name for name in SHAPES}
         drawn = [geom for geom in range(model.ngeom) if model.geom_rgba[geom, 3] > 0]
@@ -68,10 +71,13 @@ class Rasterizer:
     def render(self, data: Any, view: str) -> np.ndarray:
         """The picture of camera `view`, (h, w, 3) uint8 RGB; needs kinematics and cameras computed in `data`."""
         layer = self.layer(data, view)
-        return np.clip(layer.shade + layer.light, 0, 255).astype(np.uint8)
+        colours, n = np.clip(layer.shade + layer.light, 0, 255), self._samples
+        if n > 1:
+            colours = sum(colours[row::n, column::n] for row in range(n) for column in range(n)) / n**2
+        return colours.astype(np.uint8)
 
     def layer(self, data: Any, view: str) -> Layer:
-        """All that is known of each pixel of camera `view`; `ids` is -1 where nothing is."""
+        """All that is known of each ray of camera `view`, `height` by `width`; `ids` is -1 where nothing is."""
         camera = self._model.camera(view).id
         rays = self._rays(camera, data)
         everything = list(self._shapes)
@@ -112,7 +118,9 @@ class Rasterizer:
         """Rows and columns that the geom's bounding sphere covers; all of them where that is not known."""
         radius = float(self._model.geom_rbound[geom])
         x, y, z = (data.geom_xpos[geom] - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)
-        if radius <= 0 or -z <= 1.5 * radius:
+        if radius > 0 and z >= radius:  # behind the camera
+            return slice(0, 0), slice(0, 0)
+        if radius <= 0 or -z <= 1.1 * radius:
             return slice(0, self.height), slice(0, self.width)
         focal = self._focal(camera)
         near, reach = -z - radius, focal * radius / (-z - radius)

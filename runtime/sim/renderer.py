@@ -18,6 +18,7 @@ from vpp_edge.runtime.sim.rasterizer import Rasterizer
 from vpp_edge.runtime.sim.scene import CAMERAS, SKY, scene_xml
 
 VIEWS = (*CAMERAS, "wrist")
+SMOOTH_PIXELS = 320 * 240  # up to here smooth edges take no longer than GL does on a CPU
 STATE_SIZE = 7 + len(JOINTS)
 
 
@@ -52,7 +53,8 @@ class SimRenderer:
         self.kind = "software" if self._gl is None else self._mujoco.GLContext.__module__.rpartition(".")[2]
         if self._gl is None:
             background = tuple(map(float, SKY.split()))
-            self._software = Rasterizer(self._mujoco, self._model, width, height, background)
+            samples = 2 if width * height <= SMOOTH_PIXELS else 1
+            self._software = Rasterizer(self._mujoco, self._model, width, height, background, samples)
 
     def _open_gl(self) -> Any:
         if gl_kind() == "disable":
