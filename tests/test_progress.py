@@ -78,6 +78,22 @@ def test_a_terminal_gets_one_line_rewritten_and_no_leftovers() -> None:
     assert len(lines[-1].rstrip("\n")) >= len(lines[-2].rstrip()), "the last line must cover the one before"
 
 
+def test_a_note_stays_above_the_line() -> None:
+    stream = Terminal()
+    with progress_on(stream, FakeClock()) as progress:
+        progress.step("load")
+        progress.note("found 3 cameras")
+    assert any(line.strip() == "found 3 cameras" for line in stream.getvalue().replace("\r", "\n").splitlines())
+    assert stream.getvalue().index("found 3") < stream.getvalue().rindex("load (1/3)")
+
+
+def test_a_long_line_is_cut_so_that_it_can_be_rewritten() -> None:
+    stream = Terminal()
+    with Progress("export", [("x" * 200, 1.0)], stream=stream, clock=FakeClock(), interval_s=0) as progress:
+        progress.step("x" * 200)
+        assert len(stream.getvalue()) <= 80
+
+
 def test_an_exception_is_named_with_its_stage_and_passes() -> None:
     stream = io.StringIO()
     with pytest.raises(RuntimeError), progress_on(stream, FakeClock()) as progress:

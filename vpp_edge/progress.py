@@ -5,6 +5,7 @@ Lower floors never see a Progress: they take a `ProgressCallback` and call it wi
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._quiet = quiet
         self._clock = MonotonicClock() if clock is None else clock
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._interval_s = interval_s
         self._index = -1
         self._fraction = 0.0
@@ -129,6 +130,13 @@ class Progress:
         if self._index >= 0:
             self(self._names[self._index], fraction)
 
+    def note(self, text: str) -> None:
+        """Writes a line that stays, above the one that is rewritten."""
+        with self._lock:
+            self._write(text, last=True)
+            if self._terminal and self._index >= 0:
+                self._write(self.line())
+
     def remaining_s(self) -> float:
         """Seconds until the end, as far as the stages so far tell."""
         if not self._names:
@@ -177,14 +185,21 @@ class Progress:
             return
         try:
             if self._terminal:
-                self._stream.write("\r" + text.ljust(self._line_width) + ("\n" if last else ""))
-                self._line_width = len(text)
+                shown = text if last else text[: self._columns() - 1]  # a line that wraps cannot be rewritten
+                self._stream.write("\r" + shown.ljust(self._line_width) + ("\n" if last else ""))
+                self._line_width = 0 if last else len(shown)
             else:
                 self._stream.write(text + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             # Nobody reads any more; that must not end the work.
             self._quiet = True
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
 
 
 def _duration(seconds: float) -> str:

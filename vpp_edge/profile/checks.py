@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ def ask_python(code: str, environment: dict[str, str], timeout_s: float = PROBE_
             errors="replace",
             timeout=timeout_s,
             env=environment,
+            cwd=os.sep,  # `-c` puts the working directory on sys.path, where anything may lie
         )
         lines = answer.stdout.strip().splitlines()
         if answer.returncode == 0 and lines:
