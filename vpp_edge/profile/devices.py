@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
 
+# The probes use the runtime's own ways to these libraries, so that doctor says what `run` will meet.
 REALSENSE_PROBE = """
 import json
 from vpp_edge.runtime.cameras.sdk import load_realsense
@@ -21,19 +22,13 @@ print(json.dumps([
 """
 
 RENDER_PROBE = """
-import json, mujoco
-model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light pos="0 0 3"/><geom size="1"/></worldbody></mujoco>')
-data = mujoco.MjData(model)
-mujoco.mj_forward(model, data)
-renderer = mujoco.Renderer(model, 32, 32)
-renderer.update_scene(data)
-seen = bool(renderer.render().any())
-try:
-    from OpenGL.GL import GL_RENDERER, glGetString
-    name = glGetString(GL_RENDERER).decode()
-except Exception:
-    name = "unknown renderer"
-print(json.dumps({"seen": seen, "name": name}))
+import json, numpy
+from vpp_edge.runtime.sim.renderer import STATE_SIZE, VIEWS, SimRenderer
+state = numpy.zeros(STATE_SIZE)
+state[6] = 1.0
+with SimRenderer(64, 64) as renderer:
+    picture = renderer.render(VIEWS[0], state)
+    print(json.dumps({"kind": renderer.kind, "note": renderer.note, "empty": bool(picture.min() == picture.max())}))
 """
 
 PROVIDERS_PROBE = "import json, onnxruntime; print(json.dumps(onnxruntime.get_available_providers()))"
@@ -69,18 +64,18 @@ def _udev_hint() -> str:
 
 
 def check_rendering() -> list[Check]:
-    """Whether MuJoCo draws without a screen, with the backend that $MUJOCO_GL names or else the first that works."""
+    """What draws the simulated hand: a GL library without a screen, or our own rasterizer on the CPU."""
     if importlib.util.find_spec("mujoco") is None:
         return []
-    needed_for = "demo, run --hand sim with --camera software:sim"
-    chosen = os.environ.get("MUJOCO_GL")
-    errors = []
-    for backend in [chosen] if chosen else ["egl", "osmesa"]:
-        answer = ask_python(RENDER_PROBE, os.environ | {"MUJOCO_GL": backend})
-        if answer.get("seen"):
-            return [Check("rendering", OK, f"MUJOCO_GL={backend}, {answer['name']}", needed_for)]
-        errors.append(f"{backend}: {answer.get('error', 'an empty picture')}")
-    return [Check("rendering", MISSING, "; ".join(errors), needed_for, EGL_FIX)]
+    needed_for = "demo, run --camera software:sim"
+    answer = ask_python(RENDER_PROBE, dict(os.environ))
+    if "error" in answer or answer["empty"]:
+        detail = answer.get("error", f"{answer.get('kind')} gives an empty picture")
+        return [Check("rendering", MISSING, detail, needed_for, EGL_FIX)]
+    if answer["kind"] == "software":
+        detail = f"without GL, on the CPU: slower. {answer['note']}".strip()
+        return [Check("rendering", LIMITED, detail, needed_for, EGL_FIX)]
+    return [Check("rendering", OK, f"MuJoCo with {answer['kind']}", needed_for)]
 
 
 def check_engines() -> list[Check]:
