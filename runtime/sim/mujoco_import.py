@@ -14,6 +14,8 @@ from typing import Any
 from vpp_edge.errors import BadInputError, MissingDependencyError
 
 LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
+GL_RENDERER = 0x1F01
+CPU_DRIVERS = ("llvmpipe", "softpipe", "swrast", "swiftshader")
 OFF = ("disable", "disabled", "off", "false", "0")
 WINDOW = ("glfw", "glx", "enable", "enabled", "on", "true", "1")  # left to MuJoCo, which needs a screen for them
 
@@ -21,8 +23,8 @@ WINDOW = ("glfw", "glx", "enable", "enabled", "on", "true", "1")  # left to MuJo
 def import_mujoco() -> Any:
     """The module `mujoco`, whether or not this machine has a GL library.
 
-    What the user chose with MUJOCO_GL is used where its library is there; with no choice, EGL, which needs no screen,
-    then OSMesa. The environment is left as it was.
+    What the user chose with MUJOCO_GL is used where its library is there; with no choice, EGL, which needs no screen.
+    The environment is left as it was.
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
@@ -49,6 +51,15 @@ def gl_kind() -> str:
     return _usable(os.environ.get("MUJOCO_GL"))
 
 
+def cpu_that_draws() -> str:
+    """The driver behind EGL's current context where that is no GPU but a program (Mesa's llvmpipe); else empty."""
+    get_address = ctypes.CDLL(LIBRARIES["egl"][0]).eglGetProcAddress
+    get_address.restype = ctypes.c_void_p
+    get_string = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_uint)(get_address(b"glGetString"))
+    driver = (get_string(GL_RENDERER) or b"").decode(errors="replace")
+    return driver if any(name in driver.lower() for name in CPU_DRIVERS) else ""
+
+
 def _usable(chosen: str | None) -> str:
     name = (chosen or "").lower().strip()
     if name in OFF:
@@ -57,7 +68,8 @@ def _usable(chosen: str | None) -> str:
         return name
     if name and name not in LIBRARIES:
         raise BadInputError(f"MUJOCO_GL={chosen}: expected one of {', '.join((*LIBRARIES, 'glfw', OFF[0]))}, or unset")
-    return next((kind for kind in LIBRARIES if name in ("", kind) and _has_library(kind)), "disable")
+    kind = name or "egl"
+    return kind if _has_library(kind) else "disable"
 
 
 def _has_library(kind: str) -> bool:

@@ -33,7 +33,10 @@ def software():
 
 @pytest.fixture(scope="module")
 def gl():
-    with SimRenderer(WIDTH, HEIGHT) as renderer:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL") or "egl")  # on a CPU too, if need be
+        renderer = SimRenderer(WIDTH, HEIGHT)
+    with renderer:
         if renderer.kind == "software":
             pytest.skip(f"no GL on this machine: {renderer.note}")
         yield renderer
@@ -197,3 +200,28 @@ def test_without_mujoco_the_install_command_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(MissingDependencyError, match=r"vpp-edge\[sim\]"):
         SimRenderer(16, 12)
+
+
+DRIVER = """
+import sys
+from vpp_edge.runtime.hands.sim import HOME
+from vpp_edge.runtime.sim import SimRenderer, renderer
+renderer.cpu_that_draws = lambda: sys.argv[1]
+with SimRenderer(32, 24) as opened:
+    print(opened.kind, opened.render("side", HOME).std() > 10, opened.note)
+"""
+
+
+@pytest.mark.parametrize(
+    ("driver", "choice", "kind"), [("llvmpipe", "", "software"), ("llvmpipe", "egl", "egl"), ("", "", "egl")]
+)
+def test_gl_without_a_gpu_is_used_only_when_chosen(gl: SimRenderer, driver: str, choice: str, kind: str) -> None:
+    if gl.kind != "egl":
+        pytest.skip(f"needs EGL; GL is {gl.kind} here")
+    child = subprocess.run(
+        [sys.executable, "-c", DRIVER, driver], env={**os.environ, "MUJOCO_GL": choice}, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.startswith(f"{kind} True")
+    assert ("llvmpipe" in child.stdout) == (kind == "software")
