@@ -235,19 +235,19 @@ def test_no_stream_of_chunks_and_stalls_breaks_a_limit(stream, stalls):
 
 def test_keeps_100_hz_on_the_real_clock_and_stops_on_a_signal():
     clock = MonotonicClock()
-    start_ns = clock.now_ns()
+    start_ns = clock.now_ns() + 200 * MS
     arrivals = [(start_ns + i * 100 * MS, chunk_at(start_ns + i * 100 * MS, i, HOME + 0 * STEP)) for i in range(20)]
     hand, link = PerfectHand(clock), ScriptedLink(clock, arrivals)
     loop = ControlLoop(hand, link, clock, 4, 100 * MS, ControlSettings())
     before = signal.signal(signal.SIGINT, lambda *_: loop.request_stop("Ctrl-C"))
     try:
-        threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
         with quiet_interpreter(), real_time_thread() as notes:
             assert not gc.isenabled()
+            threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
             report = loop.run()
     finally:
         signal.signal(signal.SIGINT, before)
     assert gc.isenabled() and len(notes) == 2
     assert report.ended == "Ctrl-C: hand held" and hand.held == 1
     assert report.loop.ticks + report.loop.missed == pytest.approx(100, abs=15)
-    assert time.monotonic_ns() - start_ns < 2_000 * MS
+    assert time.monotonic_ns() - start_ns < 3_000 * MS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_cameras(policy_spec(arguments.bundle, arguments.backend), cameras)
     live = LiveLine(sys.stderr, quiet=arguments.quiet)
     watch = Watch(round(arguments.start_timeout * 1e9), on_status=live.show)
-    with hand_from_text(arguments.hand) as hand:
+    with contextlib.closing(hand_from_text(arguments.hand)) as hand:
         config = SessionConfig(
             bundle=arguments.bundle,
             cameras=cameras,
