@@ -30,8 +30,8 @@ STATE_BOUNDS = (
     [0.2, -0.3, 0.08, -1.0, -0.4, -0.4, -0.4] + [-0.2] * 12,
     [0.6, 0.3, 0.45, 1.0, 0.4, 0.4, 0.4] + [1.9] * 12,
 )
-# Offsets of the wrist over one chunk (m, rad), absolute joints (rad).
-ACTION_BOUNDS = ([-0.06] * 3 + [-0.25] * 3 + [0.0] * 12, [0.06] * 3 + [0.25] * 3 + [1.7] * 12)
+# Wrist offsets (m, rad) so small that a policy without purpose stays in view; absolute joints (rad), the whole range.
+ACTION_BOUNDS = ([-0.0015] * 3 + [-0.01] * 3 + [0.0] * 12, [0.0015] * 3 + [0.01] * 3 + [1.7] * 12)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
