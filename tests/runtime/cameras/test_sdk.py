@@ -1,0 +1,187 @@
+"""What the RealSense SDK does for us: recordings made and played with it, its pipeline, its memory, its clocks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError
+from vpp_edge.runtime.cameras import camera_from_text, open_camera
+from vpp_edge.runtime.cameras import realsense as realsense_module
+from vpp_edge.runtime.cameras.bag import RisingNumbers
+from vpp_edge.runtime.cameras.device_clock import LONGEST_JITTER_NS, DeviceClock
+from vpp_edge.runtime.cameras.inbox import Inbox
+from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
+from vpp_edge.runtime.cameras.software import SoftwareDevice
+
+SECOND_NS = 1_000_000_000
+FRAMES, FIRST, PERIOD_S = 20, 100, 0.02
+
+
+def grey(number, size=(48, 64)):
+    return np.full((*size, 3), number % 256, np.uint8) * np.array([1, 0, 1], np.uint8)
+
+
+@pytest.fixture(scope="module")
+def recording(realsense, tmp_path_factory) -> Path:
+    """20 frames at 50 Hz, numbered from 100, as the SDK's own recorder writes them."""
+    path = tmp_path_factory.mktemp("recording") / "take.db3"
+    device = SoftwareDevice(64, 48, 50)
+    recorder = realsense.recorder(str(path), device.handle)
+    sensor = recorder.query_sensors()[0]
+    sensor.open(sensor.get_stream_profiles()[0])
+    sensor.start(lambda frame: None)
+    begun_ns = time.monotonic_ns()
+    for n in range(FRAMES):
+        device.show(grey(FIRST + n), FIRST + n, begun_ns + round(n * PERIOD_S * 1e9))
+        time.sleep(PERIOD_S)
+    sensor.stop()
+    sensor.close()
+    del sensor, recorder  # writes what is left
+    return path
+
+
+def test_a_recording_is_played_to_its_end(recording):
+    with open_camera(camera_from_text(f"bag:{recording}?loop=0")) as camera:
+        frames = []
+        with pytest.raises(EndOfStreamError):
+            while True:
+                frames.append(camera.read(2 * SECOND_NS))
+        assert camera.statistics.dropped == 0
+    assert [frame.number for frame in frames] == list(range(FIRST, FIRST + FRAMES))
+    assert all(np.array_equal(frame.image, grey(frame.number)) for frame in frames)
+    took_s = (frames[-1].stamp_ns - frames[0].stamp_ns) / 1e9
+    assert took_s == pytest.approx((FRAMES - 1) * PERIOD_S, rel=0.3)
+
+
+def test_a_recording_that_loops_goes_on_counting(recording):
+    camera = open_camera(camera_from_text(f"bag:{recording}"))
+    frames = [camera.read(2 * SECOND_NS) for _ in range(2 * FRAMES + 5)]
+    camera.close()
+    camera.close()
+    assert all(np.diff([frame.number for frame in frames]) >= 1)
+    assert all(np.diff([frame.stamp_ns for frame in frames]) >= 0)
+    assert frames[FRAMES + 1].image[0, 0, 0] in {grey(FIRST + n)[0, 0, 0] for n in range(FRAMES)}
+    with pytest.raises(HardwareFaultError, match="closed"):
+        camera.read(0)
+
+
+@pytest.mark.parametrize("name", ["take.bag", "take.db3"])
+def test_a_file_that_is_no_recording_is_refused(realsense, tmp_path, name):
+    (tmp_path / name).write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(BadInputError, match="cannot be played"):
+        open_camera(camera_from_text(f"bag:{tmp_path / name}"))
+
+
+def test_a_camera_streams_through_the_pipeline(realsense, recording, monkeypatch):
+    """No camera is at hand: the device is the recording's; pipeline, stream request and callback are the real ones."""
+
+    def config():
+        real = realsense.config()
+        return SimpleNamespace(
+            enable_device=lambda serial: real.enable_device_from_file(str(recording)),
+            enable_stream=real.enable_stream,
+            real=real,
+        )
+
+    class Pipeline:
+        def __init__(self):
+            self._real = realsense.pipeline()
+            self.stop = self._real.stop
+
+        def start(self, config, callback):
+            return self._real.start(config.real, callback)
+
+    parts = {name: getattr(realsense, name) for name in ("stream", "format")}
+    monkeypatch.setattr(
+        realsense_module, "load_realsense", lambda: SimpleNamespace(pipeline=Pipeline, config=config, **parts)
+    )
+    monkeypatch.setattr(realsense_module, "attached_cameras", lambda: {"42": "D435"})
+    with realsense_module.RealSenseCamera("", 64, 48, 50) as camera:
+        assert camera.name == "realsense:42"
+        frame = camera.read(2 * SECOND_NS)
+        assert np.array_equal(frame.image, grey(frame.number))
+        assert 0 <= time.monotonic_ns() - frame.stamp_ns < SECOND_NS
+    with pytest.raises(BadInputError, match="does not start with 640 x 480 rgb8 at 30 fps"):
+        realsense_module.RealSenseCamera("42")
+
+
+def test_the_sdk_gives_back_its_frames_and_keeps_no_memory(realsense):
+    """A frame kept by mistake would cost 230 kB; the image may be changed as soon as it has been shown."""
+    device, inbox = SoftwareDevice(320, 240, 30), Inbox("memory")
+    device.start(SdkReceiver(realsense, "memory", inbox, lambda device_ms, arrival_ns: arrival_ns))
+    resident = []
+    for number in range(2000):
+        image = grey(number, (240, 320))
+        device.show(image, number, number * 1_000_000)
+        image[:] = 7
+        frame = inbox.take(SECOND_NS)
+        assert frame.number == number and np.array_equal(frame.image[::60, ::60], grey(number, (4, 6))[:, :6])
+        if number % 500 == 499:
+            resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+    device.stop()
+    device.stop()
+    assert resident[-1] - resident[0] < 30e6, f"grew from {resident[0]} to {resident[-1]} bytes in 1500 frames"
+
+
+def test_bgr_comes_out_as_rgb_and_other_formats_are_named(realsense):
+    def frame(encoding):
+        profile = SimpleNamespace(stream_type=lambda: realsense.stream.color, format=lambda: encoding)
+        return SimpleNamespace(
+            is_frameset=lambda: False, get_profile=lambda: profile, get_frame_number=lambda: 1,
+            get_timestamp=lambda: 0.0, get_data=lambda: np.arange(12, dtype=np.uint8).reshape(2, 2, 3),
+        )  # fmt: skip
+
+    inbox = Inbox("formats")
+    receiver = SdkReceiver(realsense, "formats", inbox, lambda device_ms, arrival_ns: arrival_ns)
+    receiver(frame(realsense.format.bgr8))
+    receiver(frame(realsense.format.yuyv))
+    assert inbox.take(0).image[0].tolist() == [[2, 1, 0], [5, 4, 3]]
+    with pytest.raises(BadInputError, match="yuyv; expected rgb8 or bgr8"):
+        inbox.take(0)
+
+
+@given(st.lists(st.integers(0, LONGEST_JITTER_NS // 2), min_size=1, max_size=200), st.integers(-(10**18), 10**18))
+def test_a_stamp_is_between_exposure_and_arrival(latencies_ns, offset_ns):
+    clock, rounding_ns = DeviceClock(), 200_000  # of a float64 of 1e12 ms
+    for n, latency_ns in enumerate(latencies_ns):
+        exposure_ns = 33_000_000 * n
+        arrival_ns = exposure_ns + latency_ns
+        stamp_ns = clock.stamp_ns((exposure_ns + offset_ns) / 1e6, arrival_ns)
+        assert exposure_ns - rounding_ns <= stamp_ns <= arrival_ns
+
+
+@pytest.mark.parametrize("step_ms", [-3_600_000, -500, 500, 3_600_000])
+def test_a_clock_that_is_set_costs_no_more_than_the_jitter(step_ms):
+    clock = DeviceClock()
+    for n in range(100):
+        arrival_ns = 33_000_000 * n
+        stamp_ns = clock.stamp_ns(33.0 * n + (step_ms if n >= 50 else 0), arrival_ns)
+        assert 0 <= arrival_ns - stamp_ns <= LONGEST_JITTER_NS
+    assert stamp_ns == arrival_ns
+
+
+def test_numbers_rise_from_round_to_round():
+    renumber = RisingNumbers()
+    assert [renumber(n) for n in (5, 6, 8, 5, 6, 8, 0, 1)] == [5, 6, 8, 9, 10, 12, 13, 14]
+
+
+def test_an_inbox_counts_gaps_but_no_restarted_counter():
+    from vpp_edge.runtime.interfaces import Frame
+
+    inbox = Inbox("counting")
+    for number in (7, 8, 10, 13, 2, 3):
+        inbox.put(Frame(grey(0), number, 0))
+    assert inbox.statistics.dropped == 3 and inbox.statistics.overwritten == 2
+    threading.Timer(0.05, inbox.close).start()
+    for _ in range(4):
+        inbox.take(0)
+    with pytest.raises(HardwareFaultError, match="closed"):
+        inbox.take(5 * SECOND_NS)
