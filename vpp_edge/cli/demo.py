@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def _run(bundle: Path, arguments: argparse.Namespace, say: Any) -> tuple[RunRepo
     picture = PictureMaker()
     live = LiveLine(sys.stderr, quiet=arguments.quiet)
     watch = Watch(120_000_000_000, on_status=live.show, on_snapshot=picture.add)
-    with hand_from_text("sim") as hand:
+    with closing(hand_from_text("sim")) as hand:
         config = SessionConfig(
             bundle=str(bundle), cameras=cameras, hand=hand, instruction=INSTRUCTION, duration_s=arguments.duration
         )
