@@ -43,7 +43,8 @@ class VideoPredictionModel(nn.Module):
         Args:
             frames: (V, H, W, 3) uint8 RGB.
         """
-        images = frames.permute(0, 3, 1, 2).to(torch.float32) / 255 * 2 - 1
+        # Contiguous: on channels-last images oneDNN's convolutions lose a digit and a half (4e-5 against 2e-6).
+        images = frames.permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255 * 2 - 1
         moments = self.quant_conv(self.encoder(images)) if self.quant_conv is not None else self.encoder(images)
         return moments.chunk(2, dim=1)[0]
 
