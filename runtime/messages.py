@@ -44,7 +44,7 @@ NOTE = np.dtype([("text", f"S{NOTE_BYTES}")])
 
 
 def state_dtype(dims: int) -> np.dtype:
-    """The hand's state and command, (7 + J,) each, and where the loop stands (control.Stand)."""
+    """The hand's state and command, (7 + J,) each, and where the loop stands (control_contract.Stand)."""
     return np.dtype(
         [
             ("vector", "<f8", (dims,)),

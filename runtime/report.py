@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vpp_edge.runtime.control import ControlReport
+from vpp_edge.runtime.control_contract import ControlReport
 from vpp_edge.trace import Latency
 
 

@@ -20,17 +20,20 @@ import numpy as np
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
-from vpp_edge.runtime.control import ControlLoop, ControlReport, ControlSettings
+from vpp_edge.runtime.accounts import camera_reports, policy_report, recording_report
+from vpp_edge.runtime.control import ControlLoop
+from vpp_edge.runtime.control_contract import ControlReport, ControlSettings
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import CameraChannel, Channels
+from vpp_edge.runtime.policy_worker import PolicySettings, run_policy
 from vpp_edge.runtime.processes import Child, ChildSettings, end_children
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
 from vpp_edge.runtime.recording import RecorderSettings, check_recording, run_recorder
-from vpp_edge.runtime.report import CameraReport, PolicyReport, RecordingReport, RunReport
+from vpp_edge.runtime.report import PolicyReport, RunReport
 from vpp_edge.runtime.scripted_policy import options_from_text, scripted_spec
 from vpp_edge.runtime.shared_link import SharedLink
 from vpp_edge.runtime.supervisor import Supervisor, Watch
-from vpp_edge.runtime.workers import PolicySettings, run_camera, run_policy
+from vpp_edge.runtime.workers import run_camera
 from vpp_edge.spec import PolicySpec
 
 CAMERA_SILENT_NS = 2_000_000_000  # a hanging camera is back within 5 s
@@ -107,7 +110,19 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
             control, notes = _run_loop(loop, supervisor)
         if supervisor.hopeless and not loop.moving:
             raise BadInputError(supervisor.hopeless)
-        return _report(config, channels, loop, link, control, children, recorder, notes)
+        policy_done = policy_report(channels, link, policy)
+        return RunReport(
+            instruction=config.instruction,
+            bundle=config.bundle,
+            hand=config.hand.name,
+            seconds=loop.statistics.elapsed_s if loop.moving else 0.0,
+            period_ms=loop.settings.period_ns / 1e6,
+            control=control,
+            policy=policy_done,
+            cameras=camera_reports(channels, children),
+            recording=None if recorder is None else recording_report(config.record or "", channels, recorder),
+            notes=_notes(control, loop, policy_done, notes),
+        )
     finally:
         channels.orders["stopping"] = 1
         end_children(children)
@@ -247,39 +262,10 @@ def _signals_stop(loop: ControlLoop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _report(
-    config: SessionConfig, channels: Channels, loop: ControlLoop, link: SharedLink, control: ControlReport,
-    children: list[Child], recorder: Child | None, notes: tuple[str, ...],
-) -> RunReport:  # fmt: skip
-    by_name = {child.name: child for child in children}
-    policy = PolicyReport(
-        channels.policy["inferences"], link.rate_hz, link.latencies(), channels.policy["stale_waits"],
-        tuple(by_name["policy"].deaths),
-    )  # fmt: skip
-    cameras = []
-    for channel in channels.cameras:
-        board, used = channel.board, channels.policy[f"used_{channel.name}"]
-        cameras.append(
-            CameraReport(
-                channel.name, board["delivered"], used, channel.frames.sequence - used, board["dropped"],
-                board["overwritten"], board["repeated"], board["timeouts"],
-                tuple(by_name[f"camera {channel.name}"].deaths),
-                (board["height"], board["width"]),
-            )
-        )  # fmt: skip
-    recording = None
-    if recorder is not None:
-        fault = recorder.deaths[-1] if recorder.deaths else recorder.note
-        recording = RecordingReport(
-            config.record or "", channels.recorder["rows"], channels.recorder["ticks"], channels.ticks.lost,
-            channels.verdicts.lost, fault,
-        )  # fmt: skip
-    if control.chunks.waited_for > max(1, control.chunks.used // 2):
-        late_s = link.latencies()["observation to chunk"].p50_ms / 1e3
-        text = f"stop and go: from frame to chunk it takes {late_s:.2f} s, a chunk lasts {loop.chunk_s:.2f} s"
-        notes = (*notes, f"{text}; a faster backend or more --threads make the hand move without a pause")
-    seconds = 0.0 if loop.started_ns is None else loop.statistics.elapsed_s
-    return RunReport(
-        config.instruction, config.bundle, config.hand.name, seconds, loop.settings.period_ns / 1e6, control, policy,
-        tuple(cameras), recording, notes,
-    )  # fmt: skip
+def _notes(control: ControlReport, loop: ControlLoop, policy: PolicyReport, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """How the loop was scheduled, and why the hand moved with pauses if it did."""
+    if control.chunks.waited_for <= max(1, control.chunks.used // 2):
+        return notes
+    late_s = policy.stages["observation to chunk"].p50_ms / 1e3
+    text = f"stop and go: from frame to chunk it takes {late_s:.2f} s, a chunk lasts {loop.chunk_s:.2f} s"
+    return (*notes, f"{text}; a faster backend or more --threads make the hand move without a pause")

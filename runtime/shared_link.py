@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.runtime.chunks import Chunk
-from vpp_edge.runtime.control import Stand
+from vpp_edge.runtime.control_contract import Stand
 from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.trace import Latency, latency_from_ns

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from vpp_edge.clock import FakeClock, MonotonicClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.chunks import Chunk
-from vpp_edge.runtime.control import ControlLoop, ControlSettings
+from vpp_edge.runtime.control import ControlLoop
+from vpp_edge.runtime.control_contract import ControlSettings
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
 
 MS = 1_000_000

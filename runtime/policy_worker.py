@@ -1,0 +1,203 @@
+"""What runs inside the policy process: in, the newest frames and the hand's state; out, chunks of targets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.interfaces import Frame
+from vpp_edge.runtime.messages import RUNNING, STAGE_SLOTS, WORKING, Channels, read_frame
+from vpp_edge.runtime.rings import Message
+from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
+from vpp_edge.runtime.workers import child_process
+from vpp_edge.spec import PolicySpec
+
+STALE_PERIODS = 2  # no new chunk from a view older than this many frame periods
+SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
+FIRST_PERIOD_NS = 100_000_000  # until a camera has shown its own
+POLL_S = 0.002
+GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """What the policy process loads and how it thinks.
+
+    Attributes:
+        bundle: folder; `backend`: engine library, or `scripted`.
+        threads: of the engine; one core must stay for control.
+        seed: of the noise; request n draws from (seed, n), so that any recorded inference can be repeated.
+        arm: which arm of a two-armed policy the hand is.
+        frame_periods_ns: per view, the time between two frames that was asked for; 0: the camera's own.
+        grip: joint angles of the open and the closed hand, (J,) each, for policies that give a gripper width.
+    """
+
+    bundle: str
+    backend: str
+    threads: int
+    instruction: str
+    seed: int
+    arm: int
+    frame_periods_ns: tuple[int, ...]
+    grip: tuple[tuple[float, ...], tuple[float, ...]] | None
+
+
+def load_policy(bundle: str, backend: str, threads: int) -> Any:
+    """An object with the face of EdgePolicy. Imports the engine library: never call it in the control process."""
+    if backend == "scripted":
+        from vpp_edge.runtime.scripted_policy import ScriptedPolicy, options_from_text
+
+        return ScriptedPolicy(options_from_text(bundle))
+    from vpp_edge.runtime.policy import EdgePolicy
+
+    return EdgePolicy.load(bundle, backend=backend, threads=threads)
+
+
+def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, generation: int) -> None:
+    """Body of the policy process: loads, then thinks without a pause until told to stop."""
+    with child_process(parent_pid, channels.policy, channels.policy_note):
+        with contextlib.suppress(OSError):
+            os.nice(5)  # where cores are short, control and cameras come first
+        policy = load_policy(settings.bundle, settings.backend, settings.threads)
+        policy.instruct(settings.instruction)
+        worker = PolicyWorker(policy, settings, channels, generation)
+        channels.policy["phase"] = RUNNING
+        while not channels.orders["stopping"]:
+            worker.step()
+
+
+def spec_duration_ns(spec: PolicySpec) -> int:
+    """How long a chunk lasts."""
+    return spec.action.horizon * spec.action.period_ns
+
+
+@dataclass(frozen=True)
+class Observation:
+    """V frames, the hand's vector at their time, and the episode it belongs to."""
+
+    frames: list[Message[Frame]]
+    hand: np.ndarray
+    stamp_ns: int
+    episode: int
+
+
+class PolicyWorker:
+    """Turns the newest observation into a chunk, again and again."""
+
+    def __init__(self, policy: Any, settings: PolicySettings, channels: Channels, generation: int) -> None:
+        self._policy, self._settings, self._channels = policy, settings, channels
+        self._request = self._sent = generation * GENERATION - 1
+        self._slow = False
+        self._seen = [0] * len(channels.cameras)
+        self._stale = False
+        self._grip = None if settings.grip is None else (np.array(settings.grip[0]), np.array(settings.grip[1]))
+
+    def step(self) -> None:
+        """One inference when there is a fresh observation, else a short sleep."""
+        board = self._channels.policy
+        board["heartbeat_ns"] = time.monotonic_ns()
+        observation = self._observe()
+        if observation is None:
+            time.sleep(POLL_S)
+            return
+        board["phase"] = WORKING
+        self._request += 1
+        self._infer(observation)
+        board.add("inferences")
+        board["phase"] = RUNNING
+
+    def _observe(self) -> Observation | None:
+        """The newest frame of every view, at least one of them new, none stale, with the state of their time."""
+        cameras = self._channels.cameras
+        if all(camera.frames.sequence <= seen for camera, seen in zip(cameras, self._seen, strict=True)):
+            return None
+        frames = [read_frame(camera.frames) for camera in cameras]
+        now_ns = time.monotonic_ns()
+        for camera, message, nominal_ns in zip(cameras, frames, self._settings.frame_periods_ns, strict=True):
+            if message is None:
+                return None
+            period_ns = max(nominal_ns, camera.board["period_ns"]) or FIRST_PERIOD_NS
+            if now_ns - message.stamp_ns > STALE_PERIODS * period_ns:
+                if not self._stale:
+                    self._channels.policy.add("stale_waits")
+                self._stale = True
+                return None
+        self._stale = False
+        known = [message for message in frames if message is not None]
+        stamp_ns = min(message.stamp_ns for message in known)
+        episode = self._episode_to_observe(stamp_ns)
+        if episode is None:
+            return None
+        state = self._channels.states.read_at(stamp_ns, lambda record: record["vector"].copy())
+        if state is None:
+            return None
+        for i, (camera, message) in enumerate(zip(cameras, known, strict=True)):
+            if message.sequence > self._seen[i]:
+                self._channels.policy.add(f"used_{camera.name}")
+            self._seen[i] = message.sequence
+        return Observation(known, state.value, stamp_ns, episode)
+
+    def _episode_to_observe(self, stamp_ns: int) -> int | None:
+        """The loop's episode, or None when frames of `stamp_ns` should not be used.
+
+        A policy that takes longer than its chunks last would always answer when all actions have passed. It looks only
+        once the hand has come to rest, so that its chunk still fits when it comes: stop and go.
+        """
+        stand = self._channels.states.read(
+            lambda record: (int(record["episode"]), int(record["request"]), int(record["resting_since_ns"]))
+        )
+        if stand is None:
+            return None
+        episode, request, resting_since_ns = stand.value
+        if self._slow and (request < self._sent or stamp_ns < resting_since_ns):
+            return None
+        return episode
+
+    def _infer(self, observation: Observation) -> None:
+        policy, spec, arm = self._policy, self._policy.spec, self._settings.arm
+        stages: dict[str, int] = {}
+        started_ns = time.monotonic_ns()
+        frames = policy.prepare([message.value.image for message in observation.frames])
+        state = state_from_hand(spec, observation.hand, arm)
+        proprio = None if state is None else policy.normalize_state(state)
+        random = np.random.default_rng((self._settings.seed, self._request))
+        video_noise = random.standard_normal(spec.video_noise_shape, dtype=np.float32)
+        action_noise = random.standard_normal((1, *spec.chunk_shape), dtype=np.float32)
+        stages["prepare"] = time.monotonic_ns() - started_ns
+        out = policy.infer(frames, proprio, video_noise=video_noise, action_noise=action_noise)
+        stages.update(out.timings_ns)
+        inferred_ns = time.monotonic_ns()
+        if np.isfinite(out.actions).all():
+            physical = policy.denormalize(out.actions[0], state)
+            targets = targets_from_actions(spec, physical, observation.hand, arm, self._grip)
+        else:  # sent as it is: the loop rejects it and counts
+            targets = np.full((spec.action.horizon, len(observation.hand)), np.nan)
+        stages["targets"] = time.monotonic_ns() - inferred_ns
+        self._send(observation, targets, started_ns, stages)
+
+    def _send(self, observation: Observation, targets: np.ndarray, started_ns: int, stages: dict[str, int]) -> None:
+        record = self._channels.chunks.begin()
+        if record is None:
+            return
+        if targets.shape != record["targets"].shape:
+            raise BadInputError(f"targets have shape {targets.shape}, expected {record['targets'].shape}")
+        record["targets"], record["anchor"] = targets, observation.hand
+        record["observed_ns"], record["episode"] = observation.stamp_ns, observation.episode
+        record["request"] = self._request
+        record["frame_numbers"] = [message.value.number for message in observation.frames]
+        record["frame_stamps_ns"] = [message.stamp_ns for message in observation.frames]
+        finished_ns = time.monotonic_ns()
+        record["started_ns"], record["finished_ns"] = started_ns, finished_ns
+        named = [*list(stages.items())[: STAGE_SLOTS - 1], ("total", finished_ns - started_ns)]
+        record["stages_ns"], record["stage_names"] = 0, b""
+        for i, (name, duration_ns) in enumerate(named):
+            record["stages_ns"][i], record["stage_names"][i] = duration_ns, name.encode()[:16]
+        self._channels.chunks.commit()
+        self._sent = self._request
+        self._slow = finished_ns - observation.stamp_ns > SLOW_SHARE * spec_duration_ns(self._policy.spec)
