@@ -1,0 +1,103 @@
+"""The children of a session: in, its configuration; out, policy, camera and recorder processes, started and watched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.runtime.interfaces import Hand
+from vpp_edge.runtime.messages import CameraChannel, Channels
+from vpp_edge.runtime.policy_worker import PolicySettings, run_policy
+from vpp_edge.runtime.processes import Child, ChildSettings
+from vpp_edge.runtime.recording import RecorderSettings, run_recorder
+from vpp_edge.runtime.session_config import SessionConfig
+from vpp_edge.runtime.workers import run_camera
+from vpp_edge.spec import PolicySpec
+
+CAMERA_SILENT_NS = 2_000_000_000  # a hanging camera is back within 5 s
+CAMERA_OPEN_NS = 15_000_000_000
+RECORDER_END_NS = 60_000_000_000  # the last frames are encoded and the episode is given its name
+
+
+def start_children(
+    config: SessionConfig, spec: PolicySpec, channels: Channels, children: list[Child]
+) -> tuple[Child, Child | None]:
+    """Starts every child process, slowest to load first; the policy's and the recorder's."""
+    periods_ns = tuple(frame_period_ns(camera) for camera in config.cameras)
+    settings = PolicySettings(
+        config.bundle, config.backend, config.threads or engine_threads(), config.instruction, config.seed, config.arm,
+        periods_ns, _grip(config.hand),
+    )  # fmt: skip
+    policy = Child(
+        ChildSettings("policy", settings.threads, int(config.policy_silent_s * 1e9)),
+        lambda generation: (run_policy, (settings, channels, generation)),
+        channels.policy,
+        channels.policy_note,
+    )
+    children.append(policy)
+    for camera, channel in zip(config.cameras, channels.cameras, strict=True):
+        children.append(_camera(camera, channel, channels))
+    recorder = _recorder(config, spec, channels)
+    if recorder is not None:
+        children.append(recorder)
+    for child in children:
+        child.start()
+    return policy, recorder
+
+
+def _camera(config: Any, channel: CameraChannel, channels: Channels) -> Child:
+    return Child(
+        ChildSettings(f"camera {channel.name}", 1, CAMERA_SILENT_NS, CAMERA_OPEN_NS),
+        lambda generation: (run_camera, (config, channel, channels.orders, channels.states)),
+        channel.board,
+        channel.note,
+    )
+
+
+def _recorder(config: SessionConfig, spec: PolicySpec, channels: Channels) -> Child | None:
+    if config.record is None:
+        return None
+    settings = RecorderSettings(
+        folder=config.record,
+        instruction=config.instruction,
+        period_ns=spec.action.period_ns,
+        sizes=tuple(camera.height for camera in spec.cameras),
+        quaternion_order="xyzw" if spec.state is None else spec.state.quaternion_order,
+        origin={
+            "bundle": Path(config.bundle).name,
+            "backend": config.backend,
+            "hand": config.hand.name,
+            "seed": config.seed,
+            "rate_hz": config.rate_hz,
+        },
+    )
+    return Child(
+        ChildSettings("recorder", restart=False, end_ns=RECORDER_END_NS),
+        lambda generation: (run_recorder, (settings, channels)),
+        channels.recorder,
+        channels.recorder_note,
+    )
+
+
+def engine_threads() -> int:
+    """All cores but one, which control keeps for itself."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable - 1)
+
+
+def frame_period_ns(camera: Any) -> int:
+    """Time between two frames that a CameraConfig asks for; 0 where it leaves that to the camera."""
+    rate_hz = getattr(camera, "fps", None)
+    return round(1e9 / rate_hz) if rate_hz else 0
+
+
+def _grip(hand: Hand) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """The hand's open and closed pose, for policies that only give a gripper's width; None where it names none."""
+    grip = getattr(hand, "grip", None)
+    if grip is None:
+        return None
+    opened, closed = (tuple(float(v) for v in np.asarray(pose)) for pose in grip)
+    return opened, closed

@@ -1,0 +1,50 @@
+"""What to run: in, a user's choices; out, a checked SessionConfig."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.interfaces import Hand
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """What to run.
+
+    Attributes:
+        bundle: folder that `vpp-edge export` wrote.
+        cameras: one CameraConfig per view of the policy, static camera first.
+        hand: an open hand; the caller closes it.
+        duration_s: from the first chunk; None: until stopped.
+        threads: of the engine; None: all cores but one.
+        seed: of the policy's noise.
+        arm: which arm of a two-armed policy the hand is.
+        record: folder of a data set to which the run is added as an episode.
+        start_s: longest wait for the first chunk; engines of the full size take minutes to load.
+        policy_silent_s: an inference that takes longer than this is taken to hang.
+    """
+
+    bundle: str
+    cameras: tuple[Any, ...]
+    hand: Hand
+    instruction: str
+    duration_s: float | None = None
+    rate_hz: float = 100.0
+    backend: str = "onnxruntime"
+    threads: int | None = None
+    seed: int = 0
+    arm: int = 0
+    dry_run: bool = False
+    record: str | None = None
+    start_s: float = 300.0
+    policy_silent_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.instruction.strip():
+            raise BadInputError("the instruction is empty; say what the hand should do")
+        if not 1 <= self.rate_hz <= 1000:
+            raise BadInputError(f"control rate of {self.rate_hz} Hz; expected 1 to 1000")
+        if self.duration_s is not None and not 0 < self.duration_s < 1e6:
+            raise BadInputError(f"duration of {self.duration_s} s; expected a positive number")
