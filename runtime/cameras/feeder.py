@@ -13,6 +13,7 @@ from vpp_edge.runtime.cameras.inbox import Inbox
 from vpp_edge.runtime.cameras.sources import FrameSource
 
 CATCH_UP_PERIODS = 2  # who is later than this leaves moments out, as a real camera would
+OPEN_S = 10.0  # a source that takes longer makes its reader wait
 END_S = 2.0  # longer than a slow picture of the simulator takes
 
 Deliver = Callable[[np.ndarray, int, int], None]
@@ -31,7 +32,12 @@ class Feeder(threading.Thread):
     def __init__(self, name: str, source: FrameSource, deliver: Deliver, inbox: Inbox) -> None:
         super().__init__(name=f"feeder of {name}", daemon=True)
         self._camera, self._source, self._deliver, self._inbox = name, source, deliver, inbox
-        self._stopping = threading.Event()
+        self._ready, self._stopping = threading.Event(), threading.Event()
+
+    def begin(self) -> None:
+        """Starts the thread and returns when the source is open, or has failed, which the reader is told."""
+        self.start()
+        self._ready.wait(OPEN_S)
 
     def stop(self) -> None:
         """Ends the thread. May be called twice."""
@@ -41,6 +47,8 @@ class Feeder(threading.Thread):
 
     def run(self) -> None:
         try:
+            self._source.open()
+            self._ready.set()
             if self._play():
                 self._inbox.end_of_stream()
         except VppEdgeError as error:
@@ -48,23 +56,23 @@ class Feeder(threading.Thread):
         except Exception as error:  # noqa: BLE001 - what a source raises must reach the reader, not die with the thread
             self._inbox.end(HardwareFaultError(f"camera {self._camera}: {type(error).__name__}: {error}"))
         finally:
+            self._ready.set()
             self._source.close()
 
     def _play(self) -> bool:
         """True when the source has ended, False when it was stopped."""
-        period_ns, begun_ns, moment = 1e9 / self._source.fps, 0, 0
+        period_ns, begun_ns, moment = 1e9 / self._source.fps, time.monotonic_ns(), 0
         while True:
             due_ns = begun_ns + round(moment * period_ns)
             late_ns = time.monotonic_ns() - due_ns
-            if begun_ns and late_ns > CATCH_UP_PERIODS * period_ns:
+            if late_ns > CATCH_UP_PERIODS * period_ns:
                 moment += int(late_ns // period_ns)
                 continue
-            if self._stopping.wait(max(0, -late_ns) / 1e9 if begun_ns else 0):
+            if self._stopping.wait(max(0, -late_ns) / 1e9):
                 return False
             taken_ns = time.monotonic_ns()
             image = self._source.image(moment)
             if image is None:
                 return True
             self._deliver(image, moment + 1, taken_ns)
-            begun_ns = begun_ns or time.monotonic_ns()  # the first one also opens what the source needs
             moment += 1

@@ -37,7 +37,7 @@ class SoftwareCamera:
         self.device = SoftwareDevice(source.width, source.height, source.fps)
         self.device.start(SdkReceiver(load_realsense(), name, self._inbox, _own_time))
         self._feeder = Feeder(name, source, self.device.show, self._inbox)
-        self._feeder.start()
+        self._feeder.begin()
 
     def read(self, timeout_ns: int) -> Frame:
         """The next frame not yet read.

@@ -16,7 +16,7 @@ UNKNOWN_STATE = (0.35, 0.0, 0.35, 1.0, 0.0, 0.0, 0.0, *(0.0,) * 12)
 
 
 class FrameSource(Protocol):
-    """Pictures at a rate. Made in one thread, then used and closed in another, which owns what `image` opens.
+    """Pictures at a rate. Made in one thread; opened, used and closed in another, as what draws belongs to one thread.
 
     Attributes:
         width, height: pixels of every image.
@@ -27,6 +27,9 @@ class FrameSource(Protocol):
     height: int
     fps: float
 
+    def open(self) -> None:
+        """Does what takes long before the first picture."""
+
     def image(self, moment: int) -> np.ndarray | None:
         """The picture of a moment, counted from 0 and asked for in rising order, some perhaps never.
 
@@ -35,7 +38,7 @@ class FrameSource(Protocol):
         """
 
     def close(self) -> None:
-        """Gives back what `image` opened."""
+        """Gives back what was opened, if anything was."""
 
 
 class VideoSource:
@@ -61,6 +64,9 @@ class VideoSource:
         self.fps = fps or info.fps
         self._frames: Iterator[Any] | None = None
         self._next = 0
+
+    def open(self) -> None:
+        self._frames = decoded_frames(self._path)
 
     def image(self, moment: int) -> np.ndarray | None:
         frame = None
@@ -101,11 +107,13 @@ class SimSource:
         self._renderer: Any = None
         self._state = np.array(UNKNOWN_STATE)
 
-    def image(self, moment: int) -> np.ndarray | None:
-        if self._renderer is None:
-            from vpp_edge.runtime.sim import SimRenderer
+    def open(self) -> None:
+        from vpp_edge.runtime.sim import SimRenderer
 
-            self._renderer = SimRenderer(self.width, self.height)
+        self._renderer = SimRenderer(self.width, self.height)
+        self._renderer.render(self._view, self._state)  # the first picture takes the longest
+
+    def image(self, moment: int) -> np.ndarray | None:
         state = None if self._latest_state is None else self._latest_state()
         if state is not None:
             self._state = state

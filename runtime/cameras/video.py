@@ -22,7 +22,7 @@ class VideoCamera:
         self.name = name
         self._inbox = Inbox(name)
         self._feeder = Feeder(name, source, self._deliver, self._inbox)
-        self._feeder.start()
+        self._feeder.begin()
 
     def _deliver(self, image: np.ndarray, number: int, stamp_ns: int) -> None:
         self._inbox.put(Frame(image, number, stamp_ns))

@@ -22,7 +22,10 @@ class Source:
 
     def __init__(self, seconds):
         self._seconds = seconds
-        self.closed = 0
+        self.opened = self.closed = 0
+
+    def open(self):
+        self.opened += 1
 
     def image(self, moment):
         time.sleep(self._seconds(moment))
@@ -44,9 +47,11 @@ def test_moments_that_a_slow_source_misses_are_left_out_and_counted():
 
 
 def test_a_short_delay_is_caught_up():
-    with VideoCamera("jerky", Source(lambda moment: 0.015 if moment == 5 else 0)) as camera:
-        numbers = [camera.read(SECOND_NS).number for _ in range(10)]
-    assert numbers[:6] == [1, 2, 3, 4, 5, 6]
+    source = Source(lambda moment: 0.06 if moment == 3 else 0)
+    source.fps = 20.0
+    with VideoCamera("jerky", source) as camera:
+        numbers = [camera.read(SECOND_NS).number for _ in range(6)]
+    assert numbers == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("error", [BadInputError("a broken file"), ZeroDivisionError("a bug")])
@@ -62,6 +67,14 @@ def test_what_a_source_raises_reaches_the_reader(error):
         expected = BadInputError if isinstance(error, BadInputError) else HardwareFaultError
         with pytest.raises(expected, match=str(error)):
             camera.read(SECOND_NS)
+    assert source.opened == source.closed == 1
+
+
+def test_a_source_that_cannot_be_opened_tells_the_reader():
+    source = Source(lambda moment: 0)
+    source.open = lambda: (_ for _ in ()).throw(BadInputError("no such thing"))
+    with VideoCamera("shut", source) as camera, pytest.raises(BadInputError, match="no such thing"):
+        camera.read(SECOND_NS)
     assert source.closed == 1
 
 

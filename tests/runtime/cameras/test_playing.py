@@ -36,7 +36,7 @@ def test_every_frame_is_the_decoded_one_with_rising_numbers_and_stamps(kind, cli
         expected = clip.images[(frame.number - 1) % len(clip.images)]
         assert frame.image.dtype == np.uint8 and np.array_equal(frame.image, expected)
     numbers, stamps = [f.number for f in frames], [f.stamp_ns for f in frames]
-    assert numbers[0] == 1 and all(np.diff(numbers) >= 1) and all(np.diff(stamps) > 0)
+    assert numbers[0] >= 1 and all(np.diff(numbers) >= 1) and all(np.diff(stamps) > 0)
     lost = statistics.dropped + statistics.overwritten
     assert numbers[-1] + statistics.waiting >= 30 + lost - 1 and statistics.delivered == 30
 
@@ -46,13 +46,13 @@ def test_frames_keep_the_asked_pace_without_drift(kind, clip, fps):
     with open_text(f"{kind}:{clip.path}?fps={fps}") as camera:
         frames = [camera.read(SECOND_NS) for _ in range(round(fps))]
         assert time.monotonic_ns() - frames[-1].stamp_ns < SECOND_NS / 2
-    first, last = frames[1], frames[-1]  # the first one waits for the file to be opened
+    first, last = frames[0], frames[-1]
     period_s = (last.stamp_ns - first.stamp_ns) / 1e9 / (last.number - first.number)
     assert period_s == pytest.approx(1 / fps, rel=0.05)
 
 
 def test_a_recording_without_loop_ends_after_its_last_frame(kind, clip):
-    with open_text(f"{kind}:{clip.path}?loop=0") as camera:
+    with open_text(f"{kind}:{clip.path}?loop=0&fps=20") as camera:
         numbers = []
         with pytest.raises(EndOfStreamError, match="has ended"):
             while True:
@@ -63,8 +63,8 @@ def test_a_recording_without_loop_ends_after_its_last_frame(kind, clip):
 
 
 def test_frames_that_nobody_reads_are_counted_and_the_newest_are_kept(kind, clip):
-    with open_text(f"{kind}:{clip.path}?loop=0") as camera:
-        time.sleep(len(clip.images) / clip.fps + 0.3)
+    with open_text(f"{kind}:{clip.path}?loop=0&fps=20") as camera:
+        time.sleep(len(clip.images) / 20 + 0.3)
         before = camera.statistics
         came = before.overwritten + before.waiting
         assert before == CameraStatistics(0, len(clip.images) - came, came - CAPACITY, CAPACITY)

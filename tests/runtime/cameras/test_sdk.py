@@ -22,7 +22,7 @@ from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
 from vpp_edge.runtime.cameras.software import SoftwareDevice
 
 SECOND_NS = 1_000_000_000
-FRAMES, FIRST, PERIOD_S = 20, 100, 0.02
+FRAMES, FIRST, PERIOD_S = 20, 100, 0.03
 
 
 def grey(number, size=(48, 64)):
@@ -31,7 +31,7 @@ def grey(number, size=(48, 64)):
 
 @pytest.fixture(scope="module")
 def recording(realsense, tmp_path_factory) -> Path:
-    """20 frames at 50 Hz, numbered from 100, as the SDK's own recorder writes them."""
+    """20 frames at 33 Hz, numbered from 100, as the SDK's own recorder writes them."""
     path = tmp_path_factory.mktemp("recording") / "take.db3"
     device = SoftwareDevice(64, 48, 50)
     recorder = realsense.recorder(str(path), device.handle)
