@@ -18,7 +18,8 @@ class BagCamera:
     Numbers are the recording's; from one round to the next they go on rising.
 
     Args:
-        path: the file, of RealSense's recorder: .db3 as the SDK writes it since 2.58, or .bag as before.
+        path: the file, of RealSense's recorder: .db3, which the SDK's version 2.59 writes, or .bag of earlier ones,
+            which it still reads but calls deprecated.
         loop: begin again at the end.
 
     Raises:
