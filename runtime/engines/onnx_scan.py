@@ -8,12 +8,16 @@ Where two parsers could disagree, this one refuses or reports both readings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from dataclasses import dataclass
 
 from vpp_edge.errors import BundleError
 
-# Field numbers of onnx.proto on the way to a TensorProto's external_data, by message.
+# Field numbers of onnx.proto on the way to a tensor's external_data, by message. The initializers of the main graph are
+# told apart: they alone are given to an engine from verified bytes, all others it would look for in the file system.
 _CHILDREN: dict[str, dict[int, str]] = {
-    "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
+    "Model": {7: "MainGraph", 20: "TrainingInfo", 25: "Function"},
+    "MainGraph": {1: "Node", 5: "Weight", 15: "SparseTensor"},
+    "Weight": {13: "WeightEntry"},
     "TrainingInfo": {1: "Graph", 2: "Graph"},
     "Function": {7: "Node", 11: "Attribute"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
@@ -26,42 +30,55 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _KEY, _VALUE = 1, 2
 
 
+@dataclass(frozen=True)
+class ExternalData:
+    """File names as they are stated: of the main graph's initializers, and of tensors anywhere else."""
+
+    weights: Set[str]
+    elsewhere: Set[str]
+
+
 def check_external_data(graph: str, model: bytes, allowed: Set[str]) -> None:
-    """Raises BundleError unless every external tensor of a model lies in one of the `allowed` files.
+    """Raises BundleError unless all external data of a model is that of its initializers, in the `allowed` files.
 
     Args:
         graph: name of the file, for the error.
         model: its content.
         allowed: file names without folder.
     """
-    foreign = sorted(external_data_files(graph, model) - allowed)
+    found = external_data(graph, model)
+    foreign = sorted((found.weights - allowed) | found.elsewhere)
     if foreign:
         names = ", ".join(repr(name) for name in foreign[:3])
+        where = f"for its initializers from {', '.join(sorted(allowed))} only" if allowed else "from no file"
         raise BundleError(
-            f"{graph}: takes weights from {names}, but may from {', '.join(sorted(allowed)) or 'no other file'} only; "
-            "refused. Export the bundle again from a checkpoint that you trust."
+            f"{graph}: takes weights from {names}, but may {where}; refused. "
+            "Export the bundle again from a checkpoint that you trust."
         )
 
 
-def external_data_files(graph: str, model: bytes) -> set[str]:
+def external_data(graph: str, model: bytes) -> ExternalData:
     """Every file that a tensor of a model names as its data: of graphs, nested graphs, functions and attributes.
 
     Raises:
         BundleError: the bytes are no well-formed protobuf message.
     """
-    found: set[str] = set()
+    weights: set[str] = set()
+    elsewhere: set[str] = set()
     pending = [("Model", memoryview(model))]
     try:
         while pending:
             kind, message = pending.pop()
-            if kind == "Entry":
-                found |= _location(message)
+            if kind == "WeightEntry":
+                weights |= _location(message)
+            elif kind == "Entry":
+                elsewhere |= _location(message)
             else:
                 children = _CHILDREN[kind]
                 pending += [(children[n], content) for n, content in _messages(message) if n in children]
     except (ValueError, IndexError) as error:
         raise BundleError(f"{graph}: no well-formed ONNX model ({error}); refused. Copy the bundle again.") from error
-    return found
+    return ExternalData(weights, elsewhere)
 
 
 def _location(entry: memoryview) -> set[str]:

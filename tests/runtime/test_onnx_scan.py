@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BundleError
 from vpp_edge.manifest import Bundle, StageRecord
-from vpp_edge.runtime.engines.onnx_scan import check_external_data, external_data_files
+from vpp_edge.runtime.engines.onnx_scan import ExternalData, check_external_data, external_data
 
 onnx = pytest.importorskip("onnx")
 
@@ -82,28 +82,34 @@ def test_foreign_data_is_refused_wherever_it_hides(place: str, location: str) ->
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_weight_file_of_the_stage_is_allowed(place: str) -> None:
+def test_the_stage_s_own_weights_are_for_initializers_only(place: str) -> None:
+    """An engine is given no others from verified bytes: it would look for the file in the working directory."""
     model = PLACES[place](tensor("act.onnx.data")).SerializeToString()
-    check_external_data("onnx/act.onnx", model, {"act.onnx.data"})
-    with pytest.raises(BundleError, match="may from no other file only"):
+    if place == "initializer":
+        check_external_data("onnx/act.onnx", model, {"act.onnx.data"})
+    else:
+        with pytest.raises(BundleError, match=r"may for its initializers from act\.onnx\.data only"):
+            check_external_data("onnx/act.onnx", model, {"act.onnx.data"})
+    with pytest.raises(BundleError, match="may from no file"):
         check_external_data("onnx/act.onnx", model, set())
 
 
-@given(depth=st.integers(0, 400), location=st.text(max_size=12))
+@given(depth=st.integers(1, 400), location=st.text(max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_any_name_at_any_depth_is_found(depth: int, location: str) -> None:
     graph = field(5, tensor(location).SerializeToString())
+    assert external_data("g", field(7, graph)) == ExternalData({location}, set())
     for _ in range(depth):  # graph > node > attribute > graph, by hand: protobuf itself stops at depth 100
         graph = field(1, field(5, field(6, graph)))
-    assert external_data_files("g", field(7, graph)) == {location}
+    assert external_data("g", field(7, graph)) == ExternalData(set(), {location})
 
 
 def test_a_location_stated_twice_counts_twice() -> None:
     entry = field(1, b"location") + field(2, b"act.onnx.data") + field(2, b"/etc/shadow")
     model = field(7, field(5, field(13, entry)))
-    assert external_data_files("g", model) == {"act.onnx.data", "/etc/shadow"}
+    assert external_data("g", model).weights == {"act.onnx.data", "/etc/shadow"}
     renamed = field(1, b"offset") + field(2, b"/etc/shadow") + field(1, b"location")
-    assert external_data_files("g", field(7, field(5, field(13, renamed)))) == {"/etc/shadow"}
+    assert external_data("g", field(7, field(5, field(13, renamed)))).weights == {"/etc/shadow"}
 
 
 @pytest.mark.parametrize(
@@ -120,14 +126,14 @@ def test_a_location_stated_twice_counts_twice() -> None:
 )
 def test_malformed_protobuf_is_refused(model: bytes, reason: str) -> None:
     with pytest.raises(BundleError, match=f"no well-formed ONNX model .*({reason})"):
-        external_data_files("onnx/act.onnx", model)
+        external_data("onnx/act.onnx", model)
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_garbage_is_refused_or_harmless(model: bytes) -> None:
     with contextlib.suppress(BundleError):
-        external_data_files("g", model)
+        external_data("g", model)
 
 
 @given(cut=st.integers(1, 10**6))
@@ -136,13 +142,13 @@ def test_a_location_survives_no_truncation_unseen(cut: int) -> None:
     """What is left of a truncated model is refused, or parses, and then names no more than before."""
     model = PLACES["subgraph"](tensor("/etc/passwd")).SerializeToString()
     with contextlib.suppress(BundleError):
-        assert external_data_files("g", model[: cut % len(model)]) <= {"/etc/passwd"}
+        assert external_data("g", model[: cut % len(model)]).elsewhere <= {"/etc/passwd"}
 
 
 def test_an_exported_bundle_names_its_own_weights_only(small_bundle: Path) -> None:
     for stage in Bundle(small_bundle).manifest.stages.values():
-        files = external_data_files(stage.graph, (small_bundle / stage.graph).read_bytes())
-        assert files == {f"{stage.name}.onnx.data"}
+        found = external_data(stage.graph, (small_bundle / stage.graph).read_bytes())
+        assert found == ExternalData({f"{stage.name}.onnx.data"}, set())
 
 
 def test_the_engine_never_sees_a_foreign_graph(monkeypatch: pytest.MonkeyPatch) -> None:
