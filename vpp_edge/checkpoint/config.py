@@ -53,7 +53,7 @@ class HeadConfig:
     actions: int
     horizon: int
     proprio: int | None
-    proprio_tensor: int
+    proprio_tensor: int  # width of the embedding's input, 0 where a policy has none
     positions: int
     projection_hidden: int
     sigma_data: float
@@ -150,7 +150,8 @@ def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, tex
     width, actions = _shape(shapes, f"{prefix}action_emb.weight", 2)
     _, token_width = _shape(shapes, f"{prefix}tok_emb.weight", 2)
     projection_hidden, goal_width = _shape(shapes, f"{prefix}lang_emb.0.weight", 2)
-    _, proprio = _shape(shapes, f"{prefix}proprio_emb.0.weight", 2)
+    has_proprio = f"{prefix}proprio_emb.0.weight" in shapes
+    proprio = _shape(shapes, f"{prefix}proprio_emb.0.weight", 2)[1] if has_proprio else 0
     _, positions, _ = _shape(shapes, f"{prefix}pos_emb", 3)
     feed_forward, _ = _shape(shapes, f"{prefix}encoder.blocks.0.mlp.c_fc.weight", 2)
     horizon = arguments.integer("model.act_window_size", arguments.integer("model.action_seq_len", 10))
@@ -168,7 +169,8 @@ def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, tex
             f"policy.pt: head width {width} is not divisible by {HEAD_ATTENTION_HEADS} attention heads"
         )
     # The CALVIN code has a proprio embedding and never feeds it; the real-robot code feeds the normalized state.
-    uses_proprio = arguments.get("model.proprio_dim") is not None or arguments.get("dataset_args.state_01") is not None
+    said = arguments.integer("model.proprio_dim", 0) > 0 or arguments.get("dataset_args.state_01") is not None
+    uses_proprio = has_proprio and said
     if uses_proprio:
         _agree(arguments, "model.proprio_dim", proprio)
     return HeadConfig(

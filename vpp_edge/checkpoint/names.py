@@ -60,7 +60,9 @@ def head_tensors(c: HeadConfig) -> Shapes:
         shapes |= _attention(f"{block}attn.", c.width) | _attention(f"{block}cross_att.", c.width)
         shapes |= _feed_forward(f"{block}mlp.", c) | _linear(f"{block}adaLN_zero.modulation.1.", c.width, 6 * c.width)
     shapes |= {"encoder.ln.weight": (c.width,), "decoder.ln.weight": (c.width,)}
-    shapes |= _linear("proprio_emb.0.", c.proprio_tensor, 2 * c.width) | _linear("proprio_emb.2.", 2 * c.width, c.width)
+    if c.proprio_tensor:
+        shapes |= _linear("proprio_emb.0.", c.proprio_tensor, 2 * c.width)
+        shapes |= _linear("proprio_emb.2.", 2 * c.width, c.width)
     shapes |= _linear("sigma_emb.1.", c.width, 2 * c.width) | _linear("sigma_emb.3.", 2 * c.width, c.width)
     return shapes | _linear("action_emb.", c.actions, c.width) | _linear("action_pred.", c.width, c.actions)
 

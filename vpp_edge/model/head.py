@@ -142,9 +142,10 @@ class ActionHead(nn.Module):
         self.lang_emb = nn.Sequential(
             nn.Linear(c.goal_width, c.projection_hidden), nn.GELU(), nn.Linear(c.projection_hidden, c.width)
         )
-        self.proprio_emb = nn.Sequential(
-            nn.Linear(c.proprio_tensor, 2 * c.width), nn.Mish(), nn.Linear(2 * c.width, c.width)
-        )
+        if c.proprio_tensor:
+            self.proprio_emb = nn.Sequential(
+                nn.Linear(c.proprio_tensor, 2 * c.width), nn.Mish(), nn.Linear(2 * c.width, c.width)
+            )
         self.encoder, self.decoder = Encoder(c), Decoder(c)
         self.sigma_emb = nn.Sequential(
             NoiseEmbedding(c.width), nn.Linear(c.width, 2 * c.width), nn.Mish(), nn.Linear(2 * c.width, c.width)
