@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle"}
+SMALL_SIZES = material.ROOT / "tests" / "support" / "small_policy.py"
 SLOW_TIMEOUT_S = 900  # two exports, on a machine that does other things too
 
 
@@ -55,14 +56,14 @@ def small_checkpoint() -> Path:
 
     from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
 
-    key = material.key_of([material.ROOT / "vpp_edge" / "checkpoint", material.ROOT / "tests/support/small_policy.py"])
+    key = material.key_of([material.ROOT / "vpp_edge" / "checkpoint", SMALL_SIZES])
     return material.made_once("small", key, lambda folder: write_untrained_checkpoint(folder, SMALL))
 
 
 @pytest.fixture(scope="session")
 def small_bundle(small_checkpoint: Path) -> Path:
     """Its bundle. Read only."""
-    key = material.key_of([*material.sources_of_a_bundle(), material.ROOT / "tests/support/small_policy.py"])
+    key = material.key_of([*material.sources_of_a_bundle(), material.UNTRAINED, SMALL_SIZES])
     return material.made_once("small-bundle", key, lambda folder: material.export_by_command(small_checkpoint, folder))
 
 

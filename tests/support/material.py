@@ -25,6 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "test-cache"
 GOLDEN = ROOT.parent / "shared" / "golden"
+UNTRAINED = ROOT / "vpp_edge" / "checkpoint" / "untrained.py"
 GOLDEN_NAMES = ("xhand-tiny", "calvin-tiny")
 LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers", "omegaconf")
 _KEPT_S = 3600  # another session may still be at work with what it made
@@ -66,7 +67,8 @@ def key_of(paths: Iterable[Path]) -> str:
 def sources_of_a_bundle() -> list[Path]:
     """What decides the content of a bundle, beside the checkpoint."""
     floor_0 = [ROOT / "vpp_edge" / name for name in ("spec.py", "manifest.py", "tolerances.py")]
-    return [ROOT / "export", ROOT / "vpp_edge" / "checkpoint", ROOT / "vpp_edge" / "model", *floor_0]
+    checkpoint = sorted(set((ROOT / "vpp_edge" / "checkpoint").glob("*.py")) - {UNTRAINED})
+    return [ROOT / "export", ROOT / "vpp_edge" / "model", *checkpoint, *floor_0]
 
 
 def made_once(name: str, key: str, make: Callable[[Path], None]) -> Path:
