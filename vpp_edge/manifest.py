@@ -198,7 +198,9 @@ class Bundle:
                     f"{self.path / name}: {size} bytes, the manifest states {record.size}; refused. "
                     "Copy the bundle again."
                 )
-            content: bytes | mmap.mmap = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if size else b""
+            content: bytes | mmap.mmap = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
+        except ValueError as error:
+            raise BundleError(f"{self.path / name}: changes while it is read; refused. Copy it again.") from error
         finally:
             os.close(descriptor)
         if hashlib.sha256(content).hexdigest() != record.sha256:
