@@ -44,7 +44,8 @@ class VideoPredictionModel(nn.Module):
             frames: (V, H, W, 3) uint8 RGB.
         """
         # Contiguous: on channels-last images oneDNN's convolutions lose a digit and a half (4e-5 against 2e-6).
-        images = frames.permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255 * 2 - 1
+        # Converted before it is moved: TensorRT takes uint8 as an input of the network and nowhere else.
+        images = frames.to(torch.float32).permute(0, 3, 1, 2).contiguous() / 255 * 2 - 1
         moments = self.quant_conv(self.encoder(images)) if self.quant_conv is not None else self.encoder(images)
         return moments.chunk(2, dim=1)[0]
 
