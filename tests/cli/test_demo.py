@@ -60,10 +60,11 @@ def test_damaged_bundle_of_an_earlier_demo_is_not_used(small_bundle: Path, tmp_p
 
 
 def test_demo_checkpoint_is_in_the_trained_format(tmp_path: Path) -> None:
-    write_untrained_checkpoint(tmp_path, state_bounds=demo.STATE_BOUNDS, action_bounds=demo.ACTION_BOUNDS)
+    state_bounds, action_bounds = demo.demo_bounds()
+    write_untrained_checkpoint(tmp_path, state_bounds=state_bounds, action_bounds=action_bounds)
     spec = read_checkpoint(paths_from_folder(tmp_path)).spec
     assert spec.variant == "xhand" and len(spec.cameras) == len(demo.VIEWS)
-    assert spec.action.bounds is not None and spec.action.bounds.upper == tuple(demo.ACTION_BOUNDS[1])
+    assert spec.action.bounds is not None and spec.action.bounds.upper == tuple(action_bounds[1])
     assert spec.state is not None and spec.state.bounds is not None
 
 

@@ -16,6 +16,7 @@ from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.progress import Progress
 
 if TYPE_CHECKING:
+    from vpp_edge.checkpoint.untrained import Limits
     from vpp_edge.runtime.report import RunReport
 
 HELP = """Export a small untrained policy and run it in simulation.
@@ -26,13 +27,7 @@ simulated 12-joint hand, the policy process looks at them, the control loop move
 
 INSTRUCTION = "pick up the red block"
 VIEWS = ("top", "side")
-# Workspace of the simulated hand: wrist xyz (m), quaternion, 12 joints (rad).
-STATE_BOUNDS = (
-    [0.2, -0.3, 0.08, -1.0, -0.4, -0.4, -0.4] + [-0.2] * 12,
-    [0.6, 0.3, 0.45, 1.0, 0.4, 0.4, 0.4] + [1.9] * 12,
-)
-# Wrist offsets (m, rad) so small that a policy without purpose stays in view; absolute joints (rad), the whole range.
-ACTION_BOUNDS = ([-0.0015] * 3 + [-0.01] * 3 + [0.0] * 12, [0.0015] * 3 + [0.01] * 3 + [1.7] * 12)
+WRIST_STEP_M, WRIST_STEP_RAD = 0.0015, 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,13 +76,34 @@ def demo_bundle(folder: Path, *, fresh: bool, quiet: bool, say: Any = print) -> 
         progress.step("make")
         staging = Path(tempfile.mkdtemp(prefix=".checkpoint.partial-", dir=folder))
         try:
-            write_untrained_checkpoint(staging, state_bounds=STATE_BOUNDS, action_bounds=ACTION_BOUNDS)
+            state_bounds, action_bounds = demo_bounds()
+            write_untrained_checkpoint(staging, state_bounds=state_bounds, action_bounds=action_bounds)
             shutil.rmtree(checkpoint, ignore_errors=True)
             staging.rename(checkpoint)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         export_bundle(paths_from_folder(checkpoint), bundle, ExportOptions(overwrite=bundle.exists()), report=progress)
     return bundle
+
+
+def demo_bounds() -> tuple[Limits, Limits]:
+    """Normalization bounds of state (19) and actions (18) that suit the simulated hand.
+
+    An untrained policy gives normalized actions of about -2 to 2. So the fingers get the middle half of their ranges,
+    and the wrist offsets (m, rad) so small that a hand without purpose stays in view.
+    """
+    from vpp_edge.runtime.hands.sim import LIMITS
+
+    lower, upper = LIMITS.joint_lower_rad, LIMITS.joint_upper_rad
+    state = ((*LIMITS.wrist_lower_m, *[-1.0] * 4, *lower), (*LIMITS.wrist_upper_m, *[1.0] * 4, *upper))
+    middle = [(low + high) / 2 for low, high in zip(lower, upper, strict=True)]
+    quarter = [(high - low) / 4 for low, high in zip(lower, upper, strict=True)]
+    wrist = [WRIST_STEP_M] * 3 + [WRIST_STEP_RAD] * 3
+    action = (
+        [*(-step for step in wrist), *(m - q for m, q in zip(middle, quarter, strict=True))],
+        [*wrist, *(m + q for m, q in zip(middle, quarter, strict=True))],
+    )
+    return state, action
 
 
 def _is_usable(path: Path) -> bool:
