@@ -190,7 +190,7 @@ class Bundle:
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.path}: the manifest does not list {name!r}")
-        descriptor = _open_inside(self.path, name)
+        descriptor = open_inside(self.path, name)
         try:
             size = os.fstat(descriptor).st_size
             if size != record.size:
@@ -222,7 +222,7 @@ class Bundle:
 
 
 def _read_file(folder: Path, name: str, most_bytes: int) -> bytes:
-    descriptor = _open_inside(folder, name)
+    descriptor = open_inside(folder, name)
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
@@ -230,8 +230,12 @@ def _read_file(folder: Path, name: str, most_bytes: int) -> bytes:
     return content
 
 
-def _open_inside(folder: Path, name: str) -> int:
-    """A read-only descriptor of a regular, once-linked file below `folder`, with no link followed on the way."""
+def open_inside(folder: Path, name: str) -> int:
+    """A read-only descriptor of a regular, once-linked file below `folder`, with no link followed on the way.
+
+    Raises:
+        BundleError: the file is missing, a link or reached through one, or not a regular file.
+    """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     *folders, file = name.split("/")
     current = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)

@@ -29,7 +29,9 @@ USES = {
     "run in simulation": ("numpy", "onnxruntime", "tokenizers", "mujoco", "rendering", "shared memory"),
     "run on videos": ("numpy", "onnxruntime", "tokenizers", "av", "RealSense SDK", "shared memory"),
     "run on cameras": ("numpy", "onnxruntime", "tokenizers", "RealSense SDK", "RealSense cameras", "shared memory"),
-    "run on TensorRT": ("numpy", "tokenizers", "tensorrt", "NVIDIA GPU", "pycuda", "cuda.bindings"),
+    "build engines for other machines": ("numpy", "tensorrt_rtx_bindings"),
+    "run on TensorRT": ("numpy", "tokenizers", "tensorrt", "NVIDIA GPU", "cuda.bindings"),
+    "run on TensorRT-RTX": ("numpy", "tokenizers", "tensorrt_rtx_bindings", "NVIDIA GPU", "cuda.bindings"),
 }
 MARKS = {OK: "ok", LIMITED: "limited", MISSING: "missing"}
 

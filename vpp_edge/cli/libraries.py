@@ -45,15 +45,14 @@ LIBRARIES = {
     "omegaconf": Library("omegaconf", "export", "export, demo"),
     "onnx": Library("onnx", "export", "export, demo"),
     "onnxscript": Library("onnxscript", "export", "export, demo"),
-    "cuda.bindings": Library("cuda-bindings", CUDA_EXTRA, "run --backend tensorrt, tensorrt-rtx"),
+    "cuda.bindings": Library(
+        "cuda-bindings", CUDA_EXTRA, "build for the GPU here, run --backend tensorrt, tensorrt-rtx"
+    ),
     "triton": Library("triton", "cuda", "kernels of our own on an NVIDIA GPU"),
-    "pycuda": Library("pycuda", None, "run --backend tensorrt, tensorrt-rtx", "{pip} install pycuda==2026.1"),
-    "tensorrt": Library("tensorrt", None, "run --backend tensorrt", "sudo apt-get install python3-libnvinfer"),
+    "pycuda": Library("pycuda", None, "kernels of our own on a Jetson", "{pip} install pycuda==2026.1"),
+    "tensorrt": Library("tensorrt", None, "build, run --backend tensorrt", "sudo apt-get install python3-libnvinfer"),
     "tensorrt_rtx_bindings": Library(
-        "tensorrt-rtx-cu13-bindings",
-        None,
-        "run --backend tensorrt-rtx",
-        "{pip} install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
+        "tensorrt-rtx-cu13-bindings", "tensorrt-rtx", "build, run --backend tensorrt-rtx; building needs no GPU"
     ),
 }
 

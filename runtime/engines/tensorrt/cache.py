@@ -1,0 +1,200 @@
+"""The engines of a bundle: in, everything that decides an engine's content; out, its file under `engines/`, checked.
+
+A file is named `<stage>-sm<SM>-<first 16 digits of the key>.engine`, the key being the SHA-256 of all that went in;
+beside it lies a record (`.json`) of those parts and of the engine's own hash. Nothing here is in the manifest: engines
+are made on the device. As the manifest's, these hashes find damage; they are no signature, and whoever may write to
+the folder may replace an engine together with its record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.manifest import open_inside
+
+FOLDER = "engines"
+_SCHEMA = 1
+_RECORD_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """What decides the content of an engine.
+
+    Attributes:
+        stage: its name.
+        graph, weights: SHA-256 of the ONNX graph and of its external weights (None: it has none).
+        library, version: module and version of the compiler.
+        cuda: the CUDA that it was compiled for, or that the device's driver offers.
+        sm: compute capability of the device that will run it.
+        flags: every builder flag that changes the result.
+    """
+
+    stage: str
+    graph: str
+    weights: str | None
+    library: str
+    version: str
+    cuda: str
+    sm: str
+    flags: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def file(self) -> str:
+        return f"{self.stage}-sm{self.sm}-{self.sha256[:16]}.engine"
+
+    def fits(self, other: EngineKey) -> bool:
+        """Whether both mean the same stage on the same device, with whatever flags."""
+        return {**asdict(self), "flags": None} == {**asdict(other), "flags": None}
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """An engine on disk.
+
+    Attributes:
+        sha256, size: of the engine file.
+        seconds: what parsing and compiling took.
+        layers: of the network, before the compiler fused them.
+        created: seconds since the epoch.
+    """
+
+    key: EngineKey
+    sha256: str
+    size: int
+    seconds: float
+    layers: int
+    created: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema_version": _SCHEMA, "key_sha256": self.key.sha256, **asdict(self)}
+
+
+class EngineCache:
+    """The folder `engines/` of a bundle."""
+
+    def __init__(self, bundle: Path) -> None:
+        self.path = bundle / FOLDER
+
+    def find(self, key: EngineKey) -> EngineRecord | None:
+        """The record of exactly this engine; None when there is none, or it is damaged."""
+        record = self._record(_record_name(key.file))
+        return record if record is not None and record.key == key else None
+
+    def fitting(self, key: EngineKey) -> EngineRecord | None:
+        """The newest engine for the same stage and device, whatever flags it was built with."""
+        return max((r for r in self.records() if r.key.fits(key)), key=lambda r: r.created, default=None)
+
+    def records(self) -> list[EngineRecord]:
+        """All readable records."""
+        names = sorted(path.name for path in self.path.glob("*.json")) if self.path.is_dir() else []
+        return [record for record in map(self._record, names) if record is not None]
+
+    def open_verified(self, record: EngineRecord) -> bytes | mmap.mmap:
+        """The engine's bytes, after their size and SHA-256 were found as recorded.
+
+        Raises:
+            BundleError: the file is missing, a link, has another size or another hash.
+        """
+        path = self.path / record.key.file
+        descriptor = open_inside(self.path.parent, f"{FOLDER}/{record.key.file}")
+        try:
+            size = os.fstat(descriptor).st_size
+            content: bytes | mmap.mmap = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if size else b""
+        finally:
+            os.close(descriptor)
+        if size != record.size or hashlib.sha256(content).hexdigest() != record.sha256:
+            raise BundleError(
+                f"{path}: changed since it was built; refused before TensorRT saw it. "
+                f"`vpp-edge build {self.path.parent}` builds it again."
+            )
+        return content
+
+    def store(self, key: EngineKey, plan: memoryview, *, seconds: float, layers: int) -> EngineRecord:
+        """Writes an engine and its record, each whole or not at all, the record last."""
+        record = EngineRecord(
+            key, hashlib.sha256(plan).hexdigest(), plan.nbytes, round(seconds, 3), layers, round(time.time(), 3)
+        )
+        text = json.dumps(record.to_json(), indent=1) + "\n"
+        with self._writable() as folder:
+            _write_whole(folder, key.file, plan)
+            _write_whole(folder, _record_name(key.file), memoryview(text.encode()))
+        return record
+
+    def prune(self, current: EngineKey) -> list[str]:
+        """Removes the engines that this one replaces: same stage, library and device. Returns their names."""
+        kept = {current.file, _record_name(current.file)}
+        removed = []
+        with self._writable() as folder:
+            for name in sorted(os.listdir(folder)):
+                if name in kept or not name.startswith(f"{current.stage}-sm{current.sm}-"):
+                    continue
+                record = self._record(_record_name(name))
+                if record is None or record.key.library == current.library:
+                    removed.append(name)
+            for name in removed:
+                os.unlink(name, dir_fd=folder)
+        return [name for name in removed if name.endswith(".engine")]
+
+    def _record(self, name: str) -> EngineRecord | None:
+        """A record, or None for what was not written by `store`: the engine is then built again."""
+        try:
+            with os.fdopen(open_inside(self.path.parent, f"{FOLDER}/{name}"), "rb") as file:
+                data = json.loads(file.read(_RECORD_MAX_BYTES))
+            if data.pop("schema_version") != _SCHEMA:
+                return None
+            stated = data.pop("key_sha256")
+            record = EngineRecord(**{**data, "key": EngineKey(**data["key"])})
+        except (BundleError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+        return record if record.key.sha256 == stated and _record_name(record.key.file) == name else None
+
+    @contextmanager
+    def _writable(self) -> Iterator[int]:
+        """A descriptor of the folder, which is made if need be and must not be a link."""
+        try:
+            self.path.mkdir(exist_ok=True)
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise BadInputError(f"{self.path}: engines cannot be written there ({error.strerror})") from error
+        try:
+            yield folder
+        except OSError as error:
+            raise BadInputError(f"{self.path}: writing an engine failed ({error.strerror})") from error
+        finally:
+            os.close(folder)
+
+
+def _record_name(engine: str) -> str:
+    return engine.rpartition(".")[0] + ".json"
+
+
+def _write_whole(folder: int, name: str, content: memoryview) -> None:
+    """Writes under another name, waits for the disk, then renames, which replaces whatever had the name."""
+    unfinished = f".{name}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(unfinished, flags, 0o644, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        os.unlink(unfinished, dir_fd=folder)
+        raise
+    os.fsync(folder)

@@ -1,0 +1,93 @@
+"""The CUDA runtime, as far as engines need it: in, sizes and arrays; out, the present device, buffers and one stream.
+
+NVIDIA's own bindings (cuda-bindings, `cuda.bindings.runtime`) are imported when a device is first asked for. Every
+call returns (error, values...); `Cuda` turns an error into an exception. Written from the documentation of
+cuda-bindings 12.9 and 13.2; on a machine without a GPU only the answers of `present_device` were seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+
+
+@dataclass(frozen=True)
+class Device:
+    """The GPU that engines run on.
+
+    Attributes:
+        sm: compute capability, such as `87` for an Orin.
+        cuda: the CUDA version that its driver offers, such as `12.6`.
+    """
+
+    sm: str
+    cuda: str
+
+
+def load_runtime() -> ModuleType:
+    """`cuda.bindings.runtime`; MissingDependencyError when it is not installed."""
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "cuda-bindings", "a TensorRT engine", "pip install 'vpp-edge[jetson]'   (on a workstation: vpp-edge[cuda])"
+        ) from error
+
+
+def present_device(cudart: ModuleType | None = None) -> Device:
+    """The first GPU of this machine.
+
+    Raises:
+        MissingDependencyError: the bindings are not installed.
+        BadInputError: there is no GPU, or no driver for it.
+    """
+    cudart = load_runtime() if cudart is None else cudart
+    error, count = cudart.cudaGetDeviceCount()
+    if int(error) or not count:
+        said = "none is seen" if not int(error) else _message(cudart, error)
+        raise BadInputError(
+            f"no usable NVIDIA GPU here ({said}). Engines run on the robot; on this machine use --backend onnxruntime"
+        )
+    cuda = Cuda(cudart)
+    capability = cudart.cudaDeviceAttr
+    major = cuda.call("cudaDeviceGetAttribute", capability.cudaDevAttrComputeCapabilityMajor, 0)
+    minor = cuda.call("cudaDeviceGetAttribute", capability.cudaDevAttrComputeCapabilityMinor, 0)
+    driver = cuda.call("cudaDriverGetVersion")
+    return Device(f"{major}{minor}", f"{driver // 1000}.{driver % 1000 // 10}")
+
+
+class Cuda:
+    """The calls of the CUDA runtime with errors as exceptions. Handles and addresses are plain numbers."""
+
+    def __init__(self, cudart: ModuleType | Any) -> None:
+        self.runtime = cudart
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """The value of a call, None for one that has none; HardwareFaultError when it fails."""
+        error, *values = getattr(self.runtime, name)(*arguments)
+        if int(error):
+            raise HardwareFaultError(f"{name} failed: {_message(self.runtime, error)}")
+        return values[0] if values else None
+
+    def device_buffer(self, size: int) -> int:
+        """Address of `size` bytes on the device."""
+        return int(self.call("cudaMalloc", max(size, 1)))
+
+    def pinned_array(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """An array in page-locked memory, which the device copies from and to without the CPU."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        address = int(self.call("cudaHostAlloc", max(size, 1), 0))
+        content = (ctypes.c_uint8 * size).from_address(address)
+        return np.frombuffer(memoryview(content).cast("B"), np.dtype(dtype)).reshape(shape)
+
+
+def _message(cudart: Any, error: Any) -> str:
+    _, text = cudart.cudaGetErrorString(error)
+    return text.decode() if isinstance(text, bytes) else str(text)

@@ -1,0 +1,102 @@
+"""How an engine is built: in, trtexec's options; out, a checked record that configures a builder and enters its key.
+
+Meaning and names are those of trtexec
+(https://docs.nvidia.com/deeplearning/tensorrt/latest/reference/command-line-programs.html).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from vpp_edge.errors import BadInputError
+
+LEVELS = range(6)
+TILINGS = ("none", "fast", "moderate", "full")
+VERBOSITIES = ("layer_names_only", "detailed", "none")
+# trtexec's name of a memory pool, and TensorRT's; those of DLA are left out, since the stages do not run there.
+POOLS = {"workspace": "WORKSPACE", "tacticSharedMem": "TACTIC_SHARED_MEMORY"}
+_UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_POOL = re.compile(r"(\w+):(\d+(?:\.\d+)?)([BKMG]?)")
+
+
+@dataclass(frozen=True)
+class BuildFlags:
+    """What changes the engine that a builder makes of a graph; None leaves the choice to TensorRT.
+
+    Attributes:
+        optimization_level: 0 (quick to build) to 5 (searches longest).
+        memory_pools: (pool of POOLS, bytes).
+        max_aux_streams: streams beside the main one.
+        tf32: tensor cores may round float32 factors to 10 bits of mantissa. Off unless asked for: the parity of a
+            float32 bundle was certified without it.
+        tiling: of TILINGS.
+        profiling_verbosity: of VERBOSITIES; what an engine can tell about its layers.
+
+    Raises:
+        BadInputError: a value is out of its range.
+    """
+
+    optimization_level: int | None = None
+    memory_pools: tuple[tuple[str, int], ...] = ()
+    max_aux_streams: int | None = None
+    tf32: bool = False
+    tiling: str | None = None
+    profiling_verbosity: str = "layer_names_only"
+
+    def __post_init__(self) -> None:
+        if self.optimization_level is not None and self.optimization_level not in LEVELS:
+            raise BadInputError(f"--builderOptimizationLevel is {self.optimization_level}, expected 0 to {LEVELS[-1]}")
+        if self.max_aux_streams is not None and self.max_aux_streams < 0:
+            raise BadInputError(f"--maxAuxStreams is {self.max_aux_streams}, expected 0 or more")
+        if self.tiling is not None and self.tiling not in TILINGS:
+            raise BadInputError(f"--tilingOptimizationLevel is {self.tiling!r}, expected one of {', '.join(TILINGS)}")
+        if self.profiling_verbosity not in VERBOSITIES:
+            raise BadInputError(
+                f"--profilingVerbosity is {self.profiling_verbosity!r}, expected one of {', '.join(VERBOSITIES)}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that tell two records apart."""
+        return {
+            "optimization_level": self.optimization_level,
+            "memory_pools": dict(sorted(self.memory_pools)),
+            "max_aux_streams": self.max_aux_streams,
+            "tf32": self.tf32,
+            "tiling": self.tiling,
+            "profiling_verbosity": self.profiling_verbosity,
+        }
+
+    def configure(self, trt: Any, config: Any) -> None:
+        """Sets an IBuilderConfig; BadInputError when this TensorRT is too old for one of the flags."""
+        if self.optimization_level is not None:
+            config.builder_optimization_level = self.optimization_level
+        for pool, size in self.memory_pools:
+            config.set_memory_pool_limit(getattr(trt.MemoryPoolType, POOLS[pool]), size)
+        if self.max_aux_streams is not None:
+            config.max_aux_streams = self.max_aux_streams
+        if not self.tf32:
+            config.clear_flag(trt.BuilderFlag.TF32)
+        if self.tiling is not None:
+            if not hasattr(config, "tiling_optimization_level"):
+                raise BadInputError(f"--tilingOptimizationLevel: TensorRT {trt.__version__} does not have it")
+            config.tiling_optimization_level = getattr(trt.TilingOptimizationLevel, self.tiling.upper())
+        config.profiling_verbosity = getattr(trt.ProfilingVerbosity, self.profiling_verbosity.upper())
+
+
+def memory_pools_from_text(text: str) -> tuple[tuple[str, int], ...]:
+    """(pool, bytes) from trtexec's `workspace:1024,tacticSharedMem:48K`; a number without unit is in MiB.
+
+    Raises:
+        BadInputError: not of that form, or a pool that the stages do not use.
+    """
+    pools: dict[str, int] = {}
+    for part in text.split(","):
+        match = _POOL.fullmatch(part)
+        if match is None or match[1] not in POOLS:
+            raise BadInputError(
+                f"--memPoolSize has {part!r}, expected POOL:SIZE[B|K|M|G] with a pool of {', '.join(POOLS)}"
+            )
+        pools[match[1]] = int(float(match[2]) * _UNITS[match[3] or "M"])
+    return tuple(pools.items())

@@ -1,0 +1,95 @@
+"""`vpp-edge build` as it is typed: engines of every stage by TensorRT-RTX on the CPU, the cache, and wrong usage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vpp_edge.cli import main as cli
+from vpp_edge.runtime.engines.tensorrt.library import LIBRARIES
+
+COMMAND = [str(Path(sys.executable).parent / "vpp-edge"), "build"]
+RTX = ["--backend", "tensorrt-rtx", "--sm", "86"]
+needs_rtx = pytest.mark.skipif(
+    not LIBRARIES["tensorrt-rtx"].is_installed,
+    reason="tensorrt_rtx_bindings is not installed: pip install 'vpp-edge[tensorrt-rtx]'",
+)
+
+
+@pytest.fixture(scope="module")
+def built(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
+    """A copy of the small bundle with its engines, and what the command said on stdout and stderr."""
+    bundle = Path(shutil.copytree(small_bundle, tmp_path_factory.mktemp("build") / "bundle"))
+    answer = subprocess.run([*COMMAND, str(bundle), *RTX, "--json"], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return bundle, json.loads(answer.stdout), answer.stderr
+
+
+@needs_rtx
+def test_every_stage_is_built(built: tuple[Path, dict, str]) -> None:
+    bundle, summary, said = built
+    assert [(e["stage"], e["sm"], e["cached"]) for e in summary["engines"]] == [
+        (stage, "86", False) for stage in ("text", "perceive", "act")
+    ]
+    for engine in summary["engines"]:
+        assert (bundle / engine["file"]).stat().st_size == engine["bytes"] > 100_000
+        assert engine["layers"] > 50 and engine["seconds"] > 0
+    assert "build: perceive sm86 (2/3)" in said and " left" in said
+
+
+@needs_rtx
+def test_a_second_call_answers_from_the_cache_without_the_compiler(built: tuple[Path, dict, str]) -> None:
+    bundle, summary, _ = built
+    code = (
+        "import sys; from vpp_edge.cli.main import main; status = main(sys.argv[1:]); "
+        "sys.exit(9 if 'tensorrt_rtx_bindings' in sys.modules else status)"
+    )
+    start = time.perf_counter()
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "build", str(bundle), *RTX, "--json", "--quiet"], capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert time.perf_counter() - start < 2
+    again = json.loads(answer.stdout)["engines"]
+    assert again == [{**engine, "cached": True} for engine in summary["engines"]]
+    assert not answer.stderr
+
+
+@needs_rtx
+def test_people_get_a_table(built: tuple[Path, dict, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["build", str(built[0]), *RTX, "--quiet", "--stage", "act", "text"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "tensorrt_rtx_bindings" in lines[0] and len(lines) == 3
+    assert lines[1].split()[:4] == ["act", "SM", "86", "fp32"] and lines[1].endswith("from the cache")
+
+
+WRONG = {
+    "shapes": (["--shapes", "frames:2x64x64x3"], "shapes of a bundle's stages are fixed"),
+    "precision": (["--fp16"], "export --precision"),
+    "stage": (["--stage", "levitate"], "has no stage 'levitate'"),
+    "sm": (["--sm", "ampere"], "expected a compute capability"),
+    "level": (["--builderOptimizationLevel", "7"], "expected 0 to 5"),
+    "pool": (["--memPoolSize", "dlaSRAM:1"], "expected POOL:SIZE"),
+    "layers": (["--exportLayerInfo", "layers.json"], "on its device"),
+    "backend": (["--backend", "onnxruntime"], "invalid choice"),
+}
+
+
+@needs_rtx
+@pytest.mark.parametrize(("words", "message"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_usage_exits_2_with_a_reason(
+    small_bundle: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert cli.main(["build", str(small_bundle), *RTX, *words, "--quiet"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_bundle_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["build", str(tmp_path / "absent"), "--quiet", "--json"]) == 2
+    assert "no such bundle folder" in json.loads(capsys.readouterr().out)["error"]

@@ -1,0 +1,174 @@
+"""`vpp-edge build`: in, a bundle; out, TensorRT engines under its folder `engines/`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.manifest import Bundle
+from vpp_edge.progress import Progress
+
+if TYPE_CHECKING:
+    from vpp_edge.runtime.engines.tensorrt.build import BuiltEngine, Target
+
+HELP = """Build TensorRT engines from a bundle and keep them in its folder engines/.
+
+An engine is for one device and one version of TensorRT, so build on the robot. An engine that is there already, of the
+same graph, library, device and options, is taken as it is. Options have trtexec's names.
+
+  vpp-edge build my_bundle/                                       (for the GPU of this machine)
+  vpp-edge build my_bundle/ --backend tensorrt-rtx --sm 86 89     (for other machines; needs no GPU)"""
+
+# Seconds that TensorRT-RTX takes for a byte of graph on a desktop CPU, where progress starts from (its graphs hold
+# names and shapes only, the weights lie beside them): 17 s for 0.6 MB, 12 s for 0.34 MB.
+SECONDS_PER_GRAPH_BYTE = 30e-6
+
+REFUSED = {
+    "shapes": "the shapes of a bundle's stages are fixed; `vpp-edge inspect` shows them",
+    "minShapes": "the shapes of a bundle's stages are fixed",
+    "optShapes": "the shapes of a bundle's stages are fixed",
+    "maxShapes": "the shapes of a bundle's stages are fixed",
+    "fp16": "precision is part of the graph: `vpp-edge export --precision`",
+    "int8": "precision is part of the graph: `vpp-edge export --precision`",
+    "best": "precision is part of the graph: `vpp-edge export --precision`",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--backend", choices=("tensorrt", "tensorrt-rtx"), help="the library (the one installed)")
+    parser.add_argument("--sm", nargs="+", action="extend", default=[], metavar="SM", help="build for this compute "
+                        "capability, such as 86, instead of the GPU of this machine (tensorrt-rtx only)")  # fmt: skip
+    parser.add_argument("--stage", nargs="+", action="extend", default=[], metavar="STAGE", help="only these (all)")
+    parser.add_argument("--force", action="store_true", help="build even what is there already")
+    parser.add_argument("--prune", action="store_true", help="remove engines that the new ones replace")
+    parser.add_argument(
+        "--builderOptimizationLevel", type=int, metavar="N", help="0 builds quickly, 5 searches longest"
+    )
+    parser.add_argument("--memPoolSize", metavar="POOL:MIB", help="limits of the pools workspace, tacticSharedMem")
+    parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="streams beside the main one")
+    parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help="none, fast, moderate or full")
+    parser.add_argument("--profilingVerbosity", default="layer_names_only", metavar="KIND",
+                        help="what the engine can tell: layer_names_only, detailed or none")  # fmt: skip
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")
+    precision.add_argument("--tf32", action="store_true", help="let float32 layers round to TF32: faster, less exact "
+                           "than the bundle's certificate says")  # fmt: skip
+    parser.add_argument("--timingCacheFile", type=Path, metavar="FILE", help="what builds learned; read and updated")
+    parser.add_argument("--exportLayerInfo", type=Path, metavar="FILE",
+                        help="write the engines' layers to FILE-STAGE.json; on the device only")  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="print all that the compiler says, on stderr")
+    for option in REFUSED:
+        parser.add_argument(f"--{option}", nargs="?", const="", help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from vpp_edge.runtime.engines.tensorrt.build import BuildOptions, build_engines, step_name, targets_of_library
+    from vpp_edge.runtime.engines.tensorrt.flags import BuildFlags, memory_pools_from_text
+    from vpp_edge.runtime.engines.tensorrt.library import library_of_backend
+
+    for option, reason in REFUSED.items():
+        if getattr(arguments, option) is not None:
+            raise BadInputError(f"--{option}: {reason}")
+    started = time.monotonic()
+    flags = BuildFlags(
+        arguments.builderOptimizationLevel,
+        memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
+        arguments.maxAuxStreams, arguments.tf32, arguments.tilingOptimizationLevel, arguments.profilingVerbosity,
+    )  # fmt: skip
+    bundle = Bundle(arguments.bundle)
+    stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
+    targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
+    if arguments.exportLayerInfo and arguments.sm:
+        raise BadInputError("--exportLayerInfo asks an engine on its device; leave it out with --sm")
+    timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
+    options = BuildOptions(flags, arguments.force, arguments.prune, timing_cache, arguments.verbose)
+    expected = [(step_name(s, t), _expected_seconds(bundle, s)) for s in stages for t in targets]
+    signal.signal(signal.SIGTERM, _stop)
+    with Progress("build", expected, quiet=arguments.quiet) as progress:
+        engines = build_engines(bundle, stages, targets, options, report=progress)
+    if timing_cache is not None:
+        _replace(arguments.timingCacheFile, timing_cache.content)
+    if arguments.exportLayerInfo:
+        _export_layers(bundle, engines, targets[0], arguments.exportLayerInfo)
+    for engine in engines:
+        if engine.note:
+            print(f"note: {engine.note}", file=sys.stderr)
+    summary = _summary(bundle, engines, targets[0], time.monotonic() - started)
+    print(json.dumps(summary) if arguments.json else _table(summary))
+    return 0
+
+
+def _summary(bundle: Bundle, engines: list[BuiltEngine], target: Target, seconds: float) -> dict[str, Any]:
+    rows = [
+        {
+            "stage": e.record.key.stage, "sm": e.record.key.sm, "seconds": e.record.seconds, "bytes": e.record.size,
+            "cached": e.cached, "layers": e.record.layers, "precision": bundle.stage(e.record.key.stage).precision,
+            "file": f"engines/{e.record.key.file}", "sha256": e.record.sha256, "pruned": list(e.pruned),
+        }
+        for e in engines
+    ]  # fmt: skip
+    return {
+        "bundle": str(bundle.path), "backend": target.library.backend, "library": target.library.module,
+        "version": target.version, "cuda": target.cuda, "seconds": round(seconds, 3), "engines": rows,
+    }  # fmt: skip
+
+
+def _table(summary: dict[str, Any]) -> str:
+    lines = [f"{summary['bundle']}: engines of {summary['library']} {summary['version']}, CUDA {summary['cuda']}"]
+    for row in summary["engines"]:
+        origin = "from the cache" if row["cached"] else f"built in {row['seconds']:.1f} s"
+        lines.append(
+            f"  {row['stage']:<9} SM {row['sm']:<4} {row['precision']}  {row['bytes'] / 2**20:>8.1f} MiB  "
+            f"{row['layers']:>6} layers  {origin}"
+        )
+        lines += [f"            removed {name}" for name in row["pruned"]]
+    return "\n".join(lines)
+
+
+def _expected_seconds(bundle: Bundle, stage: str) -> float:
+    return 0.5 + SECONDS_PER_GRAPH_BYTE * bundle.manifest.files[bundle.stage(stage).graph].size
+
+
+def _read_timing_cache(path: Path | None, target: Target) -> Any:
+    from vpp_edge.runtime.engines.tensorrt.builder import TimingCache
+
+    if path is None:
+        return None
+    if target.library.builds_for_others:
+        print("note: --timingCacheFile: tensorrt-rtx times no kernels while it builds; not used", file=sys.stderr)
+        return None
+    try:
+        return TimingCache(path.read_bytes() if path.exists() else b"")
+    except OSError as error:
+        raise BadInputError(f"--timingCacheFile {path}: {error.strerror}") from error
+
+
+def _export_layers(bundle: Bundle, engines: list[BuiltEngine], target: Target, file: Path) -> None:
+    from vpp_edge.runtime.engines.tensorrt.cache import EngineCache
+    from vpp_edge.runtime.engines.tensorrt.engine import layers_of_engine
+
+    trt = target.library.load()
+    for engine in engines:
+        stage = engine.record.key.stage
+        plan = EngineCache(bundle.path).open_verified(engine.record)
+        path = file.with_name(f"{file.stem}-{stage}{file.suffix or '.json'}")
+        _replace(path, layers_of_engine(trt, plan, stage).encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # the same clean way out as Ctrl-C
