@@ -28,7 +28,7 @@ SIZES = {
     "112 queries": replace(SMALL, queries=7),
     "no proprio": replace(SMALL, actions=7, proprio=None, horizon=10),
     "38 dims": replace(SMALL, actions=38, proprio=38),
-    "larger image": replace(SMALL, image=128),
+    "smaller image": replace(SMALL, image=64),
 }
 
 
