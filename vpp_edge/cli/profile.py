@@ -1,4 +1,4 @@
-"""`vpp-edge profile`: in, a bundle; out, the latency of its stages on this machine."""
+"""`vpp-edge profile`: in, a bundle; out, the latency of its stages, measured here or predicted for another device."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import platform
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.profile.accelerators import DEVICES, PRECISIONS
 from vpp_edge.progress import Progress
 
-HELP = """Measure the latency of every stage on this machine.
+HELP = """Measure the latency of every stage on this machine, or predict it for another device.
 
   vpp-edge profile my_bundle/ --inferences 50
-  vpp-edge profile my_bundle/ --compare torch        (ratio against the eager PyTorch model, measured in turns)"""
+  vpp-edge profile my_bundle/ --compare torch        (ratio against the eager PyTorch model, measured in turns)
+  vpp-edge profile my_bundle/ --roofline orin-agx-64gb --precision int8      (measures nothing: operations and bytes)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +29,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inferences", type=int, default=20, metavar="N", help="counted inferences per backend (20)")
     parser.add_argument("--warmup", type=int, default=3, metavar="N", help="inferences that are not counted (3)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all)")
+    parser.add_argument(
+        "--roofline",
+        choices=tuple(DEVICES),
+        metavar="DEVICE",
+        help=f"measure nothing and predict for another device: {', '.join(DEVICES)}",
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="for --roofline: what the bundle would cost in it (its own)"
+    )
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="for --roofline: how many layers to list (10)")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.roofline is not None:
+        return _predict(arguments)
+    if arguments.precision is not None:
+        raise BadInputError("--precision belongs to --roofline DEVICE; a measured bundle has the precision it has")
+    return _measure(arguments)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from vpp_edge.manifest import Bundle
+    from vpp_edge.profile.prediction import predict_bundle
+    from vpp_edge.profile.prediction_table import lines_of_prediction
+
+    if arguments.compare:
+        raise BadInputError("--roofline measures nothing, so there is nothing to --compare it with")
+    if arguments.top < 0:
+        raise BadInputError("--top must be at least 0")
+    prediction = predict_bundle(Bundle(arguments.bundle), DEVICES[arguments.roofline], arguments.precision)
+    if arguments.json:
+        print(json.dumps({"bundle": str(arguments.bundle), **prediction.to_json(arguments.top)}))
+    else:
+        print("\n".join(lines_of_prediction(prediction, str(arguments.bundle), arguments.top)))
+    return 0
+
+
+def _measure(arguments: argparse.Namespace) -> int:
     from vpp_edge.profile.latency import STAGES, profile_policies
     from vpp_edge.runtime.policy import EdgePolicy
 

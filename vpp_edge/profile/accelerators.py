@@ -1,0 +1,126 @@
+"""What devices can do: in, the name of a device; out, its peaks by the vendor's documents, and what is reached of them.
+
+Peaks are dense. Vendors print INT8 (and for desktop and server cards FP16) with 2:4 sparsity, which is twice the dense
+rate; where a figure below is half a printed one, its row says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Peak rates of one device at its highest clocks.
+
+    Attributes:
+        fp32_tops, fp16_tops, int8_tops: dense 10**12 operations per second of matrix products. FP32 is that of the
+            CUDA cores: TF32 keeps 10 bits of the mantissa, which is not what an fp32 bundle was verified with. FP16
+            accumulates in FP32, INT8 in INT32.
+        bandwidth_gb_s: memory bandwidth, 10**9 bytes per second.
+        source: the document of every figure, and what was derived from it.
+    """
+
+    name: str
+    fp32_tops: float
+    fp16_tops: float
+    int8_tops: float
+    bandwidth_gb_s: float
+    source: str
+
+    def tops(self, precision: str) -> float:
+        """Peak of matrix products, 10**12 operations per second."""
+        return {"fp32": self.fp32_tops, "fp16": self.fp16_tops, "int8": self.int8_tops}[precision]
+
+    @property
+    def vector_tops(self) -> float:
+        """Elementwise operations, 10**12 per second: the FP32 peak counts a multiply-add as two, this as one."""
+        return self.fp32_tops / 2
+
+
+# Every Orin GPU is an Ampere GPU whose SM does 1024 FP16 and 2048 INT8 multiply-accumulates per clock (derived from
+# AGX Orin 64GB: 85 TOP/s / (16 SMs x 1.3 GHz x 2)); the FP16 rate is half of the dense INT8 rate on all of them.
+_ORIN = (
+    Device(
+        "orin-agx-64gb", 5.3, 42.5, 85.0, 204.8,
+        "NVIDIA Jetson AGX Orin Series technical brief: 2048 CUDA cores, 64 tensor cores, 1.3 GHz, 170 sparse INT8 "
+        "TOP/s of the GPU, 5.3 FP32 TFLOP/s, 204.8 GB/s. Derived: dense INT8 is half, FP16 a quarter of 170",
+    ),
+    Device(
+        "orin-agx-32gb", 3.37, 26.9, 53.8, 204.8,
+        "NVIDIA Jetson AGX Orin Series data sheet: 1792 CUDA cores, 56 tensor cores, 939 MHz, 204.8 GB/s. Derived: "
+        "rates per SM and clock of AGX Orin 64GB x 14 SMs x 939 MHz (the brief's 108 sparse INT8 TOP/s)",
+    ),
+    Device(
+        "orin-nx-16gb", 1.88, 15.0, 30.1, 102.4,
+        "NVIDIA Jetson Orin NX Series data sheet: 1024 CUDA cores, 32 tensor cores, 918 MHz, 102.4 GB/s; without the "
+        "Super mode of JetPack 6.2 (1173 MHz). Derived: rates per SM and clock of AGX Orin 64GB x 8 SMs x 918 MHz",
+    ),
+    Device(
+        "orin-nano-super", 2.09, 16.7, 33.4, 102.4,
+        "NVIDIA Jetson Orin Nano Super Developer Kit data sheet: 1024 CUDA cores, 32 tensor cores, 1020 MHz, 67 sparse "
+        "INT8 TOP/s, 102 GB/s. Derived: rates per SM and clock of AGX Orin 64GB x 8 SMs x 1020 MHz",
+    ),
+)  # fmt: skip
+
+DEVICES: dict[str, Device] = {
+    device.name: device
+    for device in (
+        *_ORIN,
+        Device(
+            "rtx-4090", 82.6, 165.2, 660.6, 1008.0,
+            "NVIDIA Ada GPU Architecture white paper, appendix A: dense FP16 with FP32 accumulation 165.2 (330.3 with "
+            "FP16 accumulation), dense INT8 660.6, FP32 82.6, 1008 GB/s",
+        ),
+        Device(
+            "h100-sxm", 66.9, 989.4, 1978.9, 3350.0,
+            "NVIDIA H100 Tensor Core GPU data sheet and Hopper white paper, SXM5: FP32 66.9, 3.35 TB/s. Derived: dense "
+            "FP16 and INT8 are half of the printed 1,979 and 3,958",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """The share of a peak that good kernels reach, and where that was measured."""
+
+    share: float
+    source: str
+
+
+_FLASHRT = "FlashRT's Chameleon-7B on Jetson AGX Orin (github.com/flashrt-project/FlashRT)"
+_APXINF = "ApxInf's roofline of Jetson AGX Orin at 1.3 GHz (github.com/infinigence/ApxInf/pull/74)"
+
+# By class of kernel and precision. All are of AGX Orin; for other devices they are an assumption.
+EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
+    ("gemm", "int8"): Efficiency(58.7 / 85.0, f"58.7 of 85 TOP/s over all INT8 products of a prompt, {_FLASHRT}"),
+    ("gemm", "fp16"): Efficiency(33.4 / 42.5, f"33.4 of 42.5 TFLOP/s in BF16, {_APXINF}"),
+    ("gemm", "fp32"): Efficiency(4.8 / 5.3, f"4.8 of 5.3 TFLOP/s, {_APXINF}"),
+    ("conv", "int8"): Efficiency(
+        60.7 / 85.0,
+        "3x3, 128 to 128 channels, 10 x 72 x 120 pixels in 420 us = 60.7 of 85 TOP/s with CUTLASS on AGX Orin, where "
+        "TensorRT was about 12 % faster (github.com/NVIDIA/cutlass/issues/2996)",
+    ),
+    ("conv", "fp16"): Efficiency(
+        33.4 / 42.5, "taken from the FP16 product: a convolution is one, with other addresses"
+    ),
+    ("conv", "fp32"): Efficiency(4.8 / 5.3, "taken from the FP32 product, as for FP16"),
+    ("attention", "fp16"): Efficiency(
+        19.8 / 42.5,
+        "32 causal layers of 32 heads x 128 over 1032 tokens in 14.07 ms = 19.8 of 42.5 TFLOP/s with FlashAttention 2, "
+        f"{_FLASHRT}",
+    ),
+    ("attention", "fp32"): Efficiency(19.8 / 42.5, "taken from the FP16 attention"),
+}
+BANDWIDTH = Efficiency(
+    173.0 / 204.8, f"173 of 204.8 GB/s, which explains {_FLASHRT}; a plain read reached 152.8 GB/s, {_APXINF}"
+)
+VECTOR = Efficiency(4.8 / 5.3, f"4.8 of 5.3 TFLOP/s, {_APXINF}")
+KERNEL_S = 3.4e-6
+KERNEL_SOURCE = (
+    "no kernel ends sooner: effective time of a short kernel in a replayed CUDA graph, NVIDIA Technical Blog, "
+    "'Getting Started with CUDA Graphs' (V100; not measured on Orin)"
+)

@@ -1,0 +1,80 @@
+"""Names for kernels: in, kernels of a graph; out, the layer and the part of the policy that each belongs to.
+
+Exported nodes are called after operators, but parameters keep the path of their module, as in
+`video.unet.down_blocks.0.resnets.0.conv1.weight`. A kernel takes the path of its first such parameter; one without
+(weights that the exporter transposed, attention) the path that the named kernels before and after it have in common,
+because the exporter keeps the order of the program.
+
+Exporters merge parameters of equal content, such as the biases of a policy that was never trained, under the name of
+the first. A vector that more kernels read than any matrix is read by is such a one, and names nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from vpp_edge.profile.fusion import Group
+from vpp_edge.profile.operations import CONSTANT, VIEW, Graph
+
+# The part ends at the first module whose name has one of these words, as in `video.unet` or `head.decoder`.
+_PARTS = ("unet", "former", "vae", "encoder", "decoder")
+
+Path = tuple[str, ...]
+
+
+def layer_names(graph: Graph, groups: Sequence[Group]) -> tuple[str, ...]:
+    """The path of the module of every kernel, dots between its names; "" for one that lies in no module."""
+    origins = _origins(graph)
+    readers = Counter(name for group in groups for name in {origins.get(w, w) for w in group.weights})
+    times_run = max((readers[name] for name in readers if len(graph.tensors[name].shape) > 1), default=1)
+    merged = {name for name, count in readers.items() if count > times_run}
+    paths = [next(_paths(group, origins, merged), None) for group in groups]
+    before = _filled(paths)
+    after = _filled(paths[::-1])[::-1]
+    return tuple(
+        ".".join(path if path is not None else _common(b, a)) for path, b, a in zip(paths, before, after, strict=True)
+    )
+
+
+def part_of(layer: str) -> str:
+    """The part of the policy a layer lies in: `video.unet` of `video.unet.conv_in`; the first name if none is known."""
+    path = layer.split(".")
+    end = next((i for i, name in enumerate(path) if any(known in name.split("_") for known in _PARTS)), 0)
+    return ".".join(path[: end + 1])
+
+
+def _origins(graph: Graph) -> dict[str, str]:
+    """For every constant computed from one parameter, as its transposition: the parameter."""
+    origins: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.kind in (CONSTANT, VIEW) and node.inputs and node.inputs[0] in graph.constants:
+            origins.update((name, origins.get(node.inputs[0], node.inputs[0])) for name in node.outputs)
+    return origins
+
+
+def _paths(group: Group, origins: dict[str, str], merged: set[str]) -> Iterator[Path]:
+    """The paths of a kernel's parameters, those of its products first."""
+    for node in sorted(group.nodes, key=lambda n: (n.matrix_operations == 0, n.index)):
+        for name in (origins.get(i, i) for i in node.inputs if i in group.weights):
+            if "." in name and name not in merged:
+                yield tuple(name.split(".")[:-1])
+        if "/" in node.name:
+            yield tuple(node.name.strip("/").split("/")[:-1])
+
+
+def _filled(paths: Sequence[Path | None]) -> list[Path | None]:
+    """Every path, or where there is none the last one before it."""
+    last: Path | None = None
+    filled = []
+    for path in paths:
+        last = last if path is None else path
+        filled.append(last)
+    return filled
+
+
+def _common(before: Path | None, after: Path | None) -> Path:
+    if before is None or after is None:
+        return (before or after or ())[:1]
+    return tuple(b for b, _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))

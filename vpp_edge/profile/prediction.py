@@ -1,0 +1,191 @@
+"""What a bundle would cost on a device: in, a bundle and a device; out, predicted times per stage, part and layer.
+
+Only the graphs are read, never the weights, so a full-size policy is counted on any machine in a second.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.manifest import Bundle
+from vpp_edge.profile.accelerators import (
+    BANDWIDTH,
+    EFFICIENCIES,
+    KERNEL_S,
+    KERNEL_SOURCE,
+    PRECISIONS,
+    VECTOR,
+    Device,
+)
+from vpp_edge.profile.layers import part_of
+from vpp_edge.profile.operations import Graph, graph_from_model
+from vpp_edge.profile.roofline import Cost, costs_of_graph
+
+# One inference with the instruction given, as measured latencies count it.
+INFERENCE = ("perceive", "act")
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Costs of kernels together.
+
+    Attributes:
+        operations: of matrix products, 2 per multiply-accumulate. `vector_operations` are the elementwise ones.
+        int8_share: of `operations`, what runs in INT8.
+        weight_bytes, activation_bytes: moved, so a weight that two kernels read counts twice.
+        bound: what the largest share of the predicted time waits for.
+    """
+
+    kernels: int
+    operations: int
+    vector_operations: int
+    int8_share: float
+    weight_bytes: float
+    activation_bytes: float
+    floor_ms: float
+    predicted_ms: float
+    bound: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted, not measured: what a bundle costs on a device.
+
+    Attributes:
+        precision, exported: by stage, the precision of the prediction and that of the bundle.
+        costs: kernels by stage.
+        unknown: operators that are not counted, and how often they appear, by stage.
+    """
+
+    device: Device
+    cameras: int
+    precision: Mapping[str, str]
+    exported: Mapping[str, str]
+    costs: Mapping[str, Sequence[Cost]]
+    unknown: Mapping[str, Mapping[str, int]]
+
+    def stages(self) -> dict[str, Sum]:
+        """By stage, and `total` for one inference: perceive and act."""
+        stages = {name: sum_of(costs) for name, costs in self.costs.items()}
+        return {**stages, "total": sum_of(c for name in INFERENCE for c in self.costs.get(name, ()))}
+
+    def parts(self) -> dict[tuple[str, str], Sum]:
+        """By stage and part of the policy, such as `video.unet`."""
+        found: dict[tuple[str, str], list[Cost]] = defaultdict(list)
+        for stage, costs in self.costs.items():
+            for cost in costs:
+                found[stage, part_of(cost.layer)].append(cost)
+        return {key: sum_of(costs) for key, costs in found.items()}
+
+    def layers(self) -> list[tuple[tuple[str, str, str], Sum]]:
+        """(stage, path, kind) and its cost, of one inference, the longest first."""
+        found: dict[tuple[str, str, str], list[Cost]] = defaultdict(list)
+        for stage in INFERENCE:
+            for cost in self.costs.get(stage, ()):
+                found[stage, cost.layer, cost.kind].append(cost)
+        return sorted(((key, sum_of(costs)) for key, costs in found.items()), key=lambda item: -item[1].predicted_ms)
+
+    def assumptions(self) -> list[dict[str, Any]]:
+        """Every efficiency that this prediction uses, with its source."""
+        used = {(c.kind, c.precision) for costs in self.costs.values() for c in costs}
+        classes = [
+            {"class": kind, "precision": precision, "share": e.share, "source": e.source}
+            for (kind, precision), e in EFFICIENCIES.items() if (kind, precision) in used
+        ]  # fmt: skip
+        return [
+            *classes,
+            {"class": "elementwise", "precision": "fp32", "share": VECTOR.share, "source": VECTOR.source},
+            {"class": "memory bandwidth", "precision": None, "share": BANDWIDTH.share, "source": BANDWIDTH.source},
+            {"class": "shortest kernel", "precision": None, "microseconds": KERNEL_S * 1e6, "source": KERNEL_SOURCE},
+        ]
+
+    def to_json(self, top: int) -> dict[str, Any]:
+        """Plain values, with the `top` layers of longest predicted time."""
+        stages = self.stages()
+        total_ms = stages["total"].predicted_ms
+        return {
+            "predicted": True,
+            "measured": False,
+            "device": asdict(self.device),
+            "cameras": self.cameras,
+            "precision": dict(self.precision),
+            "exported_precision": dict(self.exported),
+            "stages": {name: stage.to_json() for name, stage in stages.items()},
+            "parts": [
+                {"stage": stage, "part": part, "operations_per_view": s.operations / self.cameras, **s.to_json()}
+                for (stage, part), s in self.parts().items()
+            ],
+            "layers": [
+                {"stage": stage, "layer": path, "kind": kind, "share": s.predicted_ms / total_ms, **s.to_json()}
+                for (stage, path, kind), s in self.layers()[:top]
+            ],
+            "not_counted": {stage: dict(ops) for stage, ops in self.unknown.items() if ops},
+            "assumptions": self.assumptions(),
+        }
+
+
+def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None) -> Prediction:
+    """Predicts every stage of a bundle.
+
+    Args:
+        precision: `fp32`, `fp16` or `int8`, also if the bundle was exported in another: what it would cost then. That
+            of each stage when left out.
+
+    Raises:
+        BadInputError: another precision, or a graph without static shapes.
+        BundleError: a graph is missing, changed or no ONNX file.
+    """
+    if precision is not None and precision not in PRECISIONS:
+        raise BadInputError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    exported = {name: stage.precision for name, stage in bundle.manifest.stages.items()}
+    precisions = {name: precision or own for name, own in exported.items()}
+    graphs = {name: graph_of_stage(bundle, name) for name in exported}
+    return Prediction(
+        device, len(bundle.manifest.policy.cameras), precisions, exported,
+        {name: costs_of_graph(graph, device, precisions[name]) for name, graph in graphs.items()},
+        {name: graph.unknown for name, graph in graphs.items()},
+    )  # fmt: skip
+
+
+def graph_of_stage(bundle: Bundle, name: str) -> Graph:
+    """The work in one stage of a bundle; its weights are not opened."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    file = bundle.stage(name).graph
+    try:
+        model = onnx.load_model_from_string(bytes(bundle.open_verified(file)))
+    except DecodeError as error:
+        raise BundleError(f"{bundle.path / file}: not readable as ONNX ({error})") from error
+    try:
+        return graph_from_model(model)
+    except BadInputError as error:
+        raise BadInputError(f"{bundle.path / file}: {error}") from error
+
+
+def sum_of(costs: Iterable[Cost]) -> Sum:
+    """Costs of kernels that run one after another."""
+    all_costs = list(costs)
+    operations = sum(c.matrix_operations for c in all_costs)
+    in_int8 = sum(c.matrix_operations for c in all_costs if c.precision == "int8")
+    waits: dict[str, float] = defaultdict(float)
+    for cost in all_costs:
+        waits[cost.bound] += cost.predicted_s
+    return Sum(
+        kernels=len(all_costs),
+        operations=operations,
+        vector_operations=sum(c.vector_operations for c in all_costs),
+        int8_share=in_int8 / operations if operations else 0.0,
+        weight_bytes=sum(c.weight_bytes for c in all_costs),
+        activation_bytes=sum(c.activation_bytes for c in all_costs),
+        floor_ms=1e3 * sum(c.floor_s for c in all_costs),
+        predicted_ms=1e3 * sum(c.predicted_s for c in all_costs),
+        bound=max(waits, key=lambda name: waits[name], default="memory"),
+    )

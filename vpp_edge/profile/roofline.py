@@ -1,0 +1,134 @@
+"""Predicted time of a graph on a device: in, its kernels, a device and a precision; out, floor and prediction of each.
+
+The floor is what no engine with these kernels can beat (Williams et al. 2009, the roofline model): the longest of its
+products at peak rate, its elementwise work, and its bytes at full bandwidth, each activation and weight read once and
+each result written once per kernel. What a cache keeps from one kernel to the next (Orin: 4 MB) is not credited. The
+prediction divides each by a measured efficiency. Nothing here is measured on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vpp_edge.profile.accelerators import BANDWIDTH, EFFICIENCIES, KERNEL_S, VECTOR, Device
+from vpp_edge.profile.fusion import Group, groups_from_graph, sources_of
+from vpp_edge.profile.layers import layer_names
+from vpp_edge.profile.operations import CONSTANT, MATRIX, PART, VIEW, VIEWS, Graph, Node
+
+COMPUTE, VECTORS, MEMORY_BOUND, KERNEL = "compute", "vector", "memory", "kernel"
+_REAL_BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 2.0}
+_MIN_INT8_CHANNELS = 32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one kernel costs.
+
+    Attributes:
+        layer: path of its module.
+        precision: of its products: `fp32`, `fp16` or `int8`.
+        matrix_operations, vector_operations: as in `Node`.
+        weight_bytes, activation_bytes: read and written in memory.
+        floor_s, predicted_s: seconds on the device.
+        bound: what takes longest in the prediction: `compute`, `vector`, `memory`, or `kernel` (it is too short for
+            any of them to matter).
+    """
+
+    layer: str
+    kind: str
+    precision: str
+    matrix_operations: int
+    vector_operations: int
+    weight_bytes: float
+    activation_bytes: float
+    floor_s: float
+    predicted_s: float
+    bound: str
+
+
+def costs_of_graph(graph: Graph, device: Device, precision: str) -> tuple[Cost, ...]:
+    """Every kernel of a graph at a precision, whatever precision it was exported with."""
+    groups = groups_from_graph(graph)
+    int8 = int8_nodes(graph) if precision == "int8" else frozenset()
+    sizes = _element_bytes(graph, precision, int8)
+    return tuple(
+        _cost(group, layer, device, precision, int8, sizes)
+        for group, layer in zip(groups, layer_names(graph, groups), strict=True)
+    )
+
+
+def int8_nodes(graph: Graph) -> frozenset[int]:
+    """Indices of the nodes that run in INT8: the rule of this module.
+
+    A graph with QuantizeLinear says so itself: products whose both operands come from a DequantizeLinear. In any other
+    it is every Conv, Gemm and MatMul with weights, of at least 32 channels in and out: that leaves the first and the
+    last convolutions (3, 4 and 8 channels) and the products with actions and states in FP16, whose few channels fill
+    no INT8 tile. Products of activations (attention), norms, softmax and embeddings stay in FP16 too.
+    """
+    if graph.quantized:
+        dequantized = {o for n in graph.nodes if n.op == "DequantizeLinear" for o in n.outputs}
+        for node in graph.nodes:
+            if node.op in VIEWS and node.inputs[0] in dequantized:
+                dequantized.update(node.outputs)
+        return frozenset(n.index for n in graph.nodes if n.kind == MATRIX and dequantized.issuperset(n.inputs[:2]))
+    return frozenset(n.index for n in graph.nodes if n.kind == MATRIX and _fills_int8(n, graph))
+
+
+def _fills_int8(node: Node, graph: Graph) -> bool:
+    weights = [name for name in node.inputs[:2] if name in graph.constants and name in graph.tensors]
+    if node.op not in ("Conv", "Gemm", "MatMul") or len(weights) != 1:
+        return False
+    shape = graph.tensors[weights[0]].shape
+    channels = shape[:2] if node.op == "Conv" else shape[-2:]
+    return len(shape) > 1 and min(channels) >= _MIN_INT8_CHANNELS
+
+
+def _element_bytes(graph: Graph, precision: str, int8: frozenset[int]) -> Mapping[str, float]:
+    """Bytes of one element of every tensor that kernels read or write.
+
+    In INT8, weights of INT8 products take one byte, and so does an activation that nothing but INT8 products reads as
+    an operand: the kernel that makes it rounds it as it writes. All other real numbers take two, as inputs do.
+    """
+    sources = sources_of(graph)
+    narrow: set[str] = set(graph.constants)
+    wide: set[str] = set(graph.outputs)
+    for node in graph.nodes:
+        narrow.update(node.outputs)
+        if node.kind in (CONSTANT, VIEW, PART):
+            continue
+        for position, name in enumerate(node.inputs):
+            if node.index not in int8 or position > 1:
+                wide.update(sources[name].tensors if name in sources else (name,))
+    wide.update(s for name in graph.outputs if name in sources for s in sources[name].tensors)
+    sizes = {}
+    for name, tensor in graph.tensors.items():
+        real = 1.0 if int8 and name in narrow and name not in wide else _REAL_BYTES[precision]
+        sizes[name] = real if tensor.floating else tensor.element_bytes
+    return sizes
+
+
+def _cost(
+    group: Group, layer: str, device: Device, precision: str, int8: frozenset[int], sizes: Mapping[str, float]
+) -> Cost:
+    product = "fp16" if precision == "int8" else precision
+    if any(n.index in int8 for n in group.nodes):
+        product = "int8"
+    weight_bytes = sum(elements * sizes.get(name, 0.0) for name, elements in group.weights.items())
+    moved = (*group.reads.items(), *group.writes.items())
+    activation_bytes = sum(elements * sizes[name] for name, elements in moved)
+    matrix_s = group.matrix_operations / (device.tops(product) * 1e12)
+    vector_s = group.vector_operations / (device.vector_tops * 1e12)
+    memory_s = (weight_bytes + activation_bytes) / (device.bandwidth_gb_s * 1e9)
+    used = EFFICIENCIES.get((group.kind, product))
+    expected = {
+        COMPUTE: matrix_s / used.share if used else 0.0,
+        VECTORS: vector_s / VECTOR.share,
+        MEMORY_BOUND: memory_s / BANDWIDTH.share,
+        KERNEL: KERNEL_S,
+    }
+    bound = max(expected, key=lambda name: expected[name])
+    return Cost(
+        layer, group.kind, product, group.matrix_operations, group.vector_operations, weight_bytes, activation_bytes,
+        max(matrix_s, vector_s, memory_s), expected[bound], bound,
+    )  # fmt: skip
