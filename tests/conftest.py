@@ -11,6 +11,10 @@ import material
 import numpy as np
 import pytest
 
+from vpp_edge.cli.threads import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # before a test imports torch; tests run beside each other and beside their own children
+
 SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle"}
 SMALL_SIZES = material.ROOT / "tests" / "support" / "small_policy.py"
 SLOW_TIMEOUT_S = 900  # two exports, on a machine that does other things too
@@ -77,3 +81,17 @@ def small_copy(small_checkpoint: Path, tmp_path: Path) -> Path:
 def bundle_copy(small_bundle: Path, tmp_path: Path) -> Path:
     """A copy of the small bundle, to be changed."""
     return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def traced_before(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing takes most of an export and is the same every time; all else is real, the parity check included."""
+    from vpp_edge.export import exporter
+    from vpp_edge.export.stages import Stage
+
+    def copy_graph(stage: Stage, folder: Path) -> tuple[Path, Path]:
+        for suffix in (".onnx", ".onnx.data"):
+            shutil.copyfile(small_bundle / "onnx" / (stage.name + suffix), folder / (stage.name + suffix))
+        return folder / f"{stage.name}.onnx", folder / f"{stage.name}.onnx.data"
+
+    monkeypatch.setattr(exporter, "write_onnx", copy_graph)

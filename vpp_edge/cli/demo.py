@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.progress import Progress
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    let_idle_threads_sleep()
     if not arguments.duration > 0:
         raise BadInputError(f"--duration {arguments.duration}: expected a positive number of seconds")
     say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))

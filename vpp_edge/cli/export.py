@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress
 
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    let_idle_threads_sleep()
     from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
     from vpp_edge.checkpoint.reader import Choices
     from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, check_target, export_bundle

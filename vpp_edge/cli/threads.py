@@ -1,0 +1,15 @@
+"""How this process's idle threads behave: set before an OpenMP library is loaded."""
+
+from __future__ import annotations
+
+import os
+
+
+def let_idle_threads_sleep() -> None:
+    """Makes OpenMP threads that wait for each other sleep instead of spin. Call it before torch is imported.
+
+    PyTorch's threads spin by default, so beside any other busy process they take each other's cores and everything
+    gets several times slower. Never for measurements: an idle machine is a little faster spinning. A value that the
+    user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
