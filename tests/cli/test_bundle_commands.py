@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,31 @@ def alter_a_byte(path: Path) -> None:
 
 
 class TestExport:
+    @pytest.mark.usefixtures("traced_before")
+    def test_the_answer_holds_the_certificate(
+        self, capsys: pytest.CaptureFixture[str], small_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        status, out, _ = run(capsys, "export", small_checkpoint, "-o", tmp_path / "a", "--json", "--quiet")
+        assert status == 0
+        assert set(json.loads(out)["certificate"]["end_to_end"]) == {"text_hidden", "goal", "tokens", "actions"}
+        parts = ("--video-model", "svd", "--text-encoder", "clip", "--policy", "policy.pt")
+        words = [word if word.startswith("--") else small_checkpoint / word for word in parts]
+        status, out, _ = run(capsys, "export", *words, "-o", tmp_path / "b")
+        assert status == 0
+        assert "verified against the model on 2 observations" in out
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_it_without_a_trace(self, small_checkpoint: Path, tmp_path: Path, number: int) -> None:
+        command = [str(Path(sys.executable).with_name("vpp-edge")), "export", str(small_checkpoint), "-o", "bundle"]
+        export = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not os.listdir(tmp_path) and export.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        export.send_signal(number)
+        _, err = export.communicate(timeout=120)
+        assert (export.returncode, os.listdir(tmp_path)) == (130, []), err
+        assert "Traceback" not in err
+
     @pytest.mark.parametrize("as_json", [False, True])
     def test_a_hostile_policy_is_refused_and_not_run(self, small_copy: Path, tmp_path: Path, as_json: bool) -> None:
         """In a process of its own, as it would be."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,18 +23,6 @@ from vpp_edge.manifest import Bundle
 from vpp_edge.model.policy import policy_from_checkpoint
 
 Report = Callable[[str, float], None]
-
-
-@pytest.fixture
-def traced_before(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracing takes most of an export and is the same every time; all else is real, the parity check included."""
-
-    def copy_graph(stage: Stage, folder: Path) -> tuple[Path, Path]:
-        for suffix in (".onnx", ".onnx.data"):
-            shutil.copyfile(small_bundle / "onnx" / (stage.name + suffix), folder / (stage.name + suffix))
-        return folder / f"{stage.name}.onnx", folder / f"{stage.name}.onnx.data"
-
-    monkeypatch.setattr(exporter, "write_onnx", copy_graph)
 
 
 def left_in(folder: Path) -> list[str]:

@@ -105,7 +105,9 @@ def export_by_command(checkpoint: Path, bundle: Path) -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, cwd=CACHE, capture_output=True, text=True)
+    # One thread each, because tracing has no use for more, and the golden policies are exported side by side.
+    single = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=CACHE, env=single, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
