@@ -6,13 +6,12 @@ from typing import Any
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras.device_clock import DeviceClock
-from vpp_edge.runtime.cameras.inbox import CameraStatistics, Inbox
+from vpp_edge.runtime.cameras.inbox import InboxCamera
 from vpp_edge.runtime.cameras.sdk import load_realsense
 from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
-from vpp_edge.runtime.interfaces import Frame
 
 
-class BagCamera:
+class BagCamera(InboxCamera):
     """The colour stream of a recording, RGB8 or BGR8. Context manager.
 
     Numbers are the recording's; from one round to the next they go on rising.
@@ -29,8 +28,7 @@ class BagCamera:
 
     def __init__(self, path: str, loop: bool = True) -> None:
         rs = load_realsense()
-        self.name = f"bag:{path}"
-        self._inbox = Inbox(self.name)
+        super().__init__(f"bag:{path}")
         self._pipeline, config = rs.pipeline(), rs.config()
         receiver = SdkReceiver(rs, self.name, self._inbox, DeviceClock().stamp_ns, RisingNumbers())
         try:
@@ -51,30 +49,10 @@ class BagCamera:
         if status == self._stopped:
             self._inbox.end_of_stream()
 
-    def read(self, timeout_ns: int) -> Frame:
-        """The next frame not yet read.
-
-        Raises:
-            HardwareFaultError: none came within `timeout_ns`, or the camera is closed.
-            EndOfStreamError: the recording has ended.
-        """
-        return self._inbox.take(timeout_ns)
-
-    @property
-    def statistics(self) -> CameraStatistics:
-        return self._inbox.statistics
-
-    def close(self) -> None:
-        self._inbox.close()
+    def _release(self) -> None:
         if self._open:
             self._open = False
             self._pipeline.stop()
-
-    def __enter__(self) -> BagCamera:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class RisingNumbers:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import TypeVar
 
 from vpp_edge.errors import EndOfStreamError, HardwareFaultError
 from vpp_edge.runtime.interfaces import Frame
@@ -101,3 +102,47 @@ class Inbox:
         """A snapshot."""
         with self._changed:
             return CameraStatistics(self._delivered, self._dropped, self._overwritten, len(self._frames))
+
+
+OneCamera = TypeVar("OneCamera", bound="InboxCamera")
+
+
+class InboxCamera:
+    """What all our cameras share: frames come through an inbox. Context manager; a `Camera` of runtime/interfaces.py.
+
+    A kind of camera fills `_inbox` from its own thread and says in `_release` how it gives its device back.
+
+    Args:
+        name: for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._inbox = Inbox(name)
+
+    def read(self, timeout_ns: int) -> Frame:
+        """The next frame not yet read.
+
+        Raises:
+            HardwareFaultError: none came within `timeout_ns`, or the camera is closed.
+            EndOfStreamError: the recording or source has ended.
+        """
+        return self._inbox.take(timeout_ns)
+
+    @property
+    def statistics(self) -> CameraStatistics:
+        return self._inbox.statistics
+
+    def close(self) -> None:
+        """Gives the device back; may be called twice."""
+        self._release()
+        self._inbox.close()
+
+    def _release(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self: OneCamera) -> OneCamera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras.device_clock import DeviceClock
-from vpp_edge.runtime.cameras.inbox import CameraStatistics, Inbox
+from vpp_edge.runtime.cameras.inbox import InboxCamera
 from vpp_edge.runtime.cameras.sdk import attached_cameras, load_realsense
 from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
-from vpp_edge.runtime.interfaces import Frame
 
 
-class RealSenseCamera:
+class RealSenseCamera(InboxCamera):
     """The RGB8 colour stream of one camera. Context manager. A silent camera is opened anew by a new process.
 
     Args:
@@ -26,8 +25,7 @@ class RealSenseCamera:
         rs = load_realsense()
         # Looked up first, because the SDK waits for a missing camera for 15 s and then does not say which one.
         self.serial = serial_to_open(serial, attached_cameras())
-        self.name = f"realsense:{self.serial}"
-        self._inbox = Inbox(self.name)
+        super().__init__(f"realsense:{self.serial}")
         self._pipeline = rs.pipeline()
         config = rs.config()
         config.enable_device(self.serial)
@@ -41,25 +39,10 @@ class RealSenseCamera:
             ) from error
         self._open = True
 
-    def read(self, timeout_ns: int) -> Frame:
-        """The next frame not yet read. Raises HardwareFaultError when none came within `timeout_ns`."""
-        return self._inbox.take(timeout_ns)
-
-    @property
-    def statistics(self) -> CameraStatistics:
-        return self._inbox.statistics
-
-    def close(self) -> None:
-        self._inbox.close()
+    def _release(self) -> None:
         if self._open:
             self._open = False
             self._pipeline.stop()
-
-    def __enter__(self) -> RealSenseCamera:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def serial_to_open(wanted: str, attached: dict[str, str]) -> str:

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.runtime.cameras.feeder import Feeder
-from vpp_edge.runtime.cameras.inbox import CameraStatistics, Inbox
+from vpp_edge.runtime.cameras.inbox import InboxCamera
 from vpp_edge.runtime.cameras.sdk import load_realsense
 from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
 from vpp_edge.runtime.cameras.sources import FrameSource
-from vpp_edge.runtime.interfaces import Frame
 
 FOCAL_PIXELS_480 = 615  # of a D435's colour camera at 640 x 480, about (42 degrees high, datasheet of the D400 series)
 
 
-class SoftwareCamera:
+class SoftwareCamera(InboxCamera):
     """A software device that shows a source, in real time, from opening to closing. Context manager.
 
     Args:
@@ -32,36 +31,15 @@ class SoftwareCamera:
     """
 
     def __init__(self, name: str, source: FrameSource) -> None:
-        self.name = name
-        self._inbox = Inbox(name)
+        super().__init__(name)
         self.device = SoftwareDevice(source.width, source.height, source.fps)
         self.device.start(SdkReceiver(load_realsense(), name, self._inbox, _own_time))
         self._feeder = Feeder(name, source, self.device.show, self._inbox)
         self._feeder.begin()
 
-    def read(self, timeout_ns: int) -> Frame:
-        """The next frame not yet read.
-
-        Raises:
-            HardwareFaultError: none came within `timeout_ns`, or the camera is closed.
-            EndOfStreamError: the source has ended.
-        """
-        return self._inbox.take(timeout_ns)
-
-    @property
-    def statistics(self) -> CameraStatistics:
-        return self._inbox.statistics
-
-    def close(self) -> None:
+    def _release(self) -> None:
         self._feeder.stop()
         self.device.stop()
-        self._inbox.close()
-
-    def __enter__(self) -> SoftwareCamera:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class SoftwareDevice:
