@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from itertools import pairwise, product
@@ -181,6 +182,23 @@ def test_the_command_answers_in_json(small_bundle: Path, capsys: pytest.CaptureF
     assert said["stages"]["total"]["predicted_ms"] >= said["stages"]["total"]["floor_ms"] > 0
     assert said["device"]["name"] == "orin-nx-16gb" and said["not_counted"] == {}
     assert all(a["source"] for a in said["assumptions"])
+
+
+def test_the_weights_are_not_needed(bundle_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for weights in bundle_copy.glob("onnx/*.data"):
+        weights.unlink()
+    assert main(["profile", str(bundle_copy), "--roofline", "rtx-4090"]) == 0
+    assert "predicted, not measured" in capsys.readouterr().out
+
+
+def test_a_graph_that_is_none_is_refused(bundle_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = b"\xff" * 100
+    (bundle_copy / "onnx" / "act.onnx").write_bytes(content)
+    manifest = json.loads((bundle_copy / "manifest.json").read_text())
+    manifest["files"]["onnx/act.onnx"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (bundle_copy / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["profile", str(bundle_copy), "--roofline", "rtx-4090"]) == 2
+    assert "not readable as ONNX" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

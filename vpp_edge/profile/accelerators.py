@@ -116,7 +116,8 @@ EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
     ("attention", "fp32"): Efficiency(19.8 / 42.5, "taken from the FP16 attention"),
 }
 BANDWIDTH = Efficiency(
-    173.0 / 204.8, f"173 of 204.8 GB/s, which explains {_FLASHRT}; a plain read reached 152.8 GB/s, {_APXINF}"
+    173.0 / 204.8,
+    f"173 of 204.8 GB/s, which is what {_FLASHRT} reckons to reach; a plain read reached only 152.8 GB/s in {_APXINF}",
 )
 VECTOR = Efficiency(4.8 / 5.3, f"4.8 of 5.3 TFLOP/s, {_APXINF}")
 KERNEL_S = 3.4e-6

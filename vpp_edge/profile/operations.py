@@ -153,7 +153,10 @@ def _tensors(model: Any) -> dict[str, Tensor]:
 
     stated = _stated_tensors(model.graph)
     if any(name and name not in stated for node in model.graph.node for name in node.output):
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        try:
+            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        except onnx.shape_inference.InferenceError as error:
+            raise BadInputError(f"shapes cannot be inferred: {error}") from error
         return {**_stated_tensors(inferred), **stated}
     return stated
 

@@ -157,12 +157,12 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
 def graph_of_stage(bundle: Bundle, name: str) -> Graph:
     """The work in one stage of a bundle; its weights are not opened."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     file = bundle.stage(name).graph
+    content = bytes(bundle.open_verified(file))
     try:
-        model = onnx.load_model_from_string(bytes(bundle.open_verified(file)))
-    except DecodeError as error:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf has a class for it, which is no requirement of ours
         raise BundleError(f"{bundle.path / file}: not readable as ONNX ({error})") from error
     try:
         return graph_from_model(model)

@@ -21,9 +21,9 @@ def lines_of_prediction(prediction: Prediction, title: str, top: int) -> list[st
 
 
 def _stages(prediction: Prediction, title: str) -> list[str]:
-    heading = f"{title} on {prediction.device.name}, {prediction.cameras} camera(s): {_LABEL}"
+    precisions = "/".join(dict.fromkeys(prediction.precision.values()))
     lines = [
-        heading,
+        f"{title} on {prediction.device.name} in {precisions}, {prediction.cameras} camera(s): {_LABEL}",
         f"{'stage':<10} {'precision':<10} {'GOP':>10} {'in INT8':>8} {'weights MB':>11} {'activations MB':>15} "
         f"{'kernels':>8} {'floor ms':>10} {'predicted ms':>13}",
     ]
@@ -36,7 +36,7 @@ def _stages(prediction: Prediction, title: str) -> list[str]:
         lines.append(
             f"{name:<10} {precision:<10} {work} {moved} {s.kernels:>8} {s.floor_ms:>10.2f} {s.predicted_ms:>13.2f}"
         )
-    lines.append("total = perceive + act, one inference; text runs once per instruction. Bytes are those moved.")
+    lines.append("One inference is perceive + act; text runs once per instruction. Bytes are those moved.")
     if dict(prediction.exported) != dict(prediction.precision):
         exported = ", ".join(sorted(set(prediction.exported.values())))
         lines.append(f"* the bundle was exported in {exported}; this is what it would cost in the named precision.")
