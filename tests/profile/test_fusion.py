@@ -43,6 +43,13 @@ def test_what_is_read_elsewhere_too_is_also_written() -> None:
     assert the(groups_from_graph(graph), "c").writes == {"c": 1600, "r": 1600}
 
 
+def test_a_sum_joins_the_later_of_its_makers() -> None:
+    nodes = [node("Conv", "x w", "c"), node("Conv", "x v", "d"), node("Add", "c d", "y")]
+    weights = {"w": (32, 32, 1, 1), "v": (32, 32, 1, 1)}
+    graph = graph_from_model(model(nodes, {"x": X}, {"y": X}, weights, {"c": X, "d": X}))
+    assert kernels(graph) == [["c"], ["d", "y"]]
+
+
 def test_a_pointwise_node_waits_for_no_kernel_behind_its_own() -> None:
     """y = x * f(x), f a small product: if y joined the convolution, that would wait for a kernel that waits for it."""
     nodes = [

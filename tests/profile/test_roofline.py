@@ -52,6 +52,29 @@ def test_a_tiny_kernel_takes_the_shortest_time() -> None:
     assert cost.predicted_s == KERNEL_S and cost.bound == "kernel" and cost.floor_s < KERNEL_S
 
 
+def test_a_long_pointwise_chain_is_bound_by_its_arithmetic() -> None:
+    steps = 200
+    nodes = [node("Relu", f"t{i}", f"t{i + 1}") for i in range(steps)]
+    shapes = {f"t{i}": (1000, 1000) for i in range(1, steps)}
+    (cost,) = costs_of_graph(
+        graph_from_model(model(nodes, {"t0": (1000, 1000)}, {f"t{steps}": (1000, 1000)}, inner=shapes)), DEVICE, "fp16"
+    )
+    assert cost.bound == "vector" and cost.activation_bytes == 2 * 2 * 1e6
+    assert cost.floor_s == pytest.approx(steps * 1e6 / 0.5e12)  # half of 1 TFLOP/s, which counts a multiply-add twice
+
+
+def test_bias_and_results_of_the_graph_stay_in_two_bytes() -> None:
+    nodes = [
+        node("Gemm", "x w b", "a"), node("Reshape", "a n", "y"), node("MatMul", "a w", "c"), node("Relu", "c", "z"),
+    ]  # fmt: skip
+    weights = {"w": (64, 64), "b": (64,), "n": (1,)}
+    shapes = {"a": (64, 64), "c": (64, 64)}
+    graph = graph_from_model(model(nodes, {"x": (64, 64)}, {"y": (4096,), "z": (64, 64)}, weights, shapes))
+    first = costs_of_graph(graph, DEVICE, "int8")[0]
+    assert first.weight_bytes == 64 * 64 + 2 * 64
+    assert first.activation_bytes == 2 * (2 * 64 * 64)
+
+
 def test_in_int8_weights_and_what_only_int8_reads_take_one_byte() -> None:
     first, second = costs_of_graph(two_products(), DEVICE, "int8")
     assert (first.precision, second.precision) == ("int8", "int8")
