@@ -63,7 +63,8 @@ class EdgePolicy:
 
         Args:
             bundle: folder that `vpp-edge export` wrote.
-            backend: `onnxruntime`, or `torch` for the eager baseline, which needs the trained checkpoint.
+            backend: `onnxruntime`; `tensorrt` or `tensorrt-rtx`, for which `vpp-edge build` has made engines; or
+                `torch` for the eager baseline, which needs the trained checkpoint.
             threads: CPU threads; None lets the backend choose.
             seed: of the noise that `infer` draws where none is given; None: another one every time.
             checkpoint: for backend `torch`: folder of the trained policy, where it is no longer where it was

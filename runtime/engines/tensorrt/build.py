@@ -18,7 +18,7 @@ from vpp_edge.runtime.engines.tensorrt.cache import EngineCache, EngineKey, Engi
 from vpp_edge.runtime.engines.tensorrt.cuda import present_device
 from vpp_edge.runtime.engines.tensorrt.flags import BuildFlags
 from vpp_edge.runtime.engines.tensorrt.library import Library
-from vpp_edge.runtime.engines.tensorrt.network import verified_stage
+from vpp_edge.runtime.engines.tensorrt.network import VerifiedStage, verified_stage
 
 _SM = re.compile(r"(?:sm_?)?(\d+)\.?(\d)", re.IGNORECASE)
 
@@ -97,17 +97,29 @@ def targets_of_library(library: Library, capabilities: Sequence[str]) -> list[Ta
     if wanted and library.builds_for_others:
         return [Target(library, version, compiled_for or "unknown", sm, True) for sm in wanted]
     try:
-        device = present_device()
+        present = present_target(library)
     except BadInputError as error:
         if not library.builds_for_others:
             raise
         raise BadInputError(f"{error}. To build for another machine, name its GPU: --sm 86") from error
-    if wanted not in ([], [device.sm]):
+    if wanted not in ([], [present.sm]):
         raise BadInputError(
-            f"--sm {' '.join(wanted)}: {library.module} builds for the present device only, which is SM {device.sm}. "
+            f"--sm {' '.join(wanted)}: {library.module} builds for the present device only, which is SM {present.sm}. "
             "Build on the device, or with --backend tensorrt-rtx for the devices that it knows."
         )
-    return [Target(library, version, compiled_for or device.cuda, device.sm, library.builds_for_others)]
+    return [present]
+
+
+def present_target(library: Library) -> Target:
+    """The GPU of this machine.
+
+    Raises:
+        MissingDependencyError: the library, or what is needed to ask for the device, is not installed.
+        BadInputError: there is none.
+    """
+    version, compiled_for = library.version()
+    device = present_device()
+    return Target(library, version, compiled_for or device.cuda, device.sm, library.builds_for_others)
 
 
 def step_name(stage: str, target: Target) -> str:
@@ -126,14 +138,17 @@ def build_engines(
         BadInputError: a graph or a target that the compiler does not take.
         VppEdgeError: the compiler failed.
     """
-    return [_build_stage(bundle, stage, target, options, report) for stage in stages for target in targets]
+    built = []
+    for name in stages:
+        stage = None
+        for target in targets:
+            report(step_name(name, target), 0.0)
+            stage = stage or verified_stage(bundle, name)
+            built.append(_build_stage(bundle, stage, target, options))
+    return built
 
 
-def _build_stage(
-    bundle: Bundle, name: str, target: Target, options: BuildOptions, report: ProgressCallback
-) -> BuiltEngine:
-    report(step_name(name, target), 0.0)
-    stage = verified_stage(bundle, name)
+def _build_stage(bundle: Bundle, stage: VerifiedStage, target: Target, options: BuildOptions) -> BuiltEngine:
     cache, key = EngineCache(bundle.path), target.key(bundle, stage.record, options.flags)
     record, note = cache.find(key), ""
     if record is not None and not options.force:

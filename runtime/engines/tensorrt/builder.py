@@ -115,7 +115,10 @@ def make_logger(trt: Any, verbose: bool = False) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             # Without a GPU the compiler says so again and again, and goes on.
-            if severity <= trt.ILogger.Severity.ERROR and "CUDA driver version is insufficient" not in message:
+            if (
+                int(severity) <= int(trt.ILogger.Severity.ERROR)
+                and "CUDA driver version is insufficient" not in message
+            ):
                 self.errors.append(message)
             if verbose:
                 print(f"{severity.name.lower()}: {message}", file=sys.stderr)
@@ -148,13 +151,14 @@ def _make_monitor(trt: Any) -> Any:
 def _interruptible(build: Any, monitor: Any) -> Any:
     """What `build()` gives. On Ctrl-C the compiler is told to stop, and waited for."""
     with ThreadPoolExecutor(1) as pool:
-        future: Future[Any] = pool.submit(build)
-        while True:
-            try:
-                return future.result(_SIGNALS_HEARD_EVERY_S)
-            except NotYet:
-                if future.done():
-                    raise
-            except KeyboardInterrupt:
-                monitor.cancelled = True
-                raise
+        try:
+            future: Future[Any] = pool.submit(build)
+            while True:
+                try:
+                    return future.result(_SIGNALS_HEARD_EVERY_S)
+                except NotYet:
+                    if future.done():
+                        raise
+        except KeyboardInterrupt:
+            monitor.cancelled = True
+            raise

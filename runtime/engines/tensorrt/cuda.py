@@ -52,9 +52,7 @@ def present_device(cudart: ModuleType | None = None) -> Device:
     error, count = cudart.cudaGetDeviceCount()
     if int(error) or not count:
         said = "none is seen" if not int(error) else _message(cudart, error)
-        raise BadInputError(
-            f"no usable NVIDIA GPU here ({said}). Engines run on the robot; on this machine use --backend onnxruntime"
-        )
+        raise BadInputError(f"no usable NVIDIA GPU here ({said}); --backend onnxruntime runs a bundle without one")
     cuda = Cuda(cudart)
     capability = cudart.cudaDeviceAttr
     major = cuda.call("cudaDeviceGetAttribute", capability.cudaDevAttrComputeCapabilityMajor, 0)

@@ -17,7 +17,7 @@ import numpy as np
 from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BundleError, HardwareFaultError
 from vpp_edge.manifest import Bundle, StageRecord
-from vpp_edge.runtime.engines.tensorrt.build import Target, targets_of_library
+from vpp_edge.runtime.engines.tensorrt.build import Target, present_target
 from vpp_edge.runtime.engines.tensorrt.builder import make_logger
 from vpp_edge.runtime.engines.tensorrt.cache import EngineCache
 from vpp_edge.runtime.engines.tensorrt.cuda import Cuda, load_runtime
@@ -36,7 +36,7 @@ def open_tensorrt_rtx(bundle: Bundle, options: EngineOptions) -> dict[str, Tenso
 
 
 def _open_bundle(bundle: Bundle, backend: str) -> dict[str, TensorRTEngine]:
-    (target,) = targets_of_library(LIBRARIES[backend], ())
+    target = present_target(LIBRARIES[backend])
     # Every engine is found and hashed before the first one is given to TensorRT.
     plans = {name: verified_plan(bundle, stage, target) for name, stage in bundle.manifest.stages.items()}
     trt, cuda = target.library.load(), Cuda(load_runtime())

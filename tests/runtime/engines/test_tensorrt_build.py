@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
 from vpp_edge.manifest import Bundle, file_record
 from vpp_edge.runtime.engines.tensorrt import build as building
 from vpp_edge.runtime.engines.tensorrt.build import BuildOptions, Target, build_engines, targets_of_library
+from vpp_edge.runtime.engines.tensorrt.builder import _interruptible
 from vpp_edge.runtime.engines.tensorrt.cuda import present_device
 from vpp_edge.runtime.engines.tensorrt.flags import BuildFlags
 from vpp_edge.runtime.engines.tensorrt.library import LIBRARIES, library_of_backend
@@ -148,6 +152,22 @@ def test_capabilities_are_read_in_every_spelling() -> None:
     assert [t.sm for t in targets] == ["86", "89", "120"]
     with pytest.raises(BadInputError, match="compute capability"):
         targets_of_library(RTX, ["ampere"])
+
+
+def test_ctrl_c_stops_the_compiler() -> None:
+    monitor, stopped = SimpleNamespace(cancelled=False), []
+
+    def compiler() -> None:
+        time.sleep(0.3)  # until it is waited for
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        give_up = time.monotonic() + 30
+        while not monitor.cancelled and time.monotonic() < give_up:
+            time.sleep(0.01)
+        stopped.append(monitor.cancelled)
+
+    with pytest.raises(KeyboardInterrupt):
+        _interruptible(compiler, monitor)
+    assert stopped == [True]
 
 
 def test_a_missing_library_names_its_installation() -> None:
