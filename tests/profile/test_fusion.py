@@ -187,8 +187,11 @@ def test_a_vector_that_was_merged_from_many_names_nothing() -> None:
 
 
 def test_parts_of_a_policy() -> None:
-    assert part_of("video.unet.down_blocks.0.attentions.0.transformer_blocks.0") == "video.unet"
-    assert part_of("video.encoder.conv_in") == "video.encoder"
-    assert part_of("former.layers.0.1.qkv") == "former"
-    assert part_of("head.action_emb") == "head"
-    assert part_of("") == ""
+    assert part_of("perceive", "video.unet.down_blocks.0.attentions.0.transformer_blocks.0") == "UNet"
+    assert part_of("perceive", "reader.up.0.transformers.1") == "UNet"
+    assert part_of("perceive", "video.encoder.conv_in") == "VAE encoder"
+    assert part_of("perceive", "former.layers.0.1.qkv") == "Video Former"
+    assert part_of("perceive", "") == "UNet"
+    assert part_of("act", "head.decoder.blocks.0.attn") == "head.decoder"
+    assert part_of("act", "head.action_emb") == "head"
+    assert part_of("act", "") == ""

@@ -18,8 +18,10 @@ from itertools import takewhile
 from vpp_edge.profile.fusion import Group
 from vpp_edge.profile.operations import CONSTANT, VIEW, Graph
 
-# The part ends at the first module whose name has one of these words, as in `video.unet` or `head.decoder`.
-_PARTS = ("unet", "former", "vae", "encoder", "decoder")
+# Perceive is told apart by these words in the path of a module; what has none of them is the UNet and what joins it.
+_PERCEIVE = {"former": "Video Former", "vae": "VAE encoder", "encoder": "VAE encoder"}
+# Elsewhere a part ends at the first module whose name has one of these words, as in `head.decoder`.
+_ENDS = ("encoder", "decoder")
 
 Path = tuple[str, ...]
 
@@ -38,11 +40,14 @@ def layer_names(graph: Graph, groups: Sequence[Group]) -> tuple[str, ...]:
     )
 
 
-def part_of(layer: str) -> str:
-    """The part of the policy a layer lies in: `video.unet` of `video.unet.conv_in`; the first name if none is known."""
-    path = layer.split(".")
-    end = next((i for i, name in enumerate(path) if any(known in name.split("_") for known in _PARTS)), 0)
-    return ".".join(path[: end + 1])
+def part_of(stage: str, layer: str) -> str:
+    """The part of the policy that a layer lies in: `UNet`, `VAE encoder`, `Video Former`; elsewhere `head.decoder`."""
+    words = [set(name.split("_")) for name in layer.split(".")]
+    if stage == "perceive":
+        found = (part for name in words for word, part in _PERCEIVE.items() if word in name)
+        return "UNet" if "unet" in set().union(*words) else next(found, "UNet")
+    end = next((i for i, name in enumerate(words) if name.intersection(_ENDS)), 0)
+    return ".".join(layer.split(".")[: end + 1])
 
 
 def _origins(graph: Graph) -> dict[str, str]:

@@ -77,11 +77,11 @@ class Prediction:
         return {**stages, "total": sum_of(c for name in INFERENCE for c in self.costs.get(name, ()))}
 
     def parts(self) -> dict[tuple[str, str], Sum]:
-        """By stage and part of the policy, such as `video.unet`."""
+        """By stage and part of the policy, such as `UNet` of perceive."""
         found: dict[tuple[str, str], list[Cost]] = defaultdict(list)
         for stage, costs in self.costs.items():
             for cost in costs:
-                found[stage, part_of(cost.layer)].append(cost)
+                found[stage, part_of(stage, cost.layer)].append(cost)
         return {key: sum_of(costs) for key, costs in found.items()}
 
     def layers(self) -> list[tuple[tuple[str, str, str], Sum]]:
