@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from vpp_edge.model.former import tokens_from_views
+from vpp_edge.export.exact.former import exact_former, reader_of
+from vpp_edge.export.exact.video import VideoReader
 from vpp_edge.model.head import ActionHead, Attention, DecoderBlock
 from vpp_edge.model.policy import VideoPredictionPolicy
 from vpp_edge.model.sampler import sample_ddim
@@ -21,14 +22,16 @@ from vpp_edge.spec import PolicySpec, TensorSpec
 
 
 class PerceiveStage(nn.Module):
-    """frames, text_hidden and video_noise to tokens."""
+    """frames, text_hidden and video_noise to tokens, in the lean form of `vpp_edge.export.exact`."""
 
     def __init__(self, policy: VideoPredictionPolicy) -> None:
         super().__init__()
-        self.video, self.former = policy.video, policy.former
+        with torch.no_grad():
+            self.reader = VideoReader(policy.video, reader_of(policy.former))
+            self.former = exact_former(policy.former)
 
     def forward(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
-        return self.former(tokens_from_views(self.video(frames, text_hidden, video_noise)))
+        return self.former(self.reader(frames, text_hidden, video_noise))
 
 
 class ActStage(nn.Module):
@@ -141,7 +144,7 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
         (text_hidden, goal),
     )  # fmt: skip
     perceive = Stage(
-        "perceive", PerceiveStage(policy),
+        "perceive", PerceiveStage(policy).eval(),
         (TensorSpec("frames", "uint8", spec.frames_shape), text_hidden,
          TensorSpec("video_noise", "float32", spec.video_noise_shape)),
         (tokens,),

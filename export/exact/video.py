@@ -1,0 +1,163 @@
+"""Video model with the first layer of the Video Former: in, frames, text, noise; out, what that layer makes of them.
+
+The features of a full-size model are never made: a convolution makes them and a Linear reads them, which together are
+one convolution into the Linear's smaller width (docs/vpp.md, exact savings).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vpp_edge.export.exact.convolutions import DoubledConv, SharedImageConv
+from vpp_edge.export.exact.folding import bias_of, linear_from_tensors
+from vpp_edge.export.exact.image import ImageEncoder
+from vpp_edge.export.exact.resnet import VideoResnet
+from vpp_edge.export.exact.transformer import VideoTransformer
+from vpp_edge.model.tvp import VideoPredictionModel
+
+
+class VideoReader(nn.Module):
+    """VAE encoder, UNet up to the extracted block, and the Linear that reads its features.
+
+    Args:
+        video: the eager model.
+        reader: (C -> K) Linear of the Video Former on the features.
+    """
+
+    def __init__(self, video: VideoPredictionModel, reader: nn.Linear) -> None:
+        super().__init__()
+        unet: Any = video.unet
+        frames = video.frames
+        with torch.no_grad():
+            embedding = video.time_embedding(reader.weight.dtype)
+        self.encoder = ImageEncoder(video.encoder, video.quant_conv)
+        self.conv_in = SharedImageConv(unet.conv_in, video.init_noise_sigma * video.input_scale)
+        self.down = nn.ModuleList(_Block(block, embedding, frames) for block in unet.down_blocks)
+        self.downsamplers = nn.ModuleList(nn.Sequential(*(b.downsamplers or ())) for b in unet.down_blocks)
+        self.middle = _Block(unet.mid_block, embedding, frames)
+        read = unet.up_blocks[: video.extract_layer + 1]
+        self.up = nn.ModuleList(_Block(block, embedding, frames) for block in read)
+        self.upsamplers = nn.ModuleList(
+            DoubledConv(b.upsamplers[0].conv.weight, b.upsamplers[0].conv.bias) for b in read[:-1]
+        )
+        self.features = FeatureReader(read, reader, video.all_layers)
+
+    def forward(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
+        """(V, F, P, h', w', K): the features' pixels by parity P (DoubledConv.parities), read by the Linear.
+
+        Args:
+            frames: (V, H, W, 3) uint8 RGB.
+            text_hidden: (1, 20, S), shared by the views.
+            video_noise: (V, F, c, h, w), standard normal.
+        """
+        hidden = self.conv_in(video_noise, self.encoder(frames))
+        residuals = [hidden]
+        for block, downsampler in zip(self.down, self.downsamplers, strict=True):
+            for step in block.steps():
+                hidden = step(hidden, text_hidden)
+                residuals.append(hidden)
+            if len(downsampler):
+                hidden = downsampler(hidden)
+                residuals.append(hidden)
+        for step in self.middle.steps():
+            hidden = step(hidden, text_hidden)
+        outputs = []
+        for index, block in enumerate(self.up):
+            for step in block.steps():
+                hidden = step(torch.cat([hidden, residuals.pop()], dim=1), text_hidden)
+            if index < len(self.upsamplers):
+                hidden = self.upsamplers[index](hidden)
+                outputs.append(hidden)
+        return self.features(hidden, outputs).unflatten(0, video_noise.shape[:2])
+
+
+class FeatureReader(nn.Module):
+    """Upsampling convolution of the extracted block, concatenation with the blocks before it, and a Linear, in one.
+
+    A Linear commutes with nearest-neighbour enlargement, so the blocks before are read at their own size.
+
+    Args:
+        blocks: eager up blocks, the last one the extracted one.
+        reader: (C -> K) Linear on their concatenated channels, or on the last one's.
+        all_layers: whether the blocks before are concatenated.
+    """
+
+    def __init__(self, blocks: Any, reader: nn.Linear, all_layers: bool) -> None:
+        super().__init__()
+        widths = [b.resnets[-1].spatial_res_block.out_channels for b in (blocks if all_layers else blocks[-1:])]
+        weights = list(reader.weight.detach().split(widths, dim=1))
+        last, dtype, bias = weights.pop(), reader.weight.dtype, bias_of(reader)
+        self.doubled: DoubledConv | None = None
+        self.last: nn.Linear | None = None
+        conv = None if blocks[-1].upsamplers is None else blocks[-1].upsamplers[0].conv
+        if conv is not None and composing_saves(last, conv):
+            composed = torch.einsum("ko,oihw->kihw", last.double(), conv.weight.detach().double())
+            bias = bias + last.double() @ bias_of(conv)
+            self.doubled = DoubledConv(composed.to(dtype), bias.to(dtype))
+        else:
+            self.doubled = None if conv is None else DoubledConv(conv.weight, conv.bias)
+            self.last = linear_from_tensors(last, bias.to(dtype))
+        self.before = nn.ModuleList(linear_from_tensors(weight) for weight in weights)
+
+    def forward(self, hidden: Tensor, outputs: list[Tensor]) -> Tensor:
+        """(N, P, h', w', K) from the last block (N, C, h', w'), before its upsampler, and the outputs before it.
+
+        P is 4 where the last block has an upsampler and 1 where it has none.
+        """
+        result = hidden[:, None] if self.doubled is None else self.doubled.parities(hidden)
+        result = result.permute(0, 1, 3, 4, 2)
+        if self.last is not None:
+            result = self.last(result)
+        for read, output in zip(self.before, outputs, strict=False):
+            factor = hidden.shape[-1] // output.shape[-1]
+            small = read(output.permute(0, 2, 3, 1))
+            if factor > 1:
+                small = small.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
+            result = result + small[:, None]
+        return result
+
+
+def composing_saves(linear: Tensor, conv: nn.Conv2d) -> bool:
+    """Whether four 2x2 convolutions into the Linear's width K cost less than into C channels and a C x K product.
+
+    Args:
+        linear: (K, C).
+        conv: of I to C channels.
+    """
+    (width, channels), inputs = linear.shape, conv.in_channels
+    return 4 * inputs * width < 4 * inputs * channels + channels * width
+
+
+class _Block(nn.Module):
+    """Residual blocks of a UNet block, each with the transformer behind it where the block has them.
+
+    The middle block has one more residual block than transformers, and it comes first.
+    """
+
+    def __init__(self, block: Any, embedding: Tensor, frames: int) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(VideoResnet(r, embedding, frames) for r in block.resnets)
+        self.transformers = nn.ModuleList(VideoTransformer(t, frames) for t in getattr(block, "attentions", ()))
+
+    def steps(self) -> list[_Step]:
+        transformers: list[Any] = list(self.transformers)
+        missing = len(self.resnets) - len(transformers)
+        if transformers and missing:  # the middle block: a residual block, then transformer and residual block
+            first, *others = self.resnets
+            return [_Step([first]), *(_Step([t, r]) for t, r in zip(transformers, others, strict=True))]
+        return [_Step([r, *transformers[i : i + 1]]) for i, r in enumerate(self.resnets)]
+
+
+class _Step:
+    """What happens between two residual connections."""
+
+    def __init__(self, modules: list[Any]) -> None:
+        self.modules = modules
+
+    def __call__(self, x: Tensor, text: Tensor) -> Tensor:
+        for module in self.modules:
+            x = module(x, text) if isinstance(module, VideoTransformer) else module(x)
+        return x
