@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
@@ -49,10 +50,13 @@ class ActStage(nn.Module):
         levels = torch.tensor(self.sigmas[:-1])
         with torch.no_grad():
             noise = [head.embed_noise(level[None]) for level in levels]
-            modulations = [torch.stack([torch.stack(b.adaLN_zero(n)) for b in head.decoder.blocks]) for n in noise]
-        self.register_buffer(
-            "modulations", torch.stack(modulations)[..., 0, 0, :], persistent=False
-        )  # (steps, blocks, 6, D)
+            # A parameter each, (D,): taken out of one table, they would be three nodes each in the graph.
+            self.modulations = nn.ModuleList(
+                nn.ModuleList(
+                    nn.ParameterList(_constant(m[0, 0]) for m in b.adaLN_zero(n)) for b in head.decoder.blocks
+                )
+                for n in noise
+            )  # (steps, blocks, 6)
 
     def forward(
         self,
@@ -72,9 +76,9 @@ class ActStage(nn.Module):
         def denoise(actions: Tensor, sigma: float) -> Tensor:
             variance = sigma**2 + data**2
             x = self.head.action_emb(actions * variance**-0.5)
-            modulations = self.modulations[self.sigmas.index(sigma)]
-            for block, cross, modulation in zip(blocks, attended, modulations.unbind(0), strict=True):
-                shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation.unbind(0)
+            modulations: Any = self.modulations[self.sigmas.index(sigma)]
+            for block, cross, modulation in zip(blocks, attended, modulations, strict=True):
+                shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation
                 x = x + gate * block.attn(shift + block.ln_1(x) * scale)
                 x = x + cross(block.ln3(x))
                 x = x + gate_mlp * block.mlp(shift_mlp + block.ln_2(x) * scale_mlp)
@@ -83,6 +87,10 @@ class ActStage(nn.Module):
             return estimate + weight * (prefix - estimate)
 
         return sample_ddim(denoise, action_noise * self.sigmas[0], self.sigmas)
+
+
+def _constant(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor.clone(), requires_grad=False)
 
 
 class _CachedCrossAttention:
