@@ -107,10 +107,18 @@ def ends_with(monkeypatch: pytest.MonkeyPatch):
     return plant
 
 
+def failed_while_interrupted() -> RuntimeError:
+    """What torch raises when Ctrl-C hits the entering of one of its modes."""
+    error = RuntimeError("trying to pop from empty mode stack")
+    error.__context__ = KeyboardInterrupt()
+    return error
+
+
 ENDS = {
     "bad input": (BadInputError("no such bundle"), 2, "error: no such bundle"),
     "failed check": (CheckFailedError("tokens differ"), 1, "error: tokens differ"),
     "interrupted": (KeyboardInterrupt(), 130, "error: interrupted"),
+    "interrupted in a library": (failed_while_interrupted(), 130, "error: interrupted"),
     "bug": (ZeroDivisionError("by zero"), 1, "this is a bug in vpp-edge"),
     "inner broken pipe": (BrokenPipeError("ring"), 1, "this is a bug in vpp-edge"),
     "missing library": (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "needs torch"),

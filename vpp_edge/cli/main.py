@@ -85,9 +85,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         # argparse ends the process after --help and --version.
         return end.code if isinstance(end.code, int) else 0
-    except Exception:  # noqa: BLE001 - the last place that can say whose fault it is
+    except Exception as error:  # noqa: BLE001 - the last place that can say whose fault it is
+        if _was_interrupted(error):
+            return _report("interrupted", STATUS_INTERRUPTED, as_json)
         return _report_bug(as_json)
     return status
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C is behind an error: libraries that are interrupted half-way may fail in their own clean-up."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def build_parser(filled: Collection[str]) -> argparse.ArgumentParser:
