@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -30,6 +30,7 @@ from vpp_edge.export.stages import Stage, stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
 from vpp_edge.manifest import MANIFEST_NAME, Manifest, StageRecord, file_record
 from vpp_edge.model.policy import policy_from_checkpoint
+from vpp_edge.progress import ProgressCallback, ignore_progress
 
 # (stage of the progress display, seconds on two cores for a small policy)
 PROGRESS_STAGES = (
@@ -59,7 +60,7 @@ def export_bundle(
     paths: CheckpointPaths,
     target: Path,
     options: ExportOptions = ExportOptions(),
-    report: Callable[[str, float], None] | None = None,
+    report: ProgressCallback = ignore_progress,
 ) -> Manifest:
     """Exports a trained policy and verifies it against the eager model on the spot.
 
@@ -73,7 +74,6 @@ def export_bundle(
         CheckFailedError: an exported stage does not match the model.
         BadInputError: the target exists, or the disk is full.
     """
-    report = report or (lambda stage, fraction: None)
     check_target(target, options.overwrite)
     report("read", 0)
     checkpoint = read_checkpoint(paths, options.choices)
@@ -100,7 +100,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def _export_stages(
-    checkpoint: Checkpoint, staging: Path, options: ExportOptions, report: Callable[[str, float], None]
+    checkpoint: Checkpoint, staging: Path, options: ExportOptions, report: ProgressCallback
 ) -> tuple[list[Stage], dict[str, Any]]:
     tokenizer = load_tokenizer(checkpoint.paths.text_encoder)
     write_tokenizer(tokenizer, staging / "tokenizer.json")

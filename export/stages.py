@@ -78,10 +78,7 @@ class ActStage(nn.Module):
             x = self.head.action_emb(actions * variance**-0.5)
             modulations: Any = self.modulations[self.sigmas.index(sigma)]
             for block, cross, modulation in zip(blocks, attended, modulations, strict=True):
-                shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation
-                x = x + gate * block.attn(shift + block.ln_1(x) * scale)
-                x = x + cross(block.ln3(x))
-                x = x + gate_mlp * block.mlp(shift_mlp + block.ln_2(x) * scale_mlp)
+                x = block.modulated(x, modulation, cross)
             output = self.head.action_pred(self.head.decoder.ln(x))
             estimate = output * (sigma * data * variance**-0.5) + actions * (data**2 / variance)
             return estimate + weight * (prefix - estimate)

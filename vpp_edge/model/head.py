@@ -6,6 +6,7 @@ An MDT-style transformer (arXiv 2407.05996) under EDM preconditioning (arXiv 220
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as functional
@@ -78,13 +79,16 @@ class DecoderBlock(nn.Module):
         self.adaLN_zero = Modulation(c.width)
 
     def forward(self, x: Tensor, noise: Tensor, context: Tensor) -> Tensor:
-        return self.modulated(x, self.adaLN_zero(noise), context)
+        return self.modulated(x, self.adaLN_zero(noise), lambda queries: self.cross_att(queries, context))
 
-    def modulated(self, x: Tensor, modulation: tuple[Tensor, ...], context: Tensor) -> Tensor:
-        """One block with its six modulations given; `modulate` is shift + x * scale, without the usual 1."""
+    def modulated(self, x: Tensor, modulation: Iterable[Tensor], attend: Callable[[Tensor], Tensor]) -> Tensor:
+        """One block with its six modulations and its cross-attention given.
+
+        `modulate` is shift + x * scale, without the usual 1.
+        """
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation
         x = x + gate * self.attn(shift + self.ln_1(x) * scale)
-        x = x + self.cross_att(self.ln3(x), context)
+        x = x + attend(self.ln3(x))
         return x + gate_mlp * self.mlp(shift_mlp + self.ln_2(x) * scale_mlp)
 
 
