@@ -23,6 +23,7 @@ from typing import Any
 from vpp_edge.checkpoint.files import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.errors import BadInputError
+from vpp_edge.export.approximations import measured_approximations
 from vpp_edge.export.onnx_writer import write_onnx
 from vpp_edge.export.parity import ParityCheck, references_from_policy
 from vpp_edge.export.samples import random_samples
@@ -107,7 +108,9 @@ def _export_stages(
     policy = policy_from_checkpoint(checkpoint)
     report("reference", 0)
     samples = random_samples(checkpoint.spec, options.parity_samples, options.seed)
-    check = ParityCheck(references_from_policy(policy, checkpoint.spec, tokenizer, samples))
+    references = references_from_policy(policy, checkpoint.spec, tokenizer, samples)
+    approximations = measured_approximations(checkpoint, policy, references)
+    check = ParityCheck(references)
     stages = list(stages_from_policy(policy, checkpoint.spec))
     for stage in stages:
         report(stage.name, 0)
@@ -115,7 +118,10 @@ def _export_stages(
         gc.collect()  # the traced program holds gigabytes in cycles at full size
         report(stage.name, 0.8)
         check.check_stage(stage, graph)
-    return stages, check.certificate()
+    certificate = check.certificate()
+    if approximations is not None:
+        certificate["approximations"] = approximations
+    return stages, certificate
 
 
 def _manifest(

@@ -18,7 +18,7 @@ from vpp_edge.export.exact.former import exact_former, reader_of
 from vpp_edge.export.exact.video import VideoReader
 from vpp_edge.model.head import ActionHead, Attention, DecoderBlock
 from vpp_edge.model.policy import VideoPredictionPolicy
-from vpp_edge.model.sampler import sample_ddim
+from vpp_edge.model.sampler import SAMPLER_FUNCTIONS
 from vpp_edge.spec import PolicySpec, TensorSpec
 
 
@@ -28,7 +28,7 @@ class PerceiveStage(nn.Module):
     def __init__(self, policy: VideoPredictionPolicy) -> None:
         super().__init__()
         with torch.no_grad():
-            self.reader = VideoReader(policy.video, reader_of(policy.former))
+            self.reader = VideoReader(policy.video, reader_of(policy.former), policy.frame_stride)
             self.former = exact_former(policy.former)
 
     def forward(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
@@ -43,8 +43,9 @@ class ActStage(nn.Module):
     the released sampler.
     """
 
-    def __init__(self, head: ActionHead, sigmas: Sequence[float], horizon: int) -> None:
+    def __init__(self, head: ActionHead, sigmas: Sequence[float], sampler: str, horizon: int) -> None:
         super().__init__()
+        self.sample = SAMPLER_FUNCTIONS[sampler]
         self.head, self.sigmas, self.horizon = head, tuple(sigmas), horizon
         # A float32 level, as the released code computes it, so that folding changes no bit of the embedding.
         levels = torch.tensor(self.sigmas[:-1])
@@ -83,7 +84,7 @@ class ActStage(nn.Module):
             estimate = output * (sigma * data * variance**-0.5) + actions * (data**2 / variance)
             return estimate + weight * (prefix - estimate)
 
-        return sample_ddim(denoise, action_noise * self.sigmas[0], self.sigmas)
+        return self.sample(denoise, action_noise * self.sigmas[0], self.sigmas)
 
 
 def _constant(tensor: Tensor) -> nn.Parameter:
@@ -154,7 +155,7 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
          TensorSpec("video_noise", "float32", spec.video_noise_shape)),
         (tokens,),
     )  # fmt: skip
-    act: nn.Module = ActStage(policy.head, spec.sigmas, spec.action.horizon)
+    act: nn.Module = ActStage(policy.head, spec.sigmas, spec.sampler, spec.action.horizon)
     proprio = () if spec.state is None else (TensorSpec("proprio", "float32", (1, 1, spec.state.dims)),)
     if spec.state is None:
         act = _WithoutProprio(act)

@@ -172,6 +172,7 @@ class PolicySpec:
         state: None for policies without proprioception.
         sigmas: noise levels of the action sampler, steps + 1 of them, the last one 0.
         sampler: name of the sampler that `act` unrolls.
+        computed_frames: frames that the video model computes, whose features are repeated to make F; None: all.
     """
 
     variant: str
@@ -186,6 +187,7 @@ class PolicySpec:
     sigmas: tuple[float, ...]
     sampler: str = "ddim"
     notes: tuple[str, ...] = field(default=())
+    computed_frames: int | None = None
 
     @property
     def video_noise_shape(self) -> tuple[int, ...]:

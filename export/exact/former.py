@@ -58,9 +58,13 @@ class LeanFormer(nn.Module):
                 self.register_buffer(f"first_{name}", tensor, persistent=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(1, F * q, D) tokens from (V, F, P, h', w', K): features are a set here, their order has no meaning."""
+        """(1, F * q, D) tokens from (V, F, P, h', w', K): features are a set here, their order has no meaning.
+
+        With a divisor of F in its place, each of those frames stands for as many as are missing.
+        """
         hidden = hidden.transpose(0, 1).flatten(1, 4)
-        features = standardized(self.features(functional.gelu(hidden)) + self.shift, self.standard)
+        features = repeated(self.features(functional.gelu(hidden)), self.shift.shape[0])
+        features = standardized(features + self.shift, self.standard)
         queries = self.latents
         sides = (self.first_carried, self.first_scores, self.first_values)
         for index, (perceive, mix) in enumerate(zip(self.perceivers, self.mixers, strict=True)):
@@ -135,7 +139,16 @@ class LeanLinearFormer(nn.Module):
         self.frames = former.frames
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(1, F * V * h' * w', D) tokens from (V, F, P, h', w', D)."""
+        """(1, F * V * h' * w', D) tokens from (V, F, P, h', w', D), or from a divisor of F frames."""
         factor = 2 if hidden.shape[2] == 4 else 1
         grid = hidden[:, : self.frames].unflatten(2, (factor, factor))  # (V, F, a, b, h, w, D)
-        return grid.permute(1, 0, 4, 2, 5, 3, 6).flatten(0, 5)[None]
+        tokens = grid.permute(1, 0, 4, 2, 5, 3, 6).flatten(1, 5)
+        return repeated(tokens, self.frames).flatten(0, 1)[None]
+
+
+def repeated(features: Tensor, frames: int) -> Tensor:
+    """(frames, n, D) from (K, n, D): each frame frames / K times in a row. Needs no work where K = frames."""
+    computed, count, width = features.shape
+    if computed == frames:
+        return features
+    return features[:, None].expand(-1, frames // computed, -1, -1).reshape(frames, count, width)

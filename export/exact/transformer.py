@@ -15,14 +15,15 @@ from vpp_edge.export.exact.resnet import spatial_share
 class VideoTransformer(nn.Module):
     """Pixels attend within their frame and to the text, then along the frames and to the text; both are blended.
 
-    Tokens keep the order (V, F, h * w) throughout. The embedding of the frame's number is a constant.
+    Tokens keep the order (V, F, h * w) throughout. The embedding of a frame's number is a constant.
 
     Args:
         model: the eager transformer.
         frames: F.
+        stride: between the numbers of two frames.
     """
 
-    def __init__(self, model: Any, frames: int) -> None:
+    def __init__(self, model: Any, frames: int, stride: int = 1) -> None:
         super().__init__()
         self.frames, self.norm = frames, model.norm
         self.proj_in, self.proj_out = linear_after_norm(model.proj_in, model.norm), model.proj_out
@@ -32,7 +33,8 @@ class VideoTransformer(nn.Module):
             for spatial, temporal in zip(model.transformer_blocks, model.temporal_transformer_blocks, strict=True)
         )
         with torch.no_grad():
-            positions = model.time_pos_embed(model.time_proj(torch.arange(frames)).to(model.proj_in.weight.dtype))
+            numbers = model.time_proj(torch.arange(frames) * stride).to(model.proj_in.weight.dtype)
+            positions = model.time_pos_embed(numbers)
         self.register_buffer("positions", positions[:, None], persistent=False)  # (F, 1, C)
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:

@@ -25,34 +25,37 @@ class VideoReader(nn.Module):
     Args:
         video: the eager model.
         reader: (C -> K) Linear of the Video Former on the features.
+        stride: every so many-th frame of the noise is computed, and no other; they keep their numbers.
     """
 
-    def __init__(self, video: VideoPredictionModel, reader: nn.Linear) -> None:
+    def __init__(self, video: VideoPredictionModel, reader: nn.Linear, stride: int = 1) -> None:
         super().__init__()
         unet: Any = video.unet
-        frames = video.frames
+        self.stride, frames = stride, video.frames // stride
         with torch.no_grad():
             embedding = video.time_embedding(reader.weight.dtype)
         self.encoder = ImageEncoder(video.encoder, video.quant_conv)
         self.conv_in = SharedImageConv(unet.conv_in, video.init_noise_sigma * video.input_scale)
-        self.down = nn.ModuleList(_Block(block, embedding, frames) for block in unet.down_blocks)
+        self.down = nn.ModuleList(_Block(block, embedding, frames, stride) for block in unet.down_blocks)
         self.downsamplers = nn.ModuleList(nn.Sequential(*(b.downsamplers or ())) for b in unet.down_blocks)
-        self.middle = _Block(unet.mid_block, embedding, frames)
+        self.middle = _Block(unet.mid_block, embedding, frames, stride)
         read = unet.up_blocks[: video.extract_layer + 1]
-        self.up = nn.ModuleList(_Block(block, embedding, frames) for block in read)
+        self.up = nn.ModuleList(_Block(block, embedding, frames, stride) for block in read)
         self.upsamplers = nn.ModuleList(
             DoubledConv(b.upsamplers[0].conv.weight, b.upsamplers[0].conv.bias) for b in read[:-1]
         )
         self.features = FeatureReader(read, reader, video.all_layers)
 
     def forward(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
-        """(V, F, P, h', w', K): the features' pixels by parity P (DoubledConv.parities), read by the Linear.
+        """(V, F / stride, P, h', w', K): the features' pixels by parity P (DoubledConv.parities), read by the Linear.
 
         Args:
             frames: (V, H, W, 3) uint8 RGB.
             text_hidden: (1, 20, S), shared by the views.
             video_noise: (V, F, c, h, w), standard normal.
         """
+        if self.stride > 1:
+            video_noise = video_noise[:, :: self.stride]
         hidden = self.conv_in(video_noise, self.encoder(frames))
         residuals = [hidden]
         for block, downsampler in zip(self.down, self.downsamplers, strict=True):
@@ -137,10 +140,11 @@ class _Block(nn.Module):
     The middle block has one more residual block than transformers, and it comes first.
     """
 
-    def __init__(self, block: Any, embedding: Tensor, frames: int) -> None:
+    def __init__(self, block: Any, embedding: Tensor, frames: int, stride: int) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(VideoResnet(r, embedding, frames) for r in block.resnets)
-        self.transformers = nn.ModuleList(VideoTransformer(t, frames) for t in getattr(block, "attentions", ()))
+        attentions = getattr(block, "attentions", ())
+        self.transformers = nn.ModuleList(VideoTransformer(t, frames, stride) for t in attentions)
 
     def steps(self) -> list[_Step]:
         transformers: list[Any] = list(self.transformers)

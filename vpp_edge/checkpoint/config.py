@@ -16,7 +16,7 @@ HEAD_ATTENTION_HEADS = 8
 VIDEO_FRAMES = 16
 GOAL_TEXT_LENGTH = 77
 FPS, MOTION_BUCKET, NOISE_AUGMENTATION = 4, 127, 0
-SAMPLERS = ("ddim",)
+SAMPLERS = ("ddim", "dpmpp_2m")
 NOISE_SCHEDULES = ("exponential",)
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -71,7 +71,11 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """A trained policy's sizes and settings beside the configs of its diffusers and transformers parts."""
+    """A trained policy's sizes and settings beside the configs of its diffusers and transformers parts.
+
+    Attributes:
+        computed_frames: of the `former.frames` F that the Video Former sees; F as trained.
+    """
 
     former: FormerConfig
     head: HeadConfig
@@ -81,6 +85,7 @@ class PolicyConfig:
     video_steps: int
     text_length: int
     position_encoding: bool
+    computed_frames: int
 
 
 def policy_config(arguments: Arguments, shapes: Shapes, variant: str, text_width: int) -> PolicyConfig:
@@ -107,6 +112,7 @@ def policy_config(arguments: Arguments, shapes: Shapes, variant: str, text_width
         text_length=arguments.integer("model.max_length", 20),
         # The real-robot code always adds the position table (docs/vpp.md, step 1).
         position_encoding=variant != "calvin" or bool(arguments.get("model.use_position_encoding", True)),
+        computed_frames=former.frames,
     )
 
 

@@ -113,4 +113,5 @@ def policy_spec(
         variant, tuple(CameraSpec(name, image_size, image_size) for name in names), former.frames, latent,
         (tokens, former.width), (config.text_length, GOAL_TEXT_LENGTH), pad_token_id, action, state,
         exponential_sigmas(config.sampler), config.sampler.name, notes,
+        config.computed_frames if config.computed_frames < former.frames else None,
     )  # fmt: skip

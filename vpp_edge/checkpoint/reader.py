@@ -15,7 +15,7 @@ import torch
 
 from vpp_edge.checkpoint import names
 from vpp_edge.checkpoint.arguments import Arguments
-from vpp_edge.checkpoint.config import PolicyConfig, policy_config
+from vpp_edge.checkpoint.config import SAMPLERS, PolicyConfig, policy_config
 from vpp_edge.checkpoint.files import CheckpointPaths, read_json, refuse_partial_downloads
 from vpp_edge.checkpoint.meaning import VARIANTS, policy_spec, variant_from
 from vpp_edge.checkpoint.safe_pickle import load_policy_file
@@ -52,6 +52,7 @@ class Checkpoint:
     Attributes:
         paths: where it was read from.
         config: sizes and settings that the modules are built from.
+        trained: the same as trained, before anything was chosen.
         spec: what the runtime must know.
         unet, vae, text: the networks below the policy; `scheduler` is the Euler scheduler's config.
         former, head: tensors of policy.pt without their prefix.
@@ -60,6 +61,7 @@ class Checkpoint:
 
     paths: CheckpointPaths
     config: PolicyConfig
+    trained: PolicyConfig
     spec: PolicySpec
     unet: ModelPart
     vae: ModelPart
@@ -80,6 +82,8 @@ class Choices:
         action_rate_hz: actions per second of a chunk; None: of the variant's training data.
         quaternion_order: `xyzw` (scipy's, as the training code reads them) or `wxyz`.
         steps: sampling steps of the action head; None: as trained.
+        solver: sampler of the action head; None: as trained.
+        frames: frames that the video model computes, a divisor of those the Video Former sees; None: all.
     """
 
     variant: str | None = None
@@ -87,6 +91,8 @@ class Choices:
     action_rate_hz: float | None = None
     quaternion_order: str = "xyzw"
     steps: int | None = None
+    solver: str | None = None
+    frames: int | None = None
 
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in VARIANTS:
@@ -97,6 +103,8 @@ class Choices:
             raise CheckpointError(f"action rate {self.action_rate_hz} Hz is out of range")
         if self.steps is not None and not 1 <= self.steps <= 1000:
             raise CheckpointError(f"{self.steps} sampling steps are out of range; expected 1 to 1000")
+        if self.solver is not None and self.solver not in SAMPLERS:
+            raise CheckpointError(f"solver {self.solver!r} is not one of {', '.join(SAMPLERS)}")
 
 
 def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Checkpoint:
@@ -112,9 +120,8 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Che
     shapes = {name: tuple(t.shape) for name, t in policy_tensors.items()}
     actions = shapes.get(f"{names.HEAD_PREFIX}action_pred.bias", (0,))[0]
     variant = choices.variant or variant_from(arguments, actions)
-    config = policy_config(arguments, shapes, variant, text_config["projection_dim"])
-    if choices.steps is not None:
-        config = replace(config, sampler=replace(config.sampler, steps=choices.steps))
+    trained = policy_config(arguments, shapes, variant, text_config["projection_dim"])
+    config = _chosen(trained, choices)
 
     unet = _read_part(paths.video_model / "unet", "UNetSpatioTemporalConditionModel", _UNET_SIZES)
     vae = _read_part(paths.video_model / "vae", "AutoencoderKLTemporalDecoder", _VAE_SIZES)
@@ -143,8 +150,21 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Che
     )  # fmt: skip
     head = {n: t.float() for n, t in head.items() if n not in names.UNUSED}
     return Checkpoint(
-        paths, config, spec, unet, vae, text, scheduler, {n: t.float() for n, t in former.items()}, head, notes
+        paths, config, trained, spec, unet, vae, text, scheduler, {n: t.float() for n, t in former.items()}, head, notes
     )
+
+
+def _chosen(trained: PolicyConfig, choices: Choices) -> PolicyConfig:
+    """The settings of a policy after its user's choices."""
+    frames = trained.former.frames
+    computed = frames if choices.frames is None else choices.frames
+    if computed < 1 or frames % computed:
+        divisors = ", ".join(str(n) for n in range(1, frames + 1) if frames % n == 0)
+        raise CheckpointError(f"{computed} frames do not divide the policy's {frames}; expected one of {divisors}")
+    sampler = replace(
+        trained.sampler, name=choices.solver or trained.sampler.name, steps=choices.steps or trained.sampler.steps
+    )
+    return replace(trained, sampler=sampler, computed_frames=computed)
 
 
 def _check_video_model(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,9 @@ HELP = """Turn a trained checkpoint into a bundle that a robot can run.
 Writes the stages text, perceive and act as ONNX, compares each with the PyTorch model on the spot, and writes the
 manifest with hashes and parity certificate. Nothing is left behind when it fails or is interrupted.
 
+--steps, --solver and --frames make a faster policy that is not quite the trained one; how far its actions are from
+those of the trained one is measured, printed and kept in the bundle.
+
   vpp-edge export my_checkpoint/ -o my_bundle/
   vpp-edge export --video-model svd/ --text-encoder clip/ --policy policy.pt -o my_bundle/"""
 
@@ -33,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, where the parts lie apart")
     parser.add_argument("--precision", choices=("fp32",), default="fp32", help="of the stages (fp32)")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the action head (as trained)")
+    parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the action head (as trained)")
+    parser.add_argument(
+        "--frames", type=int, metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
+    )
     parser.add_argument(
         "--variant", choices=("calvin", "xhand", "xbot"), help="meaning of the actions (from the checkpoint)"
     )
@@ -61,8 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.parity_samples < 1:
         raise BadInputError("--parity-samples must be at least 1: a bundle is never written unchecked")
     choices = Choices(
-        arguments.variant, arguments.cameras, arguments.action_rate, arguments.quaternion_order, arguments.steps
-    )
+        arguments.variant, arguments.cameras, arguments.action_rate, arguments.quaternion_order, arguments.steps,
+        arguments.solver, arguments.frames,
+    )  # fmt: skip
     options = ExportOptions(choices, arguments.parity_samples, arguments.seed, arguments.overwrite)
     check_target(arguments.output, arguments.overwrite)
     paths = paths_from_folder(arguments.checkpoint) if whole else CheckpointPaths(*apart)
@@ -86,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         f"verified against the model on {arguments.parity_samples} observations"
     )
     print(certificate_table(manifest.certificate))
+    for line in approximation_lines(manifest.certificate):
+        print(line)
     return 0
 
 
@@ -98,6 +108,27 @@ def certificate_table(certificate: dict[str, Any]) -> str:
         chained, allowed = certificate["end_to_end"][name], certificate["tolerances"][name]
         lines.append(f"  {name:<12} {alone['max_relative']:>12.1e} {chained['max_relative']:>12.1e} {allowed:>9.0e}")
     return "\n".join(lines)
+
+
+def approximation_lines(certificate: dict[str, Any]) -> list[str]:
+    """How an approximate bundle differs from the trained policy, in words; nothing for an exact one."""
+    found = certificate.get("approximations")
+    if not found:
+        return []
+    chosen, trained = found["options"], found["trained"]
+    parts = [f"{chosen[n]} instead of {trained[n]} {n}" for n in ("steps", "frames") if chosen[n] != trained[n]]
+    if chosen["solver"] != trained["solver"]:
+        parts.append(f"solver {chosen['solver']} instead of {trained['solver']}")
+    actions, tokens = found["actions"], found["tokens"]
+    return [
+        f"approximate: {', '.join(parts)}",
+        f"  actions differ from the trained policy's by {_percent(actions['rms_relative'])} (relative RMS), "
+        f"at most {_percent(actions['max_relative'])} of the largest; tokens by {_percent(tokens['rms_relative'])}",
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

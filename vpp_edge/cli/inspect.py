@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from vpp_edge.cli.export import certificate_table
+from vpp_edge.cli.export import approximation_lines, certificate_table
 from vpp_edge.manifest import Bundle, Manifest
 from vpp_edge.spec import SEGMENT_KINDS, PolicySpec
 
@@ -36,11 +36,12 @@ def _policy(spec: PolicySpec) -> list[str]:
     camera = spec.cameras[0]
     views = ", ".join(c.name for c in spec.cameras)
     state = "none" if spec.state is None else f"{spec.state.dims} numbers, quaternions {spec.state.quaternion_order}"
+    computed = "" if spec.computed_frames is None else f", {spec.computed_frames} of them computed"
     seconds = spec.action.horizon / rate_hz
     lines = [
         "",
         f"policy    {spec.variant}, {len(spec.cameras)} cameras ({views}) at {camera.width} x {camera.height}, "
-        f"{spec.frames} predicted frames",
+        f"{spec.frames} predicted frames{computed}",
         f"state     {state}",
         f"actions   {spec.action.horizon} x {spec.action.dims} at {rate_hz:g} Hz ({seconds:g} s per chunk), "
         f"{len(spec.sigmas) - 1} {spec.sampler} steps",
@@ -76,7 +77,7 @@ def _files(manifest: Manifest) -> list[str]:
 def _origin(manifest: Manifest) -> list[str]:
     certificate, origin = manifest.certificate, manifest.provenance
     lines = ["", f"parity    against {certificate.get('reference')}, {certificate.get('samples')} observations"]
-    lines.append(certificate_table(certificate))
+    lines += [certificate_table(certificate), *approximation_lines(certificate)]
     versions = ", ".join(f"{n} {v}" for n, v in origin.get("versions", {}).items() if v)
     return [
         *lines,

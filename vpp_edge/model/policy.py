@@ -7,7 +7,7 @@ reference for parity and the baseline of every speed ratio (backend `torch`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +15,28 @@ from torch import Tensor, nn
 from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.model.former import tokens_from_views, video_former
 from vpp_edge.model.head import ActionHead, action_head
-from vpp_edge.model.sampler import sample_ddim
+from vpp_edge.model.sampler import SAMPLER_FUNCTIONS
 from vpp_edge.model.text import TextStage, text_stage
 from vpp_edge.model.tvp import VideoPredictionModel, video_prediction_model
 
 
 @dataclass
 class VideoPredictionPolicy:
-    """The three stages of a policy. Attributes are modules in evaluation mode, float32."""
+    """The three stages of a policy, in evaluation mode, float32.
+
+    Attributes:
+        sigmas, sampler: noise levels and name of the action sampler.
+        frame_stride: the video model computes every so many-th frame of the F, and its features stand for those
+            behind it too; 1 is the trained policy.
+    """
 
     text: TextStage
     video: VideoPredictionModel
     former: nn.Module
     head: ActionHead
     sigmas: Sequence[float]
+    sampler: str = "ddim"
+    frame_stride: int = 1
 
     @torch.no_grad()
     def encode_text(self, ids: Tensor, mask: Tensor, goal_ids: Tensor, goal_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +46,8 @@ class VideoPredictionPolicy:
     @torch.no_grad()
     def perceive(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
         """(1, L, D) tokens; see VideoPredictionModel.forward for the arguments."""
-        return self.former(tokens_from_views(self.video(frames, text_hidden, video_noise)))
+        features = self.video(frames, text_hidden, video_noise[:, :: self.frame_stride])
+        return self.former(tokens_from_views(features.repeat_interleave(self.frame_stride, dim=1)))
 
     @torch.no_grad()
     def act(self, tokens: Tensor, goal: Tensor, proprio: Tensor | None, action_noise: Tensor) -> Tensor:
@@ -48,7 +57,12 @@ class VideoPredictionPolicy:
             context = self.head.encode(tokens, goal, proprio)
             return self.head.denoise(actions, torch.tensor([sigma]), context)
 
-        return sample_ddim(denoise, action_noise * self.sigmas[0], self.sigmas)
+        sample = SAMPLER_FUNCTIONS[self.sampler]
+        return sample(denoise, action_noise * self.sigmas[0], self.sigmas)
+
+    def with_settings(self, sigmas: Sequence[float], sampler: str, frame_stride: int) -> VideoPredictionPolicy:
+        """The policy at other settings; it shares the weights of this one."""
+        return replace(self, sigmas=sigmas, sampler=sampler, frame_stride=frame_stride)
 
 
 def policy_from_checkpoint(checkpoint: Checkpoint) -> VideoPredictionPolicy:
@@ -60,4 +74,6 @@ def policy_from_checkpoint(checkpoint: Checkpoint) -> VideoPredictionPolicy:
         former=video_former(c.config.former, c.former),
         head=action_head(c.config.head, c.head),
         sigmas=c.spec.sigmas,
+        sampler=c.spec.sampler,
+        frame_stride=c.config.former.frames // c.config.computed_frames,
     )

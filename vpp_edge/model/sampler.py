@@ -1,18 +1,20 @@
-"""DDIM sampling of an action chunk: in, scaled noise and a denoiser; out, clean actions.
-
-First-order DPM-Solver (arXiv 2206.00927, algorithm 1) in the exponential-integrator form, which is DDIM.
-"""
+"""Sampling of an action chunk: in, scaled noise and a denoiser; out, clean actions. One function is one algorithm."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
+Denoiser = Callable[[Tensor, float], Tensor]
 
-def sample_ddim(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """(1, T, A) clean actions.
+
+def sample_ddim(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """(1, T, A) clean actions by DDIM.
+
+    Source: first-order DPM-Solver (arXiv 2206.00927, algorithm 1) in the exponential-integrator form.
 
     Args:
         denoise: estimate of the clean actions from noisy ones (1, T, A) at a noise level.
@@ -24,3 +26,34 @@ def sample_ddim(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, sigma
         kept = following / sigma
         actions = kept * actions + (1 - kept) * denoise(actions, sigma)
     return actions
+
+
+def sample_dpmpp_2m(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """(1, T, A) clean actions by DPM-Solver++(2M); arguments as in `sample_ddim`.
+
+    Each step is DDIM's with an estimate that is extrapolated from the one before, so it costs no further call. The
+    first step has none before it, and the last one, to level 0, is infinitely long in log sigma: both are DDIM's.
+
+    Source: arXiv 2211.01095, algorithm 2, with the last step as in k-diffusion and MDT.
+    """
+    actions = noise
+    before: Tensor | None = None
+    step_before = 0.0
+    for sigma, following in pairwise(sigmas):
+        estimate = direction = denoise(actions, sigma)
+        if following > 0:
+            step = math.log(sigma / following)
+            if before is not None:
+                share = step / (2 * step_before)
+                direction = (1 + share) * estimate - share * before
+            before, step_before = estimate, step
+        kept = following / sigma
+        actions = kept * actions + (1 - kept) * direction
+    return actions
+
+
+# By the name that a checkpoint's `sampler_type` and PolicySpec.sampler have.
+SAMPLER_FUNCTIONS: dict[str, Callable[[Denoiser, Tensor, Sequence[float]], Tensor]] = {
+    "ddim": sample_ddim,
+    "dpmpp_2m": sample_dpmpp_2m,
+}

@@ -5,6 +5,8 @@ Sources: paper section 3.2 (single-step features), docs/vpp.md, steps 2 and 3. T
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,13 +57,15 @@ class VideoPredictionModel(nn.Module):
         Args:
             frames: (V, H, W, 3) uint8 RGB.
             text_hidden: (1, 20, 1024), shared by the views.
-            video_noise: (V, F, 4, h, w), standard normal.
+            video_noise: (V, F, 4, h, w), standard normal. A divisor K of F in its place computes K frames, which keep
+                the numbers that they have among the F.
         """
         views = frames.shape[0]
-        latents = self.encode_images(frames)[:, None].expand(-1, self.frames, -1, -1, -1)
+        latents = self.encode_images(frames)[:, None].expand(-1, video_noise.shape[1], -1, -1, -1)
         noisy = video_noise * (self.init_noise_sigma * self.input_scale)
         sample = torch.cat([noisy, latents], dim=2)
-        return self.features(sample, text_hidden.expand(views, -1, -1))
+        with numbered_frames(self.unet, self.frames // video_noise.shape[1]):
+            return self.features(sample, text_hidden.expand(views, -1, -1))
 
     def features(self, sample: Tensor, text_hidden: Tensor) -> Tensor:
         """The UNet's forward pass up to the extracted block, on (V, F, 8, h, w) and (V, 20, 1024)."""
@@ -102,6 +106,20 @@ class VideoPredictionModel(nn.Module):
     @staticmethod
     def _text(block: nn.Module, text_hidden: Tensor) -> dict[str, Tensor]:
         return {"encoder_hidden_states": text_hidden} if getattr(block, "has_cross_attention", False) else {}
+
+
+@contextmanager
+def numbered_frames(unet: nn.Module, stride: int) -> Iterator[None]:
+    """Within it, the UNet's transformers embed the frames' numbers as 0, stride, 2 * stride and so on."""
+    from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
+
+    transformers = [m for m in unet.modules() if isinstance(m, TransformerSpatioTemporalModel)] if stride > 1 else []
+    hooks = [m.time_proj.register_forward_pre_hook(lambda _, given: (given[0] * stride,)) for m in transformers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def video_prediction_model(

@@ -1,0 +1,61 @@
+"""What an approximate export costs: in, the policy at chosen and at trained settings; out, the distance of the two.
+
+Fewer sampling steps, another solver and fewer computed frames each change the actions. Parity says that the graphs are
+the model at the chosen settings; this says how far those settings are from what was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vpp_edge.checkpoint.config import PolicyConfig
+from vpp_edge.checkpoint.meaning import exponential_sigmas
+from vpp_edge.checkpoint.reader import Checkpoint
+from vpp_edge.compare import Comparison, compare
+from vpp_edge.export.parity import References
+from vpp_edge.model.policy import VideoPredictionPolicy
+
+
+def approximate_settings(config: PolicyConfig) -> dict[str, int | str]:
+    """The settings that an export may change: `steps`, `solver` and `frames`."""
+    return {"steps": config.sampler.steps, "solver": config.sampler.name, "frames": config.computed_frames}
+
+
+def trained_policy(checkpoint: Checkpoint, policy: VideoPredictionPolicy) -> VideoPredictionPolicy:
+    """The eager policy as trained, on the weights of the one at chosen settings."""
+    sampler = checkpoint.trained.sampler
+    return policy.with_settings(exponential_sigmas(sampler), sampler.name, 1)
+
+
+def measured_approximations(
+    checkpoint: Checkpoint, policy: VideoPredictionPolicy, references: Sequence[References]
+) -> dict[str, Any] | None:
+    """The certificate's `approximations`: settings, those trained, and the worst error over the samples.
+
+    Args:
+        checkpoint: read with the chosen settings.
+        policy: its eager policy.
+        references: what `policy` computed.
+
+    Returns:
+        None where the policy is exported as it was trained.
+    """
+    chosen, trained = approximate_settings(checkpoint.config), approximate_settings(checkpoint.trained)
+    if chosen == trained:
+        return None
+    exact = trained_policy(checkpoint, policy)
+    worst: dict[str, Comparison] = {}
+    for reference in references:
+        seen, acted = ({n: torch.from_numpy(a) for n, a in reference.inputs[s].items()} for s in ("perceive", "act"))
+        tokens = acted["tokens"]
+        if chosen["frames"] != trained["frames"]:
+            tokens = exact.perceive(seen["frames"], seen["text_hidden"], seen["video_noise"])
+        actions = exact.act(tokens, acted["goal"], acted.get("proprio"), acted["action_noise"])
+        for name, tensor in (("tokens", tokens), ("actions", actions)):
+            found = compare(reference.outputs[name], tensor.numpy())
+            if name not in worst or not found.rms_relative <= worst[name].rms_relative:
+                worst[name] = found
+    return {"options": chosen, "trained": trained, **{name: c.to_json() for name, c in worst.items()}}
