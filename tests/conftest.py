@@ -15,7 +15,7 @@ from vpp_edge.cli.threads import let_idle_threads_sleep
 
 let_idle_threads_sleep()  # before a test imports torch; tests run beside each other and beside their own children
 
-SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle"}
+SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle", "approximate_bundle"}
 SMALL_SIZES = material.ROOT / "tests" / "support" / "small_policy.py"
 SLOW_TIMEOUT_S = 900  # two exports, on a machine that does other things too
 
@@ -69,6 +69,16 @@ def small_bundle(small_checkpoint: Path) -> Path:
     """Its bundle. Read only."""
     key = material.key_of([*material.sources_of_a_bundle(), material.UNTRAINED, SMALL_SIZES])
     return material.made_once("small-bundle", key, lambda folder: material.export_by_command(small_checkpoint, folder))
+
+
+@pytest.fixture(scope="session")
+def approximate_bundle(small_checkpoint: Path) -> Path:
+    """The same policy at other settings than it was trained with. Read only."""
+    options = ("--steps", "4", "--solver", "dpmpp_2m", "--frames", "8")
+    key = material.key_of([*material.sources_of_a_bundle(), material.UNTRAINED, SMALL_SIZES])
+    return material.made_once(
+        "small-approximate", key, lambda folder: material.export_by_command(small_checkpoint, folder, *options)
+    )
 
 
 @pytest.fixture

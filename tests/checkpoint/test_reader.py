@@ -102,7 +102,7 @@ def test_unused_tensors_may_be_absent(small_copy: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sampler_type", "heun"), ("sampler_type", "dpmpp_2m"), ("noise_scheduler", "karras")],
+    [("sampler_type", "heun"), ("sampler_type", "dpmpp_2m_sde"), ("noise_scheduler", "karras")],
 )
 def test_samplers_and_schedules_that_are_not_built_are_refused_by_name(small_copy: Path, key: str, value: str) -> None:
     edit_policy(small_copy, lambda _, arguments: arguments["model"].update({key: value}))

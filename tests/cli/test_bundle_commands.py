@@ -87,6 +87,7 @@ class TestExport:
             (["nowhere", "--parity-samples", "0"], "never written unchecked"),
             (["nowhere", "--steps", "0"], "sampling steps are out of range"),
             (["nowhere", "--variant", "panda"], "invalid choice"),
+            (["nowhere", "--solver", "heun"], "invalid choice"),
         ],
     )
     def test_wrong_usage_is_status_2(
@@ -96,6 +97,15 @@ class TestExport:
         assert (status, out) == (2, "")
         assert said in err
         assert not (tmp_path / "bundle").exists()
+
+    @pytest.mark.parametrize("frames", [0, 3, 32])
+    def test_frames_that_do_not_divide_those_of_the_policy_are_refused(
+        self, capsys: pytest.CaptureFixture[str], small_checkpoint: Path, tmp_path: Path, frames: int
+    ) -> None:
+        status, out, err = run(capsys, "export", small_checkpoint, "--frames", frames, "-o", tmp_path / "b", "--quiet")
+        assert (status, out) == (2, "")
+        assert f"{frames} frames do not divide the policy's 16; expected one of 1, 2, 4, 8, 16" in err
+        assert not (tmp_path / "b").exists()
 
     def test_a_truncated_policy_is_named(
         self, capsys: pytest.CaptureFixture[str], small_copy: Path, tmp_path: Path

@@ -89,6 +89,33 @@ def test_tokens_are_those_of_the_eager_model(kind: str, extract_layer: int, all_
     assert after.get_total_flops() < before.get_total_flops()
 
 
+@pytest.mark.parametrize("kind", ["3d", "linear"])
+@torch.no_grad()
+def test_fewer_frames_are_those_of_the_eager_model(kind: str) -> None:
+    """One frame of three is computed, and its features stand for all three."""
+    torch.manual_seed(0)
+    video, former = video_model(1, False), former_of(kind, 64, 8)
+    frames = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8)
+    text, noise = torch.randn(1, 20, 24), torch.randn(2, FRAMES, 4, 12, 20)
+    features = video(frames, text, noise[:, ::FRAMES])
+    assert features.shape[1] == 1
+    expected = former(tokens_from_views(features.expand(-1, FRAMES, -1, -1, -1)))
+    reader, lean = VideoReader(video, reader_of(former), FRAMES), exact_former(former)
+    assert_equal(lean(reader(frames, text, noise)), expected)
+
+
+@torch.no_grad()
+def test_computed_frames_keep_their_numbers() -> None:
+    video, numbers = video_model(1, False), []
+    video.frames = 4
+    embed: Any = next(m for m in video.unet.modules() if type(m).__name__ == "TransformerSpatioTemporalModel").time_proj
+    embed.register_forward_hook(lambda _, given, embedded: numbers.append(given[0].tolist()))
+    frames, text = torch.zeros(1, 24, 40, 3, dtype=torch.uint8), torch.randn(1, 20, 24)
+    for count in (4, 2, 1, 4):
+        video(frames, text, torch.randn(1, count, 4, 12, 20))
+    assert numbers == [[0, 1, 2, 3], [0, 2], [0], [0, 1, 2, 3]]
+
+
 @torch.no_grad()
 def test_the_eager_model_is_left_as_it_was() -> None:
     video, former = video_model(1, False), former_of("3d", 64, 8)

@@ -100,8 +100,8 @@ def golden_bundle(name: str) -> Path:
     return made_once(f"{name}-bundle", key, lambda folder: export_by_command(checkpoint, folder))
 
 
-def export_by_command(checkpoint: Path, bundle: Path) -> None:
-    _run(str(Path(sys.executable).with_name("vpp-edge")), "export", str(checkpoint), "-o", str(bundle))
+def export_by_command(checkpoint: Path, bundle: Path, *options: str) -> None:
+    _run(str(Path(sys.executable).with_name("vpp-edge")), "export", str(checkpoint), "-o", str(bundle), *options)
 
 
 def _run(*command: str) -> None:
