@@ -7,7 +7,7 @@ every tensor of every part against the sizes, with all problems in one error.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,18 @@ import torch
 
 from vpp_edge.checkpoint import names
 from vpp_edge.checkpoint.arguments import Arguments
-from vpp_edge.checkpoint.config import SAMPLERS, PolicyConfig, policy_config
+from vpp_edge.checkpoint.choices import Choices, chosen_config
+from vpp_edge.checkpoint.config import PolicyConfig, policy_config
 from vpp_edge.checkpoint.files import CheckpointPaths, read_json, refuse_partial_downloads
-from vpp_edge.checkpoint.meaning import VARIANTS, policy_spec, variant_from
+from vpp_edge.checkpoint.meaning import policy_spec, variant_from
 from vpp_edge.checkpoint.safe_pickle import load_policy_file
 from vpp_edge.checkpoint.weights import load_tensors, tensor_problems
 from vpp_edge.errors import CheckpointError
 from vpp_edge.spec import PolicySpec
 
+__all__ = ["Checkpoint", "Choices", "ModelPart", "read_checkpoint"]
+
+_AS_TRAINED = Choices()
 _MOST_PROBLEMS_SHOWN = 40
 # Relative difference up to which a copy of the text encoder counts as the same weights (fp16 rounding is 5e-4).
 _SAME_WEIGHTS = 1e-3
@@ -72,42 +76,7 @@ class Checkpoint:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What a checkpoint does not tell and its user may.
-
-    Attributes:
-        variant: `calvin`, `xhand` or `xbot`; None: from the configuration.
-        cameras: number of views; None: as the variant was trained.
-        action_rate_hz: actions per second of a chunk; None: of the variant's training data.
-        quaternion_order: `xyzw` (scipy's, as the training code reads them) or `wxyz`.
-        steps: sampling steps of the action head; None: as trained.
-        solver: sampler of the action head; None: as trained.
-        frames: frames that the video model computes, a divisor of those the Video Former sees; None: all.
-    """
-
-    variant: str | None = None
-    cameras: int | None = None
-    action_rate_hz: float | None = None
-    quaternion_order: str = "xyzw"
-    steps: int | None = None
-    solver: str | None = None
-    frames: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.variant is not None and self.variant not in VARIANTS:
-            raise CheckpointError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
-        if self.cameras is not None and self.cameras < 1:
-            raise CheckpointError(f"a policy needs at least one camera, got {self.cameras}")
-        if self.action_rate_hz is not None and not 0 < self.action_rate_hz < 10_000:
-            raise CheckpointError(f"action rate {self.action_rate_hz} Hz is out of range")
-        if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise CheckpointError(f"{self.steps} sampling steps are out of range; expected 1 to 1000")
-        if self.solver is not None and self.solver not in SAMPLERS:
-            raise CheckpointError(f"solver {self.solver!r} is not one of {', '.join(SAMPLERS)}")
-
-
-def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Checkpoint:
+def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> Checkpoint:
     """Reads and checks a trained policy. Needs as much memory as its float32 weights.
 
     Raises:
@@ -121,7 +90,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Che
     actions = shapes.get(f"{names.HEAD_PREFIX}action_pred.bias", (0,))[0]
     variant = choices.variant or variant_from(arguments, actions)
     trained = policy_config(arguments, shapes, variant, text_config["projection_dim"])
-    config = _chosen(trained, choices)
+    config = chosen_config(trained, choices)
 
     unet = _read_part(paths.video_model / "unet", "UNetSpatioTemporalConditionModel", _UNET_SIZES)
     vae = _read_part(paths.video_model / "vae", "AutoencoderKLTemporalDecoder", _VAE_SIZES)
@@ -152,19 +121,6 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = Choices()) -> Che
     return Checkpoint(
         paths, config, trained, spec, unet, vae, text, scheduler, {n: t.float() for n, t in former.items()}, head, notes
     )
-
-
-def _chosen(trained: PolicyConfig, choices: Choices) -> PolicyConfig:
-    """The settings of a policy after its user's choices."""
-    frames = trained.former.frames
-    computed = frames if choices.frames is None else choices.frames
-    if computed < 1 or frames % computed:
-        divisors = ", ".join(str(n) for n in range(1, frames + 1) if frames % n == 0)
-        raise CheckpointError(f"{computed} frames do not divide the policy's {frames}; expected one of {divisors}")
-    sampler = replace(
-        trained.sampler, name=choices.solver or trained.sampler.name, steps=choices.steps or trained.sampler.steps
-    )
-    return replace(trained, sampler=sampler, computed_frames=computed)
 
 
 def _check_video_model(folder: Path) -> dict[str, Any]:

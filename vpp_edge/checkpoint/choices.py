@@ -1,0 +1,57 @@
+"""What the user of a checkpoint may decide: in, choices and a policy as trained; out, its settings after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vpp_edge.checkpoint.config import SAMPLERS, PolicyConfig
+from vpp_edge.checkpoint.meaning import VARIANTS
+from vpp_edge.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a checkpoint does not tell and its user may.
+
+    Attributes:
+        variant: `calvin`, `xhand` or `xbot`; None: from the configuration.
+        cameras: number of views; None: as the variant was trained.
+        action_rate_hz: actions per second of a chunk; None: of the variant's training data.
+        quaternion_order: `xyzw` (scipy's, as the training code reads them) or `wxyz`.
+        steps: sampling steps of the action head; None: as trained.
+        solver: sampler of the action head; None: as trained.
+        frames: frames that the video model computes, a divisor of those the Video Former sees; None: all.
+    """
+
+    variant: str | None = None
+    cameras: int | None = None
+    action_rate_hz: float | None = None
+    quaternion_order: str = "xyzw"
+    steps: int | None = None
+    solver: str | None = None
+    frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.variant is not None and self.variant not in VARIANTS:
+            raise CheckpointError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
+        if self.cameras is not None and self.cameras < 1:
+            raise CheckpointError(f"a policy needs at least one camera, got {self.cameras}")
+        if self.action_rate_hz is not None and not 0 < self.action_rate_hz < 10_000:
+            raise CheckpointError(f"action rate {self.action_rate_hz} Hz is out of range")
+        if self.steps is not None and not 1 <= self.steps <= 1000:
+            raise CheckpointError(f"{self.steps} sampling steps are out of range; expected 1 to 1000")
+        if self.solver is not None and self.solver not in SAMPLERS:
+            raise CheckpointError(f"solver {self.solver!r} is not one of {', '.join(SAMPLERS)}")
+
+
+def chosen_config(trained: PolicyConfig, choices: Choices) -> PolicyConfig:
+    """The settings of a policy after its user's choices."""
+    frames = trained.former.frames
+    computed = frames if choices.frames is None else choices.frames
+    if computed < 1 or frames % computed:
+        divisors = ", ".join(str(n) for n in range(1, frames + 1) if frames % n == 0)
+        raise CheckpointError(f"{computed} frames do not divide the policy's {frames}; expected one of {divisors}")
+    sampler = replace(
+        trained.sampler, name=choices.solver or trained.sampler.name, steps=choices.steps or trained.sampler.steps
+    )
+    return replace(trained, sampler=sampler, computed_frames=computed)
