@@ -57,7 +57,7 @@ class EdgePolicy:
     @classmethod
     def load(
         cls, bundle: str | Path, backend: str = "onnxruntime", *, threads: int | None = None, seed: int | None = None,
-        checkpoint: str | Path | None = None,
+        checkpoint: str | Path | None = None, provider: str | None = None,
     ) -> EdgePolicy:  # fmt: skip
         """Opens a bundle; every file is verified against the manifest before an engine sees it.
 
@@ -69,15 +69,18 @@ class EdgePolicy:
             seed: of the noise that `infer` draws where none is given; None: another one every time.
             checkpoint: for backend `torch`: folder of the trained policy, where it is no longer where it was
                 exported from.
+            provider: for backend `onnxruntime`: its execution provider, `cpu` (None), `cuda` or `tensorrt`; one that
+                is missing or does not start is an error, never the CPU instead.
 
         Raises:
             BundleError: the bundle is missing, damaged, forged or of another schema version.
-            BadInputError: the backend is unknown.
+            BadInputError: the backend or provider is unknown, or does not start here.
+            MissingDependencyError: the library of the backend is not installed, or lacks the provider.
         """
         opened = Bundle(Path(bundle))
         for stage in _STAGES:
             opened.stage(stage)
-        options = EngineOptions(threads, None if checkpoint is None else str(checkpoint))
+        options = EngineOptions(threads, None if checkpoint is None else str(checkpoint), provider)
         return cls(opened, open_engines(opened, backend, options), seed)
 
     def instruct(self, instruction: str) -> None:

@@ -30,7 +30,7 @@ class PolicySettings:
     """What the policy process loads and how it thinks.
 
     Attributes:
-        bundle: folder; `backend`: engine library, or `scripted`.
+        bundle: folder; `backend`: engine library, or `scripted`; `provider`: execution provider of ONNX Runtime.
         threads: of the engine; one core must stay for control.
         seed: of the noise; request n draws from (seed, n), so that any recorded inference can be repeated.
         arm: which arm of a two-armed policy the hand is.
@@ -40,6 +40,7 @@ class PolicySettings:
 
     bundle: str
     backend: str
+    provider: str | None
     threads: int
     instruction: str
     seed: int
@@ -48,7 +49,7 @@ class PolicySettings:
     grip: tuple[tuple[float, ...], tuple[float, ...]] | None
 
 
-def load_policy(bundle: str, backend: str, threads: int) -> Any:
+def load_policy(bundle: str, backend: str, provider: str | None, threads: int) -> Any:
     """An object with the face of EdgePolicy. Imports the engine library: never call it in the control process."""
     if backend == "scripted":
         from vpp_edge.runtime.scripted_policy import ScriptedPolicy, options_from_text
@@ -56,7 +57,7 @@ def load_policy(bundle: str, backend: str, threads: int) -> Any:
         return ScriptedPolicy(options_from_text(bundle))
     from vpp_edge.runtime.policy import EdgePolicy
 
-    return EdgePolicy.load(bundle, backend=backend, threads=threads)
+    return EdgePolicy.load(bundle, backend=backend, provider=provider, threads=threads)
 
 
 def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, generation: int) -> None:
@@ -64,7 +65,7 @@ def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, ge
     with child_process(parent_pid, channels.policy, channels.policy_note):
         with contextlib.suppress(OSError):
             os.nice(5)  # where cores are short, control and cameras come first
-        policy = load_policy(settings.bundle, settings.backend, settings.threads)
+        policy = load_policy(settings.bundle, settings.backend, settings.provider, settings.threads)
         policy.instruct(settings.instruction)
         worker = PolicyWorker(policy, settings, channels, generation)
         channels.policy["phase"] = RUNNING

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vpp_edge.engine import EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Hand
 
@@ -18,6 +19,7 @@ class SessionConfig:
         cameras: one CameraConfig per view of the policy, static camera first.
         hand: an open hand; the caller closes it.
         duration_s: from the first chunk; None: until stopped.
+        provider: execution provider of ONNX Runtime; None: the CPU.
         threads: of the engine; None: all cores but one.
         seed: of the policy's noise.
         arm: which arm of a two-armed policy the hand is.
@@ -33,6 +35,7 @@ class SessionConfig:
     duration_s: float | None = None
     rate_hz: float = 100.0
     backend: str = "onnxruntime"
+    provider: str | None = None
     threads: int | None = None
     seed: int = 0
     arm: int = 0
@@ -44,6 +47,8 @@ class SessionConfig:
     def __post_init__(self) -> None:
         if not self.instruction.strip():
             raise BadInputError("the instruction is empty; say what the hand should do")
+        EngineOptions(provider=self.provider)
+        check_provider_belongs(self.backend, self.provider)
         if not 1 <= self.rate_hz <= 1000:
             raise BadInputError(f"control rate of {self.rate_hz} Hz; expected 1 to 1000")
         if self.duration_s is not None and not 0 < self.duration_s < 1e6:

@@ -11,7 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
+
+PROVIDERS = ("cpu", "cuda", "tensorrt")
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,27 @@ class EngineOptions:
     Attributes:
         threads: CPU threads per stage; None lets the backend choose.
         checkpoint: folder of the trained policy, for the `torch` backend only; None: where it was exported from.
+        provider: execution provider, one of PROVIDERS, for the `onnxruntime` backend only; None: the CPU.
+
+    Raises:
+        BadInputError: the provider is unknown.
     """
 
     threads: int | None = None
     checkpoint: str | None = None
+    provider: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.provider is not None and self.provider not in PROVIDERS:
+            raise BadInputError(f"unknown provider {self.provider!r}; expected one of {', '.join(PROVIDERS)}")
+
+
+def check_provider_belongs(backend: str, provider: str | None) -> None:
+    """Raises BadInputError for a provider where another backend than ONNX Runtime is asked for."""
+    if provider is not None and backend != "onnxruntime":
+        raise BadInputError(
+            f"provider {provider!r} is one of ONNX Runtime, and the backend is {backend!r}; leave one of them out"
+        )
 
 
 class Engine(Protocol):

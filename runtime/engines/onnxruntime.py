@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: in, verified graph and weight bytes of a bundle; out, an engine per stage."""
+"""ONNX Runtime: in, verified graph and weight bytes of a bundle; out, an engine per stage."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BundleError, MissingDependencyError
 from vpp_edge.manifest import Bundle, StageRecord
+from vpp_edge.runtime.engines.execution_providers import chain, check_available, check_started, not_started
 from vpp_edge.runtime.engines.onnx_scan import check_external_data
 from vpp_edge.runtime.engines.onnx_weights import external_weights
+from vpp_edge.runtime.engines.onnxruntime_settings import session_settings
 
 _TYPES = {
     "float32": "tensor(float)", "float16": "tensor(float16)", "int64": "tensor(int64)", "int32": "tensor(int32)",
@@ -48,11 +50,16 @@ def _open_stage(bundle: Bundle, stage: StageRecord, options: EngineOptions) -> O
 
 
 def open_session(
-    stage: StageRecord, graph: bytes, weights: Mapping[str, Any], options: EngineOptions
+    stage: StageRecord, graph: bytes, weights: Mapping[str, Any], options: EngineOptions, settings: Any = None
 ) -> OnnxRuntimeEngine:
     """An engine from a graph and its external data by file name, all in memory.
 
+    Args:
+        settings: SessionOptions instead of `session_settings(options)`, for measurements.
+
     Raises:
+        MissingDependencyError: no ONNX Runtime, or one without the provider.
+        BadInputError: the provider does not start here.
         BundleError: the graph takes data from elsewhere, cannot be loaded, or has another signature than its stage.
     """
     check_external_data(stage.graph, graph, weights.keys())
@@ -60,23 +67,21 @@ def open_session(
         import onnxruntime
     except ImportError as error:
         raise MissingDependencyError("onnxruntime", "backend onnxruntime", "pip install vpp-edge") from error
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    if options.threads is not None:
-        settings.intra_op_num_threads = options.threads
-    # Idle worker threads would spin and take the core that the control loop needs.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Else bytes that look like ONNX Runtime's own format would be read as that, past the check above.
-    settings.add_session_config_entry("session.load_model_format", "ONNX")
+    check_available(options.provider)
+    settings = settings or session_settings(options)
     arrays = external_weights(stage.graph, graph, weights)
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
     settings.add_external_initializers(list(arrays), values)
     try:
-        session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+        # Else a provider that fails is replaced by the CPU, with a line on stdout.
+        session = onnxruntime.InferenceSession(graph, settings, providers=chain(options.provider), enable_fallback=0)
     except Exception as error:  # onnxruntime raises its own classes without a common base
+        if options.provider not in (None, "cpu"):
+            raise not_started(options.provider, str(error)) from error
         raise BundleError(
             f"stage {stage.name}: ONNX Runtime {onnxruntime.__version__} cannot load its graph: {error}"
         ) from error
+    check_started(options.provider, session)
     _check_signature(stage, session)
     return OnnxRuntimeEngine(session, stage, (weights, arrays, values))
 

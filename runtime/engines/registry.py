@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-from vpp_edge.engine import Backend, Engine, EngineOptions
+from vpp_edge.engine import Backend, Engine, EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
 
@@ -25,12 +25,13 @@ def open_engines(bundle: Bundle, backend: str, options: EngineOptions) -> Mappin
     """Engines by stage name.
 
     Raises:
-        BadInputError: the backend is unknown.
+        BadInputError: the backend is unknown, or has no such execution provider.
         MissingDependencyError: its library is not installed.
         BundleError: a file of the bundle is not as its manifest states.
     """
     points = entry_points(group=GROUP, name=backend)
     if not points:
         raise BadInputError(f"unknown backend {backend!r}; installed: {', '.join(backend_names())}")
+    check_provider_belongs(backend, options.provider)
     opened: Backend = next(iter(points)).load()
     return opened(bundle, options)

@@ -22,6 +22,7 @@ HELP = """Measure the latency of every stage on this machine, or predict it for 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("--backend", default="onnxruntime", help="what runs the bundle (onnxruntime)")
+    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--compare", metavar="BACKEND", help="a second backend to measure in turns with the first")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="CKPT", help="for backend torch: where the checkpoint was moved"
@@ -67,6 +68,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
+    from vpp_edge.engine import check_provider_belongs
     from vpp_edge.profile.latency import STAGES, profile_policies
     from vpp_edge.runtime.policy import EdgePolicy
 
@@ -75,12 +77,22 @@ def _measure(arguments: argparse.Namespace) -> int:
     backends = [arguments.backend] + ([arguments.compare] if arguments.compare else [])
     if len(set(backends)) < len(backends):
         raise BadInputError(f"--compare {arguments.compare} is the measured backend itself; name another one")
+    if "onnxruntime" not in backends:
+        check_provider_belongs(arguments.backend, arguments.provider)
+    providers = {b: arguments.provider if b == "onnxruntime" else None for b in backends}
     with Progress(
         "profile", [("load", 5.0), ("measure", 1.0 * arguments.inferences)], quiet=arguments.quiet
     ) as progress:
         progress.step("load")
         policies = {
-            b: EdgePolicy.load(arguments.bundle, b, threads=arguments.threads, seed=0, checkpoint=arguments.checkpoint)
+            b: EdgePolicy.load(
+                arguments.bundle,
+                b,
+                threads=arguments.threads,
+                seed=0,
+                checkpoint=arguments.checkpoint,
+                provider=providers[b],
+            )
             for b in backends
         }
         progress.step("measure")

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", metavar="DIR", help="add the run as an episode to a data set; needs PyAV")
     parser.add_argument("--dry-run", action="store_true", help="compute every command, send none")
     parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
+    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
     parser.add_argument("--seed", type=int, default=0, help="of the policy's noise (0)")
     parser.add_argument("--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that is here (0)")
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             duration_s=arguments.duration,
             rate_hz=arguments.rate_hz,
             backend=arguments.backend,
+            provider=arguments.provider,
             threads=arguments.threads,
             seed=arguments.seed,
             arm=arguments.arm,

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hashes-only", action="store_true", help="check the files against the manifest only")
     parser.add_argument("--backend", default="onnxruntime", help="what runs the bundle (onnxruntime)")
+    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all)")
     parser.add_argument(
         "--samples", type=int, default=2, metavar="N", help="random observations against the checkpoint (2)"
@@ -78,7 +79,9 @@ def _checks(arguments: argparse.Namespace, reference: Path | None) -> list[Check
     from vpp_edge.profile.verification import verify_checkpoint, verify_golden
     from vpp_edge.runtime.policy import EdgePolicy
 
-    policy = EdgePolicy.load(arguments.bundle, arguments.backend, threads=arguments.threads)
+    policy = EdgePolicy.load(
+        arguments.bundle, arguments.backend, threads=arguments.threads, provider=arguments.provider
+    )
     if reference is not None and not reference.is_dir():
         return verify_golden(policy, reference)
     eager = EdgePolicy.load(arguments.bundle, "torch", checkpoint=reference)
