@@ -118,6 +118,24 @@ def test_rendering_answers(monkeypatch: pytest.MonkeyPatch, answer: dict[str, ob
     assert check.status == status and bool(check.fix) == (status != OK)
 
 
+@pytest.mark.parametrize(
+    ("providers", "gpu", "status"),
+    [
+        (["CPUExecutionProvider"], "NVIDIA RTX A2000, 580.1, 6138 MiB, 8.6", LIMITED),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], "NVIDIA RTX A2000, 580.1, 6138 MiB, 8.6", OK),
+        (["CPUExecutionProvider"], None, OK),
+    ],
+)
+def test_a_gpu_without_its_provider_is_told(
+    monkeypatch: pytest.MonkeyPatch, providers: list[str], gpu: str | None, status: str
+) -> None:
+    monkeypatch.setattr(devices, "ask_python", lambda *_: providers)
+    monkeypatch.setattr(devices, "ask_command", lambda *_: gpu)
+    monkeypatch.setattr(devices, "jetson_model", lambda: None)
+    (check,) = devices.check_engines()
+    assert (check.status, "onnxruntime-gpu" in check.fix) == (status, status == LIMITED)
+
+
 def test_a_jetson_and_its_power_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.write_bytes(b"NVIDIA Jetson AGX Orin Developer Kit\0")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 from pathlib import Path
 
 from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+from vpp_edge.runtime.engines.execution_providers import swap_command
 
 # The probes use the runtime's own ways to these libraries, so that doctor says what `run` will meet.
 REALSENSE_PROBE = """
@@ -88,6 +90,10 @@ def check_engines() -> list[Check]:
         fix = "pip install --force-reinstall onnxruntime"
         return [Check("ONNX Runtime providers", MISSING, answer["error"], needed_for, fix)]
     names = [name.removesuffix("ExecutionProvider") for name in answer]
+    if "CUDA" not in names and check_accelerator()[0].status == OK:
+        detail = f"{', '.join(names)}; none for the GPU that is here"
+        fix = swap_command(platform.machine())
+        return [Check("ONNX Runtime providers", LIMITED, detail, "--provider cuda, tensorrt", fix)]
     return [Check("ONNX Runtime providers", OK, ", ".join(names), needed_for)]
 
 
