@@ -1,7 +1,7 @@
 """ONNX Runtime's execution providers: in, a name of ours; out, what a session is asked for, and whether it obeyed.
 
-ONNX Runtime goes on without a provider that is not installed or does not start, on the CPU and a hundred times slower.
-Here both are errors. None of this was run on a GPU yet: what was tried is how each of them is refused without one.
+ONNX Runtime goes on without a provider that is not installed or does not start, on the CPU. Here both are errors. None
+of this was run on a GPU yet: what was tried is how each of them is refused without one.
 """
 
 from __future__ import annotations
