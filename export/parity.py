@@ -7,29 +7,30 @@ on the same inputs, and once more end to end, where each stage feeds on the expo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from vpp_edge.certificate import Certificate, physical_errors
 from vpp_edge.compare import Comparison, compare
 from vpp_edge.errors import CheckFailedError
-from vpp_edge.export.samples import Sample
-from vpp_edge.export.stages import Stage
 from vpp_edge.export.tokenizer import text_inputs
 from vpp_edge.model.policy import VideoPredictionPolicy
-from vpp_edge.spec import PolicySpec
-from vpp_edge.tolerances import TOLERANCES
+from vpp_edge.samples import Sample
+from vpp_edge.spec import PolicySpec, TensorSpec
+from vpp_edge.tolerances import Limit
 
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass
 class References:
-    """What the eager policy computed for one sample: inputs by stage, and outputs by tensor name."""
+    """What the reference computed for one sample: inputs by stage, and outputs by tensor name."""
 
+    instruction: str
     inputs: dict[str, Arrays]
     outputs: Arrays
 
@@ -41,20 +42,24 @@ def references_from_policy(
     found = []
     for sample in samples:
         ids = text_inputs(tokenizer, spec, sample.instruction)
+        frames, video_noise, action_noise = map(
+            torch.from_numpy, (sample.frames, sample.video_noise, sample.action_noise)
+        )
+        proprio = None if sample.proprio is None else torch.from_numpy(sample.proprio)
         text_hidden, goal = policy.encode_text(*ids)
-        tokens = policy.perceive(sample.frames, text_hidden, sample.video_noise)
-        actions = policy.act(tokens, goal, sample.proprio, sample.action_noise)
-        act = {"tokens": tokens, "goal": goal, "action_noise": sample.action_noise,
+        tokens = policy.perceive(frames, text_hidden, video_noise)
+        actions = policy.act(tokens, goal, proprio, action_noise)
+        act = {"tokens": tokens, "goal": goal, "action_noise": action_noise,
                "prefix": torch.zeros_like(actions), "prefix_weight": torch.zeros(actions.shape[:2])}  # fmt: skip
-        if sample.proprio is not None:
-            act["proprio"] = sample.proprio
+        if proprio is not None:
+            act["proprio"] = proprio
         inputs = {
             "text": dict(zip(("ids", "mask", "goal_ids", "goal_mask"), ids, strict=True)),
-            "perceive": {"frames": sample.frames, "text_hidden": text_hidden, "video_noise": sample.video_noise},
+            "perceive": {"frames": frames, "text_hidden": text_hidden, "video_noise": video_noise},
             "act": act,
         }
         outputs = {"text_hidden": text_hidden, "goal": goal, "tokens": tokens, "actions": actions}
-        found.append(References({s: _arrays(t) for s, t in inputs.items()}, _arrays(outputs)))
+        found.append(References(sample.instruction, {s: _arrays(t) for s, t in inputs.items()}, _arrays(outputs)))
     return found
 
 
@@ -62,61 +67,82 @@ def _arrays(tensors: Mapping[str, torch.Tensor]) -> Arrays:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-@dataclass
+class HasOutputs(Protocol):
+    """A stage to check: a Stage of the exporter, or a StageRecord of a manifest."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+
 class ParityCheck:
-    """Compares stage by stage; a stage is loaded, run on every sample and dropped: one is in memory at a time."""
+    """Compares stage by stage; a stage is loaded, run on every sample and dropped: one is in memory at a time.
 
-    references: Sequence[References]
-    tolerances: dict[str, float] = field(default_factory=lambda: TOLERANCES["fp32"])
-    stage_errors: dict[str, Comparison] = field(default_factory=dict)
-    end_to_end: dict[str, Comparison] = field(default_factory=dict)
-    _carried: list[Arrays] = field(default_factory=list)
+    Args:
+        references: inputs and outputs to compare with.
+        limits: by tensor.
+    """
 
-    def __post_init__(self) -> None:
-        self._carried = [{} for _ in self.references]
+    def __init__(self, references: Sequence[References], limits: Mapping[str, Limit]) -> None:
+        self.references, self.limits = references, limits
+        self._alone: dict[str, Comparison] = {}
+        self._end_to_end: dict[str, Comparison] = {}
+        self._carried: list[Arrays] = [{} for _ in references]
 
-    def check_stage(self, stage: Stage, graph: Path) -> None:
-        """Runs an exported stage on the reference inputs, and on what the exported stages before it gave.
-
-        Raises:
-            CheckFailedError: an output differs by more than its tolerance, or is not finite.
-        """
+    def measure_stage(self, stage: HasOutputs, graph: Path) -> None:
+        """Runs a stage on the reference inputs, and on what the stages before it gave."""
         session, names = _session(graph), [t.name for t in stage.outputs]
         for reference, carried in zip(self.references, self._carried, strict=True):
             inputs = reference.inputs[stage.name]
             outputs = dict(zip(names, session.run(names, inputs), strict=True))
             for name in names:
-                _keep_worst(self.stage_errors, name, compare(outputs[name], reference.outputs[name]))
-            if carried:  # what the exported stages before this one gave, instead of the reference
+                _keep_worst(self._alone, name, compare(outputs[name], reference.outputs[name]))
+            if carried:  # what the stages before this one gave, instead of the reference
                 chained = {n: carried.get(n, a) for n, a in inputs.items()}
                 outputs = dict(zip(names, session.run(names, chained), strict=True))
             carried |= outputs
             for name in names:
-                _keep_worst(self.end_to_end, name, compare(carried[name], reference.outputs[name]))
-        for name in names:
-            for kind, errors in (("alone", self.stage_errors), ("end to end", self.end_to_end)):
-                if not errors[name].within(self.tolerances[name]):
+                _keep_worst(self._end_to_end, name, compare(carried[name], reference.outputs[name]))
+
+    def require_stage(self, stage: HasOutputs, graph: Path) -> None:
+        """`measure_stage`, and nothing less than within the limits.
+
+        Raises:
+            CheckFailedError: an output differs by more than its limit, or is not finite.
+        """
+        self.measure_stage(stage, graph)
+        for name in (t.name for t in stage.outputs):
+            for kind, errors in (("alone", self._alone), ("end to end", self._end_to_end)):
+                if not self.limits[name].allows(errors[name]):
                     raise CheckFailedError(
                         f"exported stage {stage.name} does not match the model ({kind}): {name} differs by "
                         f"{errors[name].max_relative:.3g} of its largest value (relative RMS "
-                        f"{errors[name].rms_relative:.3g}), allowed {self.tolerances[name]:g}. No bundle was written. "
+                        f"{errors[name].rms_relative:.3g}), allowed {self.limits[name]}. No bundle was written. "
                         "Please report this with the library versions."
                     )
 
-    def certificate(self) -> dict[str, Any]:
-        """What the manifest keeps: tolerances and worst errors over all samples."""
-        return {
-            "reference": "eager float32 policy (vpp_edge.model), same inputs and noise",
-            "samples": len(self.references),
-            "tolerances": self.tolerances,
-            "stages": {name: c.to_json() for name, c in self.stage_errors.items()},
-            "end_to_end": {name: c.to_json() for name, c in self.end_to_end.items()},
-        }
+    def certificate(self, spec: PolicySpec, reference: str, data: str) -> Certificate:
+        """What was measured, worst over all samples.
+
+        Args:
+            reference: what the references are from, and data: which observations they are, in words.
+        """
+        actions = [c["actions"] for c in self._carried]
+        physical = physical_errors(spec, actions, [r.outputs["actions"] for r in self.references])
+        return Certificate(
+            reference, data, len(self.references), dict(self.limits), self._alone, self._end_to_end, physical
+        )
 
 
 def _keep_worst(errors: dict[str, Comparison], name: str, found: Comparison) -> None:
-    if name not in errors or not found.max_relative <= errors[name].max_relative:
-        errors[name] = found
+    """The worst of every measure, which may come from different samples."""
+    worst = errors.get(name, found)
+    errors[name] = Comparison(
+        max(worst.max_relative, found.max_relative), max(worst.rms_relative, found.rms_relative),
+        min(worst.cosine, found.cosine), worst.finite and found.finite,
+    )  # fmt: skip
 
 
 def _session(graph: Path) -> Any:

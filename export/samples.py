@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
+from vpp_edge.samples import Sample
 from vpp_edge.spec import PolicySpec
 
 # Words of tabletop instructions, for text lengths between a few tokens and more than fit.
@@ -16,29 +15,18 @@ INSTRUCTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One observation with its noise. Arrays as in ARCHITECTURE.md; `state` is physical, `proprio` normalized."""
-
-    instruction: str
-    frames: torch.Tensor
-    video_noise: torch.Tensor
-    action_noise: torch.Tensor
-    proprio: torch.Tensor | None
-
-
 def random_samples(spec: PolicySpec, count: int, seed: int) -> list[Sample]:
     """`count` samples: smooth random images, standard normal noise, states spread over [-1, 1]."""
     generator = np.random.default_rng(seed)
 
-    def normal(shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+    def normal(shape: tuple[int, ...]) -> np.ndarray:
+        return generator.standard_normal(shape, dtype=np.float32)
 
     samples = []
     for i in range(count):
         proprio = None
         if spec.state is not None:
-            proprio = torch.from_numpy(generator.uniform(-1, 1, (1, 1, spec.state.dims)).astype(np.float32))
+            proprio = generator.uniform(-1, 1, (1, 1, spec.state.dims)).astype(np.float32)
         samples.append(
             Sample(
                 INSTRUCTIONS[i % len(INSTRUCTIONS)], _smooth_images(generator, spec.frames_shape),
@@ -48,9 +36,9 @@ def random_samples(spec: PolicySpec, count: int, seed: int) -> list[Sample]:
     return samples
 
 
-def _smooth_images(generator: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
+def _smooth_images(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     views, height, width, _ = shape
     coarse = torch.from_numpy(generator.uniform(0, 255, (views, 3, 9, 9)).astype(np.float32))
     smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True)
     grain = torch.from_numpy(generator.normal(0, 8, tuple(smooth.shape)).astype(np.float32))
-    return (smooth + grain).clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return (smooth + grain).clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

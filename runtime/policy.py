@@ -12,9 +12,9 @@ import numpy as np
 from vpp_edge.engine import Engine, EngineOptions
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
+from vpp_edge.normalization import normalized_from_state, physical_from_actions
+from vpp_edge.preprocess import frames_from_images
 from vpp_edge.runtime.engines.registry import open_engines
-from vpp_edge.runtime.preprocess import frames_from_images
-from vpp_edge.runtime.targets import normalized_from_state, physical_from_actions
 from vpp_edge.runtime.tokenizer import InstructionTokenizer
 from vpp_edge.spec import PolicySpec, TensorSpec
 
@@ -85,10 +85,14 @@ class EdgePolicy:
 
     def instruct(self, instruction: str) -> None:
         """Sets the instruction of the following inferences. Too long text is cut, as in training."""
+        outputs = self._engines["text"].run(self.text_inputs(instruction))
+        self._text = outputs["text_hidden"], outputs["goal"]
+
+    def text_inputs(self, instruction: str) -> dict[str, np.ndarray]:
+        """Inputs of stage `text`: token ids and masks, (1, 20) and (1, 77) int64."""
         (short, long), spec = self.spec.text_lengths, self._inputs["text"]
         arrays = [*self._tokenizer.encode(instruction, short), *self._tokenizer.encode(instruction, long)]
-        outputs = self._engines["text"].run({t.name: a for t, a in zip(spec, arrays, strict=True)})
-        self._text = outputs["text_hidden"], outputs["goal"]
+        return {t.name: a for t, a in zip(spec, arrays, strict=True)}
 
     @property
     def text(self) -> tuple[np.ndarray, np.ndarray]:

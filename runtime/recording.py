@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.preprocess import resized_square
 from vpp_edge.rotation import stored_from_xyzw
 from vpp_edge.runtime.messages import RUNNING, Channels, read_frame
-from vpp_edge.runtime.preprocess import resized_square
-from vpp_edge.runtime.video import VideoWriter
 from vpp_edge.runtime.workers import child_process
+from vpp_edge.video import VideoWriter
 
 TASK = "robot_trajectory_prediction"  # as the released annotations have it
 LONGEST_S = 6 * 3600  # ticks of a longer run are not kept: 6 h at 100 Hz is 1 GB

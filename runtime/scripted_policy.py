@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.preprocess import frames_from_images
-from vpp_edge.runtime.targets import normalized_from_state
+from vpp_edge.normalization import normalized_from_state
+from vpp_edge.preprocess import frames_from_images
 from vpp_edge.spec import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
 
 SWING_S = 4.0

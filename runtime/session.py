@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vpp_edge.certificate import certificate_from_json
 from vpp_edge.clock import MonotonicClock
-from vpp_edge.errors import BadInputError
+from vpp_edge.errors import BadInputError, CheckFailedError
 from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.accounts import camera_reports, policy_report, recording_report
 from vpp_edge.runtime.children import start_children
@@ -31,7 +32,7 @@ from vpp_edge.runtime.shared_link import SharedLink
 from vpp_edge.runtime.supervisor import Supervisor, Watch
 from vpp_edge.spec import PolicySpec
 
-__all__ = ["SessionConfig", "check_cameras", "policy_spec", "run_session"]
+__all__ = ["SessionConfig", "check_cameras", "check_certificate", "policy_spec", "run_session"]
 
 
 def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
@@ -42,9 +43,12 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     Raises:
         BadInputError, BundleError: wrong number of cameras, no such bundle, a record folder that cannot be written, or
             a camera or the policy that can never work as it was asked. The hand has not moved.
+        CheckFailedError: the bundle's parity certificate is missing or over its limits. The hand has not moved.
     """
     spec = policy_spec(config.bundle, config.backend)
     check_cameras(spec, config.cameras)
+    if config.backend != "scripted" and not config.ignore_certificate:
+        check_certificate(Bundle(Path(config.bundle)))
     if config.record is not None:
         check_recording(config.record)
     watch = watch or Watch(int(config.start_s * 1e9))
@@ -94,6 +98,19 @@ def policy_spec(bundle: str, backend: str) -> PolicySpec:
     if backend == "scripted":
         return scripted_spec(options_from_text(bundle))
     return Bundle(Path(bundle)).manifest.policy
+
+
+def check_certificate(bundle: Bundle) -> None:
+    """Raises CheckFailedError unless somebody measured that the bundle acts like the trained policy."""
+    try:
+        problems = certificate_from_json(bundle.manifest.certificate).problems()
+    except BadInputError as error:
+        problems = [str(error)]
+    if problems:
+        raise CheckFailedError(
+            f"{bundle.path} is not certified to act like its policy: {'; '.join(problems)}. The hand was not moved. "
+            "Export it anew within its limits, or take the risk with --ignore-certificate."
+        )
 
 
 def check_cameras(spec: PolicySpec, cameras: tuple[Any, ...]) -> None:

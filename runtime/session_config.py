@@ -24,6 +24,7 @@ class SessionConfig:
         seed: of the policy's noise.
         arm: which arm of a two-armed policy the hand is.
         record: folder of a data set to which the run is added as an episode.
+        ignore_certificate: run a bundle whose parity certificate is missing or over its limits.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this is taken to hang.
     """
@@ -41,6 +42,7 @@ class SessionConfig:
     arm: int = 0
     dry_run: bool = False
     record: str | None = None
+    ignore_certificate: bool = False
     start_s: float = 300.0
     policy_silent_s: float = 60.0
 

@@ -1,4 +1,4 @@
-"""From the policy's numbers to where the hand should go, and back: normalization, segments (docs/vpp.md, step 7).
+"""From the policy's physical actions to where the hand should go: segments and arms (docs/vpp.md, step 7).
 
 The hand's vector is that of `HandState.vector`: wrist xyz (m), wrist quaternion (xyzw), J joint angles (rad). The
 policy's state and actions are in the layout and normalization of its training data, described by its PolicySpec.
@@ -9,57 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.normalization import bounds_arrays, checked_vector
 from vpp_edge.rotation import quaternion_from_rpy, quaternion_product, stored_from_xyzw, unit_quaternion, xyzw_from
-from vpp_edge.spec import ActionSegment, Bounds, PolicySpec
+from vpp_edge.spec import ActionSegment, PolicySpec
 
-_EPSILON = 1e-8  # of the released normalization
 _WRIST = 7
 _ARM_STATE = 19
-
-
-def normalized_from_state(spec: PolicySpec, state: np.ndarray) -> np.ndarray:
-    """(P,) float32 in [-1, 1] from a state in physical units, (P,).
-
-    Raises:
-        BadInputError: the policy takes no state, or the state has another shape or is not finite.
-    """
-    if spec.state is None:
-        raise BadInputError("this policy takes no proprioception; call infer without it")
-    state = _checked(state, (spec.state.dims,), "state").copy()
-    for start in spec.state.quaternions:
-        if state[start] < 0:
-            state[start : start + 4] *= -1
-    if spec.state.bounds is None:
-        return state.astype(np.float32)
-    lower, upper = _arrays(spec.state.bounds)
-    return np.clip(2 * (state - lower) / (upper - lower + _EPSILON) - 1, -1, 1).astype(np.float32)
-
-
-def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
-    """(T, A) float64 with the normalization undone, each segment in its own unit and meaning.
-
-    CALVIN: the raw actions. xhand: metres to add, radians to turn, absolute joint angles. xbot: the normalized value
-    is an offset from the state at the chunk's start, so the state is added and the result is absolute.
-
-    Args:
-        actions: (T, A) normalized, as `infer` gives them.
-        state: (P,) in physical units, at the observation; needed where a segment is an offset from it.
-
-    Raises:
-        BadInputError: a wrong shape, or no state where one is needed.
-    """
-    actions = _checked(actions, spec.chunk_shape, "actions")
-    if spec.action.bounds is None:
-        physical = actions.copy()
-    else:
-        lower, upper = _arrays(spec.action.bounds)
-        physical = (actions + 1) / 2 * (upper - lower) + lower
-    for segment in spec.action.segments:
-        if segment.offset_from_state:
-            if state is None:
-                raise BadInputError(f"{segment.kind} actions of this {spec.variant} policy are offsets: pass the state")
-            physical[:, segment.columns] += _checked(state, (spec.state.dims,), "state")[segment.state_columns]  # type: ignore[union-attr]
-    return physical
 
 
 def state_from_hand(spec: PolicySpec, hand: np.ndarray, arm: int = 0) -> np.ndarray | None:
@@ -71,7 +26,7 @@ def state_from_hand(spec: PolicySpec, hand: np.ndarray, arm: int = 0) -> np.ndar
         return None
     state = np.zeros(spec.state.dims)
     if spec.state.bounds is not None:
-        state[:] = np.mean(_arrays(spec.state.bounds), axis=0)
+        state[:] = np.mean(bounds_arrays(spec.state.bounds), axis=0)
     start = _arm_start(spec, arm)
     width = min(_ARM_STATE, spec.state.dims - start)
     if hand.shape != (width,):
@@ -101,7 +56,7 @@ def targets_from_actions(
     Raises:
         BadInputError: the policy does not drive a wrist and joints, or not so many of them.
     """
-    actions = _checked(actions, spec.chunk_shape, "actions")
+    actions = checked_vector(actions, spec.chunk_shape, "actions")
     segments = [s for s in spec.action.segments if s.arm == arm]
     if not segments:
         raise BadInputError(f"this policy has no arm {arm}; it drives {1 + max(s.arm for s in spec.action.segments)}")
@@ -150,16 +105,3 @@ def _arm_start(spec: PolicySpec, arm: int) -> int:
     if not starts:
         raise BadInputError(f"this policy has no arm {arm} with a state")
     return min(starts)
-
-
-def _arrays(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(bounds.lower, dtype=np.float64), np.asarray(bounds.upper, dtype=np.float64)
-
-
-def _checked(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    values = np.asarray(array, dtype=np.float64)
-    if values.shape != shape:
-        raise BadInputError(f"{name} has shape {values.shape}, expected {shape}")
-    if not np.isfinite(values).all():
-        raise BadInputError(f"{name} holds NaN or infinity")
-    return values

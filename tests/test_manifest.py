@@ -123,7 +123,7 @@ def test_one_wrong_value_is_refused_or_harmless(where: tuple[Any, ...], value: A
         manifest_from_json(data)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, 1.5, [1]])
+@pytest.mark.parametrize("version", [0, SCHEMA_VERSION - 1, SCHEMA_VERSION + 1, "1", None, 1.5, [1]])
 def test_another_schema_version_is_named(version: Any) -> None:
     with pytest.raises(BundleError, match=rf"schema version .*reads {SCHEMA_VERSION}"):
         manifest_from_json(manifest() | {"schema_version": version})

@@ -21,8 +21,10 @@ from typing import Any
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.spec import PolicySpec, TensorSpec, policy_spec_from_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: limits with their measure and physical errors in the certificate, kept observations
 MANIFEST_NAME = "manifest.json"
+PARITY_NAME = "parity.npz"  # a few observations with what the reference made of them
+CALIBRATION_NAME = "calibration.json"
 _MANIFEST_MAX_BYTES = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -1,13 +1,63 @@
-"""How far an exported tensor may be from the eager float32 policy: one table, by tensor and precision, with its reason.
-
-Measure: largest absolute error over largest absolute reference (`Comparison.max_relative`).
-"""
+"""How far a tensor may be from the float32 policy: one table, by precision and tensor, with its reason."""
 
 from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vpp_edge.compare import Comparison
+from vpp_edge.errors import BadInputError
+
+# measure -> whether larger is worse
+MEASURES = {"max_relative": True, "rms_relative": True, "cosine": False}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound on one measure of a Comparison.
+
+    Attributes:
+        measure: `max_relative` and `rms_relative` must not be above `value`, `cosine` not below.
+    """
+
+    measure: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise BadInputError(f"unknown error measure {self.measure!r}; expected one of {', '.join(MEASURES)}")
+
+    def allows(self, errors: Comparison) -> bool:
+        """True when the array was finite and its error is within the limit."""
+        found = float(getattr(errors, self.measure))
+        return errors.finite and (found <= self.value if MEASURES[self.measure] else found >= self.value)
+
+    def __str__(self) -> str:
+        name = {"max_relative": "max error", "rms_relative": "rel. RMS", "cosine": "cosine"}[self.measure]
+        return f"{name} {'<=' if MEASURES[self.measure] else '>='} {self.value:g}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
 
 # fp32: the same operations in another order. Text passes a dozen thin layers of O(1) values: errors of 1e-6, allowed
 # ten times that. Tokens and actions pass about 200 convolutions and attentions over up to 1024 terms, and ten sampling
 # steps: 5e-6 measured on the golden policies, allowed 1e-4 for other widths and processors.
-TOLERANCES: dict[str, dict[str, float]] = {
-    "fp32": {"text_hidden": 1e-5, "goal": 1e-5, "tokens": 1e-4, "actions": 1e-4},
+#
+# fp16: numbers of 11 bits are off by up to 2^-12 = 2.4e-4 each. A residual stream of a hundred blocks adds such errors
+# of random sign: sqrt(100) * 2.4e-4 = 2.4e-3 at worst, 1.2e-3 measured on the golden policies, allowed twice 2.4e-3.
+#
+# int8: what rounding costs depends on the policy, so the actions' limit is the user's budget (DEFAULT_BUDGET is the
+# default), and the tokens must point the same way. Text stays FP16.
+DEFAULT_BUDGET = 0.015
+_FP16 = {name: Limit("max_relative", 5e-3) for name in ("text_hidden", "goal", "tokens", "actions")}
+TOLERANCES: dict[str, dict[str, Limit]] = {
+    "fp32": {
+        "text_hidden": Limit("max_relative", 1e-5),
+        "goal": Limit("max_relative", 1e-5),
+        "tokens": Limit("max_relative", 1e-4),
+        "actions": Limit("max_relative", 1e-4),
+    },
+    "fp16": _FP16,
+    "int8": _FP16 | {"tokens": Limit("cosine", 0.995), "actions": Limit("rms_relative", DEFAULT_BUDGET)},
 }

@@ -152,7 +152,7 @@ def completed(config: CameraConfig) -> CameraConfig:
         return config
     size, fps = (REALSENSE_SIZE, REALSENSE_FPS) if config.kind == "realsense" else (SIM_SIZE, SIM_FPS)
     if config.is_file:
-        from vpp_edge.runtime.video import video_info
+        from vpp_edge.video import video_info
 
         info = video_info(config.source)
         check_size(f"camera {config.name}", config.width or info.width, config.height or info.height)

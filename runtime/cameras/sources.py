@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vpp_edge.runtime.video import decoded_frames, image_from_frame, video_info
+from vpp_edge.video import decoded_frames, image_from_frame, video_info
 
 LatestState = Callable[[], "np.ndarray | None"]
 # A hand over the middle of the table, palm down and open, to be seen before the real state is known.

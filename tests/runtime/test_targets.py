@@ -10,13 +10,9 @@ import pytest
 
 from vpp_edge.checkpoint.meaning import CALVIN_METRES, CALVIN_RADIANS, segments_of
 from vpp_edge.errors import BadInputError
+from vpp_edge.normalization import normalized_from_state, physical_from_actions
 from vpp_edge.rotation import quaternion_from_rpy, quaternion_product, rotation_angle_rad, unit_quaternion
-from vpp_edge.runtime.targets import (
-    normalized_from_state,
-    physical_from_actions,
-    state_from_hand,
-    targets_from_actions,
-)
+from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
 from vpp_edge.spec import ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
 
 HORIZON = 5

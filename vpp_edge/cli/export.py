@@ -8,33 +8,63 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
+from vpp_edge.cli.calibration_arguments import (
+    DEFAULT_BUDGET,
+    add_calibration_arguments,
+    calibration_options,
+    data_options,
+    is_table,
+)
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress
+
+if TYPE_CHECKING:
+    from vpp_edge.checkpoint.files import CheckpointPaths
+    from vpp_edge.manifest import Bundle, Manifest
+    from vpp_edge.workflow.observations import DataOptions
 
 HELP = """Turn a trained checkpoint into a bundle that a robot can run.
 
 Writes the stages text, perceive and act as ONNX, compares each with the PyTorch model on the spot, and writes the
 manifest with hashes and parity certificate. Nothing is left behind when it fails or is interrupted.
 
+--precision fp16 and int8 are written into the ONNX files (INT8 as QuantizeLinear and DequantizeLinear), so that every
+engine runs the same. INT8 needs recordings of the robot: ranges come from some, the certificate from others. Layers
+are taken out of INT8, the most sensitive ones first, until the error of the actions fits the --budget.
+
 --steps, --solver and --frames make a faster policy that is not quite the trained one; how far its actions are from
 those of the trained one is measured, printed and kept in the bundle.
 
   vpp-edge export my_checkpoint/ -o my_bundle/
+  vpp-edge export my_checkpoint/ -o my_int8_bundle/ --precision int8 --calibration my_recordings/
+  vpp-edge export my_bundle/ -o my_fp16_bundle/ --precision fp16
   vpp-edge export --video-model svd/ --text-encoder clip/ --policy policy.pt -o my_bundle/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", nargs="?", type=Path, metavar="CKPT", help="folder with svd/, clip/ and policy.pt"
+        "checkpoint",
+        nargs="?",
+        type=Path,
+        metavar="CKPT",
+        help="folder with svd/, clip/ and policy.pt; for fp16 and int8 also a float32 bundle of it",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="bundle folder to write")
     parser.add_argument("--video-model", type=Path, metavar="DIR", help="svd/ folder, where the parts lie apart")
     parser.add_argument("--text-encoder", type=Path, metavar="DIR", help="clip/ folder, where the parts lie apart")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, where the parts lie apart")
-    parser.add_argument("--precision", choices=("fp32",), default="fp32", help="of the stages (fp32)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the stages (fp32)")
+    parser.add_argument(
+        "--calibration", type=Path, metavar="DATASET",
+        help="recordings of the robot for int8 (fp16: to judge on), or the table that `vpp-edge calibrate` wrote",
+    )  # fmt: skip
+    parser.add_argument(
+        "--budget", type=float, default=DEFAULT_BUDGET, metavar="E",
+        help=f"int8: allowed error of the actions, relative RMS ({DEFAULT_BUDGET})",
+    )  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the action head (as trained)")
     parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the action head (as trained)")
     parser.add_argument(
@@ -53,18 +83,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parity-samples", type=int, default=2, metavar="N", help="observations to compare on (2)")
     parser.add_argument("--seed", type=int, default=0, help="of those observations (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    add_calibration_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
     from vpp_edge.checkpoint.reader import Choices
-    from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, check_target, export_bundle
+    from vpp_edge.export.bundle_writer import check_target
+    from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, export_bundle
+    from vpp_edge.manifest import Bundle
+    from vpp_edge.workflow.exporting import LoweredExport, export_lowered
 
-    apart = (arguments.video_model, arguments.text_encoder, arguments.policy)
-    whole = arguments.checkpoint is not None
-    if any(apart) if whole else not all(apart):
-        raise BadInputError("pass either a checkpoint folder, or all of --video-model, --text-encoder and --policy")
     if arguments.parity_samples < 1:
         raise BadInputError("--parity-samples must be at least 1: a bundle is never written unchecked")
     choices = Choices(
@@ -73,62 +102,75 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     options = ExportOptions(choices, arguments.parity_samples, arguments.seed, arguments.overwrite)
     check_target(arguments.output, arguments.overwrite)
-    paths = paths_from_folder(arguments.checkpoint) if whole else CheckpointPaths(*apart)
+    source = _source(arguments)
     signal.signal(signal.SIGTERM, _stop)
-    with Progress("export", PROGRESS_STAGES, quiet=arguments.quiet) as progress:
-        manifest = export_bundle(paths, arguments.output, options, report=progress)
+    if arguments.precision == "fp32":
+        if isinstance(source, Bundle):
+            raise BadInputError(f"{source.path} is a bundle already; pass --precision fp16 or int8, or a checkpoint")
+        if arguments.calibration is not None:
+            raise BadInputError("--calibration is for --precision int8 (and, as data to judge on, fp16)")
+        with Progress("export", PROGRESS_STAGES, quiet=arguments.quiet) as progress:
+            manifest = export_bundle(source, arguments.output, options, report=progress)
+    else:
+        request = LoweredExport(
+            source, arguments.precision, *_data(arguments), arguments.budget, calibration_options(arguments), options
+        )
+        with Progress("export", request.stages(), quiet=arguments.quiet) as progress:
+            manifest = export_lowered(request, arguments.output, progress)
+    return _answer(arguments, manifest)
+
+
+def _source(arguments: argparse.Namespace) -> CheckpointPaths | Bundle:
+    from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
+    from vpp_edge.manifest import Bundle
+    from vpp_edge.workflow.exporting import is_bundle
+
+    apart = (arguments.video_model, arguments.text_encoder, arguments.policy)
+    whole = arguments.checkpoint is not None
+    if any(apart) if whole else not all(apart):
+        raise BadInputError("pass either a checkpoint folder, or all of --video-model, --text-encoder and --policy")
+    if not whole:
+        return CheckpointPaths(*apart)
+    return Bundle(arguments.checkpoint) if is_bundle(arguments.checkpoint) else paths_from_folder(arguments.checkpoint)
+
+
+def _data(arguments: argparse.Namespace) -> tuple[DataOptions | None, Path | None]:
+    """Observations, and the table where --calibration is one rather than a data set."""
+    path = arguments.calibration
+    if path is None:
+        return None, None
+    if not is_table(path):
+        return data_options(arguments, path), None
+    if arguments.held_out is None:
+        raise BadInputError(f"{path} holds ranges, no observations: pass --held-out DATASET to judge the bundle on")
+    return data_options(arguments, arguments.held_out), path
+
+
+def _answer(arguments: argparse.Namespace, manifest: Manifest) -> int:
+    from vpp_edge.certificate import certificate_from_json
+    from vpp_edge.cli.certificate_text import certificate_lines
+
+    certificate = certificate_from_json(manifest.certificate)
+    problems = certificate.problems()
     size = sum(f.size for f in manifest.files.values())
     if arguments.json:
         summary = {
-            "bundle": str(arguments.output),
-            "bytes": size,
-            "certificate": manifest.certificate,
-            "notes": manifest.policy.notes,
-        }
+            "bundle": str(arguments.output), "bytes": size, "precision": arguments.precision,
+            "passed": not problems, "certificate": manifest.certificate, "notes": manifest.policy.notes,
+        }  # fmt: skip
         print(json.dumps(summary))
-        return 0
+        return 1 if problems else 0
     for note in manifest.policy.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(
-        f"{arguments.output}: {size / 2**20:.0f} MiB, "
-        f"verified against the model on {arguments.parity_samples} observations"
-    )
-    print(certificate_table(manifest.certificate))
-    for line in approximation_lines(manifest.certificate):
-        print(line)
-    return 0
-
-
-def certificate_table(certificate: dict[str, Any]) -> str:
-    """The certificate's errors as aligned lines."""
-    lines = [
-        f"  {'output':<12} {'stage alone':>12} {'end to end':>12} {'allowed':>9}   (max abs error / max abs reference)"
-    ]
-    for name, alone in certificate["stages"].items():
-        chained, allowed = certificate["end_to_end"][name], certificate["tolerances"][name]
-        lines.append(f"  {name:<12} {alone['max_relative']:>12.1e} {chained['max_relative']:>12.1e} {allowed:>9.0e}")
-    return "\n".join(lines)
-
-
-def approximation_lines(certificate: dict[str, Any]) -> list[str]:
-    """How an approximate bundle differs from the trained policy, in words; nothing for an exact one."""
-    found = certificate.get("approximations")
-    if not found:
-        return []
-    chosen, trained = found["options"], found["trained"]
-    parts = [f"{chosen[n]} instead of {trained[n]} {n}" for n in ("steps", "frames") if chosen[n] != trained[n]]
-    if chosen["solver"] != trained["solver"]:
-        parts.append(f"solver {chosen['solver']} instead of {trained['solver']}")
-    actions, tokens = found["actions"], found["tokens"]
-    return [
-        f"approximate: {', '.join(parts)}",
-        f"  actions differ from the trained policy's by {_percent(actions['rms_relative'])} (relative RMS), "
-        f"at most {_percent(actions['max_relative'])} of the largest; tokens by {_percent(tokens['rms_relative'])}",
-    ]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    print(f"{arguments.output}: {size / 2**20:.0f} MiB in {arguments.precision}, compared with {certificate.reference}")
+    print("\n".join(certificate_lines(certificate)))
+    for problem in problems:
+        print(f"FAILED: {problem}")
+    if problems:
+        print(
+            "The bundle was written, but `vpp-edge run` refuses it. Allow a larger --budget, or calibrate on more data."
+        )
+    return 1 if problems else 0
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

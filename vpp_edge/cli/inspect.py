@@ -6,7 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from vpp_edge.cli.export import approximation_lines, certificate_table
+from vpp_edge.certificate import certificate_from_json
+from vpp_edge.cli.certificate_text import certificate_lines
+from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle, Manifest
 from vpp_edge.spec import SEGMENT_KINDS, PolicySpec
 
@@ -75,9 +77,13 @@ def _files(manifest: Manifest) -> list[str]:
 
 
 def _origin(manifest: Manifest) -> list[str]:
-    certificate, origin = manifest.certificate, manifest.provenance
-    lines = ["", f"parity    against {certificate.get('reference')}, {certificate.get('samples')} observations"]
-    lines += [certificate_table(certificate), *approximation_lines(certificate)]
+    origin = manifest.provenance
+    try:
+        certificate = certificate_from_json(manifest.certificate)
+        lines = ["", f"parity    against {certificate.reference}", *certificate_lines(certificate)]
+        lines += [f"  OVER ITS LIMIT: {problem}" for problem in certificate.problems()]
+    except BadInputError as error:
+        lines = ["", f"parity    {error}"]
     versions = ", ".join(f"{n} {v}" for n, v in origin.get("versions", {}).items() if v)
     return [
         *lines,

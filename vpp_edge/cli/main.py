@@ -23,6 +23,7 @@ from vpp_edge.errors import BadInputError, MissingDependencyError, VppEdgeError
 
 COMMANDS = {
     "export": "turn a trained checkpoint into a bundle that a robot can run",
+    "calibrate": "measure a bundle on recordings, for INT8",
     "build": "turn a bundle into TensorRT engines for this device",
     "verify": "compare a bundle with its checkpoint or with recorded outputs",
     "run": "run a bundle on cameras and a hand",

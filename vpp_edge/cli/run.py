@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate-hz", type=float, default=100.0, metavar="HZ", help="rate of the control loop (100)")
     parser.add_argument("--record", metavar="DIR", help="add the run as an episode to a data set; needs PyAV")
     parser.add_argument("--dry-run", action="store_true", help="compute every command, send none")
+    parser.add_argument(
+        "--ignore-certificate", action="store_true", help="run a bundle that was not measured to act like its policy"
+    )
     parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
@@ -83,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             arm=arguments.arm,
             dry_run=arguments.dry_run,
             record=arguments.record,
+            ignore_certificate=arguments.ignore_certificate,
         )
         try:
             report = run_session(config, watch)

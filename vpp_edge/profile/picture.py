@@ -33,7 +33,7 @@ class PictureMaker:
         Raises:
             BadInputError: there was no snapshot.
         """
-        from vpp_edge.runtime.video import write_video
+        from vpp_edge.video import write_video
 
         if len(self._frames) < 2:
             raise BadInputError(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vpp_edge.certificate import certificate_from_json
 from vpp_edge.compare import Comparison, compare
 from vpp_edge.errors import BadInputError
+from vpp_edge.manifest import PARITY_NAME
 from vpp_edge.runtime.policy import EdgePolicy
-from vpp_edge.tolerances import TOLERANCES
+from vpp_edge.tolerances import TOLERANCES, Limit
 
 # Names of a stage output in a golden file.
 _GOLDEN = {"text_hidden": "text_hidden", "goal": "text_embed", "tokens": "tokens", "actions": "actions"}
@@ -25,18 +29,18 @@ class Check:
     case: str
     tensor: str
     errors: Comparison
-    tolerance: float
+    limit: Limit
 
     @property
     def passed(self) -> bool:
-        return self.errors.within(self.tolerance)
+        return self.limit.allows(self.errors)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "case": self.case,
             "tensor": self.tensor,
             "passed": self.passed,
-            "tolerance": self.tolerance,
+            "limit": self.limit.to_json(),
             **self.errors.to_json(),
         }
 
@@ -52,7 +56,13 @@ def verify_golden(policy: EdgePolicy, path: Path) -> list[Check]:
         BadInputError: the file or an array is missing or of another policy's shape.
     """
     golden, instructions = _read_golden(path)
-    checks = []
+    return _checks(policy, golden, instructions, str(path))
+
+
+def _checks(
+    policy: EdgePolicy, golden: Mapping[str, np.ndarray], instructions: Sequence[str], source: str
+) -> list[Check]:
+    checks, limits = [], limits_of(policy)
     for case in sorted({name.split("/")[0] for name in golden if name.endswith("/frames")}):
         arrays = {name.split("/", 1)[1]: a for name, a in golden.items() if name.startswith(f"{case}/")}
         policy.instruct(instructions[int(case)])
@@ -64,15 +74,14 @@ def verify_golden(policy: EdgePolicy, path: Path) -> list[Check]:
                 action_noise=arrays["action_noise"],
             )
         except KeyError as error:
-            raise BadInputError(f"{path}: case {case} has no {error.args[0]}") from error
+            raise BadInputError(f"{source}: case {case} has no {error.args[0]}") from error
         found = {"text_hidden": policy.text[0], "goal": policy.text[1], "tokens": out.tokens, "actions": out.actions}
-        tolerances = _tolerances(policy)
         checks += [
-            Check(case, name, compare(found[name], arrays[theirs]), tolerances[name])
+            Check(case, name, compare(found[name], arrays[theirs]), limits[name])
             for name, theirs in _GOLDEN.items() if theirs in arrays
         ]  # fmt: skip
     if not checks:
-        raise BadInputError(f"{path}: holds no case (no `0/frames`)")
+        raise BadInputError(f"{source}: holds no case (no `0/frames`)")
     return checks
 
 
@@ -85,31 +94,42 @@ def verify_checkpoint(policy: EdgePolicy, eager: EdgePolicy, samples: int, seed:
     """
     from vpp_edge.export.samples import random_samples
 
-    checks = []
+    checks, limits = [], limits_of(policy)
     for i, sample in enumerate(random_samples(policy.spec, samples, seed)):
         found = []
         for one in (policy, eager):
             one.instruct(sample.instruction)
-            proprio = None if sample.proprio is None else sample.proprio.numpy()
             out = one.infer(
-                sample.frames.numpy(),
-                proprio,
-                video_noise=sample.video_noise.numpy(),
-                action_noise=sample.action_noise.numpy(),
+                sample.frames, sample.proprio, video_noise=sample.video_noise, action_noise=sample.action_noise
             )
             found.append(
                 {"text_hidden": one.text[0], "goal": one.text[1], "tokens": out.tokens, "actions": out.actions}
             )
-        tolerances = _tolerances(policy)
-        checks += [Check(str(i), name, compare(found[0][name], found[1][name]), tolerances[name]) for name in found[0]]
+        checks += [Check(str(i), name, compare(found[0][name], found[1][name]), limits[name]) for name in found[0]]
     return checks
 
 
-def _tolerances(policy: EdgePolicy) -> dict[str, float]:
-    """By tensor, at the precision of the stage that makes it; our own table, not the bundle's word."""
-    return {
-        t.name: TOLERANCES[s.precision][t.name] for s in policy.bundle.manifest.stages.values() for t in s.outputs
-    }  # fmt: skip
+def limits_of(policy: EdgePolicy) -> dict[str, Limit]:
+    """By tensor. Our own table, not the bundle's word; only the error budget of INT8 is what its certificate states."""
+    manifest = policy.bundle.manifest
+    precisions = {s.precision for s in manifest.stages.values()}
+    precision = next(p for p in ("int8", "fp16", "fp32") if p in precisions)
+    limits = dict(TOLERANCES[precision])
+    if precision == "int8":
+        limits["actions"] = certificate_from_json(manifest.certificate).limits["actions"]
+    return limits
+
+
+def verify_kept(policy: EdgePolicy) -> list[Check]:
+    """Repeats the observations that the bundle keeps, with what the reference made of them at export.
+
+    Raises:
+        BundleError: the bundle keeps none.
+    """
+    content = io.BytesIO(policy.bundle.open_verified(PARITY_NAME))
+    with np.load(content, allow_pickle=False) as file:
+        golden = {name: file[name] for name in file.files}
+    return _checks(policy, golden, [str(text) for text in golden.pop("instructions")], PARITY_NAME)
 
 
 def _read_golden(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -118,6 +138,8 @@ def _read_golden(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
             golden = {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError) as error:
         raise BadInputError(f"{path}: not readable as .npz ({error})") from error
+    if "instructions" in golden:
+        return golden, [str(text) for text in golden.pop("instructions")]
     beside = path.with_name("spec.json")
     try:
         return golden, [str(case[2]) for case in json.loads(beside.read_text(encoding="utf-8"))["cases"]]

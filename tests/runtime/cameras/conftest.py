@@ -10,7 +10,7 @@ import pytest
 
 from vpp_edge.errors import MissingDependencyError
 from vpp_edge.runtime.cameras.sdk import load_realsense
-from vpp_edge.runtime.video import load_av, read_frames, write_video
+from vpp_edge.video import load_av, read_frames, write_video
 
 FPS = 50.0
 

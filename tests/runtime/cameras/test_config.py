@@ -14,7 +14,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras import CameraConfig, camera_from_text, open_camera
 from vpp_edge.runtime.cameras.config import OPTIONS, parsed
 from vpp_edge.runtime.cameras.realsense import serial_to_open
-from vpp_edge.runtime.video import write_video
+from vpp_edge.video import write_video
 
 SOURCES = st.text(ascii_letters + digits + "/.:-_ ?=&äß", min_size=1, max_size=30).filter(
     lambda source: not source.startswith("sim/")

@@ -11,7 +11,7 @@ import pytest
 from vpp_edge.errors import EndOfStreamError, HardwareFaultError
 from vpp_edge.runtime.cameras import CameraStatistics, camera_from_text, open_camera
 from vpp_edge.runtime.cameras.inbox import CAPACITY
-from vpp_edge.runtime.video import read_frames
+from vpp_edge.video import read_frames
 
 SECOND_NS = 1_000_000_000
 EPISODE = Path(__file__).resolve().parents[4] / "shared/episodes/xhand/videos/val/0/0.mp4"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.preprocess import frames_from_images, resized_square
+from vpp_edge.preprocess import frames_from_images, resized_square
 from vpp_edge.spec import ActionSegment, ActionSpec, CameraSpec, PolicySpec
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.video import VideoInfo, VideoWriter, load_av, read_frames, video_info, write_video
+from vpp_edge.video import VideoInfo, VideoWriter, load_av, read_frames, video_info, write_video
 
 pytest.importorskip("av")
 

@@ -1,0 +1,6 @@
+"""Recordings of a robot as data sets: in, a folder; out, recordings with instruction, states and images."""
+
+from vpp_edge.calibration.datasets.layouts import open_dataset
+from vpp_edge.calibration.datasets.recording import Dataset, Recording
+
+__all__ = ["Dataset", "Recording", "open_dataset"]

@@ -1,0 +1,33 @@
+"""Finds out which layout a data set has: in, a path; out, its recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vpp_edge.calibration.datasets.lerobot import is_lerobot, open_lerobot
+from vpp_edge.calibration.datasets.recording import Dataset
+from vpp_edge.calibration.datasets.trajectories import is_trajectories, open_trajectories
+from vpp_edge.errors import BadInputError
+
+
+def open_dataset(path: Path) -> Dataset:
+    """The recordings of a data set.
+
+    Args:
+        path: VPP's training layout (the folder with `annotation/` and `videos/`, a split of it, or one annotation;
+            `vpp-edge run --record` writes it), or a LeRobot v3 folder (with `meta/info.json`).
+
+    Raises:
+        BadInputError: another layout, or a damaged one.
+        MissingDependencyError: LeRobot's tables need pyarrow.
+    """
+    if not path.exists():
+        raise BadInputError(f"{path}: no such data set")
+    if is_lerobot(path):
+        return open_lerobot(path)
+    if is_trajectories(path):
+        return open_trajectories(path)
+    raise BadInputError(
+        f"{path}: no data set in a layout that is read; expected `annotation/` and `videos/` (VPP's training layout, "
+        "also of `vpp-edge run --record`) or `meta/info.json` (LeRobot v3)"
+    )

@@ -1,0 +1,108 @@
+"""LeRobot v3 folders: in, `meta/`, `data/` and `videos/`; out, recordings.
+
+The layout as LeRobot's LeRobotDataset v3.0 writes it: several episodes share a Parquet file and a video, and
+`meta/episodes` says where each one begins. Paths are those of the format, not the templates of `meta/info.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.calibration.datasets.recording import Dataset, Recording, VideoPart, file_inside, states_array
+from vpp_edge.errors import BadInputError, MissingDependencyError
+
+_INFO = Path("meta") / "info.json"
+_STATE = "observation.state"
+
+
+def is_lerobot(path: Path) -> bool:
+    """A folder with `meta/info.json`."""
+    return (path / _INFO).is_file()
+
+
+def open_lerobot(path: Path) -> Dataset:
+    """Every episode, by its number. Views are the video features in the order of `meta/info.json`.
+
+    Raises:
+        BadInputError: another version of the format, or a damaged one.
+        MissingDependencyError: no pyarrow.
+    """
+    source = path / _INFO
+    try:
+        info = json.loads(source.read_text(encoding="utf-8"))
+        version, fps = str(info["codebase_version"]), float(info["fps"])
+        keys = [str(k) for k, feature in info["features"].items() if feature["dtype"] == "video"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{source}: no description of a LeRobot data set ({error!r})") from error
+    if not version.startswith("v3"):
+        raise BadInputError(f"{source}: LeRobot format {version}; convert it to v3.0 with LeRobot's own command")
+    if not keys or not 0 < fps < 1e6:
+        raise BadInputError(f"{source}: {len(keys)} video features at {fps:g} frames per second; expected at least one")
+    episodes = [row for file in _tables(path / "meta" / "episodes") for row in _rows(file)]
+    if not episodes:
+        raise BadInputError(f"{path / 'meta' / 'episodes'}: holds no episode")
+    states = _States(path)
+    try:
+        recordings = [_recording(path, e, keys, fps, states) for e in episodes]
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise BadInputError(f"{path / 'meta' / 'episodes'}: an episode lacks or misstates {error!r}") from error
+    return Dataset(path, tuple(recordings))
+
+
+def _recording(root: Path, episode: Mapping[str, Any], keys: list[str], fps: float, states: _States) -> Recording:
+    number, length = int(episode["episode_index"]), int(episode["length"])
+    views = []
+    for key in keys:
+        place = _place(episode, f"videos/{key}")
+        video = file_inside(root, f"videos/{key}/{place}.mp4", root / "meta")
+        views.append(VideoPart(video, round(float(episode[f"videos/{key}/from_timestamp"]) * fps)))
+    rows = states.of(_place(episode, "data"), number)
+    source = root / "data"
+    values = None if rows is None else states_array(rows, length, source)
+    return Recording(str(number), str(episode["tasks"][0]), length, tuple(views), values)
+
+
+def _place(episode: Mapping[str, Any], kind: str) -> str:
+    return f"chunk-{int(episode[f'{kind}/chunk_index']):03d}/file-{int(episode[f'{kind}/file_index']):03d}"
+
+
+class _States:
+    """States by episode; a Parquet file is read once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: dict[str, dict[int, list[Any]]] = {}
+
+    def of(self, place: str, episode: int) -> list[Any] | None:
+        """Rows of one episode in order; None for a data set without states."""
+        if place not in self._files:
+            found: dict[int, list[Any]] = {}
+            file = file_inside(self._root, f"data/{place}.parquet", self._root / "meta")
+            for row in _rows(file, ("episode_index", _STATE)):
+                found.setdefault(int(row["episode_index"]), []).append(row.get(_STATE))
+            self._files[place] = found
+        rows = self._files[place].get(episode)
+        return None if not rows or rows[0] is None else rows
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(folder.glob("chunk-*/file-*.parquet"))
+
+
+def _rows(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, Any]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError(
+            "pyarrow", "reading LeRobot data sets", "pip install 'vpp-edge[lerobot]'"
+        ) from error
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        present = [c for c in columns or file.schema_arrow.names if c in file.schema_arrow.names]
+        return list(file.read(columns=present).to_pylist())
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise BadInputError(f"{path}: not readable as Parquet ({error})") from error

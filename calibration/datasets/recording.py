@@ -1,0 +1,110 @@
+"""What all layouts become: in, files that a layout found; out, recordings whose images are decoded when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.video import decoded_frames, image_from_frame
+
+
+@dataclass(frozen=True)
+class VideoPart:
+    """A stretch of a video file: `start` is the number of its first frame."""
+
+    path: Path
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One demonstration.
+
+    Attributes:
+        name: unique in its data set.
+        instruction: what the robot was told.
+        length: rows.
+        views: one video per camera, in the order of the data set.
+        states: (length, P) float64 in physical units; None where the data set has none.
+    """
+
+    name: str
+    instruction: str
+    length: int
+    views: tuple[VideoPart, ...]
+    states: np.ndarray | None
+
+    def images(self, rows: Sequence[int], views: int) -> list[list[np.ndarray]]:
+        """For every row, (height, width, 3) uint8 RGB of the first `views` views.
+
+        Raises:
+            BadInputError: a video is missing, damaged, or shorter than the recording.
+        """
+        if views > len(self.views):
+            raise BadInputError(
+                f"recording {self.name} has {len(self.views)} views, the policy sees {views}; "
+                "use recordings of the cameras that the policy was trained on"
+            )
+        by_view = [_frames_of(part, rows, self.name) for part in self.views[:views]]
+        return [[images[row] for images in by_view] for row in rows]
+
+
+def _frames_of(part: VideoPart, rows: Sequence[int], name: str) -> dict[int, np.ndarray]:
+    wanted, found = set(rows), {}
+    for number, frame in enumerate(decoded_frames(part.path)):
+        if number - part.start in wanted:
+            found[number - part.start] = image_from_frame(frame)
+            if len(found) == len(wanted):
+                break
+    missing = sorted(wanted - found.keys())
+    if missing:
+        raise BadInputError(f"video {part.path} ends before row {missing[0]} of recording {name}; copy it again")
+    return found
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Recordings in the order of their names."""
+
+    path: Path
+    recordings: tuple[Recording, ...]
+
+    def select(self, names: Iterable[str]) -> Dataset:
+        """Only the named recordings. Raises BadInputError for a name that is not there."""
+        wanted = list(names)
+        by_name = {r.name: r for r in self.recordings}
+        missing = [n for n in wanted if n not in by_name]
+        if missing:
+            raise BadInputError(f"{self.path} has no recording {missing[0]!r}; it has {', '.join(list(by_name)[:20])}")
+        return replace(self, recordings=tuple(by_name[n] for n in wanted))
+
+
+def file_inside(root: Path, name: object, source: Path) -> Path:
+    """The path of a file that a data set names relative to its root.
+
+    Raises:
+        BadInputError: the name is no text, leaves the folder, or the file is missing.
+    """
+    if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise BadInputError(f"{source}: names the file {name!r}, which is no path inside the data set")
+    path = root / name
+    if not path.is_file():
+        raise BadInputError(f"{source}: the file {path} that it names is missing; copy the data set again")
+    return path
+
+
+def states_array(values: object, length: int, source: Path) -> np.ndarray:
+    """(length, P) float64. Raises BadInputError for ragged, short or infinite ones."""
+    try:
+        states = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{source}: the states are no table of numbers ({error})") from error
+    if states.ndim != 2 or len(states) < length or not np.isfinite(states).all():
+        raise BadInputError(
+            f"{source}: the states have shape {states.shape}; expected {length} finite rows of equal length"
+        )
+    return states[:length]

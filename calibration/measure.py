@@ -1,0 +1,115 @@
+"""Measurements of a stage on observations: in, float32 graphs and feeds; out, the numbers of its StageTable.
+
+Everything runs in ONNX Runtime on the float32 graph, which is the reference that INT8 is judged against.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.calibration.probe import largest_magnitudes, probed_graph
+from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms, range_from_histogram
+from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.quantization import SWITCH, Product
+
+Feed = Mapping[str, np.ndarray]
+
+
+def magnitudes(
+    graph: Path, tensors: Sequence[str], feeds: Sequence[Feed], work: Path, per_channel: bool
+) -> dict[str, np.ndarray]:
+    """Largest magnitude of every tensor over all feeds, () or, per entry of its last axis, (C,)."""
+    probed = work / f"{graph.stem}-probed.onnx"
+    probed_graph(graph, probed, tensors, per_channel)
+    try:
+        return largest_magnitudes(session_of(probed), feeds)
+    finally:
+        for path in (probed, probed.with_name(f"{probed.name}.data")):
+            path.unlink(missing_ok=True)
+
+
+def ranges(
+    graph: Path, products: Sequence[Product], feeds: Sequence[Feed], work: Path, method: str, percentile: float
+) -> dict[str, float]:
+    """The range of every activation of the products, by tensor.
+
+    Args:
+        graph: smoothed, in float32.
+        method: one of vpp_edge.quantization.METHODS; all but `max` run every feed once more.
+    """
+    tensors = list(dict.fromkeys(a for p in products for a in p.activations))
+    found = magnitudes(graph, tensors, feeds, work, per_channel=False)
+    largest = {name: max(float(value), SMALLEST) for name, value in found.items()}
+    if method == "max":
+        return {name: range_from_histogram(np.zeros(BINS), value, method) for name, value in largest.items()}
+    with_outputs = work / f"{graph.stem}-outputs.onnx"
+    sizes = _with_outputs(graph, with_outputs, tensors)
+    counts = histograms(session_of(with_outputs), sizes, largest, feeds)
+    return {n: range_from_histogram(counts[n], largest[n], method, percentile) for n in tensors}
+
+
+def sensitivity(
+    session: Any,
+    products: Sequence[Product],
+    error: Callable[[Callable[[Feed], dict[str, np.ndarray]]], float],
+    report: ProgressCallback = ignore_progress,
+) -> dict[str, float]:
+    """By layer, the error when its products alone run in INT8.
+
+    Args:
+        session: of the switched graph.
+        products: those that have a switch.
+        error: the error of the policy when this stage is run by the given function.
+        report: called with ("sensitivity", fraction).
+    """
+    layers: dict[str, set[str]] = defaultdict(set)
+    for product in products:
+        layers[product.layer].add(product.node)
+    found = {}
+    for i, (layer, nodes) in enumerate(layers.items()):
+        found[layer] = error(switched_run(session, products, nodes))
+        report("sensitivity", (i + 1) / len(layers))
+    return found
+
+
+def switched_run(session: Any, products: Sequence[Product], low: set[str]) -> Callable[[Feed], dict[str, np.ndarray]]:
+    """Runs a switched graph with the named nodes in INT8."""
+    switches = {SWITCH + p.node: np.array(p.node in low) for p in products}
+    names = [o.name for o in session.get_outputs()]
+
+    def run(feed: Feed) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, {**feed, **switches}), strict=True))
+
+    return run
+
+
+def session_of(graph: Path) -> Any:
+    """ONNX Runtime on the CPU, which computes in float32 what it is told to."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+
+
+def _with_outputs(source: Path, target: Path, tensors: Sequence[str]) -> dict[str, int]:
+    """Writes a graph whose tensors are outputs too; their bytes by name."""
+    import onnx_ir as ir
+
+    model = ir.load(source)
+    values = {v.name: v for v in model.graph.inputs} | {v.name: v for n in model.graph for v in n.outputs}
+    outputs = set(model.graph.outputs)
+    sizes = {}
+    for name in tensors:
+        value = values[name]
+        sizes[name] = math.prod(value.shape) * 4
+        if value not in outputs and not value.is_graph_input():  # the feed has the inputs
+            model.graph.outputs.append(value)
+    ir.save(model, target, external_data=f"{target.name}.data")
+    return sizes

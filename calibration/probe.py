@@ -1,0 +1,67 @@
+"""Probes in a graph: in, names of its tensors; out, the graph with outputs that tell how large they become.
+
+The largest magnitude is taken inside the graph, so that whole activations never leave it: a full-size policy has
+gigabytes of them in one inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PREFIX = "largest/"
+
+
+def probed_graph(source: Path, target: Path, tensors: Iterable[str], per_channel: bool) -> None:
+    """Writes the graph of `source` with an output `largest/<tensor>` for every one of the tensors.
+
+    Args:
+        per_channel: one number for each entry of the last axis; otherwise one for the tensor.
+    """
+    import onnx_ir as ir
+
+    model = ir.load(source)
+    values = {v.name: v for v in model.graph.inputs} | {v.name: v for n in model.graph for v in n.outputs}
+    for name in dict.fromkeys(tensors):
+        _add_probe(ir, model.graph, values[name], per_channel)
+    ir.save(model, target, external_data=f"{target.name}.data")
+
+
+def _add_probe(ir: Any, graph: Any, value: Any, per_channel: bool) -> None:
+    rank = len(value.shape)
+    size = ir.node("Abs", [value], name=f"abs/{value.name}")
+    inputs = [size.outputs[0]]
+    if per_channel and rank > 1:
+        name = f"axes/{value.name}"
+        axes = ir.Value(name=name, const_value=ir.tensor(np.arange(rank - 1, dtype=np.int64), name=name))
+        graph.register_initializer(axes)
+        inputs.append(axes)
+    largest = ir.node("ReduceMax", inputs, {"keepdims": 0}, name=PREFIX + value.name)
+    size.outputs[0].name = f"abs/{value.name}"
+    output = largest.outputs[0]
+    output.name, output.type = PREFIX + value.name, ir.TensorType(value.dtype)
+    output.shape = ir.Shape(value.shape[-1:] if per_channel else ())
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(next(iter(graph)), [size, largest])
+    else:
+        graph.insert_after(producer, [size, largest])
+    graph.outputs.append(output)
+
+
+def largest_magnitudes(session: Any, feeds: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """By tensor, the largest magnitude over all feeds, () or (C,) float32.
+
+    Args:
+        session: onnxruntime.InferenceSession of a probed graph.
+    """
+    names = [o.name for o in session.get_outputs() if o.name.startswith(PREFIX)]
+    found: dict[str, np.ndarray] = {}
+    for feed in feeds:
+        for name, largest in zip(names, session.run(names, dict(feed)), strict=True):
+            tensor = name.removeprefix(PREFIX)
+            found[tensor] = np.maximum(found.get(tensor, 0), largest)
+    return found

@@ -1,0 +1,86 @@
+"""Observations of recordings: in, a policy spec and recordings; out, samples that a stage can be run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vpp_edge.calibration.datasets import Recording
+from vpp_edge.errors import BadInputError
+from vpp_edge.normalization import normalized_from_state
+from vpp_edge.preprocess import frames_from_images
+from vpp_edge.samples import Sample
+from vpp_edge.spec import PolicySpec
+
+HELD_OUT_SHARE = 0.25  # of a single recording, its end
+_GAP_SHARE = 0.05  # between the two parts, so that the last frame of one is not the first of the other
+
+
+def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], count: int, seed: int) -> list[Sample]:
+    """`count` observations, spread evenly over the rows of all recordings.
+
+    Args:
+        seed: of the noise, standard normal.
+
+    Raises:
+        BadInputError: fewer rows than observations, fewer views than cameras, or states of another size.
+    """
+    rows = [(recording, row) for recording in recordings for row in range(recording.length)]
+    if not 1 <= count <= len(rows):
+        raise BadInputError(f"{count} observations asked for, the recordings have {len(rows)} rows")
+    picked = [rows[i] for i in np.linspace(0, len(rows) - 1, count + 2)[1:-1].round().astype(int)]
+    random, samples = np.random.default_rng(seed), []
+    for recording in recordings:
+        own = [row for one, row in picked if one is recording]
+        for row, images in zip(own, recording.images(own, len(spec.cameras)) if own else [], strict=True):
+            state = _state(spec, recording, row)
+            samples.append(
+                Sample(
+                    recording.instruction,
+                    frames_from_images(spec, images),
+                    random.standard_normal(spec.video_noise_shape, dtype=np.float32),
+                    random.standard_normal((1, *spec.chunk_shape), dtype=np.float32),
+                    None if state is None else normalized_from_state(spec, state).reshape(1, 1, -1),
+                    state,
+                )
+            )
+    return samples
+
+
+def _state(spec: PolicySpec, recording: Recording, row: int) -> np.ndarray | None:
+    if spec.state is None:
+        return None
+    if recording.states is None or recording.states.shape[1] != spec.state.dims:
+        found = "no states" if recording.states is None else f"states of {recording.states.shape[1]} numbers"
+        raise BadInputError(
+            f"recording {recording.name} has {found}, the policy takes {spec.state.dims}; use recordings of this robot"
+        )
+    return recording.states[row]
+
+
+def split_recordings(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
+    """Recordings to calibrate on, and others to judge on: the last quarter of them, at least one.
+
+    A single recording is split in time, with a gap between the parts.
+
+    Raises:
+        BadInputError: a single recording that is too short.
+    """
+    if len(recordings) > 1:
+        held_out = max(1, round(len(recordings) * HELD_OUT_SHARE))
+        return list(recordings[:-held_out]), list(recordings[-held_out:])
+    whole = recordings[0]
+    start = round(whole.length * (1 - HELD_OUT_SHARE))
+    end = start - max(1, round(whole.length * _GAP_SHARE))
+    if end < 1:
+        raise BadInputError(f"recording {whole.name} has {whole.length} rows, too few to calibrate and to judge on")
+    return [replace(whole, name=f"{whole.name} (rows 0 to {end - 1})", length=end)], [_from(whole, start)]
+
+
+def _from(recording: Recording, start: int) -> Recording:
+    views = tuple(replace(view, start=view.start + start) for view in recording.views)
+    states = None if recording.states is None else recording.states[start:]
+    name = f"{recording.name} (rows {start} to {recording.length - 1})"
+    return Recording(name, recording.instruction, recording.length - start, views, states)

@@ -1,0 +1,114 @@
+"""Bundle folders: in, a folder with graphs and a manifest; out, the bundle under its name, or nothing.
+
+Everything is written into a hidden folder beside the target and renamed as the last step, so an interruption, a full
+disk or a failed check leaves no half bundle.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.export.parity import References
+from vpp_edge.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, file_record
+
+# Observations kept in a bundle with what the reference made of them: a few megabytes at most.
+KEPT_OBSERVATIONS = 2
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Raises BadInputError when a bundle cannot be written to `target`."""
+    if target.exists() and not overwrite:
+        raise BadInputError(f"{target} exists. Choose another folder, or pass --overwrite to replace that bundle.")
+    if (
+        target.exists()
+        and any(target.iterdir() if target.is_dir() else [target])
+        and not (target / MANIFEST_NAME).is_file()
+    ):
+        raise BadInputError(f"{target} is not a bundle; --overwrite replaces bundles only. Choose another folder.")
+
+
+@contextmanager
+def staging_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside `target`, gone afterwards unless it was renamed; a full disk becomes a BadInputError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        yield staging
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            free = shutil.disk_usage(target.parent).free >> 20
+            raise BadInputError(
+                f"no space left for {target} ({free} MiB free after cleaning up is too little). Nothing was written."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_bundle(
+    staging: Path, target: Path, manifest: Manifest, references: Sequence[References], overwrite: bool
+) -> Manifest:
+    """Completes a staging folder and renames it to `target`.
+
+    Args:
+        staging: of `staging_folder`, with the files of the bundle.
+        manifest: without `files`, which are hashed here.
+        references: what the certificate was measured on; a few are kept in the bundle.
+
+    Returns:
+        the manifest as written.
+    """
+    _write_observations(staging / PARITY_NAME, references[:KEPT_OBSERVATIONS])
+    files = {p.relative_to(staging).as_posix(): file_record(p) for p in sorted(staging.rglob("*")) if p.is_file()}
+    manifest = replace(manifest, files=files)
+    _write_synced(staging / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
+    _rename(staging, target, overwrite)
+    return manifest
+
+
+def _write_observations(path: Path, references: Sequence[References]) -> None:
+    """In the layout of golden outputs, see `vpp_edge.profile.verification.verify_golden`."""
+    arrays: dict[str, np.ndarray] = {"instructions": np.array([r.instruction for r in references])}
+    for i, reference in enumerate(references):
+        inputs, outputs = {**reference.inputs["perceive"], **reference.inputs["act"]}, reference.outputs
+        for name in ("frames", "video_noise", "action_noise", "proprio"):
+            if name in inputs:
+                arrays[f"{i}/{name}"] = inputs[name]
+        for name, array in outputs.items():
+            arrays[f"{i}/{'text_embed' if name == 'goal' else name}"] = array
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rename(staging: Path, target: Path, overwrite: bool) -> None:
+    """Renames the finished folder into place; an old bundle steps aside first and goes only after that."""
+    staging.chmod(0o755)
+    if not (overwrite and target.exists()):
+        staging.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+    target.rename(old / target.name)
+    try:
+        staging.rename(target)
+    except OSError:
+        (old / target.name).rename(target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

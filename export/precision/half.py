@@ -1,0 +1,115 @@
+"""FP16 graphs: in, a float32 graph and the nodes that stay as they are; out, the same graph with FP16 in between.
+
+Strongly typed: every tensor has the type that the file states, and casts stand where two precisions meet. The inputs
+and outputs of the stage keep their types, so callers see no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+HALF_MAX = 65504.0  # largest finite number of FP16 (IEEE 754 binary16)
+# Inputs that an operator defines as float32 or integers whatever its other inputs are.
+_UNTYPED = {"Resize": (1, 2), "Reshape": (1,), "Expand": (1,), "Slice": (1, 2, 3, 4), "Gather": (1,)}
+
+
+def half_graph(model: Any, wide: Collection[str]) -> None:
+    """Converts in place.
+
+    Args:
+        model: onnx_ir.Model in float32.
+        wide: names of nodes that stay in float32.
+    """
+    _Conversion(model, frozenset(wide)).run()
+
+
+def half_array(array: np.ndarray) -> np.ndarray:
+    """float16; what is too large becomes the largest finite number, as for the minus infinity of a mask."""
+    return np.clip(array, -HALF_MAX, HALF_MAX).astype(np.float16)
+
+
+class _Conversion:
+    def __init__(self, model: Any, wide: frozenset[str]) -> None:
+        import onnx_ir as ir
+
+        self.ir, self.graph, self.wide = ir, model.graph, wide
+        self.casts: dict[tuple[Any, bool], Any] = {}  # (value, half) -> the value in that precision
+        self.half: set[Any] = set()  # values that are FP16 now
+
+    def run(self) -> None:
+        for node in list(self.graph):
+            half = node.name not in self.wide
+            for i, value in enumerate(node.inputs):
+                if value is not None and i not in _UNTYPED.get(node.op_type, ()) and self._floating(value):
+                    node.replace_input_with(i, self._in_precision(value, half, node))
+            if half:
+                self._retype(node)
+        for i, output in enumerate(self.graph.outputs):
+            if output in self.half:
+                self._restore_output(i, output)
+        for name, value in list(self.graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output():
+                del self.graph.initializers[name]
+
+    def _floating(self, value: Any) -> bool:
+        return value.dtype in (self.ir.DataType.FLOAT, self.ir.DataType.FLOAT16)
+
+    def _in_precision(self, value: Any, half: bool, before: Any) -> Any:
+        if (value in self.half) == half:
+            return value
+        if (value, half) not in self.casts:
+            made = self._half_weight(value) if value.is_initializer() else self._cast(value, half, before)
+            self.casts[value, half] = made
+        return self.casts[value, half]
+
+    def _half_weight(self, value: Any) -> Any:
+        name = f"{value.name}/half"
+        array = half_array(value.const_value.numpy())
+        made = self.ir.Value(
+            name=name, const_value=self.ir.tensor(array, name=name), shape=value.shape,
+            type=self.ir.TensorType(self.ir.DataType.FLOAT16),
+        )  # fmt: skip
+        self.graph.register_initializer(made)
+        self.half.add(made)
+        return made
+
+    def _cast(self, value: Any, half: bool, before: Any) -> Any:
+        made = self._cast_node(value, half)
+        producer = value.producer()
+        if producer is None:
+            self.graph.insert_before(before, made)
+        else:
+            self.graph.insert_after(producer, made)
+        return made.outputs[0]
+
+    def _cast_node(self, value: Any, half: bool) -> Any:
+        kind = self.ir.DataType.FLOAT16 if half else self.ir.DataType.FLOAT
+        name = f"{value.name}/{'half' if half else 'single'}"
+        made = self.ir.node("Cast", [value], {"to": int(kind)}, name=f"cast/{name}")
+        self._describe(made.outputs[0], name, value.shape, kind)
+        if half:
+            self.half.add(made.outputs[0])
+        return made
+
+    def _describe(self, value: Any, name: str, shape: Any, kind: Any) -> None:
+        value.name, value.shape, value.type = name, shape, self.ir.TensorType(kind)
+
+    def _retype(self, node: Any) -> None:
+        """What a node makes is FP16 where it was float32."""
+        if node.op_type == "Cast" and node.attributes.get_int("to", 0) == int(self.ir.DataType.FLOAT):
+            node.attributes["to"] = self.ir.AttrInt64("to", int(self.ir.DataType.FLOAT16))
+        for output in node.outputs:
+            if output.dtype == self.ir.DataType.FLOAT:
+                output.type = self.ir.TensorType(self.ir.DataType.FLOAT16)
+                self.half.add(output)
+
+    def _restore_output(self, index: int, output: Any) -> None:
+        """A graph output keeps name and type: the FP16 value takes another name, a cast takes its own."""
+        name, output.name = output.name, f"{output.name}/half"
+        made = self._cast_node(output, half=False)
+        made.outputs[0].name = name
+        self.graph.append(made)
+        self.graph.outputs[index] = made.outputs[0]

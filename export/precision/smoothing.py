@@ -1,0 +1,124 @@
+"""SmoothQuant (arXiv 2211.10438, section 4): in, Linears and factors per channel; out, the same graph, easier in INT8.
+
+Channels of a Linear's input that are much larger than the others are divided by a factor and the weights multiplied
+with it, which changes no result. Linears that share an input or a weight share their factors: `act` runs the same
+decoder in each of its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.quantization import Product
+
+
+@dataclass(frozen=True)
+class SmoothingGroup:
+    """Linears that must share their factors.
+
+    Attributes:
+        name: of the first input, which is the key in a StageTable.
+        nodes: their names.
+        inputs, weights: names of tensors.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    weights: tuple[str, ...]
+
+
+def smoothing_groups(products: Iterable[Product]) -> list[SmoothingGroup]:
+    """The Linears that may run in INT8, joined where they share an input or a weight."""
+    groups: list[list[Product]] = []
+    for product in products:
+        if not product.linear or product.reason:
+            continue
+        shared = [g for g in groups if any(_share(product, other) for other in g)]
+        groups = [g for g in groups if g not in shared] + [[p for g in shared for p in g] + [product]]
+    return [
+        SmoothingGroup(
+            group[0].activations[0], tuple(p.node for p in group),
+            tuple(dict.fromkeys(p.activations[0] for p in group)), tuple(dict.fromkeys(str(p.weight) for p in group)),
+        )
+        for group in groups
+    ]  # fmt: skip
+
+
+def _share(a: Product, b: Product) -> bool:
+    return a.weight == b.weight or a.activations == b.activations
+
+
+def input_channel_maxima(model: Any, group: SmoothingGroup) -> np.ndarray:
+    """(C,) largest magnitude of a group's weights per input channel."""
+    nodes = {n.name: n for n in model.graph}
+    maxima = []
+    for name in group.nodes:
+        weight = nodes[name].inputs[1].const_value.numpy()
+        maxima.append(np.abs(weight).max(axis=1 - _input_axis(nodes[name])))
+    return np.asarray(np.max(maxima, axis=0))
+
+
+def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[str, np.ndarray]) -> None:
+    """Divides inputs and multiplies weights in place; a LayerNorm that only these Linears read takes the division.
+
+    Args:
+        model: onnx_ir.Model in float32.
+        factors: (C,) by name of the group; a group without is left alone.
+    """
+    nodes = {n.name: n for n in model.graph}
+    for group in groups:
+        if group.name in factors:
+            factor = np.asarray(factors[group.name], np.float32)
+            members = [nodes[n] for n in group.nodes]
+            for value in {node.inputs[0] for node in members}:
+                _divide(model.graph, value, factor, members)
+            for weight, axis in {(node.inputs[1], _input_axis(node)) for node in members}:
+                array = weight.const_value.numpy() * (factor if axis == 1 else factor[:, None])
+                smoothed = _weight(model.graph, f"{weight.name}/smooth", array)
+                for node in members:
+                    if node.inputs[1] is weight:
+                        node.replace_input_with(1, smoothed)
+
+
+def _input_axis(node: Any) -> int:
+    return 1 if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) else 0
+
+
+def _divide(graph: Any, value: Any, factor: np.ndarray, members: list[Any]) -> None:
+    """Into the LayerNorm that makes the input, where only these Linears read it; otherwise by a product of its own."""
+    import onnx_ir as ir
+
+    norm = value.producer()
+    if norm is not None and norm.op_type == "LayerNormalization" and all(u.node in members for u in value.uses()):
+        for i, parameter in enumerate(norm.inputs[1:], start=1):
+            if parameter is not None:
+                array = parameter.const_value.numpy() / factor
+                norm.replace_input_with(i, _weight(graph, f"{value.name}/smooth/{i}", array))
+        return
+    name = f"{value.name}/smooth"
+    node = ir.node("Mul", [value, _weight(graph, f"{name}/factor", 1 / factor)], name=name)
+    node.outputs[0].name, node.outputs[0].shape, node.outputs[0].type = name, value.shape, value.type
+    for use in list(value.uses()):
+        if use.node in members:
+            use.node.replace_input_with(use.idx, node.outputs[0])
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(next(iter(graph)), node)
+    else:
+        graph.insert_after(producer, node)
+
+
+def _weight(graph: Any, name: str, array: np.ndarray) -> Any:
+    import onnx_ir as ir
+
+    made = ir.Value(
+        name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape),
+        type=ir.TensorType(ir.DataType.FLOAT),
+    )  # fmt: skip
+    graph.register_initializer(made)
+    return made

@@ -1,0 +1,147 @@
+"""The parity certificate: in, errors that were measured at export; out, what the manifest keeps and `run` checks.
+
+It states how far the deployed policy is from the float32 one on given observations and the same noise: per stage, for
+the whole chain, and for the actions in the units of the hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.compare import Comparison
+from vpp_edge.errors import BadInputError
+from vpp_edge.spec import PolicySpec
+from vpp_edge.tolerances import Limit
+
+# How errors of an action segment are shown: unit, and how many of them are one unit of the segment.
+_SHOWN = {"m": ("mm", 1000.0), "rad": ("rad", 1.0), "1": ("1", 1.0)}
+_DEGREES = ("deg", 180 / math.pi)
+
+
+@dataclass(frozen=True)
+class SegmentError:
+    """Errors of one action segment in physical units.
+
+    Attributes:
+        name: kind of the segment and, where there are several arms, the arm.
+        unit: `mm`, `deg`, `rad` or `1`.
+        rms: per column of the segment, root mean square over all actions and observations.
+        largest: per column.
+    """
+
+    name: str
+    unit: str
+    rms: tuple[float, ...]
+    largest: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was measured.
+
+    Attributes:
+        reference: what the errors are against.
+        data: which observations, in words.
+        samples: how many.
+        limits: by tensor.
+        stages: worst errors by tensor, every stage on the reference's inputs.
+        end_to_end: the same, every stage on what the stage before it gave.
+        physical: errors of the actions of the whole chain, by segment.
+        int8: for INT8: `share` of all multiply-accumulates, `budget`, `expected_error` and the layers kept `high`.
+        approximations: options that depart from the trained settings, and what they change; None without.
+    """
+
+    reference: str
+    data: str
+    samples: int
+    limits: Mapping[str, Limit]
+    stages: Mapping[str, Comparison]
+    end_to_end: Mapping[str, Comparison]
+    physical: tuple[SegmentError, ...] = ()
+    int8: dict[str, Any] | None = None
+    approximations: dict[str, Any] | None = field(default=None)
+
+    def problems(self) -> list[str]:
+        """What is over its limit, in words; empty when all is well."""
+        found = []
+        for kind, errors in (("alone", self.stages), ("end to end", self.end_to_end)):
+            for name, limit in self.limits.items():
+                if name not in errors:
+                    found.append(f"{name} was not measured ({kind})")
+                elif not limit.allows(errors[name]):
+                    found.append(f"{name} {kind}: {limit.measure} {getattr(errors[name], limit.measure):.3g}, {limit}")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, read back by `certificate_from_json`."""
+        return {
+            "reference": self.reference, "data": self.data, "samples": self.samples,
+            "limits": {name: limit.to_json() for name, limit in self.limits.items()},
+            "stages": {name: c.to_json() for name, c in self.stages.items()},
+            "end_to_end": {name: c.to_json() for name, c in self.end_to_end.items()},
+            "physical": [asdict(s) for s in self.physical],
+            "int8": self.int8, "approximations": self.approximations,
+        }  # fmt: skip
+
+
+def certificate_from_json(data: Any) -> Certificate:
+    """The certificate that `Certificate.to_json` wrote.
+
+    Raises:
+        BadInputError: it is missing, or not what this version writes.
+    """
+    if not data:
+        raise BadInputError("there is no parity certificate; nobody has measured how this bundle acts")
+    try:
+        return Certificate(
+            str(data["reference"]), str(data["data"]), int(data["samples"]),
+            {str(n): Limit(str(v["measure"]), float(v["value"])) for n, v in data["limits"].items()},
+            _comparisons(data["stages"]), _comparisons(data["end_to_end"]),
+            tuple(SegmentError(s["name"], s["unit"], tuple(s["rms"]), tuple(s["largest"])) for s in data["physical"]),
+            data["int8"], data["approximations"],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInputError(
+            f"the parity certificate is not what this version writes ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _comparisons(data: Mapping[str, Any]) -> dict[str, Comparison]:
+    return {
+        str(n): Comparison(float(c["max_relative"]), float(c["rms_relative"]), float(c["cosine"]), bool(c["finite"]))
+        for n, c in data.items()
+    }
+
+
+def physical_errors(
+    spec: PolicySpec, actions: Sequence[np.ndarray], references: Sequence[np.ndarray]
+) -> tuple[SegmentError, ...]:
+    """Errors of normalized actions in the units of the hand: mm, degrees for rotations of the wrist, rad per joint.
+
+    Args:
+        actions, references: (T, A) or (1, T, A) each, one per observation.
+    """
+    difference = np.stack([a.reshape(spec.chunk_shape) - r.reshape(spec.chunk_shape)
+                           for a, r in zip(actions, references, strict=True)])  # fmt: skip
+    if spec.action.bounds is not None:  # (a + 1) / 2 * (upper - lower) + lower
+        difference = difference * (np.array(spec.action.bounds.upper) - np.array(spec.action.bounds.lower)) / 2
+    arms = {s.arm for s in spec.action.segments}
+    found = []
+    for s in spec.action.segments:
+        unit, factor = (
+            _DEGREES if s.kind == "relative_rotation" and s.unit == "rad" else _SHOWN.get(s.unit, (s.unit, 1.0))
+        )
+        errors = difference[..., s.columns] * s.scale * factor
+        found.append(
+            SegmentError(
+                f"{s.kind} arm {s.arm}" if len(arms) > 1 else s.kind, unit,
+                tuple(float(v) for v in np.sqrt((errors**2).mean(axis=(0, 1)))),
+                tuple(float(v) for v in np.abs(errors).max(axis=(0, 1))),
+            )
+        )  # fmt: skip
+    return tuple(found)

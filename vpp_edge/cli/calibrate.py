@@ -1,0 +1,91 @@
+"""`vpp-edge calibrate`: in, a float32 bundle and recordings; out, the table that INT8 is made from, and a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from vpp_edge.cli.calibration_arguments import add_calibration_arguments, calibration_options, data_options
+from vpp_edge.cli.threads import let_idle_threads_sleep
+from vpp_edge.errors import BadInputError
+from vpp_edge.profile.accelerators import DEVICES
+from vpp_edge.progress import Progress
+
+HELP = """Measure a float32 bundle on recordings, for INT8.
+
+Finds the range of every activation, SmoothQuant's factors, and how much error each layer brings to the actions when it
+alone runs in INT8. That takes minutes for a small policy and hours for a full-size one on a CPU; choosing layers for an
+error budget afterwards is quick, so export as often as you like:
+
+  vpp-edge calibrate my_bundle/ my_recordings/ -o calibration.json --report report/
+  vpp-edge export my_bundle/ -o my_int8_bundle/ --precision int8 --calibration calibration.json \\
+      --held-out other_recordings/ --budget 0.02
+
+DATASET is a folder in the layout that VPP trains on (annotation/ and videos/; `vpp-edge run --record` writes it), one
+annotation of it, or a LeRobot v3 folder. --report writes what every choice of layers costs and brings, measured on
+observations that nobody calibrated on, as a table and a picture."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="float32 bundle")
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="recordings of the robot")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="table to write, .json")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="folder for the report on possible choices")
+    parser.add_argument(
+        "--device", choices=tuple(DEVICES), default="orin-agx-64gb", metavar="NAME",
+        help=f"whose latency the report predicts: {', '.join(DEVICES)} (orin-agx-64gb)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the observations' noise (0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing table")
+    add_calibration_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    let_idle_threads_sleep()
+    from vpp_edge.manifest import Bundle
+    from vpp_edge.workflow.calibrating import PROGRESS_STAGES, calibrate_bundle
+    from vpp_edge.workflow.observations import observations
+    from vpp_edge.workflow.tradeoff import PROGRESS_STAGES as REPORT_STAGES
+    from vpp_edge.workflow.tradeoff import measure_tradeoff, tradeoff_lines, write_report
+
+    if arguments.output.exists() and not arguments.overwrite:
+        raise BadInputError(f"{arguments.output} exists; choose another name or pass --overwrite")
+    if arguments.report is not None and not arguments.sensitivity_samples:
+        raise BadInputError("--report needs the sensitivity of the layers; leave --sensitivity-samples at 1 or more")
+    bundle = Bundle(arguments.bundle)
+    bundle.verify_all()
+    options = calibration_options(arguments)
+    stages = PROGRESS_STAGES + (REPORT_STAGES if arguments.report is not None else ())
+    with Progress("calibrate", stages, quiet=arguments.quiet) as progress:
+        seen, judged = observations(bundle.manifest.policy, data_options(arguments, arguments.dataset))
+        table = calibrate_bundle(bundle, seen.samples, seen.data, options, progress)
+        _write(arguments.output, json.dumps(table.to_json(), indent=1))
+        points = []
+        if arguments.report is not None:
+            points = measure_tradeoff(bundle, table, judged.samples, arguments.device, progress)
+            write_report(arguments.report, points, judged.words, arguments.device)
+    if arguments.json:
+        summary = {
+            "table": str(arguments.output), "data": table.data,
+            "layers": sum(len(s.sensitivity) for s in table.stages.values()), "choices": [p.to_json() for p in points],
+        }  # fmt: skip
+        print(json.dumps(summary))
+        return 0
+    print(f"{arguments.output}: measured on {seen.words}")
+    if points:
+        print("\n".join(tradeoff_lines(points, judged.words, arguments.device)))
+        print(f"{arguments.report}: the same as report.md and report.svg")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Under a temporary name first, so that there is never half a table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""The parity certificate for people: in, a Certificate; out, lines that `export` and `inspect` print."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vpp_edge.certificate import Certificate, SegmentError
+
+
+def certificate_lines(certificate: Certificate) -> list[str]:
+    """Errors per tensor and, for the actions, in the units of the hand."""
+    lines = [
+        f"measured on {certificate.data}",
+        f"  {'output':<12} {'stage alone':>23} {'end to end':>23}   allowed",
+        f"  {'':<12} {'max error':>11} {'rel. RMS':>11} {'max error':>11} {'rel. RMS':>11}",
+    ]
+    for name, limit in certificate.limits.items():
+        alone, chained = certificate.stages[name], certificate.end_to_end[name]
+        cosine = f", cosine {chained.cosine:.5f}" if limit.measure == "cosine" else ""
+        lines.append(
+            f"  {name:<12} {alone.max_relative:>11.1e} {alone.rms_relative:>11.1e} {chained.max_relative:>11.1e} "
+            f"{chained.rms_relative:>11.1e}   {limit}{cosine}"
+        )
+    lines += [_segment(s) for s in certificate.physical]
+    return [*lines, *int8_lines(certificate.int8), *approximation_lines(certificate.approximations)]
+
+
+def _segment(segment: SegmentError) -> str:
+    """One line; joints and the like, of which there are many, by their worst."""
+    worst_rms, largest = max(segment.rms), max(segment.largest)
+    columns = f"worst of {len(segment.rms)}" if len(segment.rms) > 1 else ""
+    return f"  {segment.name:<24} RMS {worst_rms:.2g} {segment.unit}, largest {largest:.2g} {segment.unit}  {columns}"
+
+
+def int8_lines(int8: dict[str, Any] | None) -> list[str]:
+    """How much runs in INT8, and what does not though it could."""
+    if int8 is None:
+        return []
+    expected = "" if int8["expected_error"] is None else f", expected error {_percent(int8['expected_error'])}"
+    return [
+        f"INT8: {100 * int8['share']:.1f} % of all multiply-accumulates, budget {_percent(int8['budget'])}{expected}; "
+        f"{len(int8['high'])} layers that could run in INT8 stay in FP16"
+    ]
+
+
+def approximation_lines(found: dict[str, Any] | None) -> list[str]:
+    """How an approximate bundle differs from the trained policy, in words; nothing for an exact one."""
+    if found is None:
+        return []
+    chosen, trained = found["options"], found["trained"]
+    parts = [f"{chosen[n]} instead of {trained[n]} {n}" for n in ("steps", "frames") if chosen[n] != trained[n]]
+    if chosen["solver"] != trained["solver"]:
+        parts.append(f"solver {chosen['solver']} instead of {trained['solver']}")
+    actions, tokens = found["actions"], found["tokens"]
+    return [
+        f"approximate: {', '.join(parts)}",
+        f"  actions differ from the trained policy's by {_percent(actions['rms_relative'])} (relative RMS), "
+        f"at most {_percent(actions['max_relative'])} of the largest; tokens by {_percent(tokens['rms_relative'])}",
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"

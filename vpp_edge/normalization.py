@@ -1,0 +1,74 @@
+"""Between the policy's normalized numbers and physical units: in, states and actions; out, the same in the other.
+
+The state and the actions are in the layout and normalization of the training data, described by the PolicySpec
+(docs/vpp.md, step 7).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.spec import Bounds, PolicySpec
+
+_EPSILON = 1e-8  # of the released normalization
+
+
+def normalized_from_state(spec: PolicySpec, state: np.ndarray) -> np.ndarray:
+    """(P,) float32 in [-1, 1] from a state in physical units, (P,).
+
+    Raises:
+        BadInputError: the policy takes no state, or the state has another shape or is not finite.
+    """
+    if spec.state is None:
+        raise BadInputError("this policy takes no proprioception; call infer without it")
+    state = checked_vector(state, (spec.state.dims,), "state").copy()
+    for start in spec.state.quaternions:
+        if state[start] < 0:
+            state[start : start + 4] *= -1
+    if spec.state.bounds is None:
+        return state.astype(np.float32)
+    lower, upper = bounds_arrays(spec.state.bounds)
+    return np.clip(2 * (state - lower) / (upper - lower + _EPSILON) - 1, -1, 1).astype(np.float32)
+
+
+def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+    """(T, A) float64 with the normalization undone, each segment in its own unit and meaning.
+
+    CALVIN: the raw actions. xhand: metres to add, radians to turn, absolute joint angles. xbot: the normalized value
+    is an offset from the state at the chunk's start, so the state is added and the result is absolute.
+
+    Args:
+        actions: (T, A) normalized, as `infer` gives them.
+        state: (P,) in physical units, at the observation; needed where a segment is an offset from it.
+
+    Raises:
+        BadInputError: a wrong shape, or no state where one is needed.
+    """
+    actions = checked_vector(actions, spec.chunk_shape, "actions")
+    if spec.action.bounds is None:
+        physical = actions.copy()
+    else:
+        lower, upper = bounds_arrays(spec.action.bounds)
+        physical = (actions + 1) / 2 * (upper - lower) + lower
+    for segment in spec.action.segments:
+        if segment.offset_from_state:
+            if state is None:
+                raise BadInputError(f"{segment.kind} actions of this {spec.variant} policy are offsets: pass the state")
+            physical[:, segment.columns] += checked_vector(state, (spec.state.dims,), "state")[segment.state_columns]  # type: ignore[union-attr]
+    return physical
+
+
+def bounds_arrays(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds, (N,) float64."""
+    return np.asarray(bounds.lower, dtype=np.float64), np.asarray(bounds.upper, dtype=np.float64)
+
+
+def checked_vector(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """float64 of the given shape, finite; BadInputError otherwise."""
+    values = np.asarray(array, dtype=np.float64)
+    if values.shape != shape:
+        raise BadInputError(f"{name} has shape {values.shape}, expected {shape}")
+    if not np.isfinite(values).all():
+        raise BadInputError(f"{name} holds NaN or infinity")
+    return values

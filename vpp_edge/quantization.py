@@ -1,0 +1,132 @@
+"""What INT8 needs to know of a graph: in, products and measurements; out, the table in `calibration.json`.
+
+The table is where calibration, which measures, and export, which rewrites graphs, meet. Tensors and nodes are called
+by their names in the float32 graph whose hash the table states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vpp_edge.errors import BadInputError
+
+SCHEMA_VERSION = 1
+SWITCH = "int8?"  # prefix of the inputs of a switched graph, see export.precision.quantize
+METHODS = ("max", "percentile", "entropy")
+INT8_LEVELS = 127  # symmetric, so that zero is exact and no zero point is subtracted
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product of a graph: Conv, Gemm or MatMul.
+
+    Attributes:
+        node: its name.
+        layer: path of the module that it comes from, such as `reader.up.1.resnets.0.image.conv1`, or of the attention
+            around it and `attend`. Products of one layer run in the same precision.
+        macs: multiply-accumulates.
+        activations: names of the operands that are computed at run time, one or two.
+        weight: name of the operand that is a constant; None for the product of two activations.
+        linear: the weight is (in, out) or (out, in), so the input's channels are its last axis.
+        reason: why it keeps its precision by default, "" where it may run in INT8.
+    """
+
+    node: str
+    layer: str
+    macs: int
+    activations: tuple[str, ...]
+    weight: str | None
+    linear: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """Measurements of one stage.
+
+    Attributes:
+        graph_sha256: of the float32 graph.
+        ranges: largest magnitude that INT8 must represent, by tensor, of the smoothed graph.
+        smoothing: by group of Linears that share inputs or weights, see `vpp_edge.export.precision.smoothing`; per
+            channel what their inputs are divided by and their weights multiplied with.
+        sensitivity: by layer, the relative RMS error of the actions when that layer alone runs in INT8.
+    """
+
+    graph_sha256: str
+    ranges: Mapping[str, float]
+    smoothing: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sensitivity: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """Everything in `calibration.json`.
+
+    Attributes:
+        method: how ranges were found, one of METHODS.
+        alpha: SmoothQuant's migration strength; 0 is no smoothing.
+        data: where the observations came from, for people.
+        stages: by name.
+    """
+
+    method: str
+    alpha: float
+    data: dict[str, Any]
+    stages: Mapping[str, StageTable]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, read back by `calibration_from_json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "method": self.method,
+            "alpha": self.alpha,
+            "data": self.data,
+            "stages": {
+                name: {"graph_sha256": s.graph_sha256, "sensitivity": dict(s.sensitivity), "ranges": dict(s.ranges),
+                       "smoothing": {k: list(v) for k, v in s.smoothing.items()}}
+                for name, s in self.stages.items()
+            },
+        }  # fmt: skip
+
+
+def calibration_from_json(data: Any) -> CalibrationTable:
+    """The checked table from parsed JSON.
+
+    Raises:
+        BadInputError: another schema version, a field missing or of the wrong type, a range that is no positive number.
+    """
+    if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
+        raise BadInputError(f"no calibration table of schema version {SCHEMA_VERSION}; run `vpp-edge calibrate` again")
+    try:
+        stages = {str(name): _stage(s) for name, s in data["stages"].items()}
+        table = CalibrationTable(str(data["method"]), float(data["alpha"]), dict(data["data"]), stages)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInputError(
+            f"the calibration table is incomplete or malformed ({type(error).__name__}: {error}); "
+            "run `vpp-edge calibrate` again"
+        ) from error
+    if table.method not in METHODS:
+        raise BadInputError(f"the calibration table names method {table.method!r}; expected one of {METHODS}")
+    return table
+
+
+def _stage(data: dict[str, Any]) -> StageTable:
+    numbers = {str(k): tuple(_positive(v) for v in s) for k, s in data["smoothing"].items()}
+    return StageTable(
+        str(data["graph_sha256"]), {str(k): _positive(v) for k, v in data["ranges"].items()}, numbers,
+        {str(k): _number(v) for k, v in data["sensitivity"].items()},
+    )  # fmt: skip
+
+
+def _positive(value: Any) -> float:
+    if not _number(value) > 0:
+        raise ValueError(f"{value!r} is no positive number")
+    return float(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(f"{value!r} is no finite number from 0 on")
+    return float(value)

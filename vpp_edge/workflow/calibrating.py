@@ -1,0 +1,174 @@
+"""Calibration of a float32 bundle: in, observations; out, the table with all that INT8 needs to know.
+
+The slow part of INT8, done once: ranges, SmoothQuant's factors, and how much error each layer brings when it alone is
+in INT8. Choosing layers for an error budget afterwards takes no inference.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity, session_of
+from vpp_edge.calibration.ranges import smoothing_factors
+from vpp_edge.errors import BadInputError
+from vpp_edge.export.parity import References
+from vpp_edge.export.precision.lower import smoothing_maxima, write_smoothed, write_switched
+from vpp_edge.manifest import Bundle
+from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.quantization import CalibrationTable, StageTable
+from vpp_edge.samples import Sample
+from vpp_edge.workflow.references import references_from_bundle, stage_key, with_prefix
+
+# Text runs once per instruction and is a thousandth of the work: it stays in FP16.
+INT8_STAGES = ("perceive", "act")
+# (stage of the progress display, seconds on two cores for a small policy)
+PROGRESS_STAGES = (("observe", 20.0), ("ranges", 30.0), ("sensitivity", 300.0))
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """How to calibrate.
+
+    Attributes:
+        method: of the ranges, one of vpp_edge.quantization.METHODS.
+        percentile: share of values, in percent, that method `percentile` does not cut off.
+        alpha: SmoothQuant's migration strength, 0 (none) to 1.
+        sensitivity_samples: observations that every layer's error is measured on; 0 leaves that out.
+    """
+
+    method: str = "max"
+    percentile: float = 99.99
+    alpha: float = 0.5
+    sensitivity_samples: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise BadInputError(f"SmoothQuant's alpha is {self.alpha:g}; it must be from 0 (no smoothing) to 1")
+        if self.sensitivity_samples < 0:
+            raise BadInputError("the number of observations for sensitivities cannot be negative")
+
+
+def calibrate_bundle(
+    bundle: Bundle,
+    samples: Sequence[Sample],
+    data: dict[str, Any],
+    options: CalibrationOptions = CalibrationOptions(),
+    report: ProgressCallback = ignore_progress,
+) -> CalibrationTable:
+    """Measures a float32 bundle on observations.
+
+    Args:
+        data: where the observations came from, for people.
+        report: called with (stage, fraction), stages as in PROGRESS_STAGES.
+
+    Raises:
+        BadInputError: no observation, or the bundle is not in float32.
+    """
+    if not samples:
+        raise BadInputError("calibration needs at least one observation")
+    for name in INT8_STAGES:
+        if bundle.stage(name).precision != "fp32":
+            raise BadInputError(
+                f"{bundle.path} is in {bundle.stage(name).precision}; calibrate the float32 bundle it was made from"
+            )
+    references = references_from_bundle(bundle, samples, report)
+    gc.collect()  # the sessions held all weights
+    # A policy at work is pulled to the chunk before: half of the observations of `act` are.
+    acting = [with_prefix(r) if i % 2 else r for i, r in enumerate(references)]
+    stages = {}
+    with tempfile.TemporaryDirectory(prefix="vpp-edge-calibration-") as work:
+        for i, name in enumerate(INT8_STAGES):
+            stage = _StageCalibration(bundle, name, acting if name == "act" else references, options, Path(work))
+            table = stage.measure()
+            report("ranges", (i + 1) / len(INT8_STAGES))
+            stages[name] = table
+        if options.sensitivity_samples:
+            stages = _with_sensitivity(bundle, stages, references, options, Path(work), report)
+    return CalibrationTable(options.method, options.alpha, data, stages)
+
+
+class _StageCalibration:
+    def __init__(
+        self, bundle: Bundle, name: str, references: Sequence[References], options: CalibrationOptions, work: Path
+    ) -> None:
+        self.key, self.graph = stage_key(bundle, name), bundle.path / bundle.stage(name).graph
+        self.feeds = [r.inputs[name] for r in references]
+        self.options, self.work = options, work
+
+    def measure(self) -> StageTable:
+        smoothing = self._smoothing() if self.options.alpha else {}
+        smoothed = self.work / f"{self.graph.stem}-smoothed.onnx"
+        products = [p for p in write_smoothed(self.graph, smoothed, smoothing) if not p.reason]
+        found = ranges(smoothed, products, self.feeds, self.work, self.options.method, self.options.percentile)
+        return StageTable(
+            self.key, {n: _rounded(v) for n, v in found.items()},
+            {n: tuple(_rounded(float(v)) for v in f) for n, f in smoothing.items()},
+        )  # fmt: skip
+
+    def _smoothing(self) -> dict[str, np.ndarray]:
+        groups = smoothing_maxima(self.graph)
+        tensors = list(dict.fromkeys(t for inputs, _ in groups.values() for t in inputs))
+        largest = magnitudes(self.graph, tensors, self.feeds, self.work, per_channel=True)
+        return {
+            name: smoothing_factors(np.max([largest[t] for t in inputs], axis=0), weights, self.options.alpha)
+            for name, (inputs, weights) in groups.items()
+        }
+
+
+def _with_sensitivity(
+    bundle: Bundle,
+    tables: Mapping[str, StageTable],
+    references: Sequence[References],
+    options: CalibrationOptions,
+    work: Path,
+    report: ProgressCallback,
+) -> dict[str, StageTable]:
+    """The tables with the error of the actions for every layer, perceive first, which has nearly all of them."""
+    spread = np.linspace(0, len(references) - 1, min(options.sensitivity_samples, len(references))).round().astype(int)
+    judged = [references[i] for i in spread]
+    act = session_of(bundle.path / bundle.stage("act").graph)
+
+    def perceive_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
+        tokens = [run(r.inputs["perceive"])["tokens"] for r in judged]
+        actions = [
+            act.run(["actions"], {**r.inputs["act"], "tokens": t})[0] for r, t in zip(judged, tokens, strict=True)
+        ]
+        return relative_rms(actions, [r.outputs["actions"] for r in judged])
+
+    def act_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
+        return relative_rms([run(r.inputs["act"])["actions"] for r in judged], [r.outputs["actions"] for r in judged])
+
+    found, share = {}, {"perceive": (0.0, 0.95), "act": (0.95, 1.0)}
+    for name, error in (("perceive", perceive_error), ("act", act_error)):
+        table, switched = tables[name], work / f"{name}-switched.onnx"
+        products = write_switched(bundle.path / bundle.stage(name).graph, switched, table)
+        start, end = share[name]
+
+        def part(stage: str, done: float, start: float = start, end: float = end) -> None:
+            report(stage, start + (end - start) * done)
+
+        errors = sensitivity(session_of(switched), products, error, part)
+        found[name] = StageTable(
+            table.graph_sha256, table.ranges, table.smoothing, {n: _rounded(e) for n, e in errors.items()}
+        )
+        gc.collect()
+    return found
+
+
+def relative_rms(arrays: Sequence[np.ndarray], references: Sequence[np.ndarray]) -> float:
+    """Root mean square error of all arrays together over that of the references; infinite where one is not finite."""
+    error = sum(float(np.sum((a.astype(np.float64) - r) ** 2)) for a, r in zip(arrays, references, strict=True))
+    size = sum(float(np.sum(r.astype(np.float64) ** 2)) for r in references)
+    return math.sqrt(error / size) if math.isfinite(error) else 1e9
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.7g}")  # float32 has no more, and the table is read by people

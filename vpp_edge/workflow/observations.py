@@ -1,0 +1,90 @@
+"""What to calibrate on and what to judge on: in, a data set; out, two sets of observations that share no recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.samples import Sample
+from vpp_edge.spec import PolicySpec
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which observations.
+
+    Attributes:
+        dataset: a folder or annotation in one of the layouts of vpp_edge.calibration.datasets.
+        recordings: names of those to calibrate on; the others are held out. Empty: the first part of all of them.
+        held_out: another data set to judge on; None: what `dataset` has left.
+        samples, held_out_samples: how many observations of each.
+        seed: of their noise.
+    """
+
+    dataset: Path
+    recordings: tuple[str, ...] = ()
+    held_out: Path | None = None
+    samples: int = 16
+    held_out_samples: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.held_out_samples < 1:
+            raise BadInputError("calibration and its judgement need at least one observation each")
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Samples and where they are from, in words."""
+
+    samples: tuple[Sample, ...]
+    words: str
+    data: dict[str, Any]
+
+
+def observations(spec: PolicySpec, options: DataOptions) -> tuple[Observations, Observations]:
+    """Observations to calibrate on, and to judge on.
+
+    Raises:
+        BadInputError: the data set does not fit the policy, or leaves nothing to judge on.
+    """
+    from vpp_edge.calibration.datasets import open_dataset
+    from vpp_edge.calibration.samples import split_recordings
+
+    dataset = open_dataset(options.dataset)
+    if options.recordings:
+        calibrating = list(dataset.select(options.recordings).recordings)
+        held_out = [r for r in dataset.recordings if r.name not in options.recordings]
+        if not held_out and options.held_out is None:
+            calibrating, held_out = split_recordings(calibrating)
+    elif options.held_out is not None:
+        calibrating, held_out = list(dataset.recordings), []
+    else:
+        calibrating, held_out = split_recordings(list(dataset.recordings))
+    judged = (
+        _taken(spec, held_out, options.held_out_samples, options.seed + 1)
+        if options.held_out is None
+        else held_out_observations(spec, options.held_out, options.held_out_samples, options.seed + 1)
+    )
+    return _taken(spec, calibrating, options.samples, options.seed), judged
+
+
+def held_out_observations(spec: PolicySpec, dataset: Path, count: int, seed: int) -> Observations:
+    """Observations of a whole data set, to judge on."""
+    from vpp_edge.calibration.datasets import open_dataset
+
+    return _taken(spec, list(open_dataset(dataset).recordings), count, seed)
+
+
+def _taken(spec: PolicySpec, recordings: Sequence[Any], count: int, seed: int) -> Observations:
+    from vpp_edge.calibration.samples import samples_from_dataset
+
+    samples = tuple(samples_from_dataset(spec, recordings, count, seed))
+    names = [str(r.name) for r in recordings]
+    words = f"{len(samples)} observations of recording{'s' if len(names) > 1 else ''} {', '.join(names[:8])}"
+    if len(names) > 8:
+        words += f" and {len(names) - 8} more"
+    return Observations(samples, words, {"recordings": names, "samples": len(samples), "seed": seed})

@@ -1,0 +1,176 @@
+"""What each choice of INT8 layers costs and brings: in, a calibrated bundle, observations; out, a table and a picture.
+
+Errors are measured, with INT8 simulated in the float32 graph; latencies are predicted by the cost model.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.calibration.choice import Choice, choices, layers_from
+from vpp_edge.calibration.measure import session_of, switched_run
+from vpp_edge.errors import BadInputError
+from vpp_edge.export.parity import References
+from vpp_edge.export.precision.lower import write_lowered, write_switched
+from vpp_edge.manifest import Bundle
+from vpp_edge.profile.accelerators import DEVICES
+from vpp_edge.profile.operations import graph_from_model
+from vpp_edge.profile.prediction import sum_of
+from vpp_edge.profile.roofline import costs_of_graph
+from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.quantization import CalibrationTable
+from vpp_edge.samples import Sample
+from vpp_edge.workflow.calibrating import INT8_STAGES, relative_rms
+from vpp_edge.workflow.lowering import layer_macs, measured_errors
+from vpp_edge.workflow.picture import scatter_svg
+from vpp_edge.workflow.references import references_from_bundle
+
+PROGRESS_STAGES = (("choices", 90.0),)
+SHARES = (1.0, 0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0)  # of what can run in INT8
+
+
+@dataclass(frozen=True)
+class Point:
+    """One choice.
+
+    Attributes:
+        share: of all multiply-accumulates of an inference, in INT8.
+        high: how many layers keep FP16 though they could run in INT8.
+        expected_error: of the actions, relative RMS, from the sensitivities. `error` is the measured one.
+        cosine: of the tokens, the worst.
+        predicted_ms: of one inference on the device.
+    """
+
+    share: float
+    high: int
+    expected_error: float
+    error: float
+    cosine: float
+    predicted_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure_tradeoff(
+    bundle: Bundle,
+    table: CalibrationTable,
+    samples: Sequence[Sample],
+    device: str,
+    report: ProgressCallback = ignore_progress,
+) -> list[Point]:
+    """Points from everything in INT8 to nothing.
+
+    Args:
+        bundle: in float32, that the table was measured on.
+        samples: observations to judge on.
+        device: one of vpp_edge.profile.accelerators.DEVICES, whose latency is predicted.
+        report: called with ("choices", fraction).
+
+    Raises:
+        BadInputError: the table has no sensitivities, or the device is unknown.
+    """
+    errors = measured_errors(table)
+    if not errors:
+        raise BadInputError("the calibration table has no sensitivities; use --sensitivity-samples 1 or more")
+    macs, total = layer_macs(bundle)
+    found = choices(layers_from(macs, errors), total)
+    wanted = [min(found, key=lambda c: abs(c.share - s * found[0].share)) for s in SHARES]
+    references = references_from_bundle(bundle, samples)
+    gc.collect()
+    points = []
+    with tempfile.TemporaryDirectory(prefix="vpp-edge-choices-") as folder:
+        judge = _Judge(bundle, table, references, Path(folder))
+        for i, choice in enumerate(dict.fromkeys(wanted)):
+            error, cosine = judge.errors(choice)
+            milliseconds = _predicted_ms(bundle, table, choice, device, Path(folder))
+            points.append(Point(choice.share, len(choice.high), choice.expected_error, error, cosine, milliseconds))
+            report("choices", (i + 1) / len(wanted))
+    return points
+
+
+class _Judge:
+    """Runs the policy with any choice of layers in INT8, without making graphs anew."""
+
+    def __init__(self, bundle: Bundle, table: CalibrationTable, references: Sequence[References], work: Path) -> None:
+        self.references = references
+        self.stages = {}
+        for name in INT8_STAGES:
+            switched = work / f"{name}-switched.onnx"
+            products = write_switched(bundle.path / bundle.stage(name).graph, switched, table.stages[name])
+            self.stages[name] = session_of(switched), products
+
+    def errors(self, choice: Choice) -> tuple[float, float]:
+        """Relative RMS error of the actions, and the worst cosine of the tokens."""
+        from vpp_edge.compare import compare
+
+        runs = {}
+        for name, (session, products) in self.stages.items():
+            high = {layer.name for layer in choice.high if layer.stage == name}
+            runs[name] = switched_run(session, products, {p.node for p in products if p.layer not in high})
+        actions, cosine = [], 1.0
+        for reference in self.references:
+            tokens = runs["perceive"](reference.inputs["perceive"])["tokens"]
+            actions.append(runs["act"]({**reference.inputs["act"], "tokens": tokens})["actions"])
+            cosine = min(cosine, compare(tokens, reference.outputs["tokens"]).cosine)
+        return relative_rms(actions, [r.outputs["actions"] for r in self.references]), cosine
+
+
+def _predicted_ms(bundle: Bundle, table: CalibrationTable, choice: Choice, device: str, work: Path) -> float:
+    import onnx
+
+    milliseconds = 0.0
+    for name in INT8_STAGES:
+        path = work / f"{name}-choice.onnx"
+        high = {layer.name for layer in choice.high if layer.stage == name}
+        write_lowered(bundle.path / bundle.stage(name).graph, path, (), table.stages[name], high)
+        graph = graph_from_model(onnx.load(path, load_external_data=False))
+        precision = "int8" if graph.quantized else "fp16"
+        milliseconds += sum_of(costs_of_graph(graph, DEVICES[device], precision)).predicted_ms
+    return milliseconds
+
+
+def tradeoff_lines(points: Sequence[Point], judged: str, device: str) -> list[str]:
+    """The table as aligned lines."""
+    lines = [
+        f"choices of INT8 layers, judged on {judged}; latency on {device} is predicted, not measured",
+        f"  {'in INT8':>8} {'layers kept':>12} {'expected':>9} {'measured':>9} {'tokens':>9} {'predicted':>10}",
+        f"  {'of MACs':>8} {'in FP16':>12} {'error':>9} {'error':>9} {'cosine':>9} {'ms':>10}",
+    ]
+    lines += [
+        f"  {100 * p.share:>7.1f}% {p.high:>12} {100 * p.expected_error:>8.2f}% {100 * p.error:>8.2f}% "
+        f"{p.cosine:>9.5f} {p.predicted_ms:>10.2f}"
+        for p in points
+    ]
+    return [*lines, "  error: of the actions, relative RMS"]
+
+
+def write_report(folder: Path, points: Sequence[Point], judged: str, device: str) -> None:
+    """Writes report.md and report.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        f"| {100 * p.share:.1f} % | {p.high} | {100 * p.expected_error:.2f} % | {100 * p.error:.2f} % | "
+        f"{p.cosine:.5f} | {p.predicted_ms:.2f} |"
+        for p in points
+    ]
+    text = [
+        "# What INT8 costs and brings", "",
+        f"Judged on {judged}. Errors of the actions are measured, relative RMS; latency on {device} is predicted.", "",
+        "| in INT8, of all MACs | layers kept in FP16 | expected error | measured error | cosine of tokens | ms |",
+        "|---|---|---|---|---|---|", *rows, "", "![error over share](report.svg)", "",
+    ]  # fmt: skip
+    picture = scatter_svg(
+        [(100 * p.share, 100 * p.error, f"{p.predicted_ms:.1f} ms") for p in points],
+        "multiply-accumulates in INT8, %", "error of the actions, relative RMS, %",
+        f"INT8 share, error and predicted latency on {device}",
+    )  # fmt: skip
+    for name, content in (("report.md", "\n".join(text)), ("report.svg", picture)):
+        temporary = folder / f".{name}.{os.getpid()}"
+        temporary.write_text(content, encoding="utf-8")
+        os.replace(temporary, folder / name)
