@@ -44,13 +44,18 @@ class Choice:
 
 def choices(layers: Sequence[Layer], total_macs: int) -> list[Choice]:
     """From everything in INT8 to nothing, one layer fewer each time."""
-    order = sorted(layers, key=lambda layer: layer.error**2 / max(layer.macs, 1), reverse=True)
+    order = sorted(layers, key=lambda layer: _squared(layer) / max(layer.macs, 1), reverse=True)
     found = []
     for i in range(len(order) + 1):
         kept = order[i:]
-        error = math.sqrt(sum(layer.error**2 for layer in kept))
-        found.append(Choice(tuple(order[:i]), sum(layer.macs for layer in kept) / total_macs, error))
+        error = math.sqrt(sum(_squared(layer) for layer in kept))
+        found.append(Choice(tuple(order[:i]), sum(layer.macs for layer in kept) / max(total_macs, 1), error))
     return found
+
+
+def _squared(layer: Layer) -> float:
+    """Infinite for an error that is no number: INT8 broke the policy."""
+    return math.inf if math.isnan(layer.error) else layer.error * layer.error
 
 
 def largest_share_within(found: Sequence[Choice], error: float) -> Choice:

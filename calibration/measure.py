@@ -15,6 +15,7 @@ import numpy as np
 
 from vpp_edge.calibration.probe import largest_magnitudes, probed_graph
 from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms, range_from_histogram
+from vpp_edge.errors import BadInputError
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.quantization import SWITCH, Product
 
@@ -22,11 +23,11 @@ Feed = Mapping[str, np.ndarray]
 
 
 def magnitudes(
-    graph: Path, tensors: Sequence[str], feeds: Sequence[Feed], work: Path, per_channel: bool
+    graph: Path, tensors: Mapping[str, int | None], feeds: Sequence[Feed], work: Path
 ) -> dict[str, np.ndarray]:
-    """Largest magnitude of every tensor over all feeds, () or, per entry of its last axis, (C,)."""
+    """Largest magnitude of every tensor over all feeds: (C,), per entry of the axis named for it, () for None."""
     probed = work / f"{graph.stem}-probed.onnx"
-    probed_graph(graph, probed, tensors, per_channel)
+    probed_graph(graph, probed, tensors)
     try:
         return largest_magnitudes(session_of(probed), feeds)
     finally:
@@ -42,9 +43,17 @@ def ranges(
     Args:
         graph: smoothed, in float32.
         method: one of vpp_edge.quantization.METHODS; all but `max` run every feed once more.
+
+    Raises:
+        BadInputError: an unknown method or percentile, or a tensor that becomes NaN or infinite.
     """
     tensors = list(dict.fromkeys(a for p in products for a in p.activations))
-    found = magnitudes(graph, tensors, feeds, work, per_channel=False)
+    found = magnitudes(graph, dict.fromkeys(tensors), feeds, work)
+    broken = [name for name, value in found.items() if not np.isfinite(value)]
+    if broken:
+        raise BadInputError(
+            f"{graph}: tensor {broken[0]} becomes {found[broken[0]]}; a policy that fails has no ranges"
+        )
     largest = {name: max(float(value), SMALLEST) for name, value in found.items()}
     if method == "max":
         return {name: range_from_histogram(np.zeros(BINS), value, method) for name, value in largest.items()}

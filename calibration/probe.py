@@ -15,35 +15,39 @@ import numpy as np
 PREFIX = "largest/"
 
 
-def probed_graph(source: Path, target: Path, tensors: Iterable[str], per_channel: bool) -> None:
+def probed_graph(source: Path, target: Path, tensors: Mapping[str, int | None]) -> None:
     """Writes the graph of `source` with an output `largest/<tensor>` for every one of the tensors.
 
     Args:
-        per_channel: one number for each entry of the last axis; otherwise one for the tensor.
+        tensors: axis by name: one number for each entry of that axis; None: one for the tensor.
     """
     import onnx_ir as ir
 
     model = ir.load(source)
     values = {v.name: v for v in model.graph.inputs} | {v.name: v for n in model.graph for v in n.outputs}
-    for name in dict.fromkeys(tensors):
-        _add_probe(ir, model.graph, values[name], per_channel)
+    for name, axis in tensors.items():
+        _add_probe(ir, model.graph, values[name], axis)
     ir.save(model, target, external_data=f"{target.name}.data")
 
 
-def _add_probe(ir: Any, graph: Any, value: Any, per_channel: bool) -> None:
+def _add_probe(ir: Any, graph: Any, value: Any, axis: int | None) -> None:
     rank = len(value.shape)
+    others = [i for i in range(rank) if axis is not None and i != axis % rank]
     size = ir.node("Abs", [value], name=f"abs/{value.name}")
+    size.outputs[0].name = f"abs/{value.name}"
     inputs = [size.outputs[0]]
-    if per_channel and rank > 1:
+    if others:
         name = f"axes/{value.name}"
-        axes = ir.Value(name=name, const_value=ir.tensor(np.arange(rank - 1, dtype=np.int64), name=name))
+        axes = ir.Value(name=name, const_value=ir.tensor(np.array(others, dtype=np.int64), name=name))
         graph.register_initializer(axes)
         inputs.append(axes)
-    largest = ir.node("ReduceMax", inputs, {"keepdims": 0}, name=PREFIX + value.name)
-    size.outputs[0].name = f"abs/{value.name}"
+    if axis is not None and not others:  # ReduceMax without axes would reduce the only one
+        largest = ir.node("Identity", inputs, name=PREFIX + value.name)
+    else:
+        largest = ir.node("ReduceMax", inputs, {"keepdims": 0}, name=PREFIX + value.name)
     output = largest.outputs[0]
     output.name, output.type = PREFIX + value.name, ir.TensorType(value.dtype)
-    output.shape = ir.Shape(value.shape[-1:] if per_channel else ())
+    output.shape = ir.Shape(() if axis is None else (value.shape[axis],))
     producer = value.producer()
     if producer is None:
         graph.insert_before(next(iter(graph)), [size, largest])

@@ -27,13 +27,14 @@ def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], coun
     Raises:
         BadInputError: fewer rows than observations, fewer views than cameras, or states of another size.
     """
-    rows = [(recording, row) for recording in recordings for row in range(recording.length)]
-    if not 1 <= count <= len(rows):
-        raise BadInputError(f"{count} observations asked for, the recordings have {len(rows)} rows")
-    picked = [rows[i] for i in np.linspace(0, len(rows) - 1, count + 2)[1:-1].round().astype(int)]
-    random, samples = np.random.default_rng(seed), []
+    total = sum(recording.length for recording in recordings)
+    if not 1 <= count <= total:
+        raise BadInputError(f"{count} observations asked for, the recordings have {total} rows")
+    picked = [(2 * i + 1) * total // (2 * count) for i in range(count)]  # the middles of equal parts
+    random, samples, end = np.random.default_rng(seed), [], 0
     for recording in recordings:
-        own = [row for one, row in picked if one is recording]
+        start, end = end, end + recording.length
+        own = [row - start for row in picked if start <= row < end]
         for row, images in zip(own, recording.images(own, len(spec.cameras)) if own else [], strict=True):
             state = _state(spec, recording, row)
             samples.append(
@@ -66,21 +67,23 @@ def split_recordings(recordings: Sequence[Recording]) -> tuple[list[Recording], 
     A single recording is split in time, with a gap between the parts.
 
     Raises:
-        BadInputError: a single recording that is too short.
+        BadInputError: no recording, or a single one that is too short.
     """
+    if not recordings:
+        raise BadInputError("no recording to calibrate and to judge on; select at least one")
     if len(recordings) > 1:
         held_out = max(1, round(len(recordings) * HELD_OUT_SHARE))
         return list(recordings[:-held_out]), list(recordings[-held_out:])
     whole = recordings[0]
     start = round(whole.length * (1 - HELD_OUT_SHARE))
     end = start - max(1, round(whole.length * _GAP_SHARE))
-    if end < 1:
+    if end < 1 or start >= whole.length:
         raise BadInputError(f"recording {whole.name} has {whole.length} rows, too few to calibrate and to judge on")
-    return [replace(whole, name=f"{whole.name} (rows 0 to {end - 1})", length=end)], [_from(whole, start)]
+    return [_part(whole, 0, end)], [_part(whole, start, whole.length)]
 
 
-def _from(recording: Recording, start: int) -> Recording:
+def _part(recording: Recording, start: int, end: int) -> Recording:
     views = tuple(replace(view, start=view.start + start) for view in recording.views)
-    states = None if recording.states is None else recording.states[start:]
-    name = f"{recording.name} (rows {start} to {recording.length - 1})"
-    return Recording(name, recording.instruction, recording.length - start, views, states)
+    states = None if recording.states is None else recording.states[start:end]
+    name = f"{recording.name} (rows {start} to {end - 1})"
+    return Recording(name, recording.instruction, end - start, views, states)

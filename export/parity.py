@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vpp_edge.certificate import Certificate, physical_errors
-from vpp_edge.compare import Comparison, compare
+from vpp_edge.compare import Comparison, compare, worst_of
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.tokenizer import text_inputs
 from vpp_edge.model.policy import VideoPredictionPolicy
@@ -137,12 +137,7 @@ class ParityCheck:
 
 
 def _keep_worst(errors: dict[str, Comparison], name: str, found: Comparison) -> None:
-    """The worst of every measure, which may come from different samples."""
-    worst = errors.get(name, found)
-    errors[name] = Comparison(
-        max(worst.max_relative, found.max_relative), max(worst.rms_relative, found.rms_relative),
-        min(worst.cosine, found.cosine), worst.finite and found.finite,
-    )  # fmt: skip
+    errors[name] = worst_of(errors.get(name, found), found)
 
 
 def _session(graph: Path) -> Any:

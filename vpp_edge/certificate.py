@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from vpp_edge.compare import Comparison
+from vpp_edge.compare import Comparison, worst_of
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec import PolicySpec
 from vpp_edge.tolerances import Limit
@@ -76,6 +76,19 @@ class Certificate:
                 elif not limit.allows(errors[name]):
                     found.append(f"{name} {kind}: {limit.measure} {getattr(errors[name], limit.measure):.3g}, {limit}")
         return found
+
+    def joined(self, other: Certificate) -> Certificate:
+        """The worse of every error of two measurements on the same observations."""
+        segments = tuple(
+            replace(a, rms=tuple(map(max, a.rms, b.rms)), largest=tuple(map(max, a.largest, b.largest)))
+            for a, b in zip(self.physical, other.physical, strict=True)
+        )
+        return replace(
+            self,
+            stages={n: worst_of(c, other.stages[n]) for n, c in self.stages.items()},
+            end_to_end={n: worst_of(c, other.end_to_end[n]) for n, c in self.end_to_end.items()},
+            physical=segments,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `certificate_from_json`."""

@@ -56,3 +56,11 @@ def compare(array: np.ndarray, reference: np.ndarray) -> Comparison:
         float(np.vdot(ours, theirs)) / norms if norms > 0 else 1.0,
         True,
     )
+
+
+def worst_of(a: Comparison, b: Comparison) -> Comparison:
+    """The worse of every measure, which may come from different arrays."""
+    return Comparison(
+        max(a.max_relative, b.max_relative), max(a.rms_relative, b.rms_relative), min(a.cosine, b.cosine),
+        a.finite and b.finite,
+    )  # fmt: skip

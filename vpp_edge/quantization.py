@@ -29,7 +29,8 @@ class Product:
         macs: multiply-accumulates.
         activations: names of the operands that are computed at run time, one or two.
         weight: name of the operand that is a constant; None for the product of two activations.
-        linear: the weight is (in, out) or (out, in), so the input's channels are its last axis.
+        channels: axis of the input that the weight's input channels lie on, -1 for a Linear and 1 for a convolution;
+            None for the product of two activations and for batched weights.
         reason: why it keeps its precision by default, "" where it may run in INT8.
     """
 
@@ -38,7 +39,7 @@ class Product:
     macs: int
     activations: tuple[str, ...]
     weight: str | None
-    linear: bool
+    channels: int | None
     reason: str = ""
 
 
@@ -49,7 +50,7 @@ class StageTable:
     Attributes:
         graph_sha256: of the float32 graph.
         ranges: largest magnitude that INT8 must represent, by tensor, of the smoothed graph.
-        smoothing: by group of Linears that share inputs or weights, see `vpp_edge.export.precision.smoothing`; per
+        smoothing: by group of products that share inputs or weights, see `vpp_edge.export.precision.smoothing`; per
             channel what their inputs are divided by and their weights multiplied with.
         sensitivity: by layer, the relative RMS error of the actions when that layer alone runs in INT8.
     """
@@ -101,8 +102,8 @@ def calibration_from_json(data: Any) -> CalibrationTable:
         raise BadInputError(f"no calibration table of schema version {SCHEMA_VERSION}; run `vpp-edge calibrate` again")
     try:
         stages = {str(name): _stage(s) for name, s in data["stages"].items()}
-        table = CalibrationTable(str(data["method"]), float(data["alpha"]), dict(data["data"]), stages)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        table = CalibrationTable(str(data["method"]), _number(data["alpha"]), dict(data["data"].items()), stages)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInputError(
             f"the calibration table is incomplete or malformed ({type(error).__name__}: {error}); "
             "run `vpp-edge calibrate` again"

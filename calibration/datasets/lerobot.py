@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vpp_edge.calibration.datasets.recording import Dataset, Recording, VideoPart, file_inside, states_array
+from vpp_edge.calibration.datasets.recording import (
+    Dataset,
+    Recording,
+    VideoPart,
+    checked_length,
+    file_inside,
+    instruction_from,
+    states_array,
+)
 from vpp_edge.errors import BadInputError, MissingDependencyError
 
 _INFO = Path("meta") / "info.json"
@@ -34,35 +42,55 @@ def open_lerobot(path: Path) -> Dataset:
     try:
         info = json.loads(source.read_text(encoding="utf-8"))
         version, fps = str(info["codebase_version"]), float(info["fps"])
-        keys = [str(k) for k, feature in info["features"].items() if feature["dtype"] == "video"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        keys = [
+            str(k) for k, feature in info["features"].items() if feature["dtype"] == "video" and not _depth(feature)
+        ]
+    except (OSError, ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{source}: no description of a LeRobot data set ({error!r})") from error
     if not version.startswith("v3"):
-        raise BadInputError(f"{source}: LeRobot format {version}; convert it to v3.0 with LeRobot's own command")
+        raise BadInputError(
+            f"{source}: LeRobot format {version}; convert it to v3.0 with LeRobot's convert_dataset_v21_to_v30"
+        )
     if not keys or not 0 < fps < 1e6:
-        raise BadInputError(f"{source}: {len(keys)} video features at {fps:g} frames per second; expected at least one")
+        raise BadInputError(
+            f"{source}: {len(keys)} video features at {fps:g} frames per second; expected at least one "
+            "(images inside the tables are not read; record with videos)"
+        )
     episodes = [row for file in _tables(path / "meta" / "episodes") for row in _rows(file)]
     if not episodes:
         raise BadInputError(f"{path / 'meta' / 'episodes'}: holds no episode")
     states = _States(path)
     try:
+        episodes.sort(key=lambda e: int(e["episode_index"]))  # the order of the files may be another
         recordings = [_recording(path, e, keys, fps, states) for e in episodes]
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise BadInputError(f"{path / 'meta' / 'episodes'}: an episode lacks or misstates {error!r}") from error
+    names = [r.name for r in recordings]
+    if len(set(names)) < len(names):
+        raise BadInputError(f"{path / 'meta' / 'episodes'}: states an episode twice; copy the data set again")
     return Dataset(path, tuple(recordings))
 
 
+def _depth(feature: Mapping[str, Any]) -> bool:
+    """A video of distances, which no policy sees."""
+    notes = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
+    return bool(notes.get("is_depth_map") or notes.get("video.is_depth_map"))
+
+
 def _recording(root: Path, episode: Mapping[str, Any], keys: list[str], fps: float, states: _States) -> Recording:
-    number, length = int(episode["episode_index"]), int(episode["length"])
+    source = root / "meta" / "episodes"
+    number, length = int(episode["episode_index"]), checked_length(int(episode["length"]), source)
     views = []
     for key in keys:
         place = _place(episode, f"videos/{key}")
         video = file_inside(root, f"videos/{key}/{place}.mp4", root / "meta")
-        views.append(VideoPart(video, round(float(episode[f"videos/{key}/from_timestamp"]) * fps)))
+        start = round(float(episode[f"videos/{key}/from_timestamp"]) * fps)
+        if start < 0:
+            raise BadInputError(f"{source}: episode {number} begins {-start} frames before its video {video}")
+        views.append(VideoPart(video, start))
     rows = states.of(_place(episode, "data"), number)
-    source = root / "data"
-    values = None if rows is None else states_array(rows, length, source)
-    return Recording(str(number), str(episode["tasks"][0]), length, tuple(views), values)
+    values = None if rows is None else states_array(rows, length, root / "data")
+    return Recording(str(number), instruction_from(episode["tasks"], source), length, tuple(views), values)
 
 
 def _place(episode: Mapping[str, Any], kind: str) -> str:
@@ -85,7 +113,11 @@ class _States:
                 found.setdefault(int(row["episode_index"]), []).append(row.get(_STATE))
             self._files[place] = found
         rows = self._files[place].get(episode)
-        return None if not rows or rows[0] is None else rows
+        if rows is None:
+            raise BadInputError(f"{self._root / 'data' / place}.parquet: holds no row of episode {episode}")
+        if all(row is None for row in rows):
+            return None
+        return [row if isinstance(row, list) else [row] for row in rows]  # a single number is stored as it is
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -102,7 +134,8 @@ def _rows(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, 
         ) from error
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        present = [c for c in columns or file.schema_arrow.names if c in file.schema_arrow.names]
+        names = [n for n in file.schema_arrow.names if not n.startswith("stats/")]  # of every episode, and large
+        present = [n for n in names if columns is None or n in columns]
         return list(file.read(columns=present).to_pylist())
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise BadInputError(f"{path}: not readable as Parquet ({error})") from error

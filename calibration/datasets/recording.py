@@ -11,6 +11,8 @@ import numpy as np
 from vpp_edge.errors import BadInputError
 from vpp_edge.video import decoded_frames, image_from_frame
 
+_MOST_ROWS = 100_000_000  # four months at 10 Hz
+
 
 @dataclass(frozen=True)
 class VideoPart:
@@ -92,16 +94,35 @@ def file_inside(root: Path, name: object, source: Path) -> Path:
     if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise BadInputError(f"{source}: names the file {name!r}, which is no path inside the data set")
     path = root / name
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # such as a name that is too long
+        found = False
+    if not found:
         raise BadInputError(f"{source}: the file {path} that it names is missing; copy the data set again")
     return path
+
+
+def instruction_from(texts: object, source: Path) -> str:
+    """The first of the texts of a recording. Raises BadInputError when there is none, or it is no text."""
+    first = texts[0] if isinstance(texts, list) and texts else None
+    if not isinstance(first, str) or any("\ud800" <= c <= "\udfff" for c in first):
+        raise BadInputError(f"{source}: has the instructions {texts!r:.80}; expected a list of texts, at least one")
+    return first
+
+
+def checked_length(length: int, source: Path) -> int:
+    """The same. Raises BadInputError for a number of rows that no recording has."""
+    if not 1 <= length <= _MOST_ROWS:
+        raise BadInputError(f"{source}: a recording of {length} rows; expected 1 to {_MOST_ROWS}")
+    return length
 
 
 def states_array(values: object, length: int, source: Path) -> np.ndarray:
     """(length, P) float64. Raises BadInputError for ragged, short or infinite ones."""
     try:
         states = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadInputError(f"{source}: the states are no table of numbers ({error})") from error
     if states.ndim != 2 or len(states) < length or not np.isfinite(states).all():
         raise BadInputError(

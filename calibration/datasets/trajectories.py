@@ -6,10 +6,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from vpp_edge.calibration.datasets.recording import Dataset, Recording, VideoPart, file_inside, states_array
+from vpp_edge.calibration.datasets.recording import (
+    Dataset,
+    Recording,
+    VideoPart,
+    checked_length,
+    file_inside,
+    instruction_from,
+    states_array,
+)
 from vpp_edge.errors import BadInputError
 
 _MOST_BYTES = 256 << 20
@@ -26,11 +35,12 @@ def open_trajectories(path: Path) -> Dataset:
     Raises:
         BadInputError: an annotation is damaged, or what it names is missing.
     """
-    root = _root(path)
+    place = Path(os.path.abspath(path))  # from inside the data set, `.` and `val` name its folders too
+    root = _root(place)
     if root is None:
         raise BadInputError(f"{path}: lies in no folder with `annotation/` and `videos/`")
-    files = [path] if path.is_file() else sorted((root / "annotation").rglob("*.json"), key=_order)
-    files = [f for f in files if f == path or path in f.parents]
+    folder = root / "annotation" if place == root else place
+    files = [place] if place.is_file() else sorted(folder.rglob("*.json"), key=_order)
     if not files:
         raise BadInputError(f"{path}: holds no annotation (*.json)")
     splits = {f.parent for f in files}
@@ -38,12 +48,11 @@ def open_trajectories(path: Path) -> Dataset:
 
 
 def _root(path: Path) -> Path | None:
-    """The folder that has `annotation/`: the path itself or one above it."""
-    if (path / "annotation").is_dir():
-        return path
-    above = [p for p in path.resolve().parents if p.name == "annotation"]
-    if path.resolve().name == "annotation" and path.is_dir():
-        above = [path.resolve()]
+    """The folder that has `annotation/`, absolute: the path itself or one above it."""
+    place = Path(os.path.abspath(path))
+    if (place / "annotation").is_dir():
+        return place
+    above = [p for p in (place, *place.parents) if p.name == "annotation" and p.is_dir()]
     return above[0].parent if above else None
 
 
@@ -55,17 +64,17 @@ def _recording(root: Path, path: Path, qualified: bool) -> Recording:
     data = _read(path)
     try:
         texts, videos = data["texts"], data["videos"]
-        instruction = str(texts[0])
+        instruction = instruction_from(texts, path)
         views = tuple(VideoPart(file_inside(root, v["video_path"], path)) for v in videos)
         values = data.get("states", data.get("state"))
-        length = int(data["video_length"]) if "video_length" in data else len(values or ())
+        length = checked_length(int(data["video_length"] if "video_length" in data else len(values or ())), path)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(
             f"{path}: no annotation of a recording ({type(error).__name__}: {error}); expected texts, videos and states"
         ) from error
-    if not views or length < 1:
-        raise BadInputError(f"{path}: a recording of {length} rows and {len(views)} videos; expected at least one each")
-    name = f"{path.parent.name}/{path.stem}" if qualified else path.stem
+    if not views:
+        raise BadInputError(f"{path}: a recording without videos; expected at least one")
+    name = path.relative_to(root / "annotation").with_suffix("").as_posix() if qualified else path.stem
     states = None if values is None else states_array(values, length, path)
     return Recording(name, instruction, length, views, states)
 

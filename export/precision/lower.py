@@ -16,7 +16,13 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.export.precision.half import HALF_MAX, half_graph
 from vpp_edge.export.precision.products import fold_transposed_weights, products_of_graph
 from vpp_edge.export.precision.quantize import quantize_products
-from vpp_edge.export.precision.smoothing import input_channel_maxima, smooth_graph, smoothing_groups
+from vpp_edge.export.precision.rounding import rounded_graph
+from vpp_edge.export.precision.smoothing import (
+    SmoothingGroup,
+    input_channel_maxima,
+    smooth_graph,
+    smoothing_groups,
+)
 from vpp_edge.quantization import Product, StageTable
 
 _ARITHMETIC = ("Add", "Mul", "Sub")
@@ -58,10 +64,10 @@ def stage_products(source: Path) -> list[Product]:
     return products_of_graph(_prepared(source))
 
 
-def smoothing_maxima(source: Path) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    """By smoothing group: names of its inputs, and (C,) the largest weight per channel of them."""
+def smoothing_maxima(source: Path) -> list[tuple[SmoothingGroup, np.ndarray]]:
+    """Smoothing groups, and (C,) the largest weight per channel of their inputs."""
     model = _prepared(source)
-    return {g.name: (g.inputs, input_channel_maxima(model, g)) for g in smoothing_groups(products_of_graph(model))}
+    return [(g, input_channel_maxima(model, g)) for g in smoothing_groups(products_of_graph(model))]
 
 
 def write_smoothed(source: Path, target: Path, smoothing: Mapping[str, Any]) -> list[Product]:
@@ -85,25 +91,27 @@ def write_switched(source: Path, target: Path, table: StageTable) -> list[Produc
 
 
 def write_lowered(
-    source: Path, target: Path, wide: Collection[str], table: StageTable | None = None, high: Collection[str] = ()
-) -> float:
+    source: Path,
+    target: Path,
+    wide: Collection[str],
+    table: StageTable | None = None,
+    high: Collection[str] = (),
+    simulated: bool = False,
+) -> None:
     """Writes the FP16 form of a stage, with a table the INT8 form.
 
     Args:
         wide: nodes that stay in float32.
         table: measurements of the stage; None for FP16.
         high: layers that keep FP16 though they could run in INT8.
-
-    Returns:
-        the share of the stage's multiply-accumulates in INT8.
+        simulated: a float32 graph that rounds as FP16 and INT8 do, to be measured on a CPU (see `rounding`).
     """
     model, products = _smoothed(source, {} if table is None else table.smoothing)
     low = [] if table is None else [p for p in products if not p.reason and p.layer not in high and p.node not in wide]
-    half_graph(model, wide)
+    (rounded_graph if simulated else half_graph)(model, wide)
     if table is not None:
         quantize_products(model, low, _checked(table, low))
     _save(model, target)
-    return sum(p.macs for p in low) / max(sum(p.macs for p in products), 1)
 
 
 def _prepared(source: Path) -> Any:

@@ -51,7 +51,6 @@ def products_of_graph(model: Any) -> list[Product]:
         operands = list(node.inputs[:2])
         constants = [v for v in operands if v.is_initializer()]
         weight = constants[0] if constants else None
-        linear = weight is operands[1] and len(weight.shape) == 2
         products.append(
             Product(
                 node.name,
@@ -59,7 +58,7 @@ def products_of_graph(model: Any) -> list[Product]:
                 _macs(node),
                 tuple(v.name for v in operands if v is not weight),
                 None if weight is None else weight.name,
-                linear,
+                _channels(node, weight),
                 _reason(node, weight, varying),
             )
         )
@@ -88,6 +87,14 @@ def _reason(node: Any, weight: Any, varying: set[Any]) -> str:
     return "first or last convolution" if channels <= _EDGE_CHANNELS else ""
 
 
+def _channels(node: Any, weight: Any) -> int | None:
+    if weight is None or weight is not node.inputs[1]:
+        return None
+    if node.op_type == "Conv":
+        return 1 if node.attributes.get_int("group", 1) == 1 else None
+    return -1 if len(weight.shape) == 2 else None
+
+
 def _macs(node: Any) -> int:
     results = math.prod(node.outputs[0].shape)
     weight = node.inputs[1].shape
@@ -103,7 +110,7 @@ def _path(node: Any) -> list[str] | None:
         return None
     added = [v for use in node.outputs[0].uses() if use.node.op_type == "Add" for v in use.node.inputs]
     names = [str(v.name) for v in (*node.inputs[:2], *added) if v.is_initializer() and "." in v.name]
-    return names[0].removesuffix(".T").split(".")[:-1] if names else None
+    return names[0].removesuffix("/smooth").removesuffix(".T").split(".")[:-1] if names else None
 
 
 def _between(paths: Sequence[list[str] | None], index: int) -> list[str]:

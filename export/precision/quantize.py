@@ -65,8 +65,8 @@ def scale_of(largest: Any, dtype: Any) -> np.ndarray:
 
 
 def _exported_name(value: Any) -> str:
-    """The name in the float32 graph: a cast that only changed the precision has it as prefix."""
-    return str(value.name).removesuffix("/half").removesuffix("/single")
+    """The name in the float32 graph: what only changed the precision has it as prefix."""
+    return str(value.name).removesuffix("/half").removesuffix("/single").removesuffix("/rounded")
 
 
 def _output_axis(node: Any, weight: Any) -> int | None:

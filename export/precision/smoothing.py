@@ -1,8 +1,8 @@
-"""SmoothQuant (arXiv 2211.10438, section 4): in, Linears and factors per channel; out, the same graph, easier in INT8.
+"""SmoothQuant (arXiv 2211.10438, section 4): in, products and factors per channel; out, the graph, easier in INT8.
 
-Channels of a Linear's input that are much larger than the others are divided by a factor and the weights multiplied
-with it, which changes no result. Linears that share an input or a weight share their factors: `act` runs the same
-decoder in each of its steps.
+Channels of an input that are much larger than the others are divided by a factor and the weights multiplied with it,
+which changes no result. The paper does it for Linears; convolutions gain as well, because their inputs have one scale
+too. Products that share an input or a weight share their factors: `act` runs the same decoder in each of its steps.
 """
 
 from __future__ import annotations
@@ -18,39 +18,40 @@ from vpp_edge.quantization import Product
 
 @dataclass(frozen=True)
 class SmoothingGroup:
-    """Linears that must share their factors.
+    """Products that must share their factors.
 
     Attributes:
         name: of the first input, which is the key in a StageTable.
         nodes: their names.
-        inputs, weights: names of tensors.
+        inputs: names of tensors.
+        axis: of their channels, -1 or 1.
     """
 
     name: str
     nodes: tuple[str, ...]
     inputs: tuple[str, ...]
-    weights: tuple[str, ...]
+    axis: int
 
 
 def smoothing_groups(products: Iterable[Product]) -> list[SmoothingGroup]:
-    """The Linears that may run in INT8, joined where they share an input or a weight."""
+    """The products with weights that may run in INT8, joined where they share an input or a weight."""
     groups: list[list[Product]] = []
     for product in products:
-        if not product.linear or product.reason:
+        if product.channels is None or product.reason:
             continue
         shared = [g for g in groups if any(_share(product, other) for other in g)]
         groups = [g for g in groups if g not in shared] + [[p for g in shared for p in g] + [product]]
     return [
         SmoothingGroup(
             group[0].activations[0], tuple(p.node for p in group),
-            tuple(dict.fromkeys(p.activations[0] for p in group)), tuple(dict.fromkeys(str(p.weight) for p in group)),
+            tuple(dict.fromkeys(p.activations[0] for p in group)), group[0].channels or 0,
         )
         for group in groups
     ]  # fmt: skip
 
 
 def _share(a: Product, b: Product) -> bool:
-    return a.weight == b.weight or a.activations == b.activations
+    return a.channels == b.channels and (a.weight == b.weight or a.activations == b.activations)
 
 
 def input_channel_maxima(model: Any, group: SmoothingGroup) -> np.ndarray:
@@ -59,7 +60,8 @@ def input_channel_maxima(model: Any, group: SmoothingGroup) -> np.ndarray:
     maxima = []
     for name in group.nodes:
         weight = nodes[name].inputs[1].const_value.numpy()
-        maxima.append(np.abs(weight).max(axis=1 - _input_axis(nodes[name])))
+        kept = _input_axis(nodes[name])
+        maxima.append(np.abs(weight).max(axis=tuple(i for i in range(weight.ndim) if i != kept)))
     return np.asarray(np.max(maxima, axis=0))
 
 
@@ -76,9 +78,10 @@ def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[
             factor = np.asarray(factors[group.name], np.float32)
             members = [nodes[n] for n in group.nodes]
             for value in {node.inputs[0] for node in members}:
-                _divide(model.graph, value, factor, members)
+                _divide(model.graph, value, factor, group.axis, members)
             for weight, axis in {(node.inputs[1], _input_axis(node)) for node in members}:
-                array = weight.const_value.numpy() * (factor if axis == 1 else factor[:, None])
+                array = weight.const_value.numpy()
+                array = array * factor.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
                 smoothed = _weight(model.graph, f"{weight.name}/smooth", array)
                 for node in members:
                     if node.inputs[1] is weight:
@@ -86,11 +89,14 @@ def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[
 
 
 def _input_axis(node: Any) -> int:
+    """The axis of the weight that meets the input's channels."""
+    if node.op_type == "Conv":
+        return 1
     return 1 if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) else 0
 
 
-def _divide(graph: Any, value: Any, factor: np.ndarray, members: list[Any]) -> None:
-    """Into the LayerNorm that makes the input, where only these Linears read it; otherwise by a product of its own."""
+def _divide(graph: Any, value: Any, factor: np.ndarray, axis: int, members: list[Any]) -> None:
+    """Into the LayerNorm that makes the input, where only these products read it; otherwise by a node of its own."""
     import onnx_ir as ir
 
     norm = value.producer()
@@ -101,7 +107,8 @@ def _divide(graph: Any, value: Any, factor: np.ndarray, members: list[Any]) -> N
                 norm.replace_input_with(i, _weight(graph, f"{value.name}/smooth/{i}", array))
         return
     name = f"{value.name}/smooth"
-    node = ir.node("Mul", [value, _weight(graph, f"{name}/factor", 1 / factor)], name=name)
+    inverse = (1 / factor).reshape([-1, *[1] * (len(value.shape) - 2)] if axis == 1 else [-1])
+    node = ir.node("Mul", [value, _weight(graph, f"{name}/factor", inverse)], name=name)
     node.outputs[0].name, node.outputs[0].shape, node.outputs[0].type = name, value.shape, value.type
     for use in list(value.uses()):
         if use.node in members:

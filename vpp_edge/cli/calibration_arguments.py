@@ -32,10 +32,13 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--samples", type=int, default=16, metavar="N", help="observations to calibrate on (16)")
     group.add_argument("--held-out-samples", type=int, default=4, metavar="N", help="observations to judge on (4)")
     group.add_argument(
-        "--method", choices=("max", "percentile", "entropy"), default="max", help="how ranges are found (max)"
+        "--method",
+        choices=("max", "percentile", "entropy"),
+        default="percentile",
+        help="how ranges are found (percentile)",
     )
     group.add_argument(
-        "--percentile", type=float, default=99.99, metavar="P", help="of the values, for that method (99.99)"
+        "--percentile", type=float, default=99.999, metavar="P", help="of the values, for that method (99.999)"
     )
     group.add_argument("--alpha", type=float, default=0.5, metavar="A", help="of SmoothQuant, 0 is without (0.5)")
     group.add_argument(

@@ -44,8 +44,8 @@ class CalibrationOptions:
         sensitivity_samples: observations that every layer's error is measured on; 0 leaves that out.
     """
 
-    method: str = "max"
-    percentile: float = 99.99
+    method: str = "percentile"
+    percentile: float = 99.999
     alpha: float = 0.5
     sensitivity_samples: int = 1
 
@@ -115,11 +115,11 @@ class _StageCalibration:
 
     def _smoothing(self) -> dict[str, np.ndarray]:
         groups = smoothing_maxima(self.graph)
-        tensors = list(dict.fromkeys(t for inputs, _ in groups.values() for t in inputs))
-        largest = magnitudes(self.graph, tensors, self.feeds, self.work, per_channel=True)
+        axes: dict[str, int | None] = {tensor: group.axis for group, _ in groups for tensor in group.inputs}
+        largest = magnitudes(self.graph, axes, self.feeds, self.work)
         return {
-            name: smoothing_factors(np.max([largest[t] for t in inputs], axis=0), weights, self.options.alpha)
-            for name, (inputs, weights) in groups.items()
+            g.name: smoothing_factors(np.max([largest[t] for t in g.inputs], axis=0), weights, self.options.alpha)
+            for g, weights in groups
         }
 
 
