@@ -1,0 +1,97 @@
+"""Which layers stay in INT8: the order is that of squared error per multiply-accumulate, and every budget is kept."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpp_edge.calibration.choice import Layer, choices, largest_share_within, layers_from
+
+layers = st.lists(
+    st.builds(
+        Layer, st.sampled_from(["perceive", "act"]), st.uuids().map(str), st.integers(0, 10**12), st.floats(0, 10)
+    ),
+    max_size=12,
+)
+
+
+def total(found):
+    return sum(layer.macs for layer in found)
+
+
+@given(layers)
+def test_share_and_error_only_fall(found):
+    made = choices(found, total(found))
+    assert len(made) == len(found) + 1
+    for before, after in itertools.pairwise(made):
+        assert before.share >= after.share and before.expected_error >= after.expected_error
+        assert after.high[:-1] == before.high
+    assert made[-1].share == made[-1].expected_error == 0 and not made[0].high
+    assert set(made[-1].high) == set(found)
+
+
+@given(layers)
+def test_errors_of_independent_layers_add_as_squares(found):
+    for choice in choices(found, total(found)):
+        low = [layer for layer in found if layer not in choice.high]
+        assert choice.expected_error == pytest.approx(math.hypot(*(layer.error for layer in low)), rel=1e-9, abs=1e-150)
+        assert choice.share == pytest.approx(total(low) / max(total(found), 1))
+
+
+@given(layers)
+def test_the_costliest_layer_leaves_first(found):
+    costs = [layer.error**2 / max(layer.macs, 1) for layer in choices(found, total(found))[-1].high]
+    assert costs == sorted(costs, reverse=True)
+
+
+@given(layers, st.floats(0, 20))
+def test_a_budget_is_kept_and_used(found, budget):
+    made = choices(found, total(found))
+    chosen = largest_share_within(made, budget)
+    assert chosen.expected_error <= budget
+    assert all(c.expected_error > budget for c in made if len(c.high) < len(chosen.high))
+
+
+@given(layers, st.floats(0, 10), st.floats(0, 10))
+def test_a_larger_budget_never_lowers_the_share(found, one, other):
+    made = choices(found, total(found))
+    low, high = sorted((one, other))
+    assert largest_share_within(made, low).share <= largest_share_within(made, high).share
+
+
+@given(layers, st.integers(1, 10**12))
+def test_layers_without_a_measured_error_leave_first(found, macs):
+    counts = {(layer.stage, layer.name): layer.macs for layer in found} | {("act", "unmeasured"): macs}
+    errors = {(layer.stage, layer.name): layer.error for layer in found}
+    made = choices(layers_from(counts, errors), sum(counts.values()))
+    assert made[0].expected_error == math.inf
+    assert [layer.name for layer in made[1].high] == ["unmeasured"] and made[1].expected_error < math.inf
+    assert len(largest_share_within(made, 1e9).high) == 1
+
+
+@pytest.mark.parametrize("error", [math.nan, math.inf, 1e200])
+def test_a_layer_that_breaks_the_policy_leaves_first(error):
+    found = [Layer("act", "good", 10, 0.01), Layer("act", "broken", 1000, error), Layer("act", "fair", 10, 0.02)]
+    chosen = largest_share_within(choices(found, 1020), 0.03)
+    assert [layer.name for layer in chosen.high] == ["broken"]
+    assert chosen.share == pytest.approx(20 / 1020)
+
+
+def test_products_that_can_never_be_in_int8_lower_the_share():
+    (everything, nothing) = choices([Layer("act", "a", 30, 0.01)], 40)
+    assert (everything.share, nothing.share) == (0.75, 0)
+
+
+def test_without_products_there_is_nothing_to_choose():
+    (only,) = choices([], 0)
+    assert only.share == only.expected_error == 0 and largest_share_within([only], 0) is only
+
+
+def test_no_budget_is_too_small():
+    made = choices([Layer("act", "a", 30, 0.01), Layer("act", "b", 30, 0.0)], 60)
+    assert largest_share_within(made, 0).share == 0.5  # a layer without error may stay
+    assert largest_share_within(made, -1) is made[-1]
