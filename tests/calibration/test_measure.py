@@ -62,8 +62,13 @@ def largest_of(name):
     return max(float(np.abs(e[name]).max()) for e in EXPECTED)
 
 
+def channels_of(array, axis):
+    """(C,) largest magnitude for every entry of an axis."""
+    return np.abs(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)).max(axis=1)
+
+
 def test_magnitudes_of_tensors_are_those_of_numpy(graph, tmp_path):
-    found = magnitudes(graph, TENSORS, FEEDS, tmp_path, per_channel=False)
+    found = magnitudes(graph, dict.fromkeys(TENSORS), FEEDS, tmp_path)
     assert set(found) == set(TENSORS)
     for name in TENSORS:
         assert found[name].shape == ()
@@ -71,19 +76,21 @@ def test_magnitudes_of_tensors_are_those_of_numpy(graph, tmp_path):
     assert not list(tmp_path.iterdir())  # the graph it made is gone
 
 
-def test_magnitudes_of_channels_are_those_of_numpy(graph, tmp_path):
-    found = magnitudes(graph, TENSORS, FEEDS, tmp_path, per_channel=True)
-    for name in TENSORS:
-        rows = [np.abs(e[name]).reshape(-1, np.shape(e[name])[-1] if np.ndim(e[name]) else 1) for e in EXPECTED]
-        expected = np.concatenate(rows).max(axis=0)
-        assert found[name].shape == (() if name == "total" else (4,)), name
-        np.testing.assert_allclose(found[name], expected if name != "total" else expected[0], rtol=1e-5)
+@pytest.mark.parametrize("axis", [-3, -2, -1, 0, 1, 2])
+def test_magnitudes_of_channels_are_those_of_numpy(graph, tmp_path, axis):
+    axes = {"x": axis, "hidden": axis, "y": axis, "bias": max(min(axis, 0), -1), "summed": None, "total": None}
+    found = magnitudes(graph, axes, FEEDS, tmp_path)
+    for name, one in axes.items():
+        expected = largest_of(name) if one is None else np.max([channels_of(e[name], one) for e in EXPECTED], axis=0)
+        assert found[name].shape == np.shape(expected), name
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
-def test_a_probed_graph_is_valid_and_computes_the_same(graph, tmp_path, per_channel):
+@pytest.mark.parametrize("axis", [None, -1, 1])
+def test_a_probed_graph_is_valid_and_computes_the_same(graph, tmp_path, axis):
     target = tmp_path / "probed.onnx"
-    probed_graph(graph, target, [*TENSORS, "x"], per_channel)  # a name that comes twice is probed once
+    axes = {name: axis for name in TENSORS if name not in ("bias", "total")} | {"bias": axis and -1, "total": None}
+    probed_graph(graph, target, axes)
     onnx.checker.check_model(onnx.load(target), full_check=True)
     session = session_of(target)
     names = [o.name for o in session.get_outputs()]
@@ -96,7 +103,7 @@ def test_a_probed_graph_is_valid_and_computes_the_same(graph, tmp_path, per_chan
 
 def test_the_largest_of_all_feeds_is_kept(graph, tmp_path):
     target = tmp_path / "probed.onnx"
-    probed_graph(graph, target, ["x"], per_channel=False)
+    probed_graph(graph, target, {"x": None})
     session = session_of(target)
     assert largest_magnitudes(session, FEEDS)["x"] == largest_magnitudes(session, FEEDS[::-1])["x"] == largest_of("x")
     assert largest_magnitudes(session, []) == {}
@@ -141,7 +148,7 @@ def test_a_histogram_of_zeros_is_counted(graph, tmp_path):
 
 
 def product(node, layer, *activations):
-    return Product(node, layer, 10, activations, None, True)
+    return Product(node, layer, 10, activations, None, -1)
 
 
 PRODUCTS = [product("a", "one", "x", "hidden"), product("b", "one", "hidden"), product("c", "two", "total", "y")]
