@@ -97,7 +97,7 @@ def write_lowered(
     table: StageTable | None = None,
     high: Collection[str] = (),
     simulated: bool = False,
-) -> None:
+) -> int:
     """Writes the FP16 form of a stage, with a table the INT8 form.
 
     Args:
@@ -105,6 +105,9 @@ def write_lowered(
         table: measurements of the stage; None for FP16.
         high: layers that keep FP16 though they could run in INT8.
         simulated: a float32 graph that rounds as FP16 and INT8 do, to be measured on a CPU (see `rounding`).
+
+    Returns:
+        multiply-accumulates in INT8.
     """
     model, products = _smoothed(source, {} if table is None else table.smoothing)
     low = [] if table is None else [p for p in products if not p.reason and p.layer not in high and p.node not in wide]
@@ -112,6 +115,7 @@ def write_lowered(
     if table is not None:
         quantize_products(model, low, _checked(table, low))
     _save(model, target)
+    return sum(p.macs for p in low)
 
 
 def _prepared(source: Path) -> Any:

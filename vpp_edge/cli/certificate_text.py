@@ -7,8 +7,12 @@ from typing import Any
 from vpp_edge.certificate import Certificate, SegmentError
 
 
-def certificate_lines(certificate: Certificate) -> list[str]:
-    """Errors per tensor and, for the actions, in the units of the hand."""
+def certificate_lines(certificate: Certificate, every_column: bool = False) -> list[str]:
+    """Errors per tensor and, for the actions, in the units of the hand.
+
+    Args:
+        every_column: of an action segment, such as every joint, rather than the worst.
+    """
     lines = [
         f"measured on {certificate.data}",
         f"  {'output':<12} {'stage alone':>23} {'end to end':>23}   allowed",
@@ -21,7 +25,10 @@ def certificate_lines(certificate: Certificate) -> list[str]:
             f"  {name:<12} {alone.max_relative:>11.1e} {alone.rms_relative:>11.1e} {chained.max_relative:>11.1e} "
             f"{chained.rms_relative:>11.1e}   {limit}{cosine}"
         )
-    lines += [_segment(s) for s in certificate.physical]
+    for segment in certificate.physical:
+        lines.append(_segment(segment))
+        if every_column and len(segment.rms) > 1:
+            lines.append("    RMS of each: " + " ".join(f"{value:.2g}" for value in segment.rms))
     return [*lines, *int8_lines(certificate.int8), *approximation_lines(certificate.approximations)]
 
 

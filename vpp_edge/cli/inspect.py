@@ -80,7 +80,7 @@ def _origin(manifest: Manifest) -> list[str]:
     origin = manifest.provenance
     try:
         certificate = certificate_from_json(manifest.certificate)
-        lines = ["", f"parity    against {certificate.reference}", *certificate_lines(certificate)]
+        lines = ["", f"parity    against {certificate.reference}", *certificate_lines(certificate, every_column=True)]
         lines += [f"  OVER ITS LIMIT: {problem}" for problem in certificate.problems()]
     except BadInputError as error:
         lines = ["", f"parity    {error}"]

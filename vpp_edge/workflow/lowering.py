@@ -154,7 +154,7 @@ class _Conversion:
         table: CalibrationTable | None, choice: Choice | None,
     ) -> None:  # fmt: skip
         self.source, self.staging, self.references, self.options = source, staging, references, options
-        self.table, self.choice = table, choice
+        self.table, self.choice, self.macs = table, choice, 0
         limits = dict(TOLERANCES[options.precision])
         if options.precision == "int8":
             limits["actions"] = Limit("rms_relative", options.budget)
@@ -165,7 +165,7 @@ class _Conversion:
         wide = self._wide_nodes(record.name, graph)
         table = self.table.stages.get(record.name) if self.table is not None else None
         high = {layer.name for layer in self.choice.high if layer.stage == record.name} if self.choice else set()
-        write_lowered(graph, path, wide, table, high)
+        self.macs += write_lowered(graph, path, wide, table, high)
         self.written.measure_stage(record, path)
         with tempfile.TemporaryDirectory(dir=self.staging) as folder:
             simulated = Path(folder) / path.name
@@ -194,7 +194,8 @@ class _Conversion:
         if self.choice is None:
             return None
         high = {f"{layer.stage}: {layer.name}": _finite(layer.error) for layer in self.choice.high}
-        return {"share": self.choice.share, "budget": self.options.budget,
+        share = self.macs / layer_macs(self.source)[1]  # of what was written; a wide node stays out too
+        return {"share": share, "budget": self.options.budget,
                 "expected_error": _finite(self.choice.expected_error), "high": high}  # fmt: skip
 
 
