@@ -257,6 +257,13 @@ def test_a_file_of_any_size_is_not_read(copied):
         open_dataset(copied)
 
 
+def test_rows_beyond_the_stated_length_are_left_out(copied):
+    edit_json(first_annotation(copied), lambda note: note.update(video_length=3))
+    recording = open_dataset(copied).recordings[0]
+    assert recording.length == 3
+    np.testing.assert_array_equal(recording.states, states_of(0, 3))
+
+
 def test_a_recording_without_states_is_read(copied):
     edit_json(first_annotation(copied), lambda note: note.pop("states"))
     assert open_dataset(copied).recordings[0].states is None
