@@ -100,7 +100,8 @@ def _divide(graph: Any, value: Any, factor: np.ndarray, axis: int, members: list
     import onnx_ir as ir
 
     norm = value.producer()
-    if norm is not None and norm.op_type == "LayerNormalization" and all(u.node in members for u in value.uses()):
+    alone = all(use.node in members for use in value.uses()) and not value.is_graph_output()
+    if norm is not None and norm.op_type == "LayerNormalization" and alone:
         for i, parameter in enumerate(norm.inputs[1:], start=1):
             if parameter is not None:
                 array = parameter.const_value.numpy() / factor
