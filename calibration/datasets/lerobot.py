@@ -87,7 +87,10 @@ def _recording(root: Path, episode: Mapping[str, Any], keys: list[str], fps: flo
         start = round(float(episode[f"videos/{key}/from_timestamp"]) * fps)
         if start < 0:
             raise BadInputError(f"{source}: episode {number} begins {-start} frames before its video {video}")
-        views.append(VideoPart(video, start))
+        frames = round(float(episode[f"videos/{key}/to_timestamp"]) * fps) - start
+        if frames < length:  # what follows in the file is another episode
+            raise BadInputError(f"{source}: episode {number} has {length} rows, its part of {video} {frames} frames")
+        views.append(VideoPart(video, key, start, frames))
     rows = states.of(_place(episode, "data"), number)
     values = None if rows is None else states_array(rows, length, root / "data")
     return Recording(str(number), instruction_from(episode["tasks"], source), length, tuple(views), values)

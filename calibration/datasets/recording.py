@@ -16,10 +16,18 @@ _MOST_ROWS = 100_000_000  # four months at 10 Hz
 
 @dataclass(frozen=True)
 class VideoPart:
-    """A stretch of a video file: `start` is the number of its first frame."""
+    """A stretch of a video file.
+
+    Attributes:
+        name: of the camera.
+        start: number of its first frame in the file.
+        frames: how many it has; None: all that follow. Behind it may lie another recording.
+    """
 
     path: Path
+    name: str
     start: int = 0
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,26 @@ class Recording:
         by_view = [_frames_of(part, rows, self.name) for part in self.views[:views]]
         return [[images[row] for images in by_view] for row in rows]
 
+    def with_views(self, names: Sequence[str]) -> Recording:
+        """The same with only the named views, in that order.
+
+        Args:
+            names: of cameras, the last part of such a name (`top` for `observation.images.top`), or numbers from 0.
+
+        Raises:
+            BadInputError: a view that is not there.
+        """
+        return replace(self, views=tuple(self._view(name) for name in names)) if names else self
+
+    def _view(self, name: str) -> VideoPart:
+        for part in self.views:
+            if name == part.name or part.name.endswith(f".{name}"):
+                return part
+        if name.isdecimal() and int(name) < len(self.views):
+            return self.views[int(name)]
+        known = ", ".join(part.name for part in self.views)
+        raise BadInputError(f"recording {self.name} has no view {name!r}; it has {known}")
+
 
 def _frames_of(part: VideoPart, rows: Sequence[int], name: str) -> dict[int, np.ndarray]:
     wanted, found = set(rows), {}
@@ -62,7 +90,8 @@ def _frames_of(part: VideoPart, rows: Sequence[int], name: str) -> dict[int, np.
             found[number - part.start] = image_from_frame(frame)
             if len(found) == len(wanted):
                 break
-    missing = sorted(wanted - found.keys())
+    end = part.frames if part.frames is not None else max(wanted, default=0) + 1
+    missing = sorted((wanted - found.keys()) | {row for row in wanted if not 0 <= row < end})
     if missing:
         raise BadInputError(f"video {part.path} ends before row {missing[0]} of recording {name}; copy it again")
     return found

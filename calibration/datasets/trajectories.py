@@ -65,7 +65,10 @@ def _recording(root: Path, path: Path, qualified: bool) -> Recording:
     try:
         texts, videos = data["texts"], data["videos"]
         instruction = instruction_from(texts, path)
-        views = tuple(VideoPart(file_inside(root, v["video_path"], path)) for v in videos)
+        names = data.get("views", range(len(videos)))  # our own recordings name them
+        views = tuple(
+            VideoPart(file_inside(root, v["video_path"], path), str(n)) for v, n in zip(videos, names, strict=True)
+        )
         values = data.get("states", data.get("state"))
         length = checked_length(int(data["video_length"] if "video_length" in data else len(values or ())), path)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -176,7 +176,7 @@ def test_no_episode_is_refused(copied):
         open_dataset(copied)
 
 
-START = f"videos/{VIEWS[0]}/from_timestamp"
+START, END = f"videos/{VIEWS[0]}/from_timestamp", f"videos/{VIEWS[0]}/to_timestamp"
 WRONG_EPISODES = [
     ("episode_index", [0, 0], "states an episode twice"),
     ("episode_index", [0, 7], "holds no row of episode 7"),
@@ -184,7 +184,8 @@ WRONG_EPISODES = [
     ("episode_index", [None, 1], "lacks or misstates"),
     ("length", [0, 4], "0 rows"),
     ("length", [-2, 4], "-2 rows"),
-    ("length", [6, 4], "expected 6 finite rows"),
+    ("length", [6, 4], "has 6 rows, its part of .* 5 frames"),
+    (END, [0.4, 0.9], "has 5 rows, its part of .* 4 frames"),
     ("length", [1 << 62, 4], "rows; expected 1 to"),
     ("length", [[5], [4]], "lacks or misstates"),
     ("tasks", ["task 0", "task 1"], "expected a list of texts"),

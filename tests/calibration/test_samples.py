@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,7 +44,7 @@ def numbers_of(samples):
 
 def unread(lengths):
     """Recordings without videos, for what reads none."""
-    return [Recording(str(i), "", n, (VideoPart("none"),), None) for i, n in enumerate(lengths)]
+    return [Recording(str(i), "", n, (VideoPart(Path("none"), "0"),), None) for i, n in enumerate(lengths)]
 
 
 def test_a_sample_is_what_a_stage_takes(recordings):
@@ -175,3 +177,14 @@ def test_parts_of_a_single_recording_never_touch(length):
 def test_nothing_cannot_be_split():
     with pytest.raises(BadInputError, match="no recording"):
         split_recordings([])
+
+
+def test_views_are_named_by_camera_by_its_last_part_or_by_number() -> None:
+    parts = tuple(VideoPart(Path(name), f"observation.images.{name}") for name in ("wrist", "top", "side"))
+    recording = Recording("0", "", 5, parts, None)
+    assert recording.with_views(()) is recording
+    assert [v.path.name for v in recording.with_views(("top", "observation.images.wrist")).views] == ["top", "wrist"]
+    assert [v.path.name for v in recording.with_views(("2", "0")).views] == ["side", "wrist"]
+    for name in ("front", "3", "-1", "op"):
+        with pytest.raises(BadInputError, match="no view .* it has observation.images.wrist"):
+            recording.with_views((name,))

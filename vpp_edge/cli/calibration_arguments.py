@@ -28,6 +28,10 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         "--recordings", metavar="NAMES", default="",
         help="recordings to calibrate on, separated by commas; the others are judged on (the first part of the data)",
     )  # fmt: skip
+    group.add_argument(
+        "--views", metavar="NAMES", default="",
+        help="views of the recordings that are the policy's cameras, static first, by name or number (the first ones)",
+    )  # fmt: skip
     group.add_argument("--held-out", type=Path, metavar="DATASET", help="another data set to judge on (what is left)")
     group.add_argument("--samples", type=int, default=16, metavar="N", help="observations to calibrate on (16)")
     group.add_argument("--held-out-samples", type=int, default=4, metavar="N", help="observations to judge on (4)")
@@ -50,9 +54,14 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
 def data_options(arguments: argparse.Namespace, dataset: Path) -> DataOptions:
     from vpp_edge.workflow.observations import DataOptions
 
-    names = tuple(n.strip() for n in arguments.recordings.split(",") if n.strip())
     return DataOptions(
-        dataset, names, arguments.held_out, arguments.samples, arguments.held_out_samples, arguments.seed
+        dataset,
+        _names(arguments.recordings),
+        _names(arguments.views),
+        arguments.held_out,
+        arguments.samples,
+        arguments.held_out_samples,
+        arguments.seed,
     )
 
 
@@ -60,3 +69,7 @@ def calibration_options(arguments: argparse.Namespace) -> CalibrationOptions:
     from vpp_edge.workflow.calibrating import CalibrationOptions
 
     return CalibrationOptions(arguments.method, arguments.percentile, arguments.alpha, arguments.sensitivity_samples)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

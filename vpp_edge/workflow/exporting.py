@@ -99,9 +99,7 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
             judged = Observations(tuple(samples), words, {})
         elif request.table is not None:
             table = read_table(request.table)
-            judged = held_out_observations(
-                spec, request.data.dataset, request.data.held_out_samples, request.data.seed + 1
-            )
+            judged = held_out_observations(spec, request.data)
         else:
             seen, judged = observations(spec, request.data)
             if request.precision == "int8":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class DataOptions:
     Attributes:
         dataset: a folder or annotation in one of the layouts of vpp_edge.calibration.datasets.
         recordings: names of those to calibrate on; the others are held out. Empty: the first part of all of them.
+        views: which views of the recordings are the policy's cameras, in their order; empty: the first ones.
         held_out: another data set to judge on; None: what `dataset` has left.
         samples, held_out_samples: how many observations of each.
         seed: of their noise.
@@ -26,6 +27,7 @@ class DataOptions:
 
     dataset: Path
     recordings: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
     held_out: Path | None = None
     samples: int = 16
     held_out_samples: int = 4
@@ -65,24 +67,25 @@ def observations(spec: PolicySpec, options: DataOptions) -> tuple[Observations, 
     else:
         calibrating, held_out = split_recordings(list(dataset.recordings))
     judged = (
-        _taken(spec, held_out, options.held_out_samples, options.seed + 1)
+        _taken(spec, held_out, options.views, options.held_out_samples, options.seed + 1)
         if options.held_out is None
-        else held_out_observations(spec, options.held_out, options.held_out_samples, options.seed + 1)
+        else held_out_observations(spec, replace(options, dataset=options.held_out))
     )
-    return _taken(spec, calibrating, options.samples, options.seed), judged
+    return _taken(spec, calibrating, options.views, options.samples, options.seed), judged
 
 
-def held_out_observations(spec: PolicySpec, dataset: Path, count: int, seed: int) -> Observations:
+def held_out_observations(spec: PolicySpec, options: DataOptions) -> Observations:
     """Observations of a whole data set, to judge on."""
     from vpp_edge.calibration.datasets import open_dataset
 
-    return _taken(spec, list(open_dataset(dataset).recordings), count, seed)
+    recordings = list(open_dataset(options.dataset).recordings)
+    return _taken(spec, recordings, options.views, options.held_out_samples, options.seed + 1)
 
 
-def _taken(spec: PolicySpec, recordings: Sequence[Any], count: int, seed: int) -> Observations:
+def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], count: int, seed: int) -> Observations:
     from vpp_edge.calibration.samples import samples_from_dataset
 
-    samples = tuple(samples_from_dataset(spec, recordings, count, seed))
+    samples = tuple(samples_from_dataset(spec, [r.with_views(views) for r in recordings], count, seed))
     names = [str(r.name) for r in recordings]
     words = f"{len(samples)} observations of recording{'s' if len(names) > 1 else ''} {', '.join(names[:8])}"
     if len(names) > 8:
