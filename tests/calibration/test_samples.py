@@ -186,5 +186,5 @@ def test_views_are_named_by_camera_by_its_last_part_or_by_number() -> None:
     assert [v.path.name for v in recording.with_views(("top", "observation.images.wrist")).views] == ["top", "wrist"]
     assert [v.path.name for v in recording.with_views(("2", "0")).views] == ["side", "wrist"]
     for name in ("front", "3", "-1", "op"):
-        with pytest.raises(BadInputError, match="no view .* it has observation.images.wrist"):
+        with pytest.raises(BadInputError, match=r"no view .* it has observation\.images\.wrist"):
             recording.with_views((name,))
