@@ -44,13 +44,36 @@ class Choice:
 
 def choices(layers: Sequence[Layer], total_macs: int) -> list[Choice]:
     """From everything in INT8 to nothing, one layer fewer each time."""
-    order = sorted(layers, key=lambda layer: _squared(layer) / max(layer.macs, 1), reverse=True)
-    found = []
-    for i in range(len(order) + 1):
-        kept = order[i:]
-        error = math.sqrt(sum(_squared(layer) for layer in kept))
-        found.append(Choice(tuple(order[:i]), sum(layer.macs for layer in kept) / max(total_macs, 1), error))
-    return found
+    order = _ordered(layers)
+    return [_choice(order[:i], order[i:], total_macs) for i in range(len(order) + 1)]
+
+
+def largest_share_within(layers: Sequence[Layer], total_macs: int, error: float) -> Choice:
+    """The layers in INT8 with the most multiply-accumulates found whose expected error is at most `error`.
+
+    The first of the `choices` that fits may take out one layer that is larger than need be. So its last step is
+    replaced by the smallest layer that would do as well, and then whatever fits comes back.
+    """
+    order, limit = _ordered(layers), math.copysign(error * error, error)
+    start = next(i for i in range(len(order) + 1) if _total(order[i:]) <= limit or i == len(order))
+    if start == 0:
+        return _choice([], order, total_macs)
+    first, tried = order[: start - 1], order[start - 1 :]
+    enough = [i for i in range(len(tried)) if _total(tried[:i] + tried[i + 1 :]) <= limit]
+    last = tried.pop(min(enough, key=lambda i: tried[i].macs) if enough else 0)
+    high: list[Layer] = []
+    kept = tried
+    for layer in sorted([*first, last], key=lambda layer: layer.macs, reverse=True):
+        (kept if _total([*kept, layer]) <= limit else high).append(layer)
+    return _choice(sorted(high, key=_cost, reverse=True), kept, total_macs)
+
+
+def _ordered(layers: Sequence[Layer]) -> list[Layer]:
+    return sorted(layers, key=_cost, reverse=True)
+
+
+def _cost(layer: Layer) -> float:
+    return _squared(layer) / max(layer.macs, 1)
 
 
 def _squared(layer: Layer) -> float:
@@ -58,9 +81,12 @@ def _squared(layer: Layer) -> float:
     return math.inf if math.isnan(layer.error) else layer.error * layer.error
 
 
-def largest_share_within(found: Sequence[Choice], error: float) -> Choice:
-    """The first choice whose expected error is at most `error`; the last one, without INT8, is within every budget."""
-    return next((c for c in found if c.expected_error <= error), found[-1])
+def _total(layers: Sequence[Layer]) -> float:
+    return sum(map(_squared, layers))
+
+
+def _choice(high: Sequence[Layer], kept: Sequence[Layer], total_macs: int) -> Choice:
+    return Choice(tuple(high), sum(layer.macs for layer in kept) / max(total_macs, 1), math.sqrt(_total(kept)))
 
 
 def layers_from(macs: Mapping[tuple[str, str], int], errors: Mapping[tuple[str, str], float]) -> list[Layer]:

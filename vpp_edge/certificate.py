@@ -113,15 +113,23 @@ def certificate_from_json(data: Any) -> Certificate:
     try:
         return Certificate(
             str(data["reference"]), str(data["data"]), int(data["samples"]),
-            {str(n): Limit(str(v["measure"]), float(v["value"])) for n, v in data["limits"].items()},
+            _limits(data["limits"]),
             _comparisons(data["stages"]), _comparisons(data["end_to_end"]),
             tuple(SegmentError(s["name"], s["unit"], tuple(s["rms"]), tuple(s["largest"])) for s in data["physical"]),
             data["int8"], data["approximations"],
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, BadInputError) as error:
         raise BadInputError(
             f"the parity certificate is not what this version writes ({type(error).__name__}: {error})"
         ) from error
+
+
+def _limits(data: Mapping[str, Any]) -> dict[str, Limit]:
+    """What nobody limits would be within its limits."""
+    limits = {str(n): Limit(str(v["measure"]), float(v["value"])) for n, v in data.items()}
+    if "actions" not in limits or not all(math.isfinite(limit.value) for limit in limits.values()):
+        raise ValueError("no finite limit for the actions")
+    return limits
 
 
 def _comparisons(data: Mapping[str, Any]) -> dict[str, Comparison]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from vpp_edge.certificate import certificate_from_json
 from vpp_edge.compare import Comparison, compare
-from vpp_edge.errors import BadInputError
+from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.manifest import PARITY_NAME
 from vpp_edge.runtime.policy import EdgePolicy
 from vpp_edge.tolerances import TOLERANCES, Limit
@@ -124,12 +125,16 @@ def verify_kept(policy: EdgePolicy) -> list[Check]:
     """Repeats the observations that the bundle keeps, with what the reference made of them at export.
 
     Raises:
-        BundleError: the bundle keeps none.
+        BundleError: the bundle keeps none, or they are not readable.
     """
     content = io.BytesIO(policy.bundle.open_verified(PARITY_NAME))
-    with np.load(content, allow_pickle=False) as file:
-        golden = {name: file[name] for name in file.files}
-    return _checks(policy, golden, [str(text) for text in golden.pop("instructions")], PARITY_NAME)
+    try:
+        with np.load(content, allow_pickle=False) as file:
+            golden = {name: file[name] for name in file.files}
+        instructions = [str(text) for text in golden.pop("instructions")]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{PARITY_NAME}: not readable as observations ({error}). Export the bundle again.") from error
+    return _checks(policy, golden, instructions, PARITY_NAME)
 
 
 def _read_golden(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -52,6 +52,8 @@ class CalibrationOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise BadInputError(f"SmoothQuant's alpha is {self.alpha:g}; it must be from 0 (no smoothing) to 1")
+        if not 0 < self.percentile <= 100:
+            raise BadInputError(f"percentile {self.percentile:g} must be above 0 and at most 100")
         if self.sensitivity_samples < 0:
             raise BadInputError("the number of observations for sensitivities cannot be negative")
 

@@ -46,6 +46,7 @@ class LoweredExport:
     export: ExportOptions
 
     def __post_init__(self) -> None:
+        LoweringOptions(self.precision, self.budget)  # raises before hours of calibration, not after
         if self.precision == "int8" and self.data is None:
             raise BadInputError(
                 "INT8 is calibrated and judged on recordings of the robot: pass --calibration DATASET (see "
