@@ -15,7 +15,7 @@ from vpp_edge.cli.threads import let_idle_threads_sleep
 
 let_idle_threads_sleep()  # before a test imports torch; tests run beside each other and beside their own children
 
-SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle", "approximate_bundle"}
+SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle", "approximate_bundle", "int8_bundle", "fp16_bundle"}
 SMALL_SIZES = material.ROOT / "tests" / "support" / "small_policy.py"
 SLOW_TIMEOUT_S = 900  # two exports, on a machine that does other things too
 
@@ -79,6 +79,43 @@ def approximate_bundle(small_checkpoint: Path) -> Path:
     return material.made_once(
         "small-approximate", key, lambda folder: material.export_by_command(small_checkpoint, folder, *options)
     )
+
+
+@pytest.fixture(scope="session")
+def robot_recordings() -> Path:
+    """Three short recordings `0`, `1` and `2` that fit the small policy. Read only."""
+    from robot_recordings import write_recordings
+
+    source = material.ROOT / "tests" / "support" / "robot_recordings.py"
+    return material.made_once("recordings", material.key_of([source]), lambda folder: write_recordings(folder, 3))
+
+
+@pytest.fixture(scope="session")
+def fp16_bundle(small_bundle: Path) -> Path:
+    """The small policy in FP16. Read only."""
+    key = material.key_of([*material.sources_of_low_precision(), *small_bundle.glob("*.json")])
+    return material.made_once(
+        "small-fp16", key, lambda folder: material.export_by_command(small_bundle, folder, "--precision", "fp16")
+    )
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(small_bundle: Path, robot_recordings: Path) -> Path:
+    """The small policy in INT8, everything that can be; sensitivities would take most of a minute. Read only."""
+    options = ("--precision", "int8", "--calibration", robot_recordings, "--samples", 2, "--held-out-samples", 1,
+               "--sensitivity-samples", 0, "--budget", 0.2)  # fmt: skip
+    key = material.key_of(
+        [*material.sources_of_low_precision(), *small_bundle.glob("*.json"), *robot_recordings.rglob("*.json")]
+    )
+    return material.made_once(
+        "small-int8", key, lambda folder: material.export_by_command(small_bundle, folder, *map(str, options))
+    )
+
+
+@pytest.fixture
+def int8_copy(int8_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the small INT8 bundle, to be changed."""
+    return Path(shutil.copytree(int8_bundle, tmp_path / "int8"))
 
 
 @pytest.fixture

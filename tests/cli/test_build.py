@@ -69,6 +69,39 @@ def test_people_get_a_table(built: tuple[Path, dict, str], capsys: pytest.Captur
     assert lines[1].split()[:4] == ["act", "SM", "86", "fp32"] and lines[1].endswith("from the cache")
 
 
+@needs_rtx
+@pytest.mark.parametrize(("name", "sm"), [("int8_bundle", "86"), ("fp16_bundle", "89")])
+def test_lower_precision_is_built_strongly_typed(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, sm: str
+) -> None:
+    """All three stages; then the same again from the cache, and with a byte changed not at all."""
+    bundle = Path(shutil.copytree(request.getfixturevalue(name), tmp_path / "bundle"))
+    words = ["build", str(bundle), "--backend", "tensorrt-rtx", "--sm", sm, "--quiet", "--json"]
+    assert cli.main(words) == 0
+    engines = json.loads(capsys.readouterr().out)["engines"]
+    assert [(e["stage"], e["sm"], e["cached"]) for e in engines] == [
+        (stage, sm, False) for stage in ("text", "perceive", "act")
+    ]
+    assert cli.main(words) == 0
+    assert all(e["cached"] for e in json.loads(capsys.readouterr().out)["engines"])
+    path = bundle / "onnx" / "act.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    assert cli.main([*words, "--stage", "act"]) == 2
+    assert "changed since export" in capsys.readouterr().err
+
+
+@needs_rtx
+@pytest.mark.parametrize(("name", "sm"), [("int8_bundle", "89"), ("fp16_bundle", "86")])
+def test_act_is_built_for_the_other_generation(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, sm: str
+) -> None:
+    bundle = shutil.copytree(request.getfixturevalue(name), tmp_path / "bundle")
+    words = ["build", str(bundle), "--backend", "tensorrt-rtx", "--sm", sm, "--quiet", "--json"]
+    assert cli.main([*words, "--stage", "act"]) == 0
+    (engine,) = json.loads(capsys.readouterr().out)["engines"]
+    assert (engine["sm"], engine["cached"]) == (sm, False)
+
+
 WRONG = {
     "shapes": (["--shapes", "frames:2x64x64x3"], "shapes of a bundle's stages are fixed"),
     "precision": (["--fp16"], "export --precision"),

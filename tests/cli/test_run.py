@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType
 
+import numpy as np
 import pytest
 from camera_under_test import PatternConfig
-from hands_under_test import PerfectHand
+from edited import edit_json
+from hands_under_test import LIMITS, PerfectHand
 
 from vpp_edge.cli.main import main
 from vpp_edge.cli.run import LiveLine
@@ -111,3 +114,37 @@ def test_a_reader_that_goes_away_does_not_end_the_run():
     live.show(status())
     live.show(status(news="more"))
     live.end()
+
+
+class TestCertificate:
+    WORDS = ("--instruction", "push block 0", *TWO, "--quiet", "--threads", "1")
+
+    @pytest.mark.parametrize("damage", ["missing", "garbled", "over"])
+    def test_a_bundle_that_is_not_certified_does_not_move_the_hand(self, perfect_devices, capsys, int8_copy, damage):
+        def change(data):
+            if damage == "missing":
+                data["certificate"] = {}
+            elif damage == "garbled":
+                data["certificate"]["limits"] = "none"
+            else:
+                data["certificate"]["limits"]["actions"]["value"] = 1e-4
+
+        edit_json(int8_copy / "manifest.json", change)
+        assert main(["run", str(int8_copy), "--duration", "0.3", *self.WORDS]) == 1
+        out, err = capsys.readouterr()
+        assert "is not certified to act like its policy" in err and "--ignore-certificate" in err and not out
+
+    def test_who_takes_the_risk_may(self, perfect_devices, capsys, int8_copy):
+        def twelve_joints(text):
+            hand = PerfectHand(MonotonicClock(), np.array([0.4, 0, 0.3, 0, 0, 0, 1, *[0.2] * 12]))
+            hand.limits = replace(
+                LIMITS, joint_names=tuple(f"joint{i}" for i in range(12)), joint_lower_rad=(-2.0,) * 12,
+                joint_upper_rad=(2.0,) * 12, joint_speed_rad_s=(2.0,) * 12, joint_acceleration_rad_s2=(40.0,) * 12,
+            )  # fmt: skip
+            return hand
+
+        sys.modules["vpp_edge.runtime.hands"].hand_from_text = twelve_joints
+        edit_json(int8_copy / "manifest.json", lambda data: data.update(certificate={}))
+        words = ("--duration", "0.3", "--ignore-certificate", "--json")
+        assert main(["run", str(int8_copy), *self.WORDS, *words]) == 0
+        assert json.loads(capsys.readouterr().out)["exit_status"] == 0

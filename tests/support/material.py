@@ -71,6 +71,12 @@ def sources_of_a_bundle() -> list[Path]:
     return [ROOT / "export", ROOT / "vpp_edge" / "model", *checkpoint, *floor_0]
 
 
+def sources_of_low_precision() -> list[Path]:
+    """What decides the content of an FP16 or INT8 bundle, beside the float32 bundle."""
+    floor_0 = [ROOT / "vpp_edge" / name for name in ("certificate.py", "quantization.py", "tolerances.py")]
+    return [ROOT / "calibration", ROOT / "export", ROOT / "vpp_edge" / "workflow", *floor_0]
+
+
 def made_once(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """The folder that `make` fills, from the cache if it is there; other processes wait for the one that makes it."""
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Small ONNX graphs for tests: in, nodes and shapes; out, a model, with weights to run it or without for the cost model."""
+"""Small ONNX graphs for tests: in, nodes and shapes; out, a model, with or without weights."""
 
 from __future__ import annotations
 

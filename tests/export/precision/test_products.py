@@ -29,7 +29,8 @@ def products_of(source: Any) -> dict[str, Product]:
 def test_layers_are_the_modules_of_weights_biases_or_neighbours() -> None:
     """The exporter loses the name of a weight that it transposed; an attention has none."""
     source = runnable(
-        [node("MatMul", "x block.1.q.weight", "a"), node("MatMul", "x val_3", "b"), node("Add", "b block.1.k.bias", "c"),
+        [node("MatMul", "x block.1.q.weight", "a"), node("MatMul", "x val_3", "b"),
+         node("Add", "b block.1.k.bias", "c"),
          node("Transpose", "c", "t", perm=[1, 0]), node("MatMul", "a t", "s"), node("MatMul", "s c", "d"),
          node("MatMul", "d block.1.out.weight.T", "e"), node("MatMul", "e val_4", "y")],
         {"x": (8, 8)}, {"y": (8, 8)},
@@ -48,7 +49,8 @@ def test_layers_are_the_modules_of_weights_biases_or_neighbours() -> None:
 
 def test_reasons() -> None:
     source = runnable(
-        [node("Conv", "image first.weight", "a"), node("Conv", "a inner.weight", "b"), node("Conv", "b last.weight", "c"),
+        [node("Conv", "image first.weight", "a"), node("Conv", "a inner.weight", "b"),
+         node("Conv", "b last.weight", "c"),
          node("MatMul", "text_hidden key.weight", "k"), node("MatMul", "b batched", "d"),
          node("ReduceSum", "k", "e", keepdims=0), node("Add", "d e", "y")],
         {"image": (1, 3, 8, 8), "text_hidden": (4, 8)}, {"y": (1, 8, 8, 8), "c": (1, 4, 8, 8)},

@@ -175,8 +175,8 @@ class TestSwitches:
     @pytest.fixture
     def source(self) -> Any:
         return runnable(
-            [node("MatMul", "x w", "a"), node("Add", "a b", "r"), node("MatMul", "r v", "c"), node("MatMul", "r v", "d"),
-             node("Sub", "c d", "e"), node("Add", "e c", "y")],
+            [node("MatMul", "x w", "a"), node("Add", "a b", "r"), node("MatMul", "r v", "c"),
+             node("MatMul", "r v", "d"), node("Sub", "c d", "e"), node("Add", "e c", "y")],
             {"x": (6, 8)}, {"y": (6, 8)}, {"w": W, "b": BIAS, "v": W.T.copy()},
         )  # fmt: skip
 

@@ -1,0 +1,69 @@
+"""Which recordings are calibrated on and which are judged on, and the small chart of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from robot_recordings import ROWS
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.manifest import Bundle
+from vpp_edge.spec import PolicySpec
+from vpp_edge.workflow.observations import DataOptions, observations
+from vpp_edge.workflow.picture import scatter_svg
+
+
+@pytest.fixture
+def spec(small_bundle: Path) -> PolicySpec:
+    return Bundle(small_bundle).manifest.policy
+
+
+@pytest.mark.parametrize(
+    ("recordings", "elsewhere", "seen", "judged"),
+    [
+        ((), False, ["0", "1"], ["2"]),
+        (("1",), False, ["1"], ["0", "2"]),
+        (("2", "0"), False, ["2", "0"], ["1"]),
+        (("1", "2"), True, ["1", "2"], ["0"]),
+    ],
+)
+def test_no_recording_is_on_both_sides(
+    spec: PolicySpec, robot_recordings: Path, recordings: tuple[str, ...], elsewhere: bool, seen: list[str],
+    judged: list[str],
+) -> None:  # fmt: skip
+    held_out = robot_recordings / "annotation" / "val" / "0.json" if elsewhere else None
+    found = observations(
+        spec, DataOptions(robot_recordings, recordings, held_out=held_out, samples=5, held_out_samples=2)
+    )
+    assert [list(o.data["recordings"]) for o in found] == [seen, judged]
+    assert [len(o.samples) for o in found] == [5, 2]
+    assert judged[0] in found[1].words and found[1].words.startswith("2 observations of recording")
+    assert {s.instruction for s in found[1].samples} <= {f"push block {name}" for name in judged}
+    assert found[0].samples[0].frames.shape == spec.frames_shape
+    assert not np.array_equal(found[0].samples[0].action_noise, found[1].samples[0].action_noise)
+
+
+@pytest.mark.parametrize("words", [(), ("0",)])
+def test_a_single_recording_is_split_in_time(spec: PolicySpec, robot_recordings: Path, words: tuple[str, ...]) -> None:
+    one = robot_recordings / "annotation" / "val" / "0.json"
+    seen, judged = observations(spec, DataOptions(one, words, samples=2, held_out_samples=1))
+    assert seen.data["recordings"] == ["0 (rows 0 to 4)"] and judged.data["recordings"] == [f"0 (rows 6 to {ROWS - 1})"]
+
+
+def test_wrong_choices_are_named(spec: PolicySpec, robot_recordings: Path) -> None:
+    with pytest.raises(BadInputError, match="no recording '7'"):
+        observations(spec, DataOptions(robot_recordings, ("0", "7")))
+    with pytest.raises(BadInputError, match="at least one observation each"):
+        DataOptions(robot_recordings, held_out_samples=0)
+
+
+@pytest.mark.parametrize("points", [[(0.0, 0.0, "")], [(98.0, 1.3, "2 ms <&>"), (50.0, 0.2, "b"), (0.0, 0.0, "c")]])
+def test_a_chart_is_valid_and_holds_every_point(points: list[tuple[float, float, str]]) -> None:
+    root = ElementTree.fromstring(scatter_svg(points, "share, %", "error < 1", "title & more"))
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    circles = root.findall("{http://www.w3.org/2000/svg}circle")
+    assert len(circles) == len(points)
+    assert all(0 < float(c.attrib["cx"]) < width and 0 < float(c.attrib["cy"]) < height for c in circles)
