@@ -113,6 +113,9 @@ EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
         "32 causal layers of 32 heads x 128 over 1032 tokens in 14.07 ms = 19.8 of 42.5 TFLOP/s with FlashAttention 2, "
         f"{_FLASHRT}",
     ),
+    ("attention", "int8"): Efficiency(
+        19.8 / 85.0, "taken from the FP16 attention, as if INT8 made it no faster: no published figure was found"
+    ),
     ("attention", "fp32"): Efficiency(19.8 / 42.5, "taken from the FP16 attention"),
 }
 BANDWIDTH = Efficiency(
