@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from edited import edit_policy
@@ -15,8 +16,9 @@ from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes, write_untrained_checkpoint
 from vpp_edge.errors import CheckpointError
+from vpp_edge.export.parity import references_from_policy
 from vpp_edge.export.samples import random_samples
-from vpp_edge.export.tokenizer import load_tokenizer, text_inputs
+from vpp_edge.export.tokenizer import load_tokenizer
 from vpp_edge.model.policy import policy_from_checkpoint
 
 SIZES = {
@@ -42,14 +44,11 @@ def test_policies_of_other_sizes_compute_with_their_own_shapes(kind: str, tmp_pa
     sizes = SIZES[kind]
     checkpoint = written(tmp_path, sizes, "calvin" if kind == "no proprio" else "xhand")
     spec, policy = checkpoint.spec, policy_from_checkpoint(checkpoint)
-    (sample,) = random_samples(spec, 1, seed=0)
-    text_hidden, goal = policy.encode_text(*text_inputs(load_tokenizer(tmp_path / "clip"), spec, sample.instruction))
-    tokens = policy.perceive(sample.frames, text_hidden, sample.video_noise)
-    actions = policy.act(tokens, goal, sample.proprio, sample.action_noise)
-    assert text_hidden.shape == (1, 20, 2 * sizes.text_width)
-    assert tokens.shape == (1, *spec.tokens)
-    assert actions.shape == (1, sizes.horizon, sizes.actions)
-    assert torch.isfinite(actions).all()
+    (found,) = references_from_policy(policy, spec, load_tokenizer(tmp_path / "clip"), random_samples(spec, 1, seed=0))
+    assert found.outputs["text_hidden"].shape == (1, 20, 2 * sizes.text_width)
+    assert found.outputs["tokens"].shape == (1, *spec.tokens)
+    assert found.outputs["actions"].shape == (1, sizes.horizon, sizes.actions)
+    assert np.isfinite(found.outputs["actions"]).all()
     if sizes.kind != "linear":
         assert spec.tokens == (16 * sizes.queries, sizes.width)
 

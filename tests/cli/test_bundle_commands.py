@@ -45,7 +45,7 @@ class TestExport:
         words = [word if word.startswith("--") else small_checkpoint / word for word in parts]
         status, out, _ = run(capsys, "export", *words, "-o", tmp_path / "b")
         assert status == 0
-        assert "verified against the model on 2 observations" in out
+        assert "in fp32, compared with the eager float32 policy" in out and "2 random observations, seed 0" in out
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_ends_it_without_a_trace(self, small_checkpoint: Path, tmp_path: Path, number: int) -> None:
@@ -131,7 +131,7 @@ class TestVerify:
     def test_hashes_alone(self, capsys: pytest.CaptureFixture[str], small_bundle: Path) -> None:
         status, out, _ = run(capsys, "verify", small_bundle, "--hashes-only")
         assert status == 0
-        assert "7 files are as the manifest states" in out
+        assert "8 files are as the manifest states" in out
 
     def test_an_altered_byte_is_status_2(self, capsys: pytest.CaptureFixture[str], bundle_copy: Path) -> None:
         alter_a_byte(bundle_copy / "onnx" / "act.onnx")
@@ -153,7 +153,7 @@ class TestVerify:
         words = ("verify", small_bundle, "--checkpoint", small_checkpoint, "--samples", 1, "--json")
         status, out, _ = run(capsys, *words)
         answer = json.loads(out)
-        assert (status, answer["passed"], answer["files_verified"]) == (0, True, 7)
+        assert (status, answer["passed"], answer["files_verified"]) == (0, True, 8)
         assert [c["tensor"] for c in answer["checks"]] == ["text_hidden", "goal", "tokens", "actions"]
 
     def test_against_golden_outputs(

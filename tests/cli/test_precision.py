@@ -77,7 +77,7 @@ class TestBundles:
 
     def test_it_is_judged_on_what_nobody_calibrated_on(self, int8_bundle: Path) -> None:
         assert json.loads((int8_bundle / CALIBRATION_NAME).read_text())["data"]["recordings"] == ["0", "1"]
-        assert Bundle(int8_bundle).manifest.certificate["data"] == "1 observations of recording 2"
+        assert Bundle(int8_bundle).manifest.certificate["data"] == "1 observation of recording 2"
 
     def test_it_is_smaller(self, small_bundle: Path, fp16_bundle: Path, int8_bundle: Path) -> None:
         sizes = [(b / "onnx" / "perceive.onnx.data").stat().st_size for b in (small_bundle, fp16_bundle, int8_bundle)]
@@ -180,7 +180,7 @@ class TestBudget:
         assert (status, answer["passed"]) == (0, True)
         assert [name.partition(": ")[2] for name in answer["certificate"]["int8"]["high"]] == [costly]
         assert answer["certificate"]["int8"]["share"] < Bundle(int8_bundle).manifest.certificate["int8"]["share"]
-        assert answer["certificate"]["data"] == "1 observations of recordings 0, 1, 2"
+        assert answer["certificate"]["data"] == "1 observation of recordings 0, 1, 2"
 
     def test_a_budget_that_cannot_be_kept_is_status_1_and_says_so(
         self, capsys: pytest.CaptureFixture[str], small_bundle: Path, int8_bundle: Path, robot_recordings: Path,
@@ -240,7 +240,7 @@ class TestCalibrate:
         assert first["share"] > 0.9 and first["high"] == 0 and first["error"] > 0.01 and first["cosine"] < 1
         assert (last["share"], last["expected_error"]) == (0, 0) and last["error"] < 1e-5
         text = (folder / "report.md").read_text()
-        assert "Judged on 1 observations of recording 1." in text and text.count("\n| ") == len(choices) + 1
+        assert "Judged on 1 observation of recording 1." in text and text.count("\n| ") == len(choices) + 1
         root = ElementTree.parse(folder / "report.svg").getroot()
         assert len(root.findall("{http://www.w3.org/2000/svg}circle")) == len(choices)
         assert sorted(p.name for p in folder.iterdir()) == ["report.md", "report.svg"]

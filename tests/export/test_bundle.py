@@ -11,9 +11,12 @@ import pytest
 from material import CACHE, ROOT, Golden
 
 from vpp_edge import EdgePolicy
+from vpp_edge.certificate import certificate_from_json
 from vpp_edge.compare import compare
 from vpp_edge.manifest import Bundle
+from vpp_edge.tolerances import TOLERANCES as ALL_TOLERANCES
 
+TOLERANCES_FP32 = ALL_TOLERANCES["fp32"]
 TOLERANCES = {"text_hidden": 1e-5, "text_embed": 1e-5, "tokens": 1e-4, "actions": 1e-4}
 
 
@@ -63,20 +66,24 @@ def test_a_prefix_pulls_as_much_as_its_weight(golden: Golden, golden_bundle: Pat
 
 
 def test_the_manifest_certifies_the_parity(small_bundle: Path) -> None:
-    certificate = Bundle(small_bundle).manifest.certificate
-    for kind in ("stages", "end_to_end"):
-        assert set(certificate[kind]) == {"text_hidden", "goal", "tokens", "actions"}
-        for name, errors in certificate[kind].items():
-            assert errors["finite"]
-            assert 0 <= errors["max_relative"] <= certificate["tolerances"][name]
-    assert certificate["samples"] >= 1
+    certificate = certificate_from_json(Bundle(small_bundle).manifest.certificate)
+    for errors in (certificate.stages, certificate.end_to_end):
+        assert set(errors) == {"text_hidden", "goal", "tokens", "actions"}
+        for name, found in errors.items():
+            assert found.finite and 0 <= found.max_relative <= TOLERANCES_FP32[name].value
+    assert certificate.limits == TOLERANCES_FP32 and certificate.problems() == []
+    assert certificate.samples >= 1 and [s.unit for s in certificate.physical] == ["mm", "deg", "rad"]
 
 
 def test_every_file_is_in_the_manifest(small_bundle: Path) -> None:
     manifest = json.loads((small_bundle / "manifest.json").read_text())
     found = {p.relative_to(small_bundle).as_posix() for p in small_bundle.rglob("*") if p.is_file()}
     stages = {f"onnx/{s}.onnx{e}" for s in ("text", "perceive", "act") for e in ("", ".data")}
-    assert found == set(manifest["files"]) | {"manifest.json"} == stages | {"tokenizer.json", "manifest.json"}
+    assert (
+        found
+        == set(manifest["files"]) | {"manifest.json"}
+        == stages | {"tokenizer.json", "parity.npz", "manifest.json"}
+    )
 
 
 def test_graphs_hold_no_paths_of_the_exporting_machine(small_bundle: Path) -> None:

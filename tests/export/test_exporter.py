@@ -15,7 +15,7 @@ from vpp_edge import EdgePolicy
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.errors import BadInputError, CheckFailedError, CheckpointError
-from vpp_edge.export import exporter
+from vpp_edge.export import bundle_writer, exporter
 from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, export_bundle
 from vpp_edge.export.onnx_writer import example_input, write_onnx
 from vpp_edge.export.stages import Stage, stages_from_policy
@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(
 
     monkeypatch.setattr(exporter, "write_onnx", full)
     if when == "manifest":
-        monkeypatch.setattr(exporter, "_write_synced", full_at_the_end)
+        monkeypatch.setattr(bundle_writer, "_write_synced", full_at_the_end)
     with pytest.raises(BadInputError, match=r"no space left for .*Nothing was written"):
         export_bundle(paths_from_folder(small_checkpoint), tmp_path / "bundle")
     assert left_in(tmp_path) == []

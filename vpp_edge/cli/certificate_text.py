@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vpp_edge.certificate import Certificate, SegmentError
+if TYPE_CHECKING:
+    from vpp_edge.certificate import Certificate, SegmentError
 
 
 def certificate_lines(certificate: Certificate, every_column: bool = False) -> list[str]:

@@ -6,7 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-from vpp_edge.certificate import certificate_from_json
 from vpp_edge.cli.certificate_text import certificate_lines
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle, Manifest
@@ -77,6 +76,8 @@ def _files(manifest: Manifest) -> list[str]:
 
 
 def _origin(manifest: Manifest) -> list[str]:
+    from vpp_edge.certificate import certificate_from_json
+
     origin = manifest.provenance
     try:
         certificate = certificate_from_json(manifest.certificate)

@@ -87,7 +87,12 @@ def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], co
 
     samples = tuple(samples_from_dataset(spec, [r.with_views(views) for r in recordings], count, seed))
     names = [str(r.name) for r in recordings]
-    words = f"{len(samples)} observations of recording{'s' if len(names) > 1 else ''} {', '.join(names[:8])}"
+    words = f"{_counted(len(samples), 'observation')} of {'recording' if len(names) == 1 else 'recordings'} "
+    words += ", ".join(names[:8])
     if len(names) > 8:
         words += f" and {len(names) - 8} more"
     return Observations(samples, words, {"recordings": names, "samples": len(samples), "seed": seed})
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -17,7 +17,7 @@ def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str
         points: (x, y, label), none negative.
         across, up: what the axes are.
     """
-    largest = (1.08 * max(px for px, _, _ in points), 1.08 * max(py for _, py, _ in points))
+    largest = (max(px for px, _, _ in points), max(py for _, py, _ in points))
     steps = [_step(value) for value in largest]
     tops = [_up(value, step) for value, step in zip(largest, steps, strict=True)]
 
