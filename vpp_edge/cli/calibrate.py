@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from vpp_edge.cli.calibration_arguments import add_calibration_arguments, calibration_options, data_options
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.files import write_whole
 from vpp_edge.profile.accelerators import DEVICES
 from vpp_edge.progress import Progress
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress("calibrate", stages, quiet=arguments.quiet) as progress:
         seen, judged = observations(bundle.manifest.policy, data_options(arguments, arguments.dataset))
         table = calibrate_bundle(bundle, seen.samples, seen.data, options, progress)
-        _write(arguments.output, json.dumps(table.to_json(), indent=1))
+        write_whole(arguments.output, json.dumps(table.to_json(), indent=1))
         points = []
         if arguments.report is not None:
             points = measure_tradeoff(bundle, table, judged.samples, arguments.device, progress)
@@ -78,14 +78,3 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(tradeoff_lines(points, judged.words, arguments.device)))
         print(f"{arguments.report}: the same as report.md and report.svg")
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Under a temporary name first, so that there is never half a table."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

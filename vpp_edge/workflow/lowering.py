@@ -179,7 +179,7 @@ class _Conversion:
 
     def _wide_nodes(self, name: str, graph: Path) -> set[str]:
         tensors: dict[str, int | None] = dict.fromkeys(float_tensors(graph))
-        largest = magnitudes(graph, tensors, [r.inputs[name] for r in self.references[:2]], self.staging)
+        largest = magnitudes(graph, tensors, [r.inputs[name] for r in self.references], self.staging)
         chunk = (1, *self.source.manifest.policy.chunk_shape)
         return wide_nodes(graph, {n: float(v) for n, v in largest.items()}, chunk)
 

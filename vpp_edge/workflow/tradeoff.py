@@ -6,7 +6,6 @@ Errors are measured, with INT8 simulated in the float32 graph; latencies are pre
 from __future__ import annotations
 
 import gc
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from vpp_edge.calibration.measure import session_of, switched_run
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import write_lowered, write_switched
+from vpp_edge.files import write_whole
 from vpp_edge.manifest import Bundle
 from vpp_edge.profile.accelerators import DEVICES
 from vpp_edge.profile.operations import graph_from_model
@@ -153,7 +153,6 @@ def tradeoff_lines(points: Sequence[Point], judged: str, device: str) -> list[st
 
 def write_report(folder: Path, points: Sequence[Point], judged: str, device: str) -> None:
     """Writes report.md and report.svg."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [
         f"| {100 * p.share:.1f} % | {p.high} | {100 * p.expected_error:.2f} % | {100 * p.error:.2f} % | "
         f"{p.cosine:.5f} | {p.predicted_ms:.2f} |"
@@ -170,7 +169,5 @@ def write_report(folder: Path, points: Sequence[Point], judged: str, device: str
         "multiply-accumulates in INT8, %", "error of the actions, relative RMS, %",
         f"INT8 share, error and predicted latency on {device}",
     )  # fmt: skip
-    for name, content in (("report.md", "\n".join(text)), ("report.svg", picture)):
-        temporary = folder / f".{name}.{os.getpid()}"
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, folder / name)
+    write_whole(folder / "report.md", "\n".join(text))
+    write_whole(folder / "report.svg", picture)

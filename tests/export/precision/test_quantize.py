@@ -63,7 +63,6 @@ class TestProducts:
     @pytest.mark.parametrize("bias", [False, True])
     @pytest.mark.parametrize("op", ["MatMul", "Gemm", "Gemm transB"])
     def test_linears_have_a_scale_per_output_channel(self, op: str, bias: bool) -> None:
-        """MatMul and Add behind a DequantizeLinear without zero point are where ONNX Runtime 1.32 goes wrong."""
         source, weight, axis = linear(op, bias)
         made = quantized(source, {"x": RANGE})
         stored = weights_of(made)
@@ -76,6 +75,18 @@ class TestProducts:
         expected = rounded(X, RANGE) @ (real if axis == 1 else real.T) + (BIAS if bias else 0)
         for optimized in (True, False):
             found = run(made, {"x": X}, optimized)["y"]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+    def test_a_linear_of_three_axes_survives_the_optimizer(self) -> None:
+        """ONNX Runtime 1.32 turns it and its bias into a wrong Gemm where a DequantizeLinear has no zero point."""
+        x = np.stack([X, 2 * X, -X])
+        source = runnable(
+            [node("MatMul", "x w", "a"), node("Add", "a b", "y")], {"x": x.shape}, {"y": (3, 6, 5)}, {"w": W, "b": BIAS}
+        )
+        made = quantized(source, {"x": 2 * RANGE})
+        expected = rounded(x, 2 * RANGE) @ rounded_weight(W, 1) + BIAS
+        for optimized in (True, False):
+            found = run(made, {"x": x}, optimized)["y"]
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
     def test_convolutions_have_a_scale_per_output_channel(self) -> None:
