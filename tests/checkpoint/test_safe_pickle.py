@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from vpp_edge.checkpoint.safe_pickle import load_policy_file
+from vpp_edge.checkpoint.safe_pickle import load_policy_pickle
 from vpp_edge.errors import CheckpointError
 
 GOOD_MODEL = {"Video_Former.norm.weight": torch.ones(3)}
@@ -63,7 +63,7 @@ def test_a_command_in_the_pickle_is_refused_and_not_run(place: str, protocol: in
     path = tmp_path / "policy.pt"
     torch.save(PLACES[place](shell(marker)), path, pickle_protocol=protocol)
     with pytest.raises(CheckpointError, match=r"policy\.pt: refused") as error:
-        load_policy_file(path)
+        load_policy_pickle(path)
     assert "Nothing of it was executed" in str(error.value)
     assert not marker.exists()
 
@@ -85,7 +85,7 @@ def test_any_other_callable_is_refused(call: Callable[[Path], Runs], tmp_path: P
     marker, path = tmp_path / "marker", tmp_path / "policy.pt"
     torch.save({"model": GOOD_MODEL | {"x": call(marker)}, "args": {}}, path)
     with pytest.raises(CheckpointError, match="refused"):
-        load_policy_file(path)
+        load_policy_pickle(path)
     assert not marker.exists()
 
 
@@ -97,7 +97,7 @@ def test_a_class_with_its_own_setstate_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "WithState", WithState, raising=False)
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="refused"):
-        load_policy_file(path)
+        load_policy_pickle(path)
     assert not marker.exists()
 
 
@@ -105,14 +105,14 @@ def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:
     marker, path = tmp_path / "marker", tmp_path / "policy.pt"
     path.write_bytes(pickle.dumps({"model": shell(marker)}))
     with pytest.raises(CheckpointError):
-        load_policy_file(path)
+        load_policy_pickle(path)
     assert not marker.exists()
 
 
 def test_the_files_of_older_torch_are_read(tmp_path: Path) -> None:
     path = tmp_path / "policy.pt"
     torch.save({"model": GOOD_MODEL, "args": {"model": {"a": 1}}}, path, _use_new_zipfile_serialization=False)
-    tensors, arguments = load_policy_file(path)
+    tensors, arguments = load_policy_pickle(path)
     assert torch.equal(tensors["Video_Former.norm.weight"], torch.ones(3))
     assert arguments == {"model": {"a": 1}}
 
@@ -123,7 +123,7 @@ def test_omegaconf_arguments_become_plain_values(tmp_path: Path) -> None:
     }  # fmt: skip
     path = tmp_path / "policy.pt"
     torch.save({"model": GOOD_MODEL, "args": OmegaConf.create(values)}, path)
-    _, arguments = load_policy_file(path)
+    _, arguments = load_policy_pickle(path)
     assert arguments == values
 
 
@@ -133,7 +133,7 @@ def test_a_truncated_file_is_said_to_be_truncated(small_checkpoint: Path, keep: 
     path = tmp_path / "policy.pt"
     path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
     with pytest.raises(CheckpointError, match=r"policy\.pt: .*(truncated or not a PyTorch file|holds more than)"):
-        load_policy_file(path)
+        load_policy_pickle(path)
 
 
 def test_a_damaged_archive_is_refused(small_checkpoint: Path, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_damaged_archive_is_refused(small_checkpoint: Path, tmp_path: Path) ->
             if not name.endswith("/data/0"):
                 left.writestr(name, whole.read(name))
     with pytest.raises(CheckpointError, match="truncated or not a PyTorch file"):
-        load_policy_file(path)
+        load_policy_pickle(path)
 
 
 @pytest.mark.parametrize(
@@ -161,4 +161,4 @@ def test_other_content_is_named(content: Any, said: str, tmp_path: Path) -> None
     path = tmp_path / "policy.pt"
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=said):
-        load_policy_file(path)
+        load_policy_pickle(path)

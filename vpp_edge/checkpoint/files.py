@@ -9,6 +9,7 @@ from typing import Any
 
 from vpp_edge.errors import CheckpointError
 
+POLICY_FILES = ("policy.pt", "policy.safetensors")
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _PARTIAL_SUFFIXES = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
 
@@ -20,7 +21,7 @@ class CheckpointPaths:
     Attributes:
         video_model: a diffusers StableVideoDiffusionPipeline folder (`svd/`).
         text_encoder: a transformers CLIP text folder with its tokenizer (`clip/`).
-        policy: `policy.pt`.
+        policy: `policy.pt`, or `policy.safetensors`.
     """
 
     video_model: Path
@@ -36,13 +37,14 @@ def paths_from_folder(folder: Path) -> CheckpointPaths:
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder. Pass a folder with svd/, clip/ and policy.pt.")
-    missing = [name for name in ("svd", "clip", "policy.pt") if not (folder / name).exists()]
+    policy = next((folder / name for name in POLICY_FILES if (folder / name).exists()), folder / POLICY_FILES[0])
+    missing = [path.name for path in (folder / "svd", folder / "clip", policy) if not path.exists()]
     if missing:
         raise CheckpointError(
             f"{folder}: missing {', '.join(missing)}. A checkpoint folder holds svd/ (video model), clip/ (text "
             "encoder) and policy.pt; where they lie apart, pass --video-model, --text-encoder and --policy."
         )
-    return CheckpointPaths(folder / "svd", folder / "clip", folder / "policy.pt")
+    return CheckpointPaths(folder / "svd", folder / "clip", policy)
 
 
 def check_file(path: Path, meaning: str) -> None:

@@ -68,7 +68,7 @@ _STAND_INS: list[Any] = [
 ]
 
 
-def load_policy_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_policy_pickle(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors by name and the arguments (nested dicts, lists and scalars; interpolations unresolved) of `policy.pt`.
 
     Raises:

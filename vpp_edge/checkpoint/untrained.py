@@ -6,6 +6,7 @@ small size with random weights: the policy sees and moves, and knows nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class UntrainedSizes:
 
     Attributes:
         image: side of the image in pixels, a multiple of 64 (the VAE and the UNet halve it six times).
-        channels: UNet block widths, multiples of 32.
+        frames: F, predicted video frames.
+        channels: UNet block widths, multiples of 32; vae_channels: those of the VAE.
         width: of Video Former and action head, a multiple of 16.
         queries: Video Former queries per frame.
         depth: layers of the Video Former, and of the head's encoder and decoder.
@@ -37,11 +39,14 @@ class UntrainedSizes:
         all_layers: the Video Former sees all up blocks, not the last one only.
         actions, horizon, proprio: A, T and P (None: no proprioception).
         steps: sampling steps.
-        text_width: of the text encoder; its tokens are bytes.
+        text_width: of the text encoder.
+        corpus: texts whose frequent words become tokens; everything else is spelled in bytes.
     """
 
     image: int = 128
+    frames: int = VIDEO_FRAMES
     channels: tuple[int, ...] = (32, 32, 64, 64)
+    vae_channels: tuple[int, ...] = (32, 32, 32, 32)
     width: int = 64
     queries: int = 4
     depth: int = 2
@@ -52,6 +57,7 @@ class UntrainedSizes:
     proprio: int | None = 19
     steps: int = 10
     text_width: int = 64
+    corpus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image % 64 or self.image <= 0:
@@ -115,8 +121,8 @@ def _configs(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
         kind=s.kind,
         channels=sum(blocks[:2]) if s.all_layers else blocks[1],
         width=s.width,
-        frames=VIDEO_FRAMES,
-        time_embeddings=VIDEO_FRAMES,
+        frames=s.frames,
+        time_embeddings=s.frames,
         queries_per_frame=s.queries,
         depth=s.depth,
         heads=HEAD_ATTENTION_HEADS,
@@ -136,7 +142,7 @@ def _configs(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
         horizon=s.horizon,
         proprio=s.proprio,
         proprio_tensor=s.proprio or 8,  # the CALVIN code has an embedding of 8 that it never feeds
-        positions=1 + VIDEO_FRAMES * s.queries + s.horizon,
+        positions=1 + s.frames * s.queries + s.horizon,
         projection_hidden=2 * s.width,
         sigma_data=0.5,
     )
@@ -157,7 +163,7 @@ def _arguments(s: UntrainedSizes, name: str, seed: int, state: Any, action: Any)
         "action_dim": s.actions,
         "seed": seed,
         "Former_heads": HEAD_ATTENTION_HEADS,
-        "Former_num_time_embeds": VIDEO_FRAMES,
+        "Former_num_time_embeds": s.frames,
         "timestep": 20,
         "extract_layer_idx": 1,
         "use_Former": s.kind,
@@ -166,7 +172,7 @@ def _arguments(s: UntrainedSizes, name: str, seed: int, state: Any, action: Any)
     }
     arguments: dict[str, Any] = {"model": model, "act_seq_len": s.horizon, "benchmark_name": name}
     if s.kind != "linear":
-        model |= {"Former_depth": s.depth, "num_latents": VIDEO_FRAMES * s.queries}
+        model |= {"Former_depth": s.depth, "num_latents": s.frames * s.queries}
     if s.proprio is not None:
         model["proprio_dim"] = s.proprio
         ones = [1.0] * max(s.proprio, s.actions)
@@ -204,10 +210,10 @@ def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
     unet = UNetSpatioTemporalConditionModel(
         sample_size=s.image // 8 * 3, in_channels=8, out_channels=4, block_out_channels=s.channels,
         addition_time_embed_dim=32, projection_class_embeddings_input_dim=96, layers_per_block=1,
-        cross_attention_dim=2 * s.text_width, num_attention_heads=(2,) * len(s.channels), num_frames=16,
+        cross_attention_dim=2 * s.text_width, num_attention_heads=(2,) * len(s.channels), num_frames=s.frames,
     )  # fmt: skip
     vae = AutoencoderKLTemporalDecoder(
-        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=(32, 32, 32, 32), layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=s.vae_channels, layers_per_block=1,
     )  # fmt: skip
     scheduler = EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
@@ -231,8 +237,7 @@ def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
 def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tensor]:
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
-    alphabet = sorted(_byte_symbols())
-    vocabulary = {token: i for i, token in enumerate([*alphabet, *(a + "</w>" for a in alphabet), *_SPECIAL])}
+    vocabulary, merges = _byte_pairs(s.corpus)
     start, end = (vocabulary[token] for token in _SPECIAL)
     config = CLIPTextConfig(
         vocab_size=len(vocabulary), hidden_size=s.text_width, intermediate_size=2 * s.text_width,
@@ -241,12 +246,23 @@ def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tens
     )  # fmt: skip
     encoder = CLIPTextModelWithProjection(config)
     encoder.save_pretrained(folder)
-    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77).save_pretrained(folder)
     return {n: t.clone() for n, t in encoder.state_dict().items()}
 
 
-def _byte_symbols() -> list[str]:
-    """The printable stand-ins of the 256 bytes in byte-level BPE (GPT-2's table)."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in plain]
-    return [chr(b) for b in plain] + [chr(256 + i) for i in range(len(others))]
+def _byte_pairs(corpus: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges of a byte-level BPE in CLIP's manner."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(symbol + "</w>" for symbol in alphabet)]
+    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    trained.normalizer = normalizers.Lowercase()
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(tokens) + 1000, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+    )
+    trained.train_from_iterator(corpus, trainer)
+    merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
+    vocabulary = {token: i for i, token in enumerate([*tokens, *("".join(pair) for pair in merges), *_SPECIAL])}
+    return vocabulary, merges

@@ -24,10 +24,10 @@ def load_tensors(folder: Path, stem: str) -> dict[str, torch.Tensor]:
     for variant in ("", ".fp16"):
         index = folder / f"{stem}.safetensors.index{variant}.json"
         if index.exists():
-            return {k: v for shard in _shards(index) for k, v in _load_file(_inside(folder, shard)).items()}
+            return {k: v for shard in _shards(index) for k, v in load_tensor_file(_inside(folder, shard)).items()}
         path = folder / f"{stem}{variant}.safetensors"
         if path.exists():
-            return _load_file(path)
+            return load_tensor_file(path)
     pickles = sorted(p.name for p in folder.glob("*.bin"))
     if pickles:
         raise CheckpointError(
@@ -51,7 +51,8 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _load_file(path: Path) -> dict[str, torch.Tensor]:
+def load_tensor_file(path: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a safetensors file, as float32. Raises CheckpointError where it is missing or damaged."""
     check_file(path, "the weights")
     try:
         with safe_open(path, framework="pt") as file:
