@@ -42,11 +42,15 @@ class TextStage(nn.Module):
         Returns:
             text_hidden (1, 20, 2 * width) and goal (1, projection width), float32.
         """
+        goal = self.encoder(input_ids=goal_ids, attention_mask=goal_mask).text_embeds
+        return self.condition(ids, mask), goal
+
+    def condition(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(N, 20, 2 * width), what the video model attends to, from (N, 20) ids and masks."""
         hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.table is not None:
             hidden = hidden + self.table
-        goal = self.encoder(input_ids=goal_ids, attention_mask=goal_mask).text_embeds
-        return torch.cat([hidden, hidden], dim=-1), goal
+        return torch.cat([hidden, hidden], dim=-1)
 
 
 def text_stage(config: dict[str, Any], tensors: dict[str, Tensor], length: int, position_encoding: bool) -> TextStage:
