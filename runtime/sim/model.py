@@ -7,7 +7,11 @@ down; it is a right hand, so the thumb is on the side of -y. Lengths in m, angle
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 PITCH_RAD = 0.42  # how far the fingers point out of the wrist's plane, towards the palm: down, over a table
 WRIST_BODY = "wrist"
@@ -43,6 +47,10 @@ JOINTS = (
 )
 OPEN_RAD = (0.8, 0.6, 0.05, 0.0, *(0.02,) * 8)
 CLOSED_RAD = (1.2, 0.6, 0.6, 0.0, *(1.2, 1.3) * 4)
+
+WRIST_LOWER_M, WRIST_UPPER_M = (0.10, -0.45, 0.05), (0.75, 0.40, 0.55)
+WRIST_SPEED_M_S, WRIST_TURN_RAD_S = 0.5, 1.5
+WRIST_LAG_S = 0.025
 
 # Armature outweighs the links, so that all joints answer alike: critically damped at OMEGA, 2 / OMEGA = 27 ms behind.
 ARMATURE = 0.0006
@@ -149,15 +157,13 @@ def hand_actuators() -> str:
 
 def camera_xml(name: str, eye: Point, target: Point, up: Point, field_of_view_deg: float) -> str:
     """A camera at `eye`: its picture's x is to the right, its y up, and it looks along -z."""
-    forward = _unit(tuple(t - e for t, e in zip(target, eye, strict=True)))
-    right = _unit(_cross(forward, up))
-    axes = " ".join(f"{value:.6f}" for value in (*right, *_cross(right, forward)))
+    axes = " ".join(f"{value:.6f}" for axis in camera_axes(eye, target, up) for value in axis)
     return f'<camera name="{name}" pos="{eye[0]} {eye[1]} {eye[2]}" xyaxes="{axes}" fovy="{field_of_view_deg}"/>'
 
 
-def _unit(v: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(value / math.hypot(*v) for value in v)
-
-
-def _cross(a: tuple[float, ...], b: tuple[float, ...]) -> Point:
-    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+def camera_axes(eye: ArrayLike, target: ArrayLike, up: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """(3,) and (3,): where the picture's x, to the right, and its y, upwards, point in the world."""
+    forward = np.subtract(target, eye)
+    right = np.cross(forward / np.linalg.norm(forward), up)
+    right /= np.linalg.norm(right)
+    return right, np.cross(right, forward / np.linalg.norm(forward))

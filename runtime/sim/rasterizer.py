@@ -62,8 +62,12 @@ class Rasterizer:
         }
         self._moves = {geom: int(model.body_rootid[model.geom_bodyid[geom]]) in moving for geom in drawn}
         self._camera_moves = [int(model.body_rootid[body]) in moving for body in model.cam_bodyid]
+        self.forget()
+
+    def forget(self) -> None:
+        """To be called when what is fixed in the model (bodies, cameras, light) has been moved after all."""
         self._fixed: dict[int, Layer] = {}
-        direction = model.light_dir[0] / np.linalg.norm(model.light_dir[0])
+        direction = self._model.light_dir[0] / np.linalg.norm(self._model.light_dir[0])
         across = np.cross(direction, [1.0, 0.0, 0.0])
         across /= np.linalg.norm(across)
         self._light_frame = np.stack([across, np.cross(direction, across), -direction]).astype(np.float32)

@@ -1,28 +1,48 @@
-"""What the hand works in: in, nothing; out, the whole MJCF: hand, table, things on it, light and fixed cameras."""
+"""What the hand works in: in, a layout or nothing; out, the MJCF of hand, plate, buttons, light and cameras.
+
+The MJCF is that of the nominal layout; `apply_layout` moves its parts in place, so that a renderer is made only once.
+"""
 
 from __future__ import annotations
 
-from vpp_edge.runtime.sim.model import Point, camera_xml, hand_actuators, hand_body, hand_defaults
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.runtime.sim.layout import BUTTON_RADIUS_M, COLOURS, NOMINAL, Layout
+from vpp_edge.runtime.sim.model import Point, camera_axes, camera_xml, hand_actuators, hand_body, hand_defaults
 
 STEP_S = 0.002
 FIELD_OF_VIEW_DEG = 42.0  # vertical, of a RealSense D435's colour camera
 CAMERAS: dict[str, tuple[Point, Point, Point]] = {  # name: eye, what it looks at, what is up in its picture
-    "top": ((0.88, -0.06, 0.88), (0.43, -0.06, 0.11), (0.0, 0.0, 1.0)),
-    "side": ((0.56, 0.78, 0.36), (0.44, -0.08, 0.19), (0.0, 0.0, 1.0)),
+    "top": ((0.75, -0.05, 0.44), (0.425, -0.05, 0.075), (0.0, 0.0, 1.0)),
+    "side": ((0.45, 0.42, 0.25), (0.39, -0.05, 0.085), (0.0, 0.0, 1.0)),
 }
 SKY = "0.80 0.85 0.90"
 LIGHT_DIRECTION = (-0.35, -0.25, -1.0)
+PLATE_TOP_M = 0.006
+TRAVEL_M = 0.010  # how far a button goes down
+RGBA = {
+    "red": "0.85 0.16 0.14 1",
+    "green": "0.16 0.62 0.26 1",
+    "blue": "0.14 0.34 0.82 1",
+    "yellow": "0.95 0.78 0.12 1",
+}
+# A press of 10 mm takes 2 N: enough to stay up under a finger that brushes it, little enough for one finger.
+BUTTON_STIFFNESS, BUTTON_DAMPING, BUTTON_KG = 160.0, 3.0, 0.02
+HALF_BUTTON_M = 0.02  # most of a button is inside the plate
 
 
 def scene_xml() -> str:
-    """MJCF of the scene, for `MjModel.from_xml_string`. Joints and actuators are in the order of `model.JOINTS`.
+    """MJCF of the scene, for `MjModel.from_xml_string`.
 
-    The things on the table do not move: nothing but the hand's state decides what a picture shows.
+    Joints and actuators are in the order of `model.JOINTS`; the buttons' slides follow, in the order of COLOURS, with
+    the depth of each in m.
     """
     cameras = "".join(camera_xml(name, *points, FIELD_OF_VIEW_DEG) for name, points in CAMERAS.items())
     light = " ".join(map(str, LIGHT_DIRECTION))
     return f"""
-<mujoco model="hand over a table">
+<mujoco model="hand over four buttons">
   <compiler angle="radian" autolimits="true"/>
   <option timestep="{STEP_S}" integrator="implicitfast" iterations="20"/>
   <size memory="4M"/>
@@ -33,7 +53,14 @@ def scene_xml() -> str:
     <quality shadowsize="2048"/>
   </visual>
   <default>{hand_defaults()}
-    <default class="thing"><geom contype="2" conaffinity="1"/></default>
+    <default class="thing">
+      <geom contype="2" conaffinity="1"/>
+      <default class="button">
+        <joint type="slide" axis="0 0 -1" range="0 {TRAVEL_M}" stiffness="{BUTTON_STIFFNESS}"
+               damping="{BUTTON_DAMPING}"/>
+        <geom type="cylinder" size="{BUTTON_RADIUS_M} {HALF_BUTTON_M}" mass="{BUTTON_KG}"/>
+      </default>
+    </default>
   </default>
   <asset>
     <texture type="skybox" builtin="flat" rgb1="{SKY}" rgb2="{SKY}" width="16" height="96"/>
@@ -43,16 +70,37 @@ def scene_xml() -> str:
            ambient="0 0 0" castshadow="true"/>
     {cameras}
     <geom name="table" class="thing" type="box" size="0.42 0.52 0.02" pos="0.48 -0.05 -0.02" rgba="0.78 0.71 0.60 1"/>
-    <geom name="mat" type="box" size="0.26 0.34 0.001" pos="0.50 -0.06 0.001" rgba="0.42 0.52 0.58 1" contype="0"
-          conaffinity="0"/>
-    <geom name="red_ball" class="thing" type="sphere" size="0.028" pos="0.62 0.13 0.030" rgba="0.85 0.20 0.18 1"/>
-    <geom name="green_block" class="thing" type="box" size="0.026 0.026 0.026" pos="0.66 -0.07 0.028"
-          euler="0 0 0.5" rgba="0.25 0.62 0.30 1"/>
-    <geom name="yellow_bar" class="thing" type="capsule" size="0.018" fromto="0.46 0.10 0.020 0.53 0.14 0.020"
-          rgba="0.95 0.75 0.15 1"/>
-    <geom name="blue_block" class="thing" type="box" size="0.035 0.022 0.018" pos="0.62 -0.27 0.020" euler="0 0 -0.4"
-          rgba="0.18 0.38 0.78 1"/>
+    <geom name="plate" class="thing" type="box" size="0.11 0.11 0.003" pos="0.46 -0.05 0.003" rgba="0.36 0.40 0.44 1"/>
     {hand_body()}
+    {"".join(map(_button, COLOURS))}
   </worldbody>
   <actuator>{hand_actuators()}</actuator>
 </mujoco>"""
+
+
+def _button(colour: str) -> str:
+    i = COLOURS.index(colour)
+    x, y = NOMINAL.places_m[i]
+    return f"""
+    <body name="{colour}" pos="{x} {y} {_button_z(NOMINAL.heights_m[i])}" gravcomp="1">
+      <joint class="button" name="{colour}"/><geom class="button" name="{colour}" rgba="{RGBA[colour]}"/>
+    </body>"""
+
+
+def _button_z(height_m: float) -> float:
+    return PLATE_TOP_M + height_m - HALF_BUTTON_M
+
+
+def apply_layout(mujoco: Any, model: Any, layout: Layout) -> None:
+    """Moves buttons, cameras and light of an MjModel of this scene to where `layout` has them."""
+    for colour, place, height_m in zip(COLOURS, layout.places_m, layout.heights_m, strict=True):
+        model.body(colour).pos[:] = (*place, _button_z(height_m))
+    for name, (eye, target, up) in CAMERAS.items():
+        camera = model.camera(name)
+        camera.pos[:] = np.add(eye, layout.eye_offsets_m.get(name, 0.0))
+        right, above = camera_axes(camera.pos, np.add(target, layout.target_offsets_m.get(name, 0.0)), up)
+        mujoco.mju_mat2Quat(camera.quat, np.stack([right, above, np.cross(right, above)], axis=1).ravel())
+    direction = np.add(LIGHT_DIRECTION, (*layout.light_tilt, 0.0))
+    model.light_dir[0] = direction / np.linalg.norm(direction)
+    model.light_diffuse[0] = layout.light
+    model.vis.headlight.ambient[:] = layout.ambient

@@ -1,0 +1,52 @@
+"""Shows how a button is pressed: in, an episode and the hand's state; out, where an expert would take the hand next.
+
+It knows where the buttons are, and looks at nothing but the present state, so that it can begin anywhere: shape the
+fingers while going over the button, go down on it, and stay.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vpp_edge.runtime.rotation import difference, turned
+from vpp_edge.runtime.sim.layout import COLOURS
+from vpp_edge.runtime.sim.scene import PLATE_TOP_M
+from vpp_edge.runtime.sim.task import PALM_DOWN, Episode
+
+POINTING_RAD = np.array((1.5, 0.9, 0.6, 0.0, 0.6, 0.3, 1.8, 1.7, 1.8, 1.7, 1.8, 1.7))
+TIP_M = np.array((0.131, 0.034, -0.130))  # lowest point of the pointing index finger, from the wrist, palm down
+PRESS_M = 0.011  # how far below a button's top the finger tip is sent; the finger gives way by 2 mm
+HOVER_M = 0.030  # over the button on the way to it
+# What one step of STEP_S may change, and which part of the way it goes at most: all far inside the hand's limits.
+STEP_S = 0.1
+STEP_M, STEP_DOWN_M, STEP_RAD, STEP_TURN_RAD, SHARE = 0.017, 0.012, 0.30, 0.06, 0.6
+NEAR_M = 0.006  # within it the finger may go all the way down
+SLOPE = 2.5  # how much higher per metre beside the button
+SHAPED_RAD = 0.25
+
+
+def expert_targets(episode: Episode, state: np.ndarray, horizon: int) -> np.ndarray:
+    """(T, 19) absolute targets, 0.1 s apart, from a state (19,) in the layout of HandState.vector."""
+    targets = np.empty((horizon, len(state)))
+    for target in targets:
+        state = target[:] = _next(episode, state)
+    return targets
+
+
+def _next(episode: Episode, state: np.ndarray) -> np.ndarray:
+    button = COLOURS.index(episode.colour)
+    top_m = PLATE_TOP_M + episode.layout.heights_m[button]
+    goal = np.array((*episode.layout.places_m[button], top_m - PRESS_M)) - TIP_M
+    place, fingers = state[:3], state[7:]
+    aside_m = float(np.hypot(*(goal - place)[:2]))
+    shaped = np.abs(POINTING_RAD - fingers).max() < SHAPED_RAD
+    above_m = min(HOVER_M, SLOPE * max(0.0, aside_m - NEAR_M)) if shaped else HOVER_M
+    goal[2] += above_m + (PRESS_M if above_m > 0 else 0.0)
+    step = SHARE * (goal - place)
+    low = place[2] < goal[2] - 0.01  # beside the button and too low: up first
+    step[:2] *= min(1.0, (0.2 if low else 1.0) * STEP_M / max(float(np.hypot(*step[:2])), 1e-9))
+    step[2] = np.clip(step[2], -STEP_DOWN_M, STEP_M)
+    turn = np.array(difference(state[3:7], PALM_DOWN))
+    share = min(SHARE, STEP_TURN_RAD / max(float(np.linalg.norm(turn)), 1e-9))
+    bend = np.clip(SHARE * (POINTING_RAD - fingers), -STEP_RAD, STEP_RAD)
+    return np.concatenate([place + step, turned(state[3:7], turn, share), fingers + bend])

@@ -1,0 +1,114 @@
+"""Physics of the scene: in, an episode and targets for wrist and joints; out, where hand and buttons go."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vpp_edge.runtime.rotation import difference, normalized, turned
+from vpp_edge.runtime.sim.layout import COLOURS
+from vpp_edge.runtime.sim.model import (
+    JOINTS,
+    WRIST_LAG_S,
+    WRIST_LOWER_M,
+    WRIST_SPEED_M_S,
+    WRIST_TURN_RAD_S,
+    WRIST_UPPER_M,
+)
+from vpp_edge.runtime.sim.mujoco_import import import_mujoco
+from vpp_edge.runtime.sim.scene import STEP_S, apply_layout, scene_xml
+from vpp_edge.runtime.sim.task import Episode
+
+_LOWER = np.array((*WRIST_LOWER_M, *(-1.0,) * 4, *(joint.lower_rad for joint in JOINTS)))
+_UPPER = np.array((*WRIST_UPPER_M, *(1.0,) * 4, *(joint.upper_rad for joint in JOINTS)))
+LAGGING = 1 - math.exp(-STEP_S / WRIST_LAG_S)
+
+
+class World:
+    """The hand of 12 position-controlled joints, on a wrist that goes where it is told, over the four buttons.
+
+    Args:
+        episode: where everything begins; `enter` begins another one.
+
+    Attributes:
+        episode: the present one.
+
+    Raises:
+        MissingDependencyError: MuJoCo is not installed.
+    """
+
+    def __init__(self, episode: Episode) -> None:
+        self._mujoco = import_mujoco()
+        self._model = self._mujoco.MjModel.from_xml_string(scene_xml())
+        self._data = self._mujoco.MjData(self._model)
+        self._joints, self._buttons = self._data.qpos[: len(JOINTS)], self._data.qpos[len(JOINTS) :]
+        self.enter(episode)
+
+    def enter(self, episode: Episode) -> None:
+        """Begins `episode`: everything is at once where it starts."""
+        self.episode = episode
+        self._mujoco.mj_resetData(self._model, self._data)
+        apply_layout(self._mujoco, self._model, episode.layout)
+        x, y, z, *turn = episode.start[:7].tolist()
+        self._place, self._turn = (x, y, z), normalized(turn)
+        self._place_wanted, self._turn_wanted = self._place, self._turn
+        self._joints[:] = self._data.ctrl[:] = episode.start[7:]
+        self._place_wrist()
+        self._mujoco.mj_forward(self._model, self._data)
+
+    def vector(self) -> np.ndarray:
+        """(19,) float64, the hand's state in the layout of HandState.vector."""
+        vector = np.empty(7 + len(JOINTS))
+        vector[:3], vector[3:7], vector[7:] = self._place, self._turn, self._joints
+        return vector
+
+    def depths_m(self) -> np.ndarray:
+        """(4,) float64, how far each button is down, in the order of COLOURS."""
+        return self._buttons.copy()
+
+    def aim(self, target: np.ndarray) -> None:
+        """Sets the target (19,); what lies outside the positions that the hand can reach is brought to their edge."""
+        allowed = np.clip(target, _LOWER, _UPPER)
+        self._place_wanted = (float(allowed[0]), float(allowed[1]), float(allowed[2]))
+        self._turn_wanted = normalized(target[3:7].tolist())
+        self._data.ctrl[:] = allowed[7:]
+
+    def hold(self) -> None:
+        """Makes the present pose the target."""
+        self._place_wanted, self._turn_wanted = self._place, self._turn
+        np.clip(self._joints, _LOWER[7:], _UPPER[7:], out=self._data.ctrl)
+
+    def step(self) -> None:
+        """Passes STEP_S."""
+        self._move_wrist()
+        self._mujoco.mj_step(self._model, self._data)
+
+    def _move_wrist(self) -> None:
+        """One step towards the target: a first-order lag, no faster than the limits."""
+        if self._place == self._place_wanted and self._turn == self._turn_wanted:
+            return
+        (x, y, z), (to_x, to_y, to_z) = self._place, self._place_wanted
+        share = _share(math.dist(self._place, self._place_wanted), WRIST_SPEED_M_S)
+        self._place = (x + share * (to_x - x), y + share * (to_y - y), z + share * (to_z - z))
+        turn = difference(self._turn, self._turn_wanted)
+        self._turn = turned(self._turn, turn, _share(math.hypot(*turn), WRIST_TURN_RAD_S))
+        self._place_wrist()
+
+    def _place_wrist(self) -> None:
+        x, y, z, w = self._turn
+        self._data.mocap_pos[0] = self._place
+        self._data.mocap_quat[0] = (w, x, y, z)
+
+
+def _share(distance: float, speed: float) -> float:
+    """How much of a distance one step covers: never more than the speed limit allows."""
+    return LAGGING if distance * LAGGING <= speed * STEP_S else speed * STEP_S / distance
+
+
+SCENE_SIZE = 1 + len(COLOURS)
+
+
+def scene_of(world: World) -> np.ndarray:
+    """(5,) float64: what pictures show beside the hand, the episode's seed and the depth of each button in m."""
+    return np.array((world.episode.seed, *world.depths_m()))
