@@ -9,7 +9,7 @@ the wrist to first order in the mismatch).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,16 @@ def chunk_fault(chunk: Chunk, horizon: int, dims: int) -> str | None:
     if not ((lengths > 0.9) & (lengths < 1.1)).all():
         return f"quaternions of length {lengths.min():.3f} to {lengths.max():.3f}, expected 1"
     return None
+
+
+def chunk_to_play(chunk: Chunk, now_ns: int, resting_since_ns: int) -> Chunk:
+    """The chunk as it is played from `now_ns` on: later than it was meant, where the hand has rested all the time.
+
+    Nothing has moved since the observation then, so every action is still to be done. This is how a policy slower than
+    its chunks moves the hand at all: stop and go.
+    """
+    rested = resting_since_ns <= chunk.observed_ns <= now_ns
+    return replace(chunk, observed_ns=now_ns) if rested else chunk
 
 
 class ChunkPlayer:

@@ -7,13 +7,12 @@ run ends (asked, out of time, or by an error) it takes the one way out: decelera
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 
 import numpy as np
 
 from vpp_edge.clock import Clock
 from vpp_edge.errors import HardwareFaultError, VppEdgeError
-from vpp_edge.runtime.chunks import Chunk, ChunkPlayer, chunk_fault
+from vpp_edge.runtime.chunks import Chunk, ChunkPlayer, chunk_fault, chunk_to_play
 from vpp_edge.runtime.control_contract import (
     MOVING,
     ChunkCounts,
@@ -146,12 +145,9 @@ class ControlLoop:
             self._rejected_in_a_row += 1
             return "rejected", self._horizon
         self._rejected_in_a_row = 0
-        if self.stand.resting_since_ns <= chunk.observed_ns <= now_ns:
-            # Nothing has moved since the observation, so every action is still to be done, from now on. This is how a
-            # policy slower than its chunks moves the hand at all: stop and go.
-            chunk = replace(chunk, observed_ns=now_ns)
-            self.waited_for += 1
-        dropped = self._player.accept(chunk, now_ns, self.limiter.command, self.limiter.speed)
+        played = chunk_to_play(chunk, now_ns, self.stand.resting_since_ns)
+        self.waited_for += played is not chunk
+        dropped = self._player.accept(played, now_ns, self.limiter.command, self.limiter.speed)
         if dropped < 0:
             self.late += 1
             return "late", self._horizon
