@@ -14,7 +14,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.messages import RUNNING, STAGE_SLOTS, WORKING, Channels, read_frame
 from vpp_edge.runtime.rings import Message
-from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
+from vpp_edge.runtime.thinking import Thought, think
 from vpp_edge.runtime.workers import child_process
 from vpp_edge.spec import PolicySpec
 
@@ -161,29 +161,14 @@ class PolicyWorker:
         return episode
 
     def _infer(self, observation: Observation) -> None:
-        policy, spec, arm = self._policy, self._policy.spec, self._settings.arm
-        stages: dict[str, int] = {}
+        settings, images = self._settings, [message.value.image for message in observation.frames]
         started_ns = time.monotonic_ns()
-        frames = policy.prepare([message.value.image for message in observation.frames])
-        state = state_from_hand(spec, observation.hand, arm)
-        proprio = None if state is None else policy.normalize_state(state)
-        random = np.random.default_rng((self._settings.seed, self._request))
-        video_noise = random.standard_normal(spec.video_noise_shape, dtype=np.float32)
-        action_noise = random.standard_normal((1, *spec.chunk_shape), dtype=np.float32)
-        stages["prepare"] = time.monotonic_ns() - started_ns
-        out = policy.infer(frames, proprio, video_noise=video_noise, action_noise=action_noise)
-        stages.update(out.timings_ns)
-        inferred_ns = time.monotonic_ns()
-        if np.isfinite(out.actions).all():
-            physical = policy.denormalize(out.actions[0], state)
-            targets = targets_from_actions(spec, physical, observation.hand, arm, self._grip)
-        else:  # sent as it is: the loop rejects it and counts
-            targets = np.full((spec.action.horizon, len(observation.hand)), np.nan)
-        stages["targets"] = time.monotonic_ns() - inferred_ns
-        self._send(observation, targets, started_ns, stages)
+        noise = (settings.seed, self._request)
+        thought = think(self._policy, images, observation.hand, noise, settings.arm, self._grip)
+        self._send(observation, thought, started_ns)
 
-    def _send(self, observation: Observation, targets: np.ndarray, started_ns: int, stages: dict[str, int]) -> None:
-        record = self._channels.chunks.begin()
+    def _send(self, observation: Observation, thought: Thought, started_ns: int) -> None:
+        record, targets = self._channels.chunks.begin(), thought.targets
         if record is None:
             return
         if targets.shape != record["targets"].shape:
@@ -195,7 +180,7 @@ class PolicyWorker:
         record["frame_stamps_ns"] = [message.stamp_ns for message in observation.frames]
         finished_ns = time.monotonic_ns()
         record["started_ns"], record["finished_ns"] = started_ns, finished_ns
-        named = [*list(stages.items())[: STAGE_SLOTS - 1], ("total", finished_ns - started_ns)]
+        named = [*list(thought.stages_ns.items())[: STAGE_SLOTS - 1], ("total", finished_ns - started_ns)]
         record["stages_ns"], record["stage_names"] = 0, b""
         for i, (name, duration_ns) in enumerate(named):
             record["stages_ns"][i], record["stage_names"][i] = duration_ns, name.encode()[:16]
