@@ -75,6 +75,12 @@ class Manifest:
     provenance: dict[str, Any]
     certificate: dict[str, Any]
 
+    @property
+    def precision(self) -> str:
+        """The lowest of all stages: `int8`, `fp16` or `fp32`."""
+        found = {stage.precision for stage in self.stages.values()}
+        return next((p for p in ("int8", "fp16") if p in found), "fp32")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `manifest_from_json`."""
         return {

@@ -113,10 +113,8 @@ def verify_checkpoint(policy: EdgePolicy, eager: EdgePolicy, samples: int, seed:
 def limits_of(policy: EdgePolicy) -> dict[str, Limit]:
     """By tensor. Our own table, not the bundle's word; only the error budget of INT8 is what its certificate states."""
     manifest = policy.bundle.manifest
-    precisions = {s.precision for s in manifest.stages.values()}
-    precision = next(p for p in ("int8", "fp16", "fp32") if p in precisions)
-    limits = dict(TOLERANCES[precision])
-    if precision == "int8":
+    limits = dict(TOLERANCES[manifest.precision])
+    if manifest.precision == "int8":
         limits["actions"] = certificate_from_json(manifest.certificate).limits["actions"]
     return limits
 
