@@ -83,7 +83,7 @@ class Child:
         process = multiprocessing.get_context("spawn").Process(
             target=target, args=(os.getpid(), *arguments), name=f"vpp-edge {self.name}", daemon=True
         )
-        with _threads_of_children(self.settings.threads):
+        with threads_of_children(self.settings.threads):
             process.start()
         self._process, self._started_ns = process, time.monotonic_ns()
         self.generation += 1
@@ -101,7 +101,7 @@ class Child:
                 return self._bury(now_ns, "hung and was killed")
             return None
         self._process.join()
-        return self._bury(now_ns, _cause(self._process.exitcode))
+        return self._bury(now_ns, cause_of_end(self._process.exitcode))
 
     def _hangs(self, now_ns: int) -> bool:
         running = self.phase in (RUNNING, WORKING)
@@ -153,7 +153,7 @@ def wait_for_a_death(children: list[Child], timeout_s: float) -> None:
         time.sleep(timeout_s)
 
 
-def _cause(status: int | None) -> str:
+def cause_of_end(status: int | None) -> str:
     if status is None or status == 0:
         return "ended by itself"
     return (
@@ -162,7 +162,7 @@ def _cause(status: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _threads_of_children(threads: int) -> Iterator[None]:
+def threads_of_children(threads: int) -> Iterator[None]:
     """Children started inside inherit the limit; their libraries read it while they are imported."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update({name: str(threads) for name in THREAD_VARIABLES})

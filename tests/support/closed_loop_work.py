@@ -1,0 +1,53 @@
+"""Work for the processes of the evaluation: functions of a module, which other processes can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from vpp_edge.errors import BadInputError
+
+# Prints the ids of its two workers, then waits to be interrupted.
+INTERRUPTED = """
+import multiprocessing, sys
+import closed_loop_work as work
+from vpp_edge.workflow.closed_loop.pool import results_in_any_order
+
+if __name__ == "__main__":
+    try:
+        for _ in results_in_any_order(work.open_sleeping, (60.0,), 4, 2):
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def open_squares(offset: int) -> Callable[[int], int]:
+    return lambda number: number * number + offset
+
+
+def open_environment(name: str) -> Callable[[int], str | None]:
+    return lambda number: os.environ.get(name)
+
+
+def open_refused() -> Callable[[int], int]:
+    raise BadInputError("no such thing")
+
+
+def open_failing() -> Callable[[int], float]:
+    return lambda number: 1 / (number - number)
+
+
+def open_killed() -> Callable[[int], None]:
+    return lambda number: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def open_leaving() -> Callable[[int], None]:
+    return lambda number: os._exit(7)
+
+
+def open_sleeping(seconds: float) -> Callable[[int], None]:
+    """The first piece is done at once, the others take their time."""
+    return lambda number: time.sleep(seconds if number else 0)

@@ -1,0 +1,79 @@
+"""Work over processes: results, failures and deaths of workers, and that none is left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import closed_loop_work as work
+import pytest
+
+from vpp_edge.errors import BadInputError, VppEdgeError
+from vpp_edge.workflow.closed_loop.pool import results_in_any_order
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = set(multiprocessing.active_children())
+    yield
+    assert set(multiprocessing.active_children()) == before
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_every_piece_is_done_once(processes: int) -> None:
+    found = list(results_in_any_order(work.open_squares, (10,), 7, processes))
+    assert sorted(found) == [(n, n * n + 10) for n in range(7)]
+
+
+def test_workers_have_one_thread_for_numbers() -> None:
+    before = os.environ.get("OMP_NUM_THREADS")
+    assert dict(results_in_any_order(work.open_environment, ("OMP_NUM_THREADS",), 1, 1)) == {0: "1"}
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+@pytest.mark.parametrize(
+    ("open_work", "kind", "message"),
+    [
+        (work.open_refused, BadInputError, "no such thing"),
+        (work.open_failing, VppEdgeError, r"(?s)Traceback.*ZeroDivisionError"),
+        (work.open_killed, VppEdgeError, "was killed"),
+        (work.open_leaving, VppEdgeError, "failed with status 7"),
+    ],
+)
+def test_a_worker_that_ends_ends_the_work_with_its_reason(
+    open_work: Callable, kind: type[VppEdgeError], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        list(results_in_any_order(open_work, (), 5, 2))
+
+
+def test_who_stops_reading_leaves_no_worker() -> None:
+    results = results_in_any_order(work.open_sleeping, (60.0,), 5, 2)
+    next(results)
+    results.close()
+
+
+def test_an_interrupt_ends_all_at_once_and_says_nothing(tmp_path: Path) -> None:
+    """Ctrl-C reaches the workers too, as from a terminal; only the parent answers."""
+    import subprocess
+
+    script = tmp_path / "script.py"
+    script.write_text(work.INTERRUPTED)
+    support = str(Path(work.__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": support}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == ""
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -1,0 +1,136 @@
+"""Episodes played to their verdicts: in, a player and settings; out, what came of each, however fast the machine.
+
+Evaluation seed S plays the worlds from S * 10,000 on, all below 10,000,000: training data is made of worlds from there
+on, so no policy has seen an episode that it is judged on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.runtime.control_contract import ControlSettings
+from vpp_edge.runtime.sim.lockstep import Outcome, Pace, play
+from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed
+from vpp_edge.runtime.smoothness import jerks, seam_jumps
+from vpp_edge.workflow.closed_loop.players import Player, PlayerChoice, open_player
+from vpp_edge.workflow.closed_loop.pool import results_in_any_order
+
+WORLDS_PER_SEED = 10_000
+SEEDS = 1_000
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """What is played.
+
+    Attributes:
+        episodes: how many; episode i is the world of seed `seed` * WORLDS_PER_SEED + i.
+        seed: which episodes, and which noise: inference n of episode i draws from (seed, i, n).
+        replan_ns: from one observation to the next; `delay_ns`: from an observation to its chunk.
+        time_limit_s: an episode that takes longer has failed.
+    """
+
+    episodes: int = 200
+    seed: int = 0
+    replan_ns: int = 200_000_000
+    delay_ns: int = 0
+    time_limit_s: float = TIME_LIMIT_S
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.episodes <= WORLDS_PER_SEED:
+            raise BadInputError(f"{self.episodes} episodes; expected 1 to {WORLDS_PER_SEED}")
+        if not 0 <= self.seed < SEEDS:
+            raise BadInputError(f"seed {self.seed}; expected 0 to {SEEDS - 1}: other worlds are for training")
+        if not 0 < self.replan_ns <= 60_000_000_000 or not 0 <= self.delay_ns <= 60_000_000_000:
+            raise BadInputError(
+                f"a new observation every {self.replan_ns / 1e6:g} ms, delayed by {self.delay_ns / 1e6:g} ms; expected "
+                "more than 0 and at least 0, and at most 60,000"
+            )
+        if not 0 < self.time_limit_s <= 600:
+            raise BadInputError(f"a time limit of {self.time_limit_s} s; expected more than 0, at most 600")
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """What came of one episode.
+
+    Attributes:
+        seed: of the world; `verdict`, `pressed`, `seconds`: as in `lockstep.Outcome`.
+        jerks: (n, 2) of `smoothness.jerks`; `seams`: (k, 3) of `smoothness.seam_jumps`.
+        inference_ns: how long each inference took; empty for players that make none.
+    """
+
+    seed: int
+    colour: str
+    verdict: str
+    pressed: tuple[str, ...]
+    seconds: float
+    jerks: np.ndarray
+    seams: np.ndarray
+    inference_ns: tuple[int, ...]
+
+
+def progress_stages(choice: PlayerChoice, settings: EvalSettings) -> tuple[tuple[str, float], ...]:
+    """(stage of the progress display, seconds on two cores for a small policy)."""
+    return ("load", 3.0), ("play", (1.5 if choice.is_bundle else 0.1) * settings.episodes)
+
+
+def evaluate(
+    choice: PlayerChoice, settings: EvalSettings, processes: int | None = None,
+    report: ProgressCallback = ignore_progress,
+) -> list[EpisodeResult]:  # fmt: skip
+    """Plays all episodes, in parallel; results in the order of the episodes.
+
+    Args:
+        processes: how many to play in; None: one per core.
+        report: called with (stage, fraction), stages as in `progress_stages`.
+
+    Raises:
+        BadInputError: the policy cannot drive the simulated hand, or cannot be loaded.
+        VppEdgeError: a process died or failed.
+    """
+    if processes is not None and processes < 1:
+        raise BadInputError(f"{processes} processes; expected at least one")
+    report("load", 0)
+    found: dict[int, EpisodeResult] = {}
+    for number, result in results_in_any_order(open_play, (choice, settings), settings.episodes, processes or _cores()):
+        found[number] = result
+        report("play", len(found) / settings.episodes)
+    return [found[number] for number in range(settings.episodes)]
+
+
+def open_play(choice: PlayerChoice, settings: EvalSettings) -> Callable[[int], EpisodeResult]:
+    """What plays episode `number`, in this process, whose number of threads decides how sums are rounded."""
+    return partial(play_episode, open_player(choice), settings)
+
+
+def play_episode(player: Player, settings: EvalSettings, number: int) -> EpisodeResult:
+    """Plays one of the episodes of an evaluation."""
+    episode = episode_from_seed(settings.seed * WORLDS_PER_SEED + number)
+    thinker, pace = player.enter(episode, (settings.seed, number)), _pace(player, settings)
+    outcome = play(episode, thinker, player.horizon, pace, time_limit_s=settings.time_limit_s)
+    return _result(outcome, player)
+
+
+def _pace(player: Player, settings: EvalSettings) -> Pace:
+    return Pace(player.period_ns, settings.replan_ns, settings.delay_ns)
+
+
+def _result(outcome: Outcome, player: Player) -> EpisodeResult:
+    return EpisodeResult(
+        outcome.seed, outcome.colour, outcome.verdict, outcome.pressed, outcome.seconds,
+        jerks(outcome.commands, ControlSettings().period_ns), seam_jumps(outcome.played, player.period_ns),
+        tuple(player.inference_ns),
+    )  # fmt: skip
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

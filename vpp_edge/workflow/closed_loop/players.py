@@ -1,0 +1,163 @@
+"""Who plays the episodes: in, the scripted expert, random motion or a bundle; out, targets for every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.manifest import Bundle
+from vpp_edge.runtime.hands.sim import LIMITS, SimHand
+from vpp_edge.runtime.policy import EdgePolicy
+from vpp_edge.runtime.rotation import turned
+from vpp_edge.runtime.sim.expert import expert_targets
+from vpp_edge.runtime.sim.lockstep import Moment, Thinker
+from vpp_edge.runtime.sim.renderer import SimRenderer
+from vpp_edge.runtime.sim.task import START, Episode
+from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
+from vpp_edge.runtime.thinking import think
+from vpp_edge.spec import PolicySpec
+
+EXPERT, RANDOM = "expert", "random"
+SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
+RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about what the expert's steps are
+VIEWS = ("top", "side")  # the simulation's cameras, in the order of a policy's views
+# What the live cameras give has 320 x 240 pixels, of which a policy keeps the middle square: the very same picture.
+IMAGE_SIZE = 240
+
+
+@dataclass(frozen=True)
+class PlayerChoice:
+    """Who is to play.
+
+    Attributes:
+        policy: EXPERT, RANDOM, or the folder of a bundle.
+        backend: engine library of a bundle.
+        checkpoint: for backend `torch`: where the trained policy is now.
+    """
+
+    policy: str
+    backend: str = "onnxruntime"
+    checkpoint: str | None = None
+
+    @property
+    def is_bundle(self) -> bool:
+        return self.policy not in (EXPERT, RANDOM)
+
+
+class Player(Protocol):
+    """Plays one episode after another.
+
+    Attributes:
+        horizon: T; `period_ns`: between two targets.
+        inference_ns: durations of the inferences of the present episode; empty for players that make none.
+    """
+
+    horizon: int
+    period_ns: int
+    inference_ns: list[int]
+
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+        """What gives the targets of an episode; all that is random in it follows from `noise`."""
+
+
+def open_player(choice: PlayerChoice) -> Player:
+    """The player of a choice, in this process.
+
+    Raises:
+        BadInputError: the bundle, or the backend, cannot drive the simulated hand.
+    """
+    if choice.policy == EXPERT:
+        return ExpertPlayer()
+    if choice.policy == RANDOM:
+        return RandomPlayer()
+    check_drives_sim_hand(Bundle(Path(choice.policy)).manifest.policy)
+    policy = EdgePolicy.load(choice.policy, choice.backend, threads=1, checkpoint=choice.checkpoint)
+    return PolicyPlayer(policy)
+
+
+class ExpertPlayer:
+    """The ceiling of the task: it knows where everything is."""
+
+    horizon, period_ns = SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS
+
+    def __init__(self) -> None:
+        self.inference_ns: list[int] = []
+
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+        return lambda moment: expert_targets(episode, moment.state, self.horizon)
+
+
+class RandomPlayer:
+    """The floor of the task: steps in any direction, within what the hand can reach."""
+
+    horizon, period_ns = SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS
+
+    def __init__(self) -> None:
+        self.inference_ns: list[int] = []
+
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+        random = np.random.default_rng(noise)
+        return lambda moment: _wander(moment.state, random, self.horizon)
+
+
+def _wander(state: np.ndarray, random: np.random.Generator, horizon: int) -> np.ndarray:
+    targets = np.empty((horizon, len(state)))
+    for target in targets:
+        place = state[:3] + random.uniform(-RANDOM_STEP_M, RANDOM_STEP_M, 3)
+        turn = turned(state[3:7], random.uniform(-RANDOM_STEP_RAD, RANDOM_STEP_RAD, 3))
+        bent = state[7:] + random.uniform(-RANDOM_BEND_RAD, RANDOM_BEND_RAD, len(state) - 7)
+        target[:3] = np.clip(place, LIMITS.wrist_lower_m, LIMITS.wrist_upper_m)
+        target[3:7] = turn
+        target[7:] = np.clip(bent, LIMITS.joint_lower_rad, LIMITS.joint_upper_rad)
+        state = target
+    return targets
+
+
+class PolicyPlayer:
+    """A policy that sees what the simulation's cameras would give it, and is told the instruction.
+
+    Pictures are drawn in software whatever the machine has, so that they are the same everywhere.
+    """
+
+    def __init__(self, policy: EdgePolicy) -> None:
+        self._policy, self._renderer = policy, SimRenderer(IMAGE_SIZE, IMAGE_SIZE, "software")
+        self._grip = np.array(SimHand.grip[0]), np.array(SimHand.grip[1])
+        self.horizon, self.period_ns = policy.spec.action.horizon, policy.spec.action.period_ns
+        self.inference_ns: list[int] = []
+
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+        self.inference_ns = []
+        self._policy.instruct(episode.instruction)
+
+        def targets(moment: Moment) -> np.ndarray:
+            thought = think(
+                self._policy, self._images(moment), moment.state, (*noise, len(self.inference_ns)), grip=self._grip
+            )
+            self.inference_ns.append(thought.stages_ns["perceive"] + thought.stages_ns["act"])
+            return thought.targets
+
+        return targets
+
+    def _images(self, moment: Moment) -> Sequence[np.ndarray]:
+        return [self._renderer.render(view, moment.state, moment.scene) for view in VIEWS]
+
+
+def check_drives_sim_hand(spec: PolicySpec) -> None:
+    """Raises BadInputError for a policy with other views, joints or actions than the simulated hand has."""
+    if len(spec.cameras) != len(VIEWS):
+        names = ", ".join(camera.name for camera in spec.cameras)
+        raise BadInputError(
+            f"this policy cannot play in the simulation: it sees {len(spec.cameras)} views ({names}), the simulation "
+            f"has {len(VIEWS)}: {', '.join(VIEWS)}"
+        )
+    hand = np.array(START)
+    try:
+        state_from_hand(spec, hand)
+        targets_from_actions(spec, np.zeros(spec.chunk_shape), hand, grip=(hand[7:], hand[7:]))
+    except BadInputError as error:
+        raise BadInputError(f"this policy cannot play in the simulation: {error}") from error

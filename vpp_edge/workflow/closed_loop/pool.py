@@ -1,0 +1,119 @@
+"""Numbered pieces of work over processes: in, how a worker is made, and how many pieces; out, every piece's result.
+
+Results do not depend on how many processes there are. However it ends, no process is left behind; one that fails or
+dies ends the work with its reason.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from vpp_edge.errors import BadInputError, VppEdgeError
+from vpp_edge.runtime.processes import cause_of_end, threads_of_children
+from vpp_edge.runtime.realtime import die_with_parent, leave_signals_to_parent
+
+Work = Callable[[int], Any]
+READY, DONE, REFUSED, FAILED = "ready", "done", "refused", "failed"
+
+
+def results_in_any_order(
+    open_work: Callable[..., Work], arguments: tuple, pieces: int, processes: int
+) -> Iterator[tuple[int, Any]]:
+    """(number, result) of every piece 0 to `pieces` - 1, as they come.
+
+    Args:
+        open_work: called with `arguments` once in every process; what it returns is called with numbers. A function
+            of a module, because the processes import it anew.
+        processes: how many, each with one thread for its numerical libraries.
+
+    Raises:
+        VppEdgeError: what a worker raised, or that it died.
+    """
+    waiting, left = iter(range(pieces)), pieces
+    workers: dict[Connection, BaseProcess] = {}
+    try:
+        with threads_of_children(1), _no_interrupt_in_children():
+            for _ in range(min(processes, pieces)):
+                connection, process = _start(open_work, arguments)
+                workers[connection] = process
+        while left:
+            ready = wait(list(workers))
+            for connection in [each for each in workers if each in ready]:
+                kind, value = _received(connection, workers[connection])
+                if kind == DONE:
+                    left -= 1
+                    yield value
+                if (number := next(waiting, None)) is not None:
+                    with suppress(BrokenPipeError):  # it died: told when its connection is read next
+                        connection.send(number)
+    finally:
+        for connection, process in workers.items():
+            connection.close()
+            process.kill()
+            process.join()
+
+
+def _start(open_work: Callable[..., Work], arguments: tuple) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(os.getpid(), theirs, open_work, arguments), name="vpp-edge worker", daemon=True
+    )
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _received(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
+    try:
+        kind, value = connection.recv()
+    except (EOFError, ConnectionError) as error:
+        process.join(5.0)
+        raise VppEdgeError(
+            f"a process of the evaluation {cause_of_end(process.exitcode)}; nothing was decided"
+        ) from error
+    if kind == REFUSED:
+        text, status = value
+        raise (BadInputError if status == BadInputError.exit_status else VppEdgeError)(text)
+    if kind == FAILED:
+        raise VppEdgeError(f"a process of the evaluation failed; nothing was decided:\n{value}")
+    return kind, value
+
+
+def _serve(parent_pid: int, connection: Connection, open_work: Callable[..., Work], arguments: tuple) -> None:
+    """Body of a worker process."""
+    leave_signals_to_parent()
+    die_with_parent(parent_pid)
+    with suppress(EOFError, BrokenPipeError):  # the parent wants no more
+        try:
+            work = open_work(*arguments)
+            connection.send((READY, None))
+            while True:
+                number = connection.recv()
+                connection.send((DONE, (number, work(number))))
+        except VppEdgeError as error:
+            connection.send((REFUSED, (str(error), error.exit_status)))
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception:  # noqa: BLE001 - only the parent can tell the user
+            connection.send((FAILED, traceback.format_exc()))
+
+
+@contextmanager
+def _no_interrupt_in_children() -> Iterator[None]:
+    """Ctrl-C reaches every process of the terminal; children started inside never see it, not even while importing."""
+    resource_tracker.ensure_running()  # it would be started with the first child, and lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
