@@ -108,14 +108,18 @@ def _export_stages(
 
 
 def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any]:
-    parts = asdict(checkpoint.paths)
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {name: _version(name) for name in _LIBRARIES},
-        "checkpoint": {name: str(path.resolve()) for name, path in parts.items()},
-        "checkpoint_sha256": {name: _fingerprint(path) for name, path in parts.items()},
+        "checkpoint": {name: str(path.resolve()) for name, path in asdict(checkpoint.paths).items()},
+        "checkpoint_sha256": checkpoint_hashes(checkpoint.paths),
         "options": asdict(options),
     }
+
+
+def checkpoint_hashes(paths: CheckpointPaths) -> dict[str, dict[str, str]]:
+    """SHA-256 of the weight files of each part of a checkpoint, as a bundle keeps them."""
+    return {name: _fingerprint(path) for name, path in asdict(paths).items()}
 
 
 def _fingerprint(path: Path) -> dict[str, str]:

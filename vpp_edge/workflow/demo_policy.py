@@ -1,0 +1,116 @@
+"""The policy of `vpp-edge demo` and `eval demo`: in, a folder and how to export; out, its bundle, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import vpp_edge
+from vpp_edge.checkpoint.choices import Choices
+from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
+from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
+from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.export import exporter
+from vpp_edge.export.bundle_writer import staging_folder
+from vpp_edge.export.exporter import ExportOptions, checkpoint_hashes, export_bundle
+from vpp_edge.manifest import Bundle
+from vpp_edge.progress import Progress
+from vpp_edge.workflow import calibrating, lowering
+from vpp_edge.workflow.calibrating import calibrate_bundle
+from vpp_edge.workflow.demo_observations import expert_observations
+from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
+
+PRECISIONS = ("fp32", "fp16", "int8")
+CALIBRATION_OBSERVATIONS, JUDGED_OBSERVATIONS = 24, 8
+SHIPPED = Path(vpp_edge.__file__).with_name("demo_policy")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """How the demo policy is exported; None: as it was trained.
+
+    Attributes:
+        precision: `fp32`, `fp16` or `int8`.
+        steps, solver: of the sampler; `frames`: that the video model computes.
+    """
+
+    precision: str = "fp32"
+    steps: int | None = None
+    solver: str | None = None
+    frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise BadInputError(f"precision {self.precision!r}; expected {', '.join(PRECISIONS)}")
+
+    @property
+    def folder_name(self) -> str:
+        """Of the bundle: one per choice, e.g. `bundle-int8-steps4`."""
+        given = [f"{name}{value}" for name, value in vars(self).items() if name != "precision" and value is not None]
+        return "-".join(["bundle", self.precision, *given])
+
+
+def demo_bundle(
+    folder: Path, options: DemoOptions, *, fresh: bool, quiet: bool, say: Callable[[str], None] = print
+) -> Path:
+    """The bundle in `folder`: the one of an earlier call with these options, versions and weights, or a new one.
+
+    Args:
+        fresh: export again in any case.
+        quiet: show no progress.
+
+    Raises:
+        BadInputError, CheckpointError: options that the policy cannot have, or no space.
+    """
+    bundle, paths = folder / options.folder_name, demo_checkpoint(folder)
+    if not fresh and _is_usable(bundle, paths):
+        say(f"Using the bundle of an earlier run, {bundle}.")
+        return bundle
+    if options.precision == "fp32":
+        choices = Choices(steps=options.steps, solver=options.solver, frames=options.frames)
+        with Progress("demo policy", exporter.PROGRESS_STAGES, quiet=quiet) as progress:
+            export_bundle(paths, bundle, ExportOptions(choices, overwrite=bundle.exists()), progress)
+        return bundle
+    source = Bundle(demo_bundle(folder, replace(options, precision="fp32"), fresh=fresh, quiet=quiet, say=say))
+    _lower(source, bundle, options.precision, quiet)
+    return bundle
+
+
+def demo_checkpoint(folder: Path) -> CheckpointPaths:
+    """The trained policy of this package; where there is none, an untrained one that is made in `folder`."""
+    if SHIPPED.is_dir():
+        return paths_from_folder(SHIPPED)
+    checkpoint = folder / "checkpoint"
+    if not checkpoint.exists():
+        with staging_folder(checkpoint) as staging:
+            write_untrained_checkpoint(staging)
+            staging.rename(checkpoint)
+    return paths_from_folder(checkpoint)
+
+
+def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:
+    spec = source.manifest.policy
+    stages = (*(calibrating.PROGRESS_STAGES if precision == "int8" else ()), *lowering.PROGRESS_STAGES)
+    judged = expert_observations(spec, JUDGED_OBSERVATIONS, seed=1)
+    with Progress("demo policy", stages, quiet=quiet) as progress:
+        table = None
+        if precision == "int8":
+            seen = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
+            table = calibrate_bundle(source, seen.samples, seen.data, report=progress)
+        options = LoweringOptions(precision, data=judged.words, overwrite=target.exists())
+        lower_bundle(source, target, judged.samples, options, table, progress)
+
+
+def _is_usable(path: Path, checkpoint: CheckpointPaths) -> bool:
+    """Whether `path` is an undamaged bundle of this checkpoint that these library versions exported."""
+    try:
+        bundle = Bundle(path)
+        bundle.verify_all()
+    except BundleError:
+        return False
+    origin = bundle.manifest.provenance
+    versions = origin.get("versions", {})
+    same_versions = bool(versions) and all(version(name) == v for name, v in versions.items() if v)
+    return same_versions and origin.get("checkpoint_sha256") == checkpoint_hashes(checkpoint)
