@@ -1,0 +1,148 @@
+"""`vpp-edge eval`: in, a policy; out, how often it presses the asked button in simulation, and how smoothly."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from vpp_edge.cli.threads import let_idle_threads_sleep
+from vpp_edge.errors import BadInputError
+from vpp_edge.progress import Progress
+
+if TYPE_CHECKING:
+    from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
+    from vpp_edge.workflow.closed_loop.players import PlayerChoice
+
+HELP = """Play episodes of "press the red button" with a policy and report how many succeed.
+
+POLICY is a bundle folder; `demo`, the trained policy that comes with this package; `expert`, a script that knows where
+the buttons are; or `random` motion. The policy sees the two cameras of the simulation, is told which button to press,
+and drives the simulated hand through the same control loop, limits and chunk hand-over as in `vpp-edge run`.
+
+Time is simulated: a result depends on the policy, the seed and the options, not on the machine or how busy it is.
+
+  vpp-edge eval demo --episodes 200 --seed 1
+  vpp-edge eval demo --precision int8 --steps 4 --delay-ms 100
+  vpp-edge eval my_bundle/ --episodes 50 --require 0.9       (exit status 1 below 90 %)
+  vpp-edge eval expert"""
+
+DEMO = "demo"
+DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert or random")
+    parser.add_argument("--episodes", type=int, default=200, metavar="N", help="how many to play (200)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which episodes, and which noise (0)")
+    parser.add_argument(
+        "--delay-ms", type=float, default=0, metavar="D", help="from an observation to its actions, simulated (0)"
+    )
+    parser.add_argument(
+        "--replan-ms", type=float, default=200, metavar="R", help="from one observation to the next, simulated (200)"
+    )
+    parser.add_argument("--time-limit", type=float, default=8, metavar="S", help="seconds until it is too late (8)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the demo policy (fp32)")
+    parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the demo policy (as trained)")
+    parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the demo policy (as trained)")
+    parser.add_argument("--frames", type=int, metavar="K", help="frames that the demo policy computes (all)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo-output"), metavar="DIR",
+        help="where bundles of the demo policy are kept (demo-output)",
+    )  # fmt: skip
+    parser.add_argument("--backend", default="onnxruntime", help="what runs a policy: onnxruntime, torch (onnxruntime)")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="CKPT", help="for backend torch: where the checkpoint was moved"
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="to play in, side by side (one per core)")
+    parser.add_argument(
+        "--require", type=float, metavar="SHARE", help="exit with status 1 when fewer episodes succeed, e.g. 0.9"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    let_idle_threads_sleep()
+    settings = _settings(arguments)
+    if arguments.require is not None and not 0 <= arguments.require <= 1:
+        raise BadInputError(f"--require {arguments.require:g}: expected a share from 0 to 1, 0.9 for 90 %")
+    signal.signal(signal.SIGTERM, _stop)
+    choice = _choice(arguments)
+    from vpp_edge.cli.eval_text import facts_of, lines_of
+    from vpp_edge.workflow.closed_loop.evaluation import evaluate, progress_stages
+    from vpp_edge.workflow.closed_loop.summary import summary_of
+
+    with Progress("eval", progress_stages(choice, settings), quiet=arguments.quiet) as progress:
+        results = evaluate(choice, settings, arguments.processes, progress)
+    summary, facts = summary_of(results), {"policy": arguments.policy, **facts_of(choice, settings)}
+    passed = arguments.require is None or summary.rate.share >= arguments.require
+    if arguments.json:
+        outcomes = [
+            {"seed": r.seed, "colour": r.colour, "verdict": r.verdict, "pressed": r.pressed, "seconds": r.seconds}
+            for r in results
+        ]
+        print(json.dumps({**facts, "passed": passed, **summary.to_json(), "outcomes": outcomes}))
+    else:
+        print("\n".join(lines_of(facts, summary)))
+        if not passed:
+            print(f"FAILED: fewer than the {100 * arguments.require:g} % that --require asks for")
+    return 0 if passed else 1
+
+
+def _settings(arguments: argparse.Namespace) -> EvalSettings:
+    from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
+
+    return EvalSettings(
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        replan_ns=_nanoseconds("--replan-ms", arguments.replan_ms),
+        delay_ns=_nanoseconds("--delay-ms", arguments.delay_ms),
+        time_limit_s=arguments.time_limit,
+    )
+
+
+def _nanoseconds(option: str, milliseconds: float) -> int:
+    if not math.isfinite(milliseconds):
+        raise BadInputError(f"{option} {milliseconds}: expected a number of milliseconds")
+    return round(milliseconds * 1e6)
+
+
+def _choice(arguments: argparse.Namespace) -> PlayerChoice:
+    """Who plays; the demo policy is exported now, unless it was before."""
+    from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
+
+    policy, exported_with = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
+    unfit = [] if policy == DEMO else [name for name, value in exported_with.items() if value is not None]
+    if policy in (EXPERT, RANDOM):
+        unfit += [name for name in ("backend", "checkpoint") if getattr(arguments, name) not in (None, "onnxruntime")]
+    if unfit:
+        raise BadInputError(
+            f"{', '.join(f'--{name}' for name in unfit)} cannot be chosen for {policy!r}: a bundle has the settings "
+            f"that it was exported with, {EXPERT} and {RANDOM} have none. {DEMO!r} takes them, and `vpp-edge export`."
+        )
+    if arguments.checkpoint is not None and arguments.backend != "torch":
+        raise BadInputError("--checkpoint is for --backend torch; other backends need the bundle only")
+    checkpoint = None if arguments.checkpoint is None else str(arguments.checkpoint)
+    bundle = _demo(arguments, exported_with) if policy == DEMO else policy
+    return PlayerChoice(bundle, arguments.backend, checkpoint)
+
+
+def _demo(arguments: argparse.Namespace, given: dict[str, Any]) -> str:
+    """The demo policy's bundle with these options: that of an earlier command, or a new one."""
+    from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
+
+    options = DemoOptions(**{name: value for name, value in given.items() if value is not None})
+
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            print(text, file=sys.stderr)
+
+    return str(demo_bundle(arguments.output, options, fresh=False, quiet=arguments.quiet, say=say))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # the same clean way out as Ctrl-C

@@ -1,0 +1,71 @@
+"""An evaluation for people: in, its settings and summary; out, the lines that `vpp-edge eval` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vpp_edge.manifest import Bundle
+from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
+from vpp_edge.workflow.closed_loop.summary import SUCCESS, TIMEOUT, WRONG
+
+if TYPE_CHECKING:
+    from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
+    from vpp_edge.workflow.closed_loop.players import PlayerChoice
+    from vpp_edge.workflow.closed_loop.summary import ClosedLoopSummary, Spread
+
+
+def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
+    """What was played, and how: plain values for --json. Those of a policy are None for players without one."""
+    policy: dict[str, Any] = dict.fromkeys(("bundle", "backend", "precision", "steps", "solver", "frames"))
+    if choice.is_bundle:
+        manifest = Bundle(Path(choice.policy)).manifest
+        spec = manifest.policy
+        policy = {
+            "bundle": choice.policy, "backend": choice.backend,
+            "precision": "fp32" if choice.backend == "torch" else manifest.precision, "steps": len(spec.sigmas) - 1,
+            "solver": spec.sampler, "frames": spec.computed_frames or spec.frames,
+        }  # fmt: skip
+    return {
+        **policy, "seed": settings.seed, "first_world": settings.seed * WORLDS_PER_SEED,
+        "delay_ms": settings.delay_ns / 1e6, "replan_ms": settings.replan_ns / 1e6,
+        "time_limit_s": settings.time_limit_s,
+    }  # fmt: skip
+
+
+def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
+    """The whole report."""
+    how = "" if facts["bundle"] is None else (
+        f" ({facts['precision']}, {facts['steps']} {facts['solver']} steps, {facts['frames']} frames, "
+        f"{facts['backend']})"
+    )  # fmt: skip
+    press = summary.press_s
+    lines = [
+        f"{facts['policy']}{how}: {summary.rate.episodes} episodes, seed {facts['seed']}, a new chunk every "
+        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after what it was made from",
+        f"  success         {summary.rate}, 95 % interval",
+        f"  wrong button    {summary.verdicts[WRONG]}",
+        f"  out of time     {summary.verdicts[TIMEOUT]} (after {facts['time_limit_s']:g} s)",
+        *([] if press is None else [f"  time to press   {press[0]:.2f} s median, {press[1]:.2f} s for nine of ten"]),
+        f"  asked button    {_by_colour(summary)}",
+        f"  jerk            wrist {_spread(summary.wrist_jerk_m_s3, 'm/s^3')}; joints "
+        f"{_spread(summary.joint_jerk_rad_s3, 'rad/s^3')}",
+        f"  seam jump       wrist {_spread(summary.seam_wrist_m, 'mm', 1000)}; joints "
+        f"{_spread(summary.seam_joint_rad, 'rad')}; {summary.seams} seams",
+    ]
+    if summary.inference_ms is not None:
+        lines.append(f"  inference       {summary.inferences:.1f} an episode, {summary.inference_ms:.1f} ms median")
+    return lines
+
+
+def _by_colour(summary: ClosedLoopSummary) -> str:
+    return ", ".join(
+        f"{colour} {counts[SUCCESS]}/{sum(counts.values())}" + (f" ({counts[WRONG]} wrong)" if counts[WRONG] else "")
+        for colour, counts in summary.by_colour.items()
+    )
+
+
+def _spread(spread: Spread, unit: str, factor: float = 1) -> str:
+    if spread.mean is None or spread.p95 is None:
+        return "-"
+    return f"{factor * spread.mean:.3g} mean, {factor * spread.p95:.3g} p95 {unit}"
