@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vpp_edge.certificate import Certificate
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
+from vpp_edge.files import write_whole
 from vpp_edge.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, file_record
 
 # Observations kept in a bundle with what the reference made of them: a few megabytes at most.
@@ -73,7 +75,21 @@ def write_bundle(
     files = {p.relative_to(staging).as_posix(): file_record(p) for p in sorted(staging.rglob("*")) if p.is_file()}
     manifest = replace(manifest, files=files)
     _write_synced(staging / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
-    _rename(staging, target, overwrite)
+    rename_bundle(staging, target, overwrite)
+    return manifest
+
+
+def write_certificate(bundle: Path, manifest: Manifest, certificate: Certificate) -> Manifest:
+    """Gives a finished bundle another certificate; all its files stay.
+
+    Args:
+        manifest: that of the bundle.
+
+    Returns:
+        the manifest as written.
+    """
+    manifest = replace(manifest, certificate=certificate.to_json())
+    write_whole(bundle / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
     return manifest
 
 
@@ -97,7 +113,7 @@ def _write_synced(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _rename(staging: Path, target: Path, overwrite: bool) -> None:
+def rename_bundle(staging: Path, target: Path, overwrite: bool) -> None:
     """Renames the finished folder into place; an old bundle steps aside first and goes only after that."""
     staging.chmod(0o755)
     if not (overwrite and target.exists()):

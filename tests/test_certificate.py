@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from vpp_edge.certificate import Certificate, SegmentError, certificate_from_json, physical_errors
+from vpp_edge.cli.certificate_text import certificate_lines
+from vpp_edge.closed_loop import ClosedLoopRecord
 from vpp_edge.compare import Comparison
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
+from vpp_edge.proportion import SuccessRate
 from vpp_edge.spec import ActionSegment, ActionSpec, Bounds, PolicySpec
 from vpp_edge.tolerances import Limit
 
@@ -108,8 +111,26 @@ def test_two_measurements_join_to_the_worse(certificate: Certificate) -> None:
     assert joined == other.joined(certificate)
 
 
-def test_json_and_back(certificate: Certificate) -> None:
-    assert certificate_from_json(json.loads(json.dumps(certificate.to_json()))) == certificate
+PLAYED = ClosedLoopRecord("a task", SuccessRate(18, 20), SuccessRate(19, 20), "the float32 bundle", 4)
+
+
+@pytest.mark.parametrize("closed_loop", [None, PLAYED])
+def test_json_and_back(certificate: Certificate, closed_loop: ClosedLoopRecord | None) -> None:
+    written = replace(certificate, closed_loop=closed_loop)
+    assert certificate_from_json(json.loads(json.dumps(written.to_json()))) == written
+
+
+def test_a_certificate_from_before_closed_loops_is_readable(certificate: Certificate) -> None:
+    data = certificate.to_json()
+    del data["closed_loop"]
+    assert certificate_from_json(data) == certificate
+
+
+def test_success_in_closed_loop_is_shown_with_its_intervals(certificate: Certificate) -> None:
+    assert certificate_lines(replace(certificate, int8=None, closed_loop=PLAYED))[-2:] == [
+        "closed loop: a task, 20 episodes, seed 4 (95 % intervals)",
+        "  90.0 % (69.9 to 97.2 %) succeed, with the float32 bundle 95.0 % (76.4 to 99.1 %)",
+    ]
 
 
 DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -125,6 +146,11 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "samples is infinite": lambda data: data.update(samples=float("inf")),
     "physical is a number": lambda data: data.update(physical=3),
     "int8 is missing": lambda data: data.pop("int8"),
+    "closed loop is text": lambda data: data.update(closed_loop="won"),
+    "closed loop lacks a rate": lambda data: data.update(closed_loop={**PLAYED.to_json(), "policy": None}),
+    "more successes than episodes": lambda data: data.update(
+        closed_loop={**PLAYED.to_json(), "policy": {"successes": 3, "episodes": 2}}
+    ),
 }
 
 

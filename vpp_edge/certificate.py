@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from vpp_edge.closed_loop import ClosedLoopRecord, closed_loop_from_json
 from vpp_edge.compare import Comparison, worst_of
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec import PolicySpec
@@ -54,6 +55,7 @@ class Certificate:
         physical: errors of the actions of the whole chain, by segment.
         int8: for INT8: `share` of all multiply-accumulates, `budget`, `expected_error` and the layers kept `high`.
         approximations: options that depart from the trained settings, and what they change; None without.
+        closed_loop: successes in the simulated task; None where nothing was played.
     """
 
     reference: str
@@ -64,7 +66,8 @@ class Certificate:
     end_to_end: Mapping[str, Comparison]
     physical: tuple[SegmentError, ...] = ()
     int8: dict[str, Any] | None = None
-    approximations: dict[str, Any] | None = field(default=None)
+    approximations: dict[str, Any] | None = None
+    closed_loop: ClosedLoopRecord | None = None
 
     def problems(self) -> list[str]:
         """What is over its limit, in words; empty when all is well."""
@@ -99,6 +102,7 @@ class Certificate:
             "end_to_end": {name: c.to_json() for name, c in self.end_to_end.items()},
             "physical": [asdict(s) for s in self.physical],
             "int8": self.int8, "approximations": self.approximations,
+            "closed_loop": None if self.closed_loop is None else self.closed_loop.to_json(),
         }  # fmt: skip
 
 
@@ -116,7 +120,7 @@ def certificate_from_json(data: Any) -> Certificate:
             _limits(data["limits"]),
             _comparisons(data["stages"]), _comparisons(data["end_to_end"]),
             tuple(SegmentError(s["name"], s["unit"], tuple(s["rms"]), tuple(s["largest"])) for s in data["physical"]),
-            data["int8"], data["approximations"],
+            data["int8"], data["approximations"], closed_loop_from_json(data.get("closed_loop")),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, BadInputError) as error:
         raise BadInputError(

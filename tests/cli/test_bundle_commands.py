@@ -19,6 +19,7 @@ from edited import edit_json
 from material import Golden
 
 from vpp_edge.cli.main import main
+from vpp_edge.workflow.closed_loop import evaluation
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -46,6 +47,19 @@ class TestExport:
         status, out, _ = run(capsys, "export", *words, "-o", tmp_path / "b")
         assert status == 0
         assert "in fp32, compared with the eager float32 policy" in out and "2 random observations, seed 0" in out
+
+    @pytest.mark.usefixtures("traced_before")
+    def test_success_in_closed_loop_is_exported_and_inspected(
+        self, capsys: pytest.CaptureFixture[str], small_checkpoint: Path, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(evaluation.EvalSettings.__init__, "__defaults__", (200, 0, 200_000_000, 0, 0.1))
+        words = (small_checkpoint, "-o", tmp_path / "bundle", "--closed-loop", 2, "--seed", 6)
+        status, out, err = run(capsys, "export", *words)
+        assert (status, "0.0 % (0.0 to 65.8 %) succeed" in out, "play float32" in err) == (0, True, True)
+        status, out, _ = run(capsys, "inspect", tmp_path / "bundle", "--hash")
+        assert status == 0 and 'closed loop: simulated "press the red button", 2 episodes, seed 6' in out
+        assert run(capsys, "verify", tmp_path / "bundle", "--hashes-only")[0] == 0
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_ends_it_without_a_trace(self, small_checkpoint: Path, tmp_path: Path, number: int) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vpp_edge.certificate import Certificate, SegmentError
+    from vpp_edge.closed_loop import ClosedLoopRecord
 
 
 def certificate_lines(certificate: Certificate, every_column: bool = False) -> list[str]:
@@ -30,7 +31,10 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
         lines.append(_segment(segment))
         if every_column and len(segment.rms) > 1:
             lines.append("    RMS of each: " + " ".join(f"{value:.2g}" for value in segment.rms))
-    return [*lines, *int8_lines(certificate.int8), *approximation_lines(certificate.approximations)]
+    return [
+        *lines, *int8_lines(certificate.int8), *approximation_lines(certificate.approximations),
+        *closed_loop_lines(certificate.closed_loop),
+    ]  # fmt: skip
 
 
 def _segment(segment: SegmentError) -> str:
@@ -64,6 +68,16 @@ def approximation_lines(found: dict[str, Any] | None) -> list[str]:
         f"approximate: {', '.join(parts)}",
         f"  actions differ from the trained policy's by {_percent(actions['rms_relative'])} (relative RMS), "
         f"at most {_percent(actions['max_relative'])} of the largest; tokens by {_percent(tokens['rms_relative'])}",
+    ]
+
+
+def closed_loop_lines(record: ClosedLoopRecord | None) -> list[str]:
+    """How often the bundle and its reference succeed; nothing where nobody has played."""
+    if record is None:
+        return []
+    return [
+        f"closed loop: {record.task}, {record.policy.episodes} episodes, seed {record.seed} (95 % intervals)",
+        f"  {record.policy} succeed, with {record.reference_name} {record.reference}",
     ]
 
 

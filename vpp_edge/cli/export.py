@@ -6,6 +6,8 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -19,12 +21,15 @@ from vpp_edge.cli.calibration_arguments import (
 )
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
-from vpp_edge.progress import Progress
+from vpp_edge.progress import Progress, ProgressCallback
 
 if TYPE_CHECKING:
     from vpp_edge.checkpoint.files import CheckpointPaths
+    from vpp_edge.export.exporter import ExportOptions
     from vpp_edge.manifest import Bundle, Manifest
     from vpp_edge.workflow.observations import DataOptions
+
+    Stages = tuple[tuple[str, float], ...]
 
 HELP = """Turn a trained checkpoint into a bundle that a robot can run.
 
@@ -37,6 +42,9 @@ are taken out of INT8, the most sensitive ones first, until the error of the act
 
 --steps, --solver and --frames make a faster policy that is not quite the trained one; how far its actions are from
 those of the trained one is measured, printed and kept in the bundle.
+
+--closed-loop 200 lets bundle and float32 play the simulated task (see `vpp-edge eval --help`), where the policy fits
+the simulated hand, and keeps how often both succeed in the bundle.
 
   vpp-edge export my_checkpoint/ -o my_bundle/
   vpp-edge export my_checkpoint/ -o my_int8_bundle/ --precision int8 --calibration my_recordings/
@@ -81,7 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quaternion-order", choices=("xyzw", "wxyz"), default="xyzw", help="as stored in the state (xyzw)"
     )
     parser.add_argument("--parity-samples", type=int, default=2, metavar="N", help="observations to compare on (2)")
-    parser.add_argument("--seed", type=int, default=0, help="of those observations (0)")
+    parser.add_argument(
+        "--closed-loop", type=int, metavar="N",
+        help="play N episodes of the simulated task with the bundle and with float32; both go into its certificate",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of those observations and episodes (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     add_calibration_arguments(parser)
 
@@ -90,9 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     from vpp_edge.checkpoint.reader import Choices
     from vpp_edge.export.bundle_writer import check_target
-    from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, export_bundle
-    from vpp_edge.manifest import Bundle
-    from vpp_edge.workflow.exporting import LoweredExport, export_lowered
+    from vpp_edge.export.exporter import ExportOptions
 
     if arguments.parity_samples < 1:
         raise BadInputError("--parity-samples must be at least 1: a bundle is never written unchecked")
@@ -104,20 +114,39 @@ def run(arguments: argparse.Namespace) -> int:
     check_target(arguments.output, arguments.overwrite)
     source = _source(arguments)
     signal.signal(signal.SIGTERM, _stop)
-    if arguments.precision == "fp32":
-        if isinstance(source, Bundle):
-            raise BadInputError(f"{source.path} is a bundle already; pass --precision fp16 or int8, or a checkpoint")
-        if arguments.calibration is not None:
-            raise BadInputError("--calibration is for --precision int8 (and, as data to judge on, fp16)")
-        with Progress("export", PROGRESS_STAGES, quiet=arguments.quiet) as progress:
-            manifest = export_bundle(source, arguments.output, options, report=progress)
-    else:
+    stages, export = _export(arguments, source, options)
+    if arguments.closed_loop is None:
+        with Progress("export", stages, quiet=arguments.quiet) as progress:
+            return _answer(arguments, export(arguments.output, progress))
+    from vpp_edge.workflow.closed_loop import certifying
+    from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
+
+    played = EvalSettings(episodes=arguments.closed_loop, seed=arguments.seed)
+    certifying.check_can_play(source, choices)
+    stages = (*stages, *certifying.progress_stages(played))
+    with Progress("export", stages, quiet=arguments.quiet) as progress:
+        manifest = certifying.export_and_play(export, source, arguments.output, played, arguments.overwrite, progress)
+    return _answer(arguments, manifest)
+
+
+def _export(
+    arguments: argparse.Namespace, source: CheckpointPaths | Bundle, options: ExportOptions
+) -> tuple[Stages, Callable[[Path, ProgressCallback], Manifest]]:
+    """Stages of the progress display, and what makes the bundle in a folder."""
+    from vpp_edge.export.exporter import PROGRESS_STAGES, export_bundle
+    from vpp_edge.manifest import Bundle
+    from vpp_edge.workflow.exporting import LoweredExport, export_lowered
+
+    if arguments.precision != "fp32":
         request = LoweredExport(
             source, arguments.precision, *_data(arguments), arguments.budget, calibration_options(arguments), options
         )
-        with Progress("export", request.stages(), quiet=arguments.quiet) as progress:
-            manifest = export_lowered(request, arguments.output, progress)
-    return _answer(arguments, manifest)
+        return request.stages(), partial(export_lowered, request)
+    if isinstance(source, Bundle):
+        raise BadInputError(f"{source.path} is a bundle already; pass --precision fp16 or int8, or a checkpoint")
+    if arguments.calibration is not None:
+        raise BadInputError("--calibration is for --precision int8 (and, as data to judge on, fp16)")
+    return PROGRESS_STAGES, lambda target, report: export_bundle(source, target, options, report)
 
 
 def _source(arguments: argparse.Namespace) -> CheckpointPaths | Bundle:

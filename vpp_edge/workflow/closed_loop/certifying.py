@@ -1,0 +1,72 @@
+"""Export with a look at the task: in, an export and a reference; out, a bundle whose certificate says how both play."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from vpp_edge.certificate import certificate_from_json
+from vpp_edge.checkpoint.choices import Choices
+from vpp_edge.checkpoint.files import CheckpointPaths
+from vpp_edge.checkpoint.reader import read_checkpoint
+from vpp_edge.closed_loop import ClosedLoopRecord
+from vpp_edge.export.bundle_writer import rename_bundle, staging_folder, write_certificate
+from vpp_edge.manifest import Bundle, Manifest
+from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.proportion import SuccessRate
+from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
+from vpp_edge.workflow.closed_loop.players import PlayerChoice, check_drives_sim_hand
+from vpp_edge.workflow.closed_loop.summary import summary_of
+
+TASK = 'simulated "press the red button"'
+
+
+def progress_stages(settings: EvalSettings) -> tuple[tuple[str, float], ...]:
+    """(stage of the progress display, seconds on two cores for a small policy); after those of the export."""
+    return ("play", 1.5 * settings.episodes), ("play float32", 3.0 * settings.episodes)
+
+
+def check_can_play(source: CheckpointPaths | Bundle, choices: Choices) -> None:
+    """Raises BadInputError before the export unless the policy can drive the simulated hand."""
+    spec = source.manifest.policy if isinstance(source, Bundle) else read_checkpoint(source, choices).spec
+    check_drives_sim_hand(spec)
+
+
+def export_and_play(
+    export: Callable[[Path, ProgressCallback], Manifest], source: CheckpointPaths | Bundle, target: Path,
+    settings: EvalSettings, overwrite: bool, report: ProgressCallback = ignore_progress,
+) -> Manifest:  # fmt: skip
+    """Exports beside `target`, plays, certifies, and only then gives the bundle its name.
+
+    Args:
+        export: writes a bundle to the folder that it is given, and reports.
+        source: what it exports; the reference is this bundle, or the eager model of this checkpoint.
+        report: called with (stage, fraction), stages as in `progress_stages`.
+    """
+    with staging_folder(target) as staging:
+        bundle = staging / target.name
+        manifest = export(bundle, report)
+        record = played(bundle, source, settings, report)
+        certificate = replace(certificate_from_json(manifest.certificate), closed_loop=record)
+        manifest = write_certificate(bundle, manifest, certificate)
+        rename_bundle(bundle, target, overwrite)
+        return manifest
+
+
+def played(
+    bundle: Path, source: CheckpointPaths | Bundle, settings: EvalSettings, report: ProgressCallback
+) -> ClosedLoopRecord:
+    """The same episodes with a bundle and with the float32 policy that it was made from."""
+    if isinstance(source, Bundle):
+        reference, name = PlayerChoice(str(source.path)), "the float32 bundle"
+    else:
+        reference, name = PlayerChoice(str(bundle), "torch"), "the eager float32 policy"
+    found = _rate(PlayerChoice(str(bundle)), settings, lambda fraction: report("play", fraction))
+    expected = _rate(reference, settings, lambda fraction: report("play float32", fraction))
+    return ClosedLoopRecord(TASK, found, expected, name, settings.seed)
+
+
+def _rate(choice: PlayerChoice, settings: EvalSettings, report: Callable[[float], None]) -> SuccessRate:
+    results = evaluate(choice, settings, report=lambda stage, fraction: report(fraction))
+    return summary_of(results).rate
