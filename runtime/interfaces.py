@@ -6,7 +6,7 @@ nanoseconds of this machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +40,9 @@ class Camera(Protocol):
     def close(self) -> None: ...
 
 
+NO_SCENE = np.empty(0)
+
+
 @dataclass(frozen=True)
 class HandState:
     """What a hand measured at one moment.
@@ -47,10 +50,12 @@ class HandState:
     Attributes:
         vector: (7 + J,) float64: wrist xyz in m, wrist quaternion (xyzw), J joint angles in rad.
         stamp_ns: monotonic time of the measurement.
+        scene: what simulated cameras show beside the hand, `scene_size` numbers; empty for real hands.
     """
 
     vector: np.ndarray
     stamp_ns: int
+    scene: np.ndarray = field(default_factory=lambda: NO_SCENE)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,10 @@ class HandLimits:
 
 
 class Hand(Protocol):
-    """A hand with J position-controlled joints on a wrist that is moved for it. Context manager."""
+    """A hand with J position-controlled joints on a wrist that is moved for it. Context manager.
+
+    A simulated one has `scene_size`, the length of its states' scene.
+    """
 
     name: str
     limits: HandLimits

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.interfaces import Frame
+from vpp_edge.runtime.interfaces import Frame, HandState
 from vpp_edge.runtime.rings import Board, Message, NewestSlot, OrderedRing
 
 MOST_PIXEL_BYTES = 1920 * 1080 * 3  # the largest colour image of a RealSense camera
@@ -43,12 +43,13 @@ FRAME = np.dtype(
 NOTE = np.dtype([("text", f"S{NOTE_BYTES}")])
 
 
-def state_dtype(dims: int) -> np.dtype:
-    """The hand's state and command, (7 + J,) each, and where the loop stands (control_contract.Stand)."""
+def state_dtype(dims: int, scene_size: int) -> np.dtype:
+    """The hand's state and command, (7 + J,) each, its scene, and where the loop stands (control_contract.Stand)."""
     return np.dtype(
         [
             ("vector", "<f8", (dims,)),
             ("command", "<f8", (dims,)),
+            ("scene", "<f8", (scene_size,)),
             ("episode", "<i8"),
             ("request", "<i8"),
             ("resting_since_ns", "<i8"),
@@ -129,6 +130,12 @@ def _frame_parts(record: np.void) -> tuple[np.ndarray, int]:
     return record["pixels"][:size].reshape(height, width, 3).copy(), int(record["number"])
 
 
+def read_state(slot: NewestSlot) -> HandState | None:
+    """The newest state that the control loop published, copied, or None before the first."""
+    message = slot.read(lambda record: (record["vector"].copy(), record["scene"].copy()))
+    return None if message is None else HandState(message.value[0], message.stamp_ns, message.value[1])
+
+
 def write_note(slot: NewestSlot, text: str) -> None:
     """Leaves a note in words, cut to NOTE_BYTES."""
     record = slot.begin()
@@ -178,12 +185,12 @@ class Channels:
     recorder_note: NewestSlot
 
     @classmethod
-    def create(cls, camera_names: tuple[str, ...], horizon: int, dims: int) -> Channels:
-        """Channels for V cameras, chunks of T targets and a hand vector of `dims` numbers."""
+    def create(cls, camera_names: tuple[str, ...], horizon: int, dims: int, scene_size: int = 0) -> Channels:
+        """Channels for V cameras, chunks of T targets, a hand vector of `dims` numbers and a scene."""
         chunk = chunk_dtype(horizon, dims, len(camera_names))
         return cls(
             orders=Board(("stopping",), "orders"),
-            states=NewestSlot(state_dtype(dims), STATE_DEPTH, "states"),
+            states=NewestSlot(state_dtype(dims, scene_size), STATE_DEPTH, "states"),
             chunks=OrderedRing(chunk, CHUNK_CAPACITY, "chunks"),
             ticks=OrderedRing(tick_dtype(dims), TICK_CAPACITY, "ticks"),
             verdicts=OrderedRing(verdict_dtype(chunk), 4 * CHUNK_CAPACITY, "verdicts"),

@@ -21,6 +21,7 @@ from vpp_edge.runtime.accounts import camera_reports, policy_report, recording_r
 from vpp_edge.runtime.children import start_children
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.control_contract import ControlReport, ControlSettings
+from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.processes import Child, end_children
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
@@ -53,7 +54,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         check_recording(config.record)
     watch = watch or Watch(int(config.start_s * 1e9))
     dims = 7 + len(config.hand.limits.joint_names)
-    channels = Channels.create(tuple(c.name for c in spec.cameras), spec.action.horizon, dims)
+    channels = Channels.create(tuple(c.name for c in spec.cameras), spec.action.horizon, dims, _scene_size(config.hand))
     children: list[Child] = []
     try:
         link = SharedLink(channels, recorded=config.record is not None)
@@ -83,6 +84,11 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         channels.orders["stopping"] = 1
         end_children(children)
         channels.close()
+
+
+def _scene_size(hand: Hand) -> int:
+    """How many numbers describe what simulated cameras show beside the hand; 0 for real hands."""
+    return int(getattr(hand, "scene_size", 0))
 
 
 def _control_settings(config: SessionConfig) -> ControlSettings:

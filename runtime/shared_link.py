@@ -48,6 +48,7 @@ class SharedLink:
     def publish(self, state: HandState, command: np.ndarray, stand: Stand) -> None:
         record = self._channels.states.begin()
         record["vector"], record["command"] = state.vector, command
+        record["scene"] = state.scene
         record["episode"], record["request"] = stand.episode, stand.request
         record["resting_since_ns"] = stand.resting_since_ns
         self._channels.states.commit(state.stamp_ns)

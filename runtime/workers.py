@@ -9,8 +9,6 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.messages import (
@@ -18,6 +16,7 @@ from vpp_edge.runtime.messages import (
     OPENING,
     RUNNING,
     CameraChannel,
+    read_state,
     write_frame,
     write_note,
 )
@@ -63,12 +62,8 @@ def _opened(config: Any, channel: CameraChannel, states: NewestSlot) -> Any:
         return config.open()
     from vpp_edge.runtime.cameras import open_camera
 
-    def latest_state() -> np.ndarray | None:
-        message = states.read(lambda record: record["vector"].copy())
-        return None if message is None else message.value
-
     try:
-        return open_camera(config, latest_state)
+        return open_camera(config, lambda: read_state(states))
     except BadInputError as error:
         if not channel.board["delivered"]:
             raise

@@ -28,7 +28,7 @@ def open_camera(config: CameraConfig, latest_state: LatestState | None = None) -
     """Opens a camera, which delivers from now on. Close it, or use it as a context manager.
 
     Args:
-        latest_state: for views of the simulator, the newest (19,) state of the hand or None.
+        latest_state: for views of the simulator, the newest state of the hand or None.
 
     Raises:
         BadInputError: the camera, file or mode is not there.

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.video import decoded_frames, image_from_frame, video_info
 
-LatestState = Callable[[], "np.ndarray | None"]
+LatestState = Callable[[], "HandState | None"]
 # A hand over the middle of the table, palm down and open, to be seen before the real state is known.
-UNKNOWN_STATE = (0.35, 0.0, 0.35, 1.0, 0.0, 0.0, 0.0, *(0.0,) * 12)
+UNKNOWN_STATE = HandState(np.array((0.35, 0.0, 0.35, 1.0, 0.0, 0.0, 0.0, *(0.0,) * 12)), 0)
 
 
 class FrameSource(Protocol):
@@ -92,7 +93,7 @@ class SimSource:
 
     Args:
         view: one of `vpp_edge.runtime.sim.VIEWS`.
-        latest_state: the newest (19,) state in the layout of HandState.vector; None while it is not known.
+        latest_state: the newest state of the hand, with its scene; None while it is not known.
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
@@ -105,19 +106,23 @@ class SimSource:
         self._view, self._latest_state = view, latest_state
         self.width, self.height, self.fps = width, height, fps
         self._renderer: Any = None
-        self._state = np.array(UNKNOWN_STATE)
+        self._state = UNKNOWN_STATE
 
     def open(self) -> None:
         from vpp_edge.runtime.sim import SimRenderer
 
         self._renderer = SimRenderer(self.width, self.height)
-        self._renderer.render(self._view, self._state)  # the first picture takes the longest
+        self._render()  # the first picture takes the longest
 
     def image(self, moment: int) -> np.ndarray | None:
         state = None if self._latest_state is None else self._latest_state()
         if state is not None:
             self._state = state
-        return self._renderer.render(self._view, self._state)
+        return self._render()
+
+    def _render(self) -> np.ndarray:
+        state = self._state
+        return self._renderer.render(self._view, state.vector, state.scene if state.scene.size else None)
 
     def close(self) -> None:
         renderer, self._renderer = self._renderer, None

@@ -24,7 +24,7 @@ from vpp_edge.runtime.sim.model import (
 )
 from vpp_edge.runtime.sim.scene import STEP_S
 from vpp_edge.runtime.sim.task import START, Episode, episode_from_seed
-from vpp_edge.runtime.sim.world import World
+from vpp_edge.runtime.sim.world import SCENE_SIZE, World, scene_of
 
 STEP_NS = round(STEP_S * 1e9)
 WATCHDOG_NS = 100_000_000
@@ -61,6 +61,7 @@ class SimHand:
 
     name = "sim"
     limits = LIMITS
+    scene_size = SCENE_SIZE
     grip = (OPEN_RAD, CLOSED_RAD)
 
     def __init__(self, clock: Clock | None = None, episode: Episode | None = None) -> None:
@@ -75,7 +76,7 @@ class SimHand:
         """The state as of now. Raises HardwareFaultError when the hand is closed."""
         self._check_open("read")
         self._pass_time()
-        return HandState(self.world.vector(), self._clock.now_ns())
+        return HandState(self.world.vector(), self._clock.now_ns(), scene_of(self.world))
 
     def send(self, target: np.ndarray) -> None:
         """Sets the target; what lies outside the limits' positions is brought to their edge, as a real hand does.

@@ -15,6 +15,7 @@ from vpp_edge.runtime.cameras import camera_from_text
 from vpp_edge.runtime.cameras.sources import UNKNOWN_STATE
 from vpp_edge.runtime.messages import Channels, read_frame, read_note
 from vpp_edge.runtime.sim.mujoco_import import import_mujoco
+from vpp_edge.runtime.sim.world import SCENE_SIZE
 from vpp_edge.runtime.workers import run_camera
 
 DIMS = 19
@@ -23,7 +24,7 @@ DIMS = 19
 @contextmanager
 def camera_process(text):
     """A running camera process and the channels of its run; it has to end by itself when it is told to."""
-    channels = Channels.create(("static",), 4, DIMS)
+    channels = Channels.create(("static",), 4, DIMS, SCENE_SIZE)
     arguments = (os.getpid(), camera_from_text(text), channels.cameras[0], channels.orders, channels.states)
     process = multiprocessing.get_context("spawn").Process(target=run_camera, args=arguments)
     process.start()
@@ -62,10 +63,10 @@ def test_frames_of_a_spawned_camera_are_the_decoded_ones(kind, clip, request):
 
 
 def test_a_simulated_view_follows_the_states_of_the_loop(realsense):
-    def publish(x_m):
-        state = np.array(UNKNOWN_STATE)
-        state[0] += x_m
-        channels.states.begin()["vector"] = state
+    def publish(x_m, scene):
+        record = channels.states.begin()
+        record["vector"] = UNKNOWN_STATE.vector + x_m * (np.arange(DIMS) == 0)
+        record["scene"] = scene
         channels.states.commit(time.monotonic_ns())
         return time.monotonic_ns()
 
@@ -81,8 +82,10 @@ def test_a_simulated_view_follows_the_states_of_the_loop(realsense):
             message = read_frame(slot)
             return message.value.image if message is not None and message.stamp_ns > since_ns else None
 
-        for x_m in (0.0, 0.1, 0.1):
-            since_ns = publish(x_m)
+        pressed = (7, 0, 0.008, 0, 0)
+        for x_m, scene in ((0.0, (7, 0, 0, 0, 0)), (0.1, pressed), (0.1, pressed), (0.1, (8, *pressed[1:]))):
+            since_ns = publish(x_m, scene)
             images.append(wait_for(lambda since_ns=since_ns: seen(since_ns), process))
     assert not np.array_equal(images[0], images[1])
     assert np.array_equal(images[1], images[2])
+    assert not np.array_equal(images[2], images[3]), "the buttons of another episode are elsewhere"

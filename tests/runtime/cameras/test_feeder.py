@@ -11,6 +11,7 @@ from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependency
 from vpp_edge.runtime.cameras import CameraConfig, open_camera
 from vpp_edge.runtime.cameras.sources import UNKNOWN_STATE
 from vpp_edge.runtime.cameras.video import VideoCamera
+from vpp_edge.runtime.interfaces import HandState
 
 SECOND_NS = 1_000_000_000
 
@@ -79,8 +80,7 @@ def test_a_source_that_cannot_be_opened_tells_the_reader():
 
 
 def test_a_view_of_the_simulator_shows_the_latest_state(realsense):
-    moved = np.array(UNKNOWN_STATE)
-    moved[0] += 0.1
+    moved = HandState(UNKNOWN_STATE.vector + 0.1 * (np.arange(19) == 0), 0)
     states = [None, moved]
     config = CameraConfig("software", "sim/top", 64, 48, 20.0)
     try:
