@@ -1,0 +1,161 @@
+"""How often variants of the demo policy succeed: in, seeds and episodes; out, the table of docs/closed-loop.md.
+
+    nice python benchmarks/closed_loop.py --seeds 0 1 --write docs/closed-loop.md
+    nice python benchmarks/closed_loop.py --only expert random "untrained video model" "untrained video model=bundle/"
+
+Rows are kept beside the bundles, so that an interrupted table goes on where it was. A row is played again when its
+bundle, its seeds or its episodes are others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.files import write_whole
+from vpp_edge.manifest import Bundle
+from vpp_edge.progress import Progress
+from vpp_edge.proportion import SuccessRate
+from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate, progress_stages
+from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
+from vpp_edge.workflow.closed_loop.summary import summary_of
+from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
+
+BEGIN, END = "<!-- table of benchmarks/closed_loop.py -->", "<!-- end of table -->"
+KEPT = "closed-loop-rows.json"
+DELAYS_MS = (50, 100, 200)
+STEPS = {"ddim": (4, 2, 1), "dpmpp_2m": (10, 4, 2)}  # as trained: 10 of ddim; a single one is the same of both
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: who plays, and with what delay.
+
+    Attributes:
+        player: EXPERT, RANDOM, a bundle folder, or how the demo policy is exported.
+    """
+
+    name: str
+    player: str | DemoOptions
+    delay_ms: int = 0
+
+
+def rows(extra: Sequence[tuple[str, str]]) -> Iterator[Row]:
+    yield Row("expert (a script that knows where the buttons are)", EXPERT)
+    yield Row("random motion", RANDOM)
+    for name, folder in extra:
+        yield Row(name, folder)
+    for precision in ("fp32", "fp16", "int8"):
+        yield Row(f"demo, {precision}", DemoOptions(precision))
+    for solver, choices in STEPS.items():
+        for steps in choices:
+            yield Row(f"demo, fp32, {steps} steps of {solver}", DemoOptions(steps=steps, solver=solver))
+    for delay_ms in DELAYS_MS:
+        yield Row(f"demo, fp32, {delay_ms} ms late", DemoOptions(), delay_ms)
+
+
+class Table:
+    """Plays rows, and keeps what came of them in a folder."""
+
+    def __init__(self, folder: Path, seeds: Sequence[int], episodes: int) -> None:
+        self._folder, self._seeds, self._episodes = folder, seeds, episodes
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / KEPT
+        self._kept: dict[str, Any] = json.loads(self._path.read_text()) if self._path.is_file() else {}
+
+    def played(self, row: Row) -> dict[str, Any]:
+        """Summary over all seeds, and the successes of each."""
+        choice = PlayerChoice(self._policy(row))
+        key = f"{self._identity(choice)} {row.delay_ms} ms, seeds {self._seeds}, {self._episodes} episodes"
+        if key not in self._kept:
+            self._kept[key] = self._play(row, choice)
+            write_whole(self._path, json.dumps(self._kept, indent=1))
+        return dict(self._kept[key])
+
+    def _policy(self, row: Row) -> str:
+        if isinstance(row.player, DemoOptions):
+            return str(demo_bundle(self._folder, row.player, fresh=False, quiet=False, say=lambda text: None))
+        return row.player
+
+    def _identity(self, choice: PlayerChoice) -> str:
+        return Bundle(Path(choice.policy)).manifest_sha256 if choice.is_bundle else choice.policy
+
+    def _play(self, row: Row, choice: PlayerChoice) -> dict[str, Any]:
+        everything, successes = [], []
+        for seed in self._seeds:
+            settings = EvalSettings(self._episodes, seed, delay_ns=row.delay_ms * 1_000_000)
+            with Progress(f"{row.name}, seed {seed}", progress_stages(choice, settings)) as progress:
+                results = evaluate(choice, settings, report=progress)
+            everything += results
+            successes.append(summary_of(results).rate.successes)
+        return {**summary_of(everything).to_json(), "successes_by_seed": successes}
+
+
+def header(seeds: Sequence[int], episodes: int) -> list[str]:
+    by_seed = [f"seed {seed}" for seed in seeds] if len(seeds) > 1 else []
+    columns = ["policy", *by_seed, "success (95 % interval)", "wrong button", "out of time", "time to press, s",
+               "jerk of the wrist, m/s^3", "seam jump: wrist, mm", "joints, rad"]  # fmt: skip
+    played = f"{episodes} episodes of each of the seeds {', '.join(map(str, seeds))}"
+    return [
+        f"{played}. Times are medians, jerk and jumps are means.",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
+    ]
+
+
+def line(row: Row, found: dict[str, Any]) -> str:
+    by_seed = found["successes_by_seed"]
+    each = [f"{100 * n * len(by_seed) / found['episodes']:.1f} %" for n in by_seed] if len(by_seed) > 1 else []
+    seam = found["seam"]
+    cells = [
+        row.name, *each, str(SuccessRate(found["successes"], found["episodes"])), str(found["wrong"]),
+        str(found["timeouts"]), number(found["press_s"]["median"], 1, ".2f"),
+        number(found["jerk"]["wrist_m_s3"]["mean"], 1, ".0f"), number(seam["wrist_m"]["mean"], 1000, ".1f"),
+        number(seam["joints_rad"]["mean"], 1, ".3f"),
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def number(value: float | None, factor: float, form: str) -> str:
+    return "-" if value is None else format(factor * value, form)
+
+
+def write_table(path: Path, lines: Sequence[str]) -> None:
+    """Puts the table between the two marks of a document."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{path}: has no lines {BEGIN!r} and {END!r} to put the table between")
+    write_whole(path, "\n".join([before + begin, "", *lines, "", end + after]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="*", metavar="NAME=BUNDLE", help="further bundles to play, each with its name")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of `vpp-edge eval` (0 1)")
+    parser.add_argument("--episodes", type=int, default=200, help="of each seed (200)")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="only rows whose name begins with one of these")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo-output"), help="for bundles and rows (demo-output)"
+    )
+    parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the table into this document")
+    arguments = parser.parse_args()
+    extra = [tuple(text.rpartition("=")[::2]) for text in arguments.bundles]
+    table = Table(arguments.output, arguments.seeds, arguments.episodes)
+    lines = header(arguments.seeds, arguments.episodes)
+    print("\n".join(lines), flush=True)
+    for row in rows(extra):
+        if arguments.only is None or row.name.startswith(tuple(arguments.only)):
+            lines.append(line(row, table.played(row)))
+            print(lines[-1], flush=True)
+    if arguments.write is not None:
+        write_table(arguments.write, lines)
+
+
+if __name__ == "__main__":
+    main()
