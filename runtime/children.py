@@ -28,8 +28,8 @@ def start_children(
     """Starts every child process, slowest to load first; the policy's and the recorder's."""
     periods_ns = tuple(frame_period_ns(camera) for camera in config.cameras)
     settings = PolicySettings(
-        config.bundle, config.backend, config.provider, config.threads or engine_threads(), config.instruction,
-        config.seed, config.arm, periods_ns, _grip(config.hand),
+        config.bundle, config.backend, config.provider, config.threads or engine_threads(), config.seed,
+        config.arm, periods_ns, _grip(config.hand),
     )  # fmt: skip
     policy = Child(
         ChildSettings("policy", settings.threads, int(config.policy_silent_s * 1e9)),

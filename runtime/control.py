@@ -52,7 +52,8 @@ class ControlLoop:
         self._player = ChunkPlayer(horizon, self.dims, action_period_ns)
         self._target = np.zeros(self.dims)
         self.stand = Stand()
-        self._wanted_episode = self.stand.episode
+        self._wanted: tuple[int, np.ndarray | None] = (self.stand.episode, None)
+        self._rest_at: np.ndarray | None = None
         self._stop: tuple[str, bool] | None = None
         self.started_ns: int | None = None
         self._rejected_in_a_row = 0
@@ -64,9 +65,18 @@ class ControlLoop:
         if self._stop is None:
             self._stop = (reason, failed)
 
-    def interrupt(self) -> None:
-        """Drops the chunk being executed and everything still on its way: decelerate and hold until a fresh one."""
-        self._wanted_episode += 1
+    def interrupt(self, rest_at: np.ndarray | None = None) -> int:
+        """Drops the chunk being executed and everything still on its way: decelerate and hold until a fresh one.
+
+        Args:
+            rest_at: (7 + J,) where to hold, reached within the limits; None: where the hand comes to rest.
+
+        Returns:
+            the number of the episode that begins with the next tick.
+        """
+        episode = self._wanted[0] + 1
+        self._wanted = (episode, rest_at)
+        return episode
 
     @property
     def chunk_s(self) -> float:
@@ -112,8 +122,8 @@ class ControlLoop:
         skipped = late_ns // period_ns
         deadline_ns += skipped * period_ns
         state = self._hand.read()
-        if self._wanted_episode != self.stand.episode:
-            self.stand.episode = self._wanted_episode
+        if self._wanted[0] != self.stand.episode:
+            self.stand.episode, self._rest_at = self._wanted
             self._player.clear()
         self._take_chunks(deadline_ns)
         command = self._next_command(deadline_ns)
@@ -163,7 +173,7 @@ class ControlLoop:
         if not live and not self._holding:
             self.holds += 1
         self._holding = not live
-        return self.limiter.step(self._target if live else None)
+        return self.limiter.step(self._target if live else self._rest_at)
 
     def _note_rest(self, stamp_ns: int) -> None:
         resting = self._holding and self.limiter.at_rest

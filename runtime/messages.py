@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.instructions import INSTRUCTION
 from vpp_edge.runtime.interfaces import Frame, HandState
 from vpp_edge.runtime.rings import Board, Message, NewestSlot, OrderedRing
 
@@ -169,11 +170,13 @@ class Channels:
 
     Attributes:
         orders: board that control writes: `stopping` ends every child.
+        instruction: control -> policy.
         states: control -> policy, simulator, recorder. `chunks`: policy -> control.
         ticks, verdicts: control -> recorder.
     """
 
     orders: Board
+    instruction: NewestSlot
     states: NewestSlot
     chunks: OrderedRing
     ticks: OrderedRing
@@ -190,6 +193,7 @@ class Channels:
         chunk = chunk_dtype(horizon, dims, len(camera_names))
         return cls(
             orders=Board(("stopping",), "orders"),
+            instruction=NewestSlot(INSTRUCTION, purpose="instruction"),
             states=NewestSlot(state_dtype(dims, scene_size), STATE_DEPTH, "states"),
             chunks=OrderedRing(chunk, CHUNK_CAPACITY, "chunks"),
             ticks=OrderedRing(tick_dtype(dims), TICK_CAPACITY, "ticks"),
@@ -206,7 +210,7 @@ class Channels:
         for camera in self.cameras:
             for part in (camera.frames, camera.board, camera.note):
                 part.close()
-        for channel in (self.orders, self.states, self.chunks, self.ticks, self.verdicts):
+        for channel in (self.orders, self.instruction, self.states, self.chunks, self.ticks, self.verdicts):
             channel.close()
         for channel in (self.policy, self.policy_note, self.recorder, self.recorder_note):
             channel.close()

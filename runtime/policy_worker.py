@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.instructions import NEVER, Instruction, read_instruction
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.messages import RUNNING, STAGE_SLOTS, WORKING, Channels, read_frame
 from vpp_edge.runtime.rings import Message
@@ -42,7 +43,6 @@ class PolicySettings:
     backend: str
     provider: str | None
     threads: int
-    instruction: str
     seed: int
     arm: int
     frame_periods_ns: tuple[int, ...]
@@ -66,8 +66,8 @@ def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, ge
         with contextlib.suppress(OSError):
             os.nice(5)  # where cores are short, control and cameras come first
         policy = load_policy(settings.bundle, settings.backend, settings.provider, settings.threads)
-        policy.instruct(settings.instruction)
         worker = PolicyWorker(policy, settings, channels, generation)
+        worker.follow_instruction()
         channels.policy["phase"] = RUNNING
         while not channels.orders["stopping"]:
             worker.step()
@@ -95,6 +95,7 @@ class PolicyWorker:
         self._policy, self._settings, self._channels = policy, settings, channels
         self._request = self._sent = generation * GENERATION - 1
         self._slow = False
+        self._instruction = Instruction("", NEVER)  # until there is one
         self._seen = [0] * len(channels.cameras)
         self._stale = False
         self._grip = None if settings.grip is None else (np.array(settings.grip[0]), np.array(settings.grip[1]))
@@ -112,6 +113,15 @@ class PolicyWorker:
         self._infer(observation)
         board.add("inferences")
         board["phase"] = RUNNING
+
+    def follow_instruction(self) -> None:
+        """Takes the newest instruction; the next observation is made for it."""
+        newest = read_instruction(self._channels.instruction)
+        if newest is None or newest == self._instruction:
+            return
+        if newest.text != self._instruction.text:
+            self._policy.instruct(newest.text)
+        self._instruction = newest
 
     def _observe(self) -> Observation | None:
         """The newest frame of every view, at least one of them new, none stale, with the state of their time."""
@@ -156,6 +166,9 @@ class PolicyWorker:
         if stand is None:
             return None
         episode, request, resting_since_ns = stand.value
+        self.follow_instruction()  # after the episode was read: one of an earlier episode is refused with its chunk
+        if episode < self._instruction.episode or stamp_ns < self._instruction.since_ns:
+            return None
         if self._slow and (request < self._sent or stamp_ns < resting_since_ns):
             return None
         return episode

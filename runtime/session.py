@@ -21,6 +21,7 @@ from vpp_edge.runtime.accounts import camera_reports, policy_report, recording_r
 from vpp_edge.runtime.children import start_children
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.control_contract import ControlReport, ControlSettings
+from vpp_edge.runtime.instructions import Instruction, write_instruction
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.processes import Child, end_children
@@ -57,6 +58,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     channels = Channels.create(tuple(c.name for c in spec.cameras), spec.action.horizon, dims, _scene_size(config.hand))
     children: list[Child] = []
     try:
+        write_instruction(channels.instruction, Instruction(config.instruction))
         link = SharedLink(channels, recorded=config.record is not None)
         loop = ControlLoop(
             config.hand, link, MonotonicClock(), spec.action.horizon, spec.action.period_ns, _control_settings(config)

@@ -69,12 +69,14 @@ class Watch:
         start_ns: longest time to the first chunk.
         on_status: called twice a second, and at once with news; may print.
         on_snapshot: called every `snapshot_ns`; must be quick, it shares the interpreter with the loop.
+        on_look: called 20 times a second, for who takes the hand from one episode to the next; as quick.
     """
 
     start_ns: int
     on_status: Callable[[Status], None] | None = None
     on_snapshot: Callable[[Snapshot], None] | None = None
     snapshot_ns: int = 100_000_000
+    on_look: Callable[[ControlLoop, Channels], None] | None = None
 
 
 class Supervisor(threading.Thread):
@@ -137,6 +139,8 @@ class Supervisor(threading.Thread):
         if self._watch.on_status is not None and (news or now_ns - self._status_ns >= STATUS_NS):
             self._status_ns = now_ns
             self._watch.on_status(self._status(now_ns, waiting_for, news))
+        if self._watch.on_look is not None:
+            self._watch.on_look(self._loop, self._channels)
         if self._watch.on_snapshot is not None and now_ns - self._snapshot_ns >= self._watch.snapshot_ns:
             self._snapshot_ns = now_ns
             self._take_snapshot(now_ns)

@@ -70,6 +70,7 @@ class SimHand:
         self._simulated_ns = self._clock.now_ns()
         self._held_from_ns: int | None = None  # when the watchdog holds, if no command comes before
         self._closed = False
+        self._next_episode: Episode | None = None
         self.watchdog_holds = self.skipped_ns = 0
 
     def read(self) -> HandState:
@@ -96,6 +97,10 @@ class SimHand:
         self.world.aim(target)
         self._held_from_ns = self._simulated_ns + WATCHDOG_NS
 
+    def rearrange(self, episode: Episode) -> None:
+        """Puts the buttons where `episode` has them, at the next reading or command; may come from any thread."""
+        self._next_episode = episode
+
     def hold(self) -> None:
         """Makes the measured pose the target. Does nothing to a closed hand."""
         if self._closed:
@@ -114,6 +119,9 @@ class SimHand:
 
     def _pass_time(self) -> None:
         """Steps physics up to now; after a long silence only the first part of it, in which everything happened."""
+        if (episode := self._next_episode) is not None:
+            self._next_episode = None
+            self.world.rearrange(episode)
         now_ns = self._clock.now_ns()
         end_ns = min(now_ns, self._simulated_ns + MAX_CATCH_UP_NS)
         while self._simulated_ns + STEP_NS <= end_ns:

@@ -121,6 +121,10 @@ class NewestSlot:
                 return message
         return None
 
+    def read_numbered(self, sequence: int, copy: Callable[[np.void], T]) -> Message[T] | None:
+        """The message with this sequence number, or None when it is not there yet or no more."""
+        return self._copy(sequence, copy) if 0 < sequence <= self.sequence else None
+
     def read_at(self, stamp_ns: int, copy: Callable[[np.void], T]) -> Message[T] | None:
         """Of the last `depth - 1` messages the one whose stamp is nearest to `stamp_ns`, or None when there is none."""
         for _ in range(ATTEMPTS):

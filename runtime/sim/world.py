@@ -57,6 +57,12 @@ class World:
         self._place_wrist()
         self._mujoco.mj_forward(self._model, self._data)
 
+    def rearrange(self, episode: Episode) -> None:
+        """Puts buttons, cameras and light where `episode` has them; the hand stays where it is."""
+        self.episode = episode
+        apply_layout(self._mujoco, self._model, episode.layout)
+        self._buttons[:] = self._data.qvel[len(JOINTS) :] = 0
+
     def vector(self) -> np.ndarray:
         """(19,) float64, the hand's state in the layout of HandState.vector."""
         vector = np.empty(7 + len(JOINTS))

@@ -138,6 +138,22 @@ def test_a_chunk_for_which_the_hand_waited_is_executed_whole_from_now_on():
     assert moving[102:138].all() and not moving[160:298].any()
 
 
+def test_interrupt_can_take_the_hand_elsewhere_within_the_limits():
+    there = HOME + np.array([0.1, -0.05, 0.08, 0, 0, 0, 0, 0.2, 0.4, 0.1])
+
+    def interrupt(number):
+        if number == 20:
+            assert loop.interrupt(there) == 2
+
+    arrivals = [(0, chunk_at(at(0), 1)), (250, chunk_at(at(250), 2)), (1_000, chunk_at(at(990), 3, there, episode=2))]
+    loop, hand, link, _ = fake_loop(arrivals, interrupt, duration_ns=1_800 * MS)
+    loop.run()
+    assert [v for v, _ in link.verdicts] == ["used", "old", "used"]
+    np.testing.assert_allclose(hand.sent[95], there, atol=1e-6)
+    np.testing.assert_allclose(hand.sent[-1], there, atol=1e-6)  # and after a chunk of that episode it is held there
+    assert_within_limits([HOME, *hand.sent], 10 * MS, 15, 10)
+
+
 def test_interrupt_holds_within_a_tick_and_refuses_what_was_on_its_way():
     def interrupt(number):
         if number == 10:

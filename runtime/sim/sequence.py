@@ -1,0 +1,143 @@
+"""Episodes of the task one after another in a live run: in, the states that its loop publishes; out, verdicts.
+
+Between two episodes the policy is told to think of nothing, the loop takes the hand to where the next one begins, and
+the world puts the buttons there. Only then comes the next instruction, for frames and chunks of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpp_edge.runtime.control import ControlLoop
+from vpp_edge.runtime.hands.sim import SimHand
+from vpp_edge.runtime.instructions import NEVER, Instruction, write_instruction
+from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
+
+LINGER_S = 0.8  # after the verdict, so that one can see it
+LIFT_M = 0.06  # straight up from the buttons, before the way home
+THERE_M, THERE_RAD = 0.003, 0.03
+LONGEST_WAY_S = 4.0  # to where the next episode begins; a finger that is caught somewhere begins from there
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What one published state says."""
+
+    stamp_ns: int
+    vector: np.ndarray
+    scene: np.ndarray
+    episode: int
+    request: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One episode: what the Judge said, and how many seconds after the policy's first chunk."""
+
+    episode: Episode
+    verdict: str
+    pressed: tuple[str, ...]
+    seconds: float
+
+
+class EpisodeSequence:
+    """Takes a run through episodes; `look` is for `Watch.on_look`.
+
+    Args:
+        hand: the one of the run, which has entered the first episode.
+        on_result: called with each Result when its verdict has fallen.
+
+    Attributes:
+        caption: instruction and verdict of the present episode, in words.
+        results: of the episodes that are over.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        hand: SimHand,
+        on_result: Callable[[Result], None] = lambda result: None,
+        time_limit_s: float = TIME_LIMIT_S,
+    ) -> None:
+        self._waiting, self._hand, self._on_result, self._time_limit_s = list(episodes), hand, on_result, time_limit_s
+        self.results: list[Result] = []
+        self._phase: Callable[[Tick, ControlLoop, Channels], None] = self._play
+        self._sequence, self._number, self._request = 0, 0, -1
+        self._since_ns: int | None = None  # when the present episode, or the way to the next, began
+        self._next()
+
+    def look(self, loop: ControlLoop, channels: Channels) -> None:
+        """Goes through all states that were published since the last call."""
+        states = channels.states
+        first = max(self._sequence + 1, states.sequence - states.depth + 2)
+        for sequence in range(first, states.sequence + 1):
+            message = states.read_numbered(sequence, _copied)
+            if message is not None:
+                self._phase(Tick(message.stamp_ns, *message.value), loop, channels)
+            self._sequence = sequence
+
+    def _next(self) -> None:
+        self._episode = self._waiting.pop(0)
+        self._judge, self._since_ns = Judge(self._episode, self._time_limit_s), None
+        self.caption = self._episode.instruction
+
+    def _play(self, tick: Tick, loop: ControlLoop, channels: Channels) -> None:
+        if self._since_ns is None:
+            if tick.episode < self._number or tick.request <= self._request:
+                return
+            self._since_ns = tick.stamp_ns
+        judge, seconds = self._judge, (tick.stamp_ns - self._since_ns) / 1e9
+        if judge.look(tick.scene[1:], seconds) != "running":
+            self.caption = f"{self._episode.instruction}: {judge.verdict}"
+            self.results.append(Result(self._episode, judge.verdict, judge.pressed, judge.seconds))
+            self._on_result(self.results[-1])
+            self._phase = self._linger
+
+    def _linger(self, tick: Tick, loop: ControlLoop, channels: Channels) -> None:
+        if (tick.stamp_ns - (self._since_ns or 0)) / 1e9 < self._judge.seconds + LINGER_S:
+            return
+        if not self._waiting:
+            loop.request_stop("all episodes played")
+            return
+        write_instruction(channels.instruction, Instruction(self._episode.instruction, NEVER))
+        self._goal = tick.vector.copy()
+        self._goal[2] += LIFT_M
+        self._leave(loop, tick, self._lift)
+
+    def _leave(self, loop: ControlLoop, tick: Tick, phase: Callable[[Tick, ControlLoop, Channels], None]) -> None:
+        loop.interrupt(self._goal)
+        self._since_ns, self._phase = tick.stamp_ns, phase
+
+    def _lift(self, tick: Tick, loop: ControlLoop, channels: Channels) -> None:
+        if self._arrived(tick):
+            self._goal = self._waiting[0].start
+            self._leave(loop, tick, self._go_home)
+
+    def _go_home(self, tick: Tick, loop: ControlLoop, channels: Channels) -> None:
+        if self._arrived(tick):
+            self._next()
+            self._hand.rearrange(self._episode)
+            self._phase = self._begin
+
+    def _begin(self, tick: Tick, loop: ControlLoop, channels: Channels) -> None:
+        if tick.scene[0] != self._episode.seed:
+            return
+        self._number, self._request = loop.interrupt(), tick.request
+        write_instruction(
+            channels.instruction, Instruction(self._episode.instruction, self._number, time.monotonic_ns())
+        )
+        self._phase = self._play
+
+    def _arrived(self, tick: Tick) -> bool:
+        away = np.abs(self._goal - tick.vector)
+        there = away[:3].max() < THERE_M and away[3:].max() < THERE_RAD
+        return bool(there) or tick.stamp_ns - (self._since_ns or 0) > LONGEST_WAY_S * 1e9
+
+
+def _copied(record: np.void) -> tuple[np.ndarray, np.ndarray, int, int]:
+    return record["vector"].copy(), record["scene"].copy(), int(record["episode"]), int(record["request"])
