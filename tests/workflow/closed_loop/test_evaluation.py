@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vpp_edge.errors import BadInputError
-from vpp_edge.workflow.closed_loop.evaluation import EpisodeResult, EvalSettings, evaluate, open_play
+from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.runtime.sim.lockstep import Thinker
+from vpp_edge.runtime.sim.task import Episode
+from vpp_edge.workflow.closed_loop.evaluation import EpisodeResult, EvalSettings, evaluate, open_play, play_episode
 from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import SUCCESS, TIMEOUT, WRONG, summary_of
 
@@ -64,6 +66,23 @@ def test_a_delay_makes_fewer_inferences_than_asked_for(small_bundle: Path) -> No
     settings = EvalSettings(episodes=1, time_limit_s=0.7, replan_ns=100_000_000, delay_ns=300_000_000)
     (result,) = evaluate(PlayerChoice(str(small_bundle)), settings, 1)
     assert len(result.inference_ns) == 3  # the next observation waits for the chunk of the one before
+
+
+class BrokenPlayer:
+    """Gives no numbers."""
+
+    horizon, period_ns = 8, 100_000_000
+
+    def __init__(self) -> None:
+        self.inference_ns: list[int] = []
+
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+        return lambda moment: np.full((self.horizon, len(moment.state)), np.nan)
+
+
+def test_a_policy_that_gives_no_numbers_ends_the_evaluation_with_its_reason() -> None:
+    with pytest.raises(HardwareFaultError, match=r"episode 20001: .*unusable chunks in a row: NaN"):
+        play_episode(BrokenPlayer(), EvalSettings(seed=2), 1)
 
 
 @pytest.mark.parametrize(
