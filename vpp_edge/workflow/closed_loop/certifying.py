@@ -24,7 +24,7 @@ TASK = 'simulated "press the red button"'
 
 def progress_stages(settings: EvalSettings) -> tuple[tuple[str, float], ...]:
     """(stage of the progress display, seconds on two cores for a small policy); after those of the export."""
-    return ("play", 1.5 * settings.episodes), ("play float32", 3.0 * settings.episodes)
+    return ("play", 5.0 * settings.episodes), ("play float32", 15.0 * settings.episodes)
 
 
 def check_can_play(source: CheckpointPaths | Bundle, choices: Choices) -> None:

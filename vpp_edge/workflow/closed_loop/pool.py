@@ -53,7 +53,7 @@ def results_in_any_order(
                     left -= 1
                     yield value
                 if (number := next(waiting, None)) is not None:
-                    with suppress(BrokenPipeError):  # it died: told when its connection is read next
+                    with suppress(ConnectionError):  # it died: told when its connection is read next
                         connection.send(number)
     finally:
         for connection, process in workers.items():
