@@ -126,6 +126,8 @@ def _choice(arguments: argparse.Namespace) -> PlayerChoice:
         )
     if arguments.checkpoint is not None and arguments.backend != "torch":
         raise BadInputError("--checkpoint is for --backend torch; other backends need the bundle only")
+    if arguments.backend == "torch" and arguments.precision not in (None, "fp32"):
+        raise BadInputError(f"--backend torch is the float32 model; leave it out for --precision {arguments.precision}")
     checkpoint = None if arguments.checkpoint is None else str(arguments.checkpoint)
     bundle = _demo(arguments, exported_with) if policy == DEMO else policy
     return PlayerChoice(bundle, arguments.backend, checkpoint)
