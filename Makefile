@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help venv demo test check lint format types arm-wheels lock clean
 
 help:
-	@echo "make demo        export a small untrained policy and run it in simulation"
+	@echo "make demo        press buttons in simulation with the policy of this package"
 	@echo "make test        the tests"
 	@echo "make check       format, lint, types and tests: what CI runs"
 	@echo "make venv        only make $(VENV), with PYTHON=$(PYTHON)"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.video import VideoInfo, VideoWriter, load_av, read_frames, video_info, write_video
+from vpp_edge.video import VideoInfo, VideoWriter, load_av, read_frames, video_info, write_animation, write_video
 
 pytest.importorskip("av")
 
@@ -80,3 +80,21 @@ def test_a_writer_may_be_closed_twice(tmp_path):
     writer.close()
     writer.close()
     assert video_info(tmp_path / "a.mp4").frames == 1
+
+
+def test_an_animation_has_every_frame_and_its_pace(tmp_path):
+    frames = [np.full((24, 32, 3), value, np.uint8) for value in (0, 90, 200)]
+    path = write_animation(tmp_path / "a.webp", frames, 5)
+    content = path.read_bytes()
+    assert content[8:12] == b"WEBP" and content.count(b"ANMF") == 3
+    assert content[content.index(b"ANIM") + 12 :][:2] == b"\0\0", "it has to begin again for ever"
+    assert [int.from_bytes(part[16:19], "little") for part in content.split(b"ANMF")[1:]] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps"), [([], 5), (frames_of(2, (8, 8)), 0), ([*frames_of(1, (8, 8)), *frames_of(1, (8, 10))], 5)]
+)
+def test_an_animation_that_cannot_be_is_refused_and_leaves_nothing(tmp_path, frames, fps):
+    with pytest.raises(BadInputError, match="animation"):
+        write_animation(tmp_path / "a.webp", list(frames), fps)
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from vpp_edge.errors import BadInputError, MissingDependencyError
 
 HIGHEST_FPS = 1000.0
+WEBP_QUALITY = "70"
 MPEG4_BIT_RATE = 8_000_000  # where there is no H.264 encoder: enough for 640x480 without visible blocks
 
 
@@ -116,6 +117,41 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> P
                 writer.add(image)
         if writer is None:
             raise BadInputError(f"video {path}: got no frame; expected at least one")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_animation(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> Path:
+    """Writes an animated WebP that begins again at its end, for pages that show pictures but no videos.
+
+    Args:
+        path: where to; replaced where it exists, when the new one is complete.
+        frames: (height, width, 3) uint8 RGB, all of one size, at least one.
+        fps: frames per second, above 0 and at most 1000.
+
+    Raises:
+        BadInputError: no frame, frames of different sizes or of another dtype, another rate, or a PyAV without WebP.
+    """
+    av, path = load_av(), Path(path)
+    if not frames or not 0 < fps <= HIGHEST_FPS or "libwebp_anim" not in av.codecs_available:
+        raise BadInputError(
+            f"animation {path}: {len(frames)} frames at {fps} fps; expected at least one, a rate of up to "
+            f"{HIGHEST_FPS:g}, and a PyAV with libwebp"
+        )
+    height, width = _checked_shape(path, frames[0])
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.webp")
+    try:
+        with av.open(str(temporary), "w", format="webp", options={"loop": "0"}) as container:
+            rate = Fraction(fps).limit_denominator(1_000_000)
+            stream = container.add_stream("libwebp_anim", rate=rate, options={"quality": WEBP_QUALITY})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for image in frames:
+                if _checked_shape(path, image) != (height, width):
+                    raise BadInputError(f"animation {path}: a frame is {image.shape}; expected {frames[0].shape}")
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+            container.mux(stream.encode())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ the world puts the buttons there. Only then comes the next instruction, for fram
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.hands.sim import SimHand
 from vpp_edge.runtime.instructions import NEVER, Instruction, write_instruction
 from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.rotation import difference
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
 
 LINGER_S = 0.8  # after the verdict, so that one can see it
@@ -106,7 +108,7 @@ class EpisodeSequence:
             return
         write_instruction(channels.instruction, Instruction(self._episode.instruction, NEVER))
         self._goal = tick.vector.copy()
-        self._goal[2] += LIFT_M
+        self._goal[2] = min(self._goal[2] + LIFT_M, self._hand.limits.wrist_upper_m[2])
         self._leave(loop, tick, self._lift)
 
     def _leave(self, loop: ControlLoop, tick: Tick, phase: Callable[[Tick, ControlLoop, Channels], None]) -> None:
@@ -135,7 +137,8 @@ class EpisodeSequence:
 
     def _arrived(self, tick: Tick) -> bool:
         away = np.abs(self._goal - tick.vector)
-        there = away[:3].max() < THERE_M and away[3:].max() < THERE_RAD
+        turn_rad = math.hypot(*difference(tick.vector[3:7], self._goal[3:7]))
+        there = away[:3].max() < THERE_M and max(turn_rad, away[7:].max()) < THERE_RAD
         return bool(there) or tick.stamp_ns - (self._since_ns or 0) > LONGEST_WAY_S * 1e9
 
 

@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vpp_edge.checkpoint.files import paths_from_folder
-from vpp_edge.checkpoint.reader import read_checkpoint
-from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
-from vpp_edge.cli import demo
-from vpp_edge.profile.picture import side_by_side
-
-COMMAND = str(Path(sys.executable).with_name("vpp-edge"))
-
-
-def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "demo", "-o", str(folder), *options], cwd=folder, capture_output=True, text=True, timeout=200
-    )
+from vpp_edge.cli.demo import line_of
+from vpp_edge.cli.main import main
+from vpp_edge.profile.lettering import ink_of
+from vpp_edge.profile.picture import captioned, side_by_side
+from vpp_edge.runtime.sim.sequence import Result
+from vpp_edge.runtime.sim.task import episode_from_seed
+from vpp_edge.workflow import demo_policy
 
 
 @pytest.mark.timeout(900)
-def test_demo_moves_the_hand_and_leaves_a_video(small_bundle: Path, tmp_path: Path) -> None:
-    shutil.copytree(small_bundle, tmp_path / "bundle")  # as an earlier demo would have left one
-    done = run_demo(tmp_path, "--duration", "4", "--json")
-    assert done.returncode == 0, done.stderr
-    assert "untrained" in done.stderr
-    report = json.loads(done.stdout)
-    assert report["trained"] is False
-    assert report["control"]["held"] and not report["control"]["failed"]
-    assert report["control"]["chunks"]["used"] > 0
-    assert report["control"]["loop"]["ticks"] > 200
+def test_demo_plays_an_episode_and_leaves_video_and_animation(
+    small_checkpoint: Path, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(demo_policy, "SHIPPED", small_checkpoint)
+    shutil.copytree(small_bundle, tmp_path / "bundle-fp32")  # as an earlier demo would have left one
+    assert main(["demo", "-o", str(tmp_path), "--episodes", "1", "--seed", "3", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "of an earlier run" in told.err and "press the" in told.err
+    report = json.loads(told.out)
+    (episode,) = report["episodes"]
+    assert episode["seed"] == 30_000 and episode["instruction"] == episode_from_seed(30_000).instruction
+    assert report["success"] == (episode["verdict"] == "success")
+    assert report["ended"] == "all episodes played: hand held"
+    assert report["control"]["chunks"]["used"] > 0 and report["control"]["loop"]["ticks"] > 200
     assert len(report["cameras"]) == 2 and all(c["delivered"] > 0 for c in report["cameras"])
     assert {"perceive", "act"} <= report["policy"]["stages"].keys()
+    assert Path(report["animation"]).read_bytes()[8:12] == b"WEBP"
     frames = decoded(Path(report["video"]))
     assert len(frames) > 10
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 40, "nothing moved"
@@ -50,28 +48,19 @@ def decoded(path: Path) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def test_damaged_bundle_of_an_earlier_demo_is_not_used(small_bundle: Path, tmp_path: Path) -> None:
-    shutil.copytree(small_bundle, tmp_path / "bundle")
-    assert demo._is_usable(tmp_path / "bundle")
-    with (tmp_path / "bundle" / "onnx" / "act.onnx").open("r+b") as file:
-        file.seek(100)
-        file.write(b"\xff")
-    assert not demo._is_usable(tmp_path / "bundle")
+@pytest.mark.parametrize(
+    ("option", "value"), [("--episodes", "0"), ("--episodes", "1001"), ("--seed", "-1"), ("--seed", "1000")]
+)
+def test_impossible_numbers_are_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", option, value]) == 2
+    assert option in capsys.readouterr().err
 
 
-def test_demo_checkpoint_is_in_the_trained_format(tmp_path: Path) -> None:
-    state_bounds, action_bounds = demo.demo_bounds()
-    write_untrained_checkpoint(tmp_path, state_bounds=state_bounds, action_bounds=action_bounds)
-    spec = read_checkpoint(paths_from_folder(tmp_path)).spec
-    assert spec.variant == "xhand" and len(spec.cameras) == len(demo.VIEWS)
-    assert spec.action.bounds is not None and spec.action.bounds.upper == tuple(action_bounds[1])
-    assert spec.state is not None and spec.state.bounds is not None
-
-
-def test_negative_duration_is_refused(tmp_path: Path) -> None:
-    done = run_demo(tmp_path, "--duration", "-1")
-    assert done.returncode == 2
-    assert "--duration" in done.stderr
+def test_a_person_reads_which_button_was_pressed_instead() -> None:
+    episode = episode_from_seed(1)
+    wrong = next(colour for colour in ("red", "green") if colour != episode.colour)
+    assert line_of(Result(episode, "success", (episode.colour,), 3.21)).endswith("  success after 3.2 s")
+    assert line_of(Result(episode, "wrong button", (wrong,), 2.0)).endswith(f"  wrong button ({wrong}) after 2.0 s")
 
 
 def test_side_by_side_keeps_every_pixel_and_even_sides() -> None:
@@ -80,3 +69,17 @@ def test_side_by_side_keeps_every_pixel_and_even_sides() -> None:
     assert sheet.shape[0] % 2 == 0 and sheet.shape[1] % 2 == 0
     assert (sheet[:5, :7] == 200).all()
     assert (sheet == 100).all(axis=2).sum() == 12
+
+
+def test_a_caption_is_below_the_picture_and_legible() -> None:
+    picture = np.full((20, 200, 3), 90, np.uint8)
+    sheet = captioned(picture, "press: 1.")
+    assert (sheet[:20] == 90).all() and sheet.shape[0] % 2 == 0
+    np.testing.assert_array_equal(sheet[26:42, 6:114, 0] > 200, ink_of("press: 1.", 2))
+    assert captioned(picture, "x" * 100).shape == sheet.shape
+
+
+def test_letters_differ() -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789:., ü"
+    assert len({ink_of(letter).tobytes() for letter in letters}) == len(letters)
+    assert ink_of("l").T.tolist()[2] == [True] * 7 + [False]

@@ -1,34 +1,35 @@
-"""`vpp-edge demo`: in, nothing; out, the whole path run once on this machine, and a video of it."""
+"""`vpp-edge demo`: in, nothing; out, the policy of this package pressing buttons live on this machine, and a video."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-import tempfile
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.threads import let_idle_threads_sleep
-from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.progress import Progress
+from vpp_edge.errors import BadInputError
 
 if TYPE_CHECKING:
-    from vpp_edge.checkpoint.untrained import Limits
+    from vpp_edge.profile.picture import PictureMaker
     from vpp_edge.runtime.report import RunReport
+    from vpp_edge.runtime.sim.sequence import Result
 
-HELP = """Export a small untrained policy and run it in simulation.
+HELP = """Press the asked one of four coloured buttons with a simulated hand, in real time.
 
-Needs nothing but the installation. Makes a policy in the trained format with random weights (so the hand moves
-without purpose), exports and verifies it, then runs it: two cameras through RealSense's software device see a
-simulated 12-joint hand, the policy process looks at them, the control loop moves the hand. Leaves a video."""
+Needs nothing but the installation. Exports and verifies the policy of this package, then runs it as `vpp-edge run`
+would: two cameras through RealSense's software device see a simulated 12-joint hand over the buttons, the policy
+process looks and is told which one to press, the control loop moves the hand at 100 Hz. In every episode the buttons
+are elsewhere. Leaves a video and an animation.
 
-INSTRUCTION = "pick up the red block"
+  vpp-edge demo --episodes 10 --seed 3
+
+Failed episodes are results, no errors: the exit status is 0 when the run worked."""
+
 VIEWS = ("top", "side")
-WRIST_STEP_M, WRIST_STEP_RAD = 0.0015, 0.01
+START_NS = 120_000_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,106 +39,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("demo-output"),
         metavar="DIR",
-        help="for bundle and video (demo-output)",
+        help="for bundle, video and animation (demo-output)",
     )
-    parser.add_argument("--duration", type=float, default=20.0, metavar="S", help="seconds in simulation (20)")
+    parser.add_argument("--episodes", type=int, default=5, metavar="N", help="how many to play (5)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which episodes, those of `eval --seed` (0)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the policy (fp32)")
     parser.add_argument("--fresh", action="store_true", help="export again, even where an earlier demo left its bundle")
 
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    if not arguments.duration > 0:
-        raise BadInputError(f"--duration {arguments.duration}: expected a positive number of seconds")
-    say = (lambda text: None) if arguments.quiet else (lambda text: print(text, file=sys.stderr))
-    say("The demo policy is untrained: the networks of VPP at a small size with random weights. The hand will move")
-    say("without purpose; what is real is the path from checkpoint to hand.")
-    bundle = demo_bundle(arguments.output, fresh=arguments.fresh, quiet=arguments.quiet, say=say)
-    report, picture = _run(bundle, arguments, say)
-    if arguments.json:
-        print(json.dumps({"bundle": str(bundle), "video": str(picture), "trained": False, **report.to_json()}))
-        return report.exit_status
-    print("\n".join(report.lines()))
-    print(f"\nbundle    {bundle}   (vpp-edge inspect {bundle})")
-    print(f"video     {picture}   (the two camera views; untrained policy)")
+    if not 1 <= arguments.episodes <= 1000:
+        raise BadInputError(f"--episodes {arguments.episodes}: expected 1 to 1000")
+    if not 0 <= arguments.seed < 1000:
+        raise BadInputError(f"--seed {arguments.seed}: expected 0 to 999")
+    from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
+
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            print(text, file=sys.stderr)
+
+    options = DemoOptions(arguments.precision)
+    bundle = demo_bundle(arguments.output, options, fresh=arguments.fresh, quiet=arguments.quiet, say=say)
+    report, results, picture = _play(bundle, arguments)
+    files = [picture.write(arguments.output / "demo.mp4"), picture.write_animation(arguments.output / "demo.webp")]
+    _answer(arguments, report, results, bundle, files)
     return report.exit_status
 
 
-def demo_bundle(folder: Path, *, fresh: bool, quiet: bool, say: Any = print) -> Path:
-    """The bundle of the demo policy in `folder`: the one of an earlier demo by the same versions, or a new one."""
-    bundle = folder / "bundle"
-    if not fresh and _is_usable(bundle):
-        say(f"Using the bundle of an earlier demo, {bundle} (--fresh exports it again).")
-        return bundle
-    from vpp_edge.checkpoint.files import paths_from_folder
-    from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
-    from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, export_bundle
-
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint"
-    with Progress("demo policy", [("make", 8.0), *PROGRESS_STAGES], quiet=quiet) as progress:
-        progress.step("make")
-        staging = Path(tempfile.mkdtemp(prefix=".checkpoint.partial-", dir=folder))
-        try:
-            state_bounds, action_bounds = demo_bounds()
-            write_untrained_checkpoint(staging, state_bounds=state_bounds, action_bounds=action_bounds)
-            shutil.rmtree(checkpoint, ignore_errors=True)
-            staging.rename(checkpoint)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        export_bundle(paths_from_folder(checkpoint), bundle, ExportOptions(overwrite=bundle.exists()), report=progress)
-    return bundle
-
-
-def demo_bounds() -> tuple[Limits, Limits]:
-    """Normalization bounds of state (19) and actions (18) that suit the simulated hand.
-
-    An untrained policy gives normalized actions of about -2 to 2. So the fingers get the middle half of their ranges,
-    and the wrist offsets (m, rad) so small that a hand without purpose stays in view.
-    """
-    from vpp_edge.runtime.hands.sim import LIMITS
-
-    lower, upper = LIMITS.joint_lower_rad, LIMITS.joint_upper_rad
-    state = ((*LIMITS.wrist_lower_m, *[-1.0] * 4, *lower), (*LIMITS.wrist_upper_m, *[1.0] * 4, *upper))
-    middle = [(low + high) / 2 for low, high in zip(lower, upper, strict=True)]
-    quarter = [(high - low) / 4 for low, high in zip(lower, upper, strict=True)]
-    wrist = [WRIST_STEP_M] * 3 + [WRIST_STEP_RAD] * 3
-    action = (
-        [*(-step for step in wrist), *(m - q for m, q in zip(middle, quarter, strict=True))],
-        [*wrist, *(m + q for m, q in zip(middle, quarter, strict=True))],
-    )
-    return state, action
-
-
-def _is_usable(path: Path) -> bool:
-    """Whether `path` is an undamaged bundle that these library versions exported."""
-    from vpp_edge.manifest import Bundle
-
-    try:
-        bundle = Bundle(path)
-        bundle.verify_all()
-    except BundleError:
-        return False
-    exported_with = bundle.manifest.provenance.get("versions", {})
-    return bool(exported_with) and all(version(name) == v for name, v in exported_with.items() if v)
-
-
-def _run(bundle: Path, arguments: argparse.Namespace, say: Any) -> tuple[RunReport, Path]:
+def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[Result], PictureMaker]:
+    """One run through all episodes."""
     from vpp_edge.cli.run import LiveLine
     from vpp_edge.profile.picture import PictureMaker
     from vpp_edge.runtime.cameras import camera_from_text
-    from vpp_edge.runtime.hands import hand_from_text
+    from vpp_edge.runtime.hands.sim import SimHand
     from vpp_edge.runtime.session import SessionConfig, run_session
+    from vpp_edge.runtime.sim.sequence import EpisodeSequence
+    from vpp_edge.runtime.sim.task import episode_from_seed
     from vpp_edge.runtime.supervisor import Watch
+    from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
 
-    say(f"Running it for {arguments.duration:g} s in simulation, instruction: {INSTRUCTION!r}")
-    cameras = tuple(camera_from_text(f"software:sim/{view}?width=320&height=240&fps=15") for view in VIEWS)
-    picture = PictureMaker()
-    live = LiveLine(sys.stderr, quiet=arguments.quiet)
-    watch = Watch(120_000_000_000, on_status=live.show, on_snapshot=picture.add)
-    with closing(hand_from_text("sim")) as hand:
-        config = SessionConfig(
-            bundle=str(bundle), cameras=cameras, hand=hand, instruction=INSTRUCTION, duration_s=arguments.duration
-        )
-        report = run_session(config, watch)
-    live.end()
-    return report, picture.write(arguments.output / "demo.mp4")
+    first = arguments.seed * WORLDS_PER_SEED
+    episodes = [episode_from_seed(first + i) for i in range(arguments.episodes)]
+    cameras = tuple(camera_from_text(f"software:sim/{view}") for view in VIEWS)
+    picture, live = PictureMaker(), LiveLine(sys.stderr, quiet=arguments.quiet)
+    with closing(SimHand(episode=episodes[0])) as hand:
+        course = EpisodeSequence(episodes, hand, lambda result: live.tell(line_of(result)))
+        watch = Watch(START_NS, live.show, lambda snapshot: picture.add(snapshot, course.caption), on_look=course.look)
+        config = SessionConfig(str(bundle), cameras, hand, episodes[0].instruction, seed=arguments.seed)
+        try:
+            report = run_session(config, watch)
+        finally:
+            live.end()
+    return report, course.results, picture
+
+
+def line_of(result: Result) -> str:
+    """What a person reads of an episode."""
+    others = [colour for colour in result.pressed if colour != result.episode.colour]
+    pressed = f" ({', '.join(others)})" if others else ""
+    return f"{result.episode.instruction:24}  {result.verdict}{pressed} after {result.seconds:.1f} s"
+
+
+def _answer(
+    arguments: argparse.Namespace, report: RunReport, results: list[Result], bundle: Path, files: list[Path]
+) -> None:
+    success = sum(result.verdict == "success" for result in results)
+    if arguments.json:
+        facts: dict[str, Any] = {"bundle": str(bundle), "video": str(files[0]), "animation": str(files[1])}
+        facts |= {"episodes": [_json_of(result) for result in results], "success": success}
+        print(json.dumps({**facts, **report.to_json()}))
+        return
+    print("\n".join(map(line_of, results)))
+    print(f"\n{success} of {arguments.episodes} episodes\n")
+    print("\n".join(report.lines()))
+    print(f"\nbundle    {bundle}   (vpp-edge inspect {bundle}; vpp-edge eval {bundle})")
+    print(f"video     {', '.join(map(str, files))}")
+
+
+def _json_of(result: Result) -> dict[str, Any]:
+    episode = result.episode
+    return {
+        "seed": episode.seed,
+        "instruction": episode.instruction,
+        "verdict": result.verdict,
+        "pressed": list(result.pressed),
+        "seconds": result.seconds,
+    }

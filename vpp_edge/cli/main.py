@@ -31,7 +31,7 @@ COMMANDS = {
     "profile": "measure the latency of every stage on this machine",
     "inspect": "show what is in a bundle",
     "doctor": "tell what this machine can run, and how to add what it lacks",
-    "demo": "export a small untrained policy and run it in simulation",
+    "demo": "press buttons with the policy of this package, in simulation and in real time",
     "completion": "print the completion script of a shell",
 }
 

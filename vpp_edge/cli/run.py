@@ -120,6 +120,11 @@ class LiveLine:
             self._write(f"{status.seconds:5.1f} s  {status.news}", last=True)
         self._write(status.line(), last=not self._terminal)
 
+    def tell(self, news: str) -> None:
+        """A line that stays."""
+        if not self._quiet:
+            self._write(news, last=True)
+
     def end(self) -> None:
         """Leaves the line for what comes next."""
         if self._width and not self._quiet:

@@ -1,4 +1,4 @@
-"""The picture of a run: in, snapshots of the cameras and the hand; out, a video with the views side by side."""
+"""The picture of a run: in, snapshots of cameras and hand; out, a video and an animation, views side by side."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.profile.lettering import HEIGHT, ink_of
+from vpp_edge.video import write_animation, write_video
 
 _GAP = 8
-_BACKGROUND = 24
+_BACKGROUND, _INK = 24, 235
+_LETTER_SCALE, _MARGIN = 2, 6
+_MOST_FRAMES = 1200  # two minutes; half a gigabyte of pictures
+MOST_ANIMATION_BYTES = 3_000_000
+_THINNED = (1, 2, 4, 8)
 
 
 class PictureMaker:
-    """Keeps snapshots of a running session as small images and writes them as a video when the run is over."""
+    """Keeps snapshots of a running session as small images and writes them when the run is over."""
 
     def __init__(self) -> None:
         self._frames: list[np.ndarray] = []
+        self._captions: list[str] = []
         self._seconds: list[float] = []
 
-    def add(self, snapshot: Any) -> None:
+    def add(self, snapshot: Any, caption: str = "") -> None:
         """Takes a `Snapshot` of the supervisor; those before the first image of every view are left out."""
-        if any(image is None for image in snapshot.images):
+        if any(image is None for image in snapshot.images) or len(self._frames) == _MOST_FRAMES:
             return
         self._frames.append(side_by_side([np.asarray(image) for image in snapshot.images]))
+        self._captions.append(caption)
         self._seconds.append(snapshot.seconds)
 
     def write(self, path: Path) -> Path:
@@ -33,15 +41,30 @@ class PictureMaker:
         Raises:
             BadInputError: there was no snapshot.
         """
-        from vpp_edge.video import write_video
+        return write_video(path, self._captioned(), max(round(self._rate_hz()), 1))
 
+    def write_animation(self, path: Path) -> Path:
+        """Writes an animated WebP of at most MOST_ANIMATION_BYTES, with fewer frames per second where need be.
+
+        Raises:
+            BadInputError: there was no snapshot.
+        """
+        frames, rate_hz = self._captioned(), self._rate_hz()
+        for step in _THINNED:
+            write_animation(path, frames[::step], rate_hz / step)
+            if path.stat().st_size <= MOST_ANIMATION_BYTES:
+                break
+        return path
+
+    def _captioned(self) -> list[np.ndarray]:
+        return [captioned(frame, caption) for frame, caption in zip(self._frames, self._captions, strict=True)]
+
+    def _rate_hz(self) -> float:
         if len(self._frames) < 2:
             raise BadInputError(
                 "the cameras gave no frames to make a picture of; `vpp-edge doctor` tells what is missing"
             )
-        rate_hz = (len(self._seconds) - 1) / max(self._seconds[-1] - self._seconds[0], 1e-3)
-        write_video(path, self._frames, round(max(rate_hz, 1)))
-        return path
+        return (len(self._seconds) - 1) / max(self._seconds[-1] - self._seconds[0], 1e-3)
 
 
 def side_by_side(images: list[np.ndarray]) -> np.ndarray:
@@ -53,4 +76,15 @@ def side_by_side(images: list[np.ndarray]) -> np.ndarray:
     for image in images:
         sheet[: image.shape[0], left : left + image.shape[1]] = image
         left += image.shape[1] + _GAP
+    return sheet
+
+
+def captioned(image: np.ndarray, caption: str) -> np.ndarray:
+    """The image with a dark strip below it that bears the caption, cut where it is too long."""
+    height, width = image.shape[:2]
+    sheet = np.full((height + _LETTER_SCALE * HEIGHT + 2 * _MARGIN, width, 3), _BACKGROUND, dtype=np.uint8)
+    sheet[:height] = image
+    ink = ink_of(caption, _LETTER_SCALE)[:, : width - 2 * _MARGIN]
+    top = height + _MARGIN
+    sheet[top : top + ink.shape[0], _MARGIN : _MARGIN + ink.shape[1]][ink] = _INK
     return sheet

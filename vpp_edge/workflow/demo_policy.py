@@ -65,6 +65,8 @@ def demo_bundle(
         BadInputError, CheckpointError: options that the policy cannot have, or no space.
     """
     bundle, paths = folder / options.folder_name, demo_checkpoint(folder)
+    if not SHIPPED.is_dir():
+        say("There are no trained weights in this package: the policy is untrained, and will press nothing on purpose.")
     if not fresh and _is_usable(bundle, paths):
         say(f"Using the bundle of an earlier run, {bundle}.")
         return bundle
