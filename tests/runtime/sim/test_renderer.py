@@ -48,6 +48,16 @@ def renderer(request: pytest.FixtureRequest) -> SimRenderer:
     return request.getfixturevalue(request.param)
 
 
+def red(image: np.ndarray) -> np.ndarray:
+    r, g, b = np.moveaxis(image.astype(int), 2, 0)
+    return (r > 2 * g) & (r > 2 * b) & (r > 80)
+
+
+def yellow(image: np.ndarray) -> np.ndarray:
+    r, g, b = np.moveaxis(image.astype(int), 2, 0)
+    return (r > 2 * b) & (g > 1.6 * b) & (r > 80)
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(h, w): the largest difference of a channel."""
     return np.abs(a.astype(int) - b.astype(int)).max(axis=2)
@@ -89,6 +99,38 @@ def test_both_ways_to_draw_agree(gl: SimRenderer, software: SimRenderer, view: s
     assert np.mean(apart) < 8 and np.mean(apart > 30) < 0.08  # edges, which GL smooths, and borders of shadows
 
 
+SCENES = [(1, 0, 0, 0, 0), (1, 0.008, 0, 0, 0.01), (2, 0, 0, 0, 0), (3, 0, 0.009, 0, 0)]
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("view", ["top", "side"])
+def test_both_ways_to_draw_agree_on_buttons(gl: SimRenderer, software: SimRenderer, view: str, scene: tuple) -> None:
+    drawn, cast = (renderer.render(view, STATE, np.array(scene)) for renderer in (gl, software))
+    apart = difference(drawn, cast)
+    assert np.mean(apart) < 8 and np.mean(apart > 30) < 0.08
+    for colour in (red, yellow):
+        (one, other), pixels = (np.argwhere(colour(image)) for image in (drawn, cast)), colour(cast).sum()
+        assert len(one) > 8 and abs(len(one) - pixels) < 0.3 * pixels
+        np.testing.assert_allclose(one.mean(axis=0), other.mean(axis=0), atol=0.7)
+
+
+@pytest.mark.parametrize("button", range(4))
+def test_a_pressed_button_is_seen_lower(renderer: SimRenderer, button: int) -> None:
+    up, down = np.array(SCENES[0], float), np.array(SCENES[0], float)
+    down[1 + button] = 0.008
+    changed = difference(renderer.render("side", STATE, up), renderer.render("side", STATE, down)) > 20
+    assert 3 < changed.sum() < 0.03 * WIDTH * HEIGHT, "a button and its shadow, and nothing else"
+
+
+def test_an_episode_has_its_own_buttons_light_and_cameras(renderer: SimRenderer) -> None:
+    pictures = [renderer.render("top", STATE, np.array((seed, 0, 0, 0, 0))) for seed in (1, 2, 1)]
+    assert (difference(pictures[0], pictures[1]) > 20).mean() > 0.02
+    np.testing.assert_array_equal(pictures[0], pictures[2])
+    nominal = renderer.render("top", STATE)
+    assert (difference(pictures[2], nominal) > 20).mean() > 0.02
+    np.testing.assert_array_equal(renderer.render("top", STATE, None), nominal)
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_both_ways_to_draw_give_the_hand_the_same_outline(gl: SimRenderer, software: SimRenderer, view: str) -> None:
     gl.render(view, LOW)
@@ -126,6 +168,12 @@ def test_the_picture_has_the_hand_where_the_camera_geometry_says(software: SimRe
 def test_what_cannot_be_drawn_is_refused(software: SimRenderer, view: str, state: np.ndarray) -> None:
     with pytest.raises(BadInputError, match=r"expected|there are"):
         software.render(view, state)
+
+
+@pytest.mark.parametrize("scene", [np.zeros(4), np.full(5, np.nan), np.zeros((5, 1))])
+def test_a_scene_that_is_none_is_refused(software: SimRenderer, scene: np.ndarray) -> None:
+    with pytest.raises(BadInputError, match="scene"):
+        software.render("top", STATE, scene)
 
 
 @pytest.mark.parametrize("size", [(0, 10), (10, -1), (10, 100_000)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from camera_under_test import PatternConfig
 
 from vpp_edge.runtime.hands.sim import SimHand
 from vpp_edge.runtime.instructions import NEVER, read_instruction
+from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.session import SessionConfig, run_session
 from vpp_edge.runtime.sim import sequence
-from vpp_edge.runtime.sim.sequence import EpisodeSequence
+from vpp_edge.runtime.sim.layout import COLOURS
+from vpp_edge.runtime.sim.sequence import LIFT_M, EpisodeSequence
 from vpp_edge.runtime.sim.task import episode_from_seed
+from vpp_edge.runtime.sim.world import SCENE_SIZE
 from vpp_edge.runtime.supervisor import Watch
 
 if importlib.util.find_spec("mujoco") is None:
@@ -44,3 +48,85 @@ def test_three_episodes_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for episode, (_, pose) in zip(episodes, begun, strict=True):
         np.testing.assert_allclose(pose[:3], episode.start[:3], atol=0.005)
     assert course.caption.endswith("out of time")
+
+
+@pytest.fixture
+def channels():
+    channels = Channels.create(("static",), 4, 19, SCENE_SIZE)
+    yield channels
+    channels.close()
+
+
+@dataclass
+class Asked:
+    """What the loop was asked for."""
+
+    interrupts: list[np.ndarray | None] = field(default_factory=list)
+    stopped: str = ""
+
+    def interrupt(self, rest_at: np.ndarray | None = None) -> int:
+        self.interrupts.append(rest_at)
+        return 1 + len(self.interrupts)
+
+    def request_stop(self, reason: str) -> None:
+        self.stopped = reason
+
+
+class Publisher:
+    """Publishes one state per 10 ms, each as the loop would."""
+
+    def __init__(self, channels: Channels) -> None:
+        self.states, self.now_ns = channels.states, 0
+
+    def __call__(self, vector: np.ndarray, seed: int, *depths: float, request: int = 0, episode: int = 1) -> None:
+        self.now_ns += 10_000_000
+        self.states.write(
+            self.now_ns, vector=vector, command=vector, scene=np.array((seed, *(depths or (0,) * 4))),
+            episode=episode, request=request, resting_since_ns=0,
+        )  # fmt: skip
+
+
+def test_a_short_press_between_two_looks_counts_and_time_begins_with_the_first_chunk(channels: Channels) -> None:
+    episode, loop, publish = episode_from_seed(4), Asked(), Publisher(channels)
+    down = tuple(0.006 * (colour == episode.colour) for colour in COLOURS)
+    told = []
+    course = EpisodeSequence([episode], SimHand(episode=episode), told.append)
+    for _ in range(100):
+        publish(episode.start, 4, request=-1)  # the policy still loads
+    for depths in ((), (), down, (), ()):
+        publish(episode.start, 4, *depths)
+    course.look(loop, channels)
+    assert told == course.results and told[0].verdict == "success" and told[0].seconds == pytest.approx(0.02)
+    assert course.caption == f"{episode.instruction}: success" and not loop.stopped
+    for _ in range(85):
+        publish(episode.start, 4)
+    course.look(loop, channels)
+    assert loop.stopped == "all episodes played" and not loop.interrupts
+
+
+def test_the_next_episode_waits_for_hand_and_world(channels: Channels) -> None:
+    first, second = episode_from_seed(4), episode_from_seed(5)
+    loop, publish = Asked(), Publisher(channels)
+    course = EpisodeSequence([first, second], SimHand(episode=first), time_limit_s=0.05)
+
+    def look(vector: np.ndarray, seed: int, **more: int) -> int:
+        publish(vector, seed, **more)
+        course.look(loop, channels)
+        instruction = read_instruction(channels.instruction)
+        return 0 if instruction is None else instruction.episode
+
+    pressing = first.start + np.array((0.2, 0, -0.1, *(0.0,) * 16))
+    for _ in range(95):
+        number = look(pressing, 4)
+    assert number == NEVER and len(loop.interrupts) == 1, "over and waiting: the policy thinks of nothing"
+    lifted = loop.interrupts[0]
+    np.testing.assert_allclose(lifted - pressing, LIFT_M * (np.arange(19) == 2), atol=1e-12)
+    assert look(lifted, 4) == NEVER
+    np.testing.assert_array_equal(loop.interrupts[1], second.start)
+    assert look((lifted + second.start) / 2, 4) == NEVER and len(loop.interrupts) == 2
+    home = second.start * np.where((np.arange(19) >= 3) & (np.arange(19) < 7), -1, 1)  # the same turn
+    assert look(home, 4) == NEVER and look(home, 4) == NEVER, "the world has not changed yet"
+    assert look(home, 5) == 4 and loop.interrupts[2] is None
+    for _ in range(20):
+        look(home, 5, episode=3, request=5)
+    assert len(course.results) == 1, "its time begins with a chunk of its own"

@@ -1,0 +1,83 @@
+"""Whole episodes in simulated time: the expert presses what is asked, and what it does never changes."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vpp_edge.runtime.hands.sim import LIMITS
+from vpp_edge.runtime.sim.expert import expert_targets
+from vpp_edge.runtime.sim.layout import COLOURS
+from vpp_edge.runtime.sim.lockstep import Moment, Outcome, Pace, play
+from vpp_edge.runtime.sim.task import Episode, episode_from_seed
+
+if importlib.util.find_spec("mujoco") is None:
+    pytest.skip("the simulated hand needs MuJoCo", allow_module_level=True)
+
+HORIZON = 8
+FRESH = range(500_000, 500_040)
+AT_ONCE, DELAYED = Pace(), Pace(delay_ns=200_000_000)
+
+
+def played(episode: Episode, pace: Pace = AT_ONCE, wanted: Episode | None = None, **options: float) -> Outcome:
+    """The episode as the expert of `wanted` plays it."""
+    return play(episode, lambda m: expert_targets(wanted or episode, m.state, HORIZON), HORIZON, pace, **options)
+
+
+@pytest.mark.parametrize("pace", [AT_ONCE, DELAYED], ids=["at once", "200 ms late"])
+def test_the_expert_always_succeeds(pace: Pace) -> None:
+    outcomes = [played(episode_from_seed(seed), pace) for seed in FRESH]
+    assert [o.verdict for o in outcomes] == ["success"] * len(FRESH)
+    assert all(o.pressed == (o.colour,) and 1 < o.seconds < 6 for o in outcomes)
+
+
+def test_another_button_is_the_wrong_one() -> None:
+    for seed in (1, 2, 3):
+        episode = episode_from_seed(seed)
+        other = COLOURS[COLOURS.index(episode.colour) - 1]
+        outcome = played(episode, wanted=replace(episode, colour=other))
+        assert (outcome.verdict, outcome.pressed, outcome.colour) == ("wrong button", (other,), episode.colour)
+
+
+def test_who_stays_where_it_is_runs_out_of_time() -> None:
+    outcome = play(episode_from_seed(1), lambda m: np.tile(m.state, (HORIZON, 1)), HORIZON, time_limit_s=1.5)
+    assert outcome.verdict == "out of time" and outcome.pressed == ()
+    assert outcome.seconds == pytest.approx(1.5) and np.ptp(outcome.states[:, :3], axis=0).max() < 0.01
+
+
+def test_the_same_episode_is_the_same_to_the_last_bit() -> None:
+    one, same = (played(episode_from_seed(7), DELAYED) for _ in range(2))
+    np.testing.assert_array_equal(one.states, same.states)
+    np.testing.assert_array_equal(one.commands, same.commands)
+    assert one.seconds == same.seconds
+
+
+def test_commands_stay_within_the_limits() -> None:
+    outcome = played(episode_from_seed(11))
+    joints, wrist = outcome.commands[:, 7:], outcome.commands[:, :3]
+    assert (joints >= LIMITS.joint_lower_rad).all() and (joints <= LIMITS.joint_upper_rad).all()
+    assert np.linalg.norm(np.diff(wrist, axis=0), axis=1).max() <= LIMITS.wrist_speed_m_s * 0.01 + 1e-9
+    assert outcome.states.shape == outcome.commands.shape
+
+
+def test_after_the_verdict_it_may_linger() -> None:
+    short, long = (played(episode_from_seed(3), linger_s=seconds) for seconds in (0.0, 0.8))
+    assert short.seconds == long.seconds and short.verdict == long.verdict == "success"
+    assert len(long.states) - len(short.states) == pytest.approx(80, abs=10)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 100, 250])
+def test_a_policy_sees_the_world_as_often_as_its_pace_allows(delay_ms: int) -> None:
+    seen: list[Moment] = []
+
+    def think(moment: Moment) -> np.ndarray:
+        seen.append(moment)
+        return np.tile(moment.state, (HORIZON, 1))
+
+    play(episode_from_seed(1), think, HORIZON, Pace(delay_ns=delay_ms * 1_000_000), time_limit_s=2.0)
+    apart_s = np.diff([moment.seconds for moment in seen])
+    np.testing.assert_allclose(apart_s, max(200, delay_ms) / 1e3, atol=0.011)
+    assert all(moment.scene.shape == (5,) and moment.scene[0] == 1 for moment in seen)
