@@ -83,8 +83,16 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     episodes = [episode_from_seed(first + i) for i in range(arguments.episodes)]
     cameras = tuple(camera_from_text(f"software:sim/{view}") for view in VIEWS)
     picture, live = PictureMaker(), LiveLine(sys.stderr, quiet=arguments.quiet)
+
+    def tell(result: Result) -> None:
+        live.clear()
+        if not arguments.json:
+            print(line_of(result), flush=True)
+        elif not arguments.quiet:
+            print(line_of(result), file=sys.stderr)
+
     with closing(SimHand(episode=episodes[0])) as hand:
-        course = EpisodeSequence(episodes, hand, lambda result: live.tell(line_of(result)))
+        course = EpisodeSequence(episodes, hand, tell)
         watch = Watch(START_NS, live.show, lambda snapshot: picture.add(snapshot, course.caption), on_look=course.look)
         config = SessionConfig(str(bundle), cameras, hand, episodes[0].instruction, seed=arguments.seed)
         try:
@@ -110,7 +118,6 @@ def _answer(
         facts |= {"episodes": [_json_of(result) for result in results], "success": success}
         print(json.dumps({**facts, **report.to_json()}))
         return
-    print("\n".join(map(line_of, results)))
     print(f"\n{success} of {arguments.episodes} episodes\n")
     print("\n".join(report.lines()))
     print(f"\nbundle    {bundle}   (vpp-edge inspect {bundle}; vpp-edge eval {bundle})")

@@ -36,7 +36,7 @@ LOG_INTERVAL_S = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder that `vpp-edge export` wrote")
     parser.add_argument("--camera", action="append", metavar="KIND:SOURCE", default=[], help="one per view, in order")
-    parser.add_argument("--hand", default="sim", metavar="KIND", help="hand to move (sim)")
+    parser.add_argument("--hand", default="sim", metavar="KIND", help="hand to move: sim, or sim:SEED for the world of an episode (sim)")
     parser.add_argument("--instruction", required=True, metavar="TEXT", help="what the hand should do")
     parser.add_argument("--duration", type=float, metavar="S", help="seconds from the first chunk (until Ctrl-C)")
     parser.add_argument("--rate-hz", type=float, default=100.0, metavar="HZ", help="rate of the control loop (100)")
@@ -120,10 +120,12 @@ class LiveLine:
             self._write(f"{status.seconds:5.1f} s  {status.news}", last=True)
         self._write(status.line(), last=not self._terminal)
 
-    def tell(self, news: str) -> None:
-        """A line that stays."""
-        if not self._quiet:
-            self._write(news, last=True)
+    def clear(self) -> None:
+        """Makes room on a terminal for a line of somebody else."""
+        if self._width and not self._quiet:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+            self._width = 0
 
     def end(self) -> None:
         """Leaves the line for what comes next."""

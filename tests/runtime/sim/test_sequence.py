@@ -14,9 +14,10 @@ from vpp_edge.runtime.instructions import NEVER, read_instruction
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.session import SessionConfig, run_session
 from vpp_edge.runtime.sim import sequence
+from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.sequence import LIFT_M, EpisodeSequence
-from vpp_edge.runtime.sim.task import episode_from_seed
+from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.world import SCENE_SIZE
 from vpp_edge.runtime.supervisor import Watch
 
@@ -55,6 +56,42 @@ def channels():
     channels = Channels.create(("static",), 4, 19, SCENE_SIZE)
     yield channels
     channels.close()
+
+
+class LiveExpert:
+    """Sends the chunks of an expert who does as he is told, in the place of a policy."""
+
+    def __init__(self, episodes: list[Episode], course: EpisodeSequence) -> None:
+        self._episodes, self._course, self._sent = {e.instruction: e for e in episodes}, course, 0
+
+    def look(self, loop, channels: Channels) -> None:
+        self._course.look(loop, channels)
+        told = read_instruction(channels.instruction)
+        stand = channels.states.read(lambda record: (record["vector"].copy(), int(record["episode"])))
+        if stand is None or stand.value[1] < told.episode:
+            return
+        record = channels.chunks.begin()
+        if record is None:
+            return
+        record["targets"] = expert_targets(self._episodes[told.text], stand.value[0], 8)
+        record["anchor"], record["episode"] = stand.value
+        record["observed_ns"], record["request"] = stand.stamp_ns, self._sent
+        channels.chunks.commit()
+        self._sent += 1
+
+
+def test_an_expert_presses_what_is_asked_in_every_episode_of_a_live_run() -> None:
+    episodes = [episode_from_seed(seed) for seed in (1, 2, 3, 5)]
+    assert len({episode.instruction for episode in episodes}) == len(episodes)
+    with SimHand(episode=episodes[0]) as hand:
+        course = EpisodeSequence(episodes, hand)
+        blind = (PatternConfig("static", stop_after=0), PatternConfig("wrist", stop_after=0))
+        config = SessionConfig("latency_ms=20", blind, hand, episodes[0].instruction, 40, backend="scripted")
+        report = run_session(config, Watch(20 * 10**9, on_look=LiveExpert(episodes, course).look))
+    assert report.ended == "all episodes played: hand held"
+    assert [result.verdict for result in course.results] == ["success"] * len(episodes)
+    assert [result.pressed for result in course.results] == [(episode.colour,) for episode in episodes]
+    assert all(1 < result.seconds < 6 for result in course.results)
 
 
 @dataclass
