@@ -36,7 +36,9 @@ LOG_INTERVAL_S = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder that `vpp-edge export` wrote")
     parser.add_argument("--camera", action="append", metavar="KIND:SOURCE", default=[], help="one per view, in order")
-    parser.add_argument("--hand", default="sim", metavar="KIND", help="hand to move: sim, or sim:SEED for the world of an episode (sim)")
+    parser.add_argument(
+        "--hand", default="sim", metavar="KIND", help="hand to move: sim, or sim:SEED for the world of an episode (sim)"
+    )
     parser.add_argument("--instruction", required=True, metavar="TEXT", help="what the hand should do")
     parser.add_argument("--duration", type=float, metavar="S", help="seconds from the first chunk (until Ctrl-C)")
     parser.add_argument("--rate-hz", type=float, default=100.0, metavar="HZ", help="rate of the control loop (100)")
