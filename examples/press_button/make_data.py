@@ -1,0 +1,148 @@
+"""Makes demonstrations of "press the red button": in, a number of episodes; out, a data set in VPP's training layout.
+
+    python make_data.py DATA [--episodes 2000] [--seed 0]
+
+Every episode has a world of its own; the scripted expert of the simulation shows it. A third of them begin where
+evaluated episodes begin, the others anywhere on or beside the way, so that the policy learns to come back to it. The
+expert stays on the button: to go up again would make two opposite things right in one picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from vpp_edge.progress import Progress
+from vpp_edge.rotation import quaternion_from_rpy, quaternion_product
+from vpp_edge.runtime.sim.expert import HOVER_M, POINTING_RAD, TIP_M, expert_targets
+from vpp_edge.runtime.sim.layout import COLOURS
+from vpp_edge.runtime.sim.lockstep import Moment, Pace, play
+from vpp_edge.runtime.sim.renderer import SimRenderer
+from vpp_edge.runtime.sim.scene import PLATE_TOP_M
+from vpp_edge.runtime.sim.task import PALM_DOWN, Episode, episode_from_seed
+from vpp_edge.video import write_video
+
+FIRST_SEED = 10_000_000  # evaluation stays below
+VIEWS = ("top", "side")
+SIDE_PIXELS = 240
+RATE_HZ, HORIZON = 10, 10
+HOLD_S = 0.8
+USUAL_SHARE = 1 / 3
+HELD_OUT_EVERY = 20  # episodes kept from training, for calibration and its proof
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What the expert did, once per 0.1 s: states (N, 19), commands (N, 19), scenes (N, 5)."""
+
+    episode: Episode
+    states: np.ndarray
+    commands: np.ndarray
+    scenes: np.ndarray
+
+
+def demonstration(seed: int) -> Demonstration | None:
+    """An episode as the expert plays it; None where it began or ended with a wrong button down."""
+    episode = episode_from_seed(seed)
+    random = np.random.default_rng((seed, 3))
+    if random.random() > USUAL_SHARE:
+        episode = replace(episode, start=anywhere(episode, random))
+    moments: list[Moment] = []
+
+    def think(moment: Moment) -> np.ndarray:
+        moments.append(moment)
+        return expert_targets(episode, moment.state, HORIZON)
+
+    period_ns = 1_000_000_000 // RATE_HZ
+    outcome = play(episode, think, HORIZON, Pace(period_ns, replan_ns=period_ns), linger_s=HOLD_S)
+    if outcome.verdict != "success":
+        return None
+    ticks = [round(moment.seconds * 100) for moment in moments]
+    return Demonstration(
+        episode,
+        np.stack([moment.state for moment in moments]),
+        outcome.commands[ticks],
+        np.stack([moment.scene for moment in moments]),
+    )
+
+
+def anywhere(episode: Episode, random: np.random.Generator) -> np.ndarray:
+    """(19,) a start near some button, over or beside it, with the fingers anywhere between open and pointing."""
+    slot = random.integers(len(COLOURS)) if random.random() < 0.6 else COLOURS.index(episode.colour)
+    height_m = episode.layout.heights_m[slot]
+    shaped = min(1.0, random.uniform(0.0, 1.8))
+    start = episode.start.copy()
+    start[:2] = np.array(episode.layout.places_m[slot]) + random.uniform(-0.05, 0.05, 2) - TIP_M[:2]
+    lowest_m = PLATE_TOP_M + height_m + (0.002 if shaped == 1.0 else HOVER_M)
+    start[2] = lowest_m - TIP_M[2] + random.uniform(0.0, 1.0) ** 2 * 0.11
+    start[3:7] = quaternion_product(
+        quaternion_from_rpy(random.uniform(-1, 1, 3) * (0.06, 0.06, 0.15)), np.array(PALM_DOWN)
+    )
+    start[7:] += shaped * (POINTING_RAD - start[7:]) + random.uniform(-0.05, 0.05, len(POINTING_RAD))
+    start[7:] = np.maximum(start[7:], 0.0)
+    return start
+
+
+def write_episode(folder: Path, number: int, split: str, shown: Demonstration, renderer: SimRenderer) -> None:
+    """Videos of both views, then the annotation that makes the episode part of the data set."""
+    videos = []
+    for i, view in enumerate(VIEWS):
+        path = f"videos/{split}/{number}/{i}.mp4"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        images = (renderer.render(view, *pair) for pair in zip(shown.states, shown.scenes, strict=True))
+        write_video(folder / path, images, RATE_HZ)
+        videos.append({"video_path": path})
+    annotation = {
+        "task": "press_button", "texts": [shown.episode.instruction], "videos": videos, "views": list(VIEWS),
+        "episode_id": number, "video_length": len(shown.states), "states": shown.states.tolist(),
+        "actions": shown.commands.tolist(),
+    }  # fmt: skip
+    path = folder / "annotation" / split / f"{number}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(annotation))
+    partial.rename(path)
+
+
+@cache
+def _renderer() -> SimRenderer:
+    """The one renderer of this process."""
+    return SimRenderer(SIDE_PIXELS, SIDE_PIXELS, kind="software")
+
+
+def make_episode(folder: Path, seed: int, number: int) -> None:
+    """Plays, draws and writes an episode, unless it is there already."""
+    split = "val" if number % HELD_OUT_EVERY == 0 else "train"
+    if not (folder / "annotation" / split / f"{number}.json").exists():
+        shown = demonstration(FIRST_SEED + 1_000_000 * seed + number)
+        if shown is not None:
+            write_episode(folder, number, split, shown, _renderer())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="demonstrations of the button task, in VPP's training layout")
+    parser.add_argument("data", type=Path, help="folder of the data set; episodes that are there already are kept")
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    make = partial(make_episode, arguments.data, arguments.seed)
+    with (
+        multiprocessing.get_context("spawn").Pool(arguments.processes) as pool,
+        Progress("demonstrations", [("demonstrations", 1.0)]) as progress,
+    ):
+        progress.step("demonstrations")
+        for i, _ in enumerate(pool.imap_unordered(make, range(arguments.episodes))):
+            progress.update((i + 1) / arguments.episodes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Stage 2, the policy: in, features of the frozen video model; out, Video Former and action head, trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from loop import Schedule, train
+from vpp_edge.checkpoint.config import SamplerConfig
+from vpp_edge.model.former import FrameAttention, VideoFormer, tokens_from_views
+from vpp_edge.model.head import ActionHead
+from vpp_edge.model.tvp import VideoPredictionModel
+from vpp_edge.progress import Progress
+
+BATCH = 32
+OBSERVATIONS = 16  # that the video model sees at once
+STATE_NOISE = 0.05  # on the normalized state
+STATELESS_SHARE = 0.3  # of the samples see no state at all, so that the policy learns to look
+SPREAD = 0.5  # of log(sigma) around log(sigma_data), as MDT draws it
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the policy is trained on, one row per observation.
+
+    Attributes:
+        features: (N, F, V * h' * w', C) float16 of the video model.
+        goals: (N, G); states: (N, P) normalized; actions: (N, T, A) normalized.
+    """
+
+    features: Tensor
+    goals: Tensor
+    states: Tensor
+    actions: Tensor
+
+
+@torch.no_grad()
+def features_of(video: VideoPredictionModel, latents: Tensor, hidden: Tensor, seed: int) -> Tensor:
+    """(N, F, V * h' * w', C) float16 single-step features of observations, each with noise of its own.
+
+    Args:
+        latents: (N, V, 4, h, w) of the observed frames; hidden: (N, 20, 2 * width) of the instructions.
+    """
+    random, found, views = torch.Generator().manual_seed(seed), [], latents.shape[1]
+    with Progress("features", [("features", 1.0)]) as progress:
+        progress.step("features")
+        for i in range(0, len(latents), OBSERVATIONS):
+            images = latents[i : i + OBSERVATIONS].float().flatten(0, 1)[:, None].expand(-1, video.frames, -1, -1, -1)
+            noise = torch.randn(images.shape, generator=random) * (video.init_noise_sigma * video.input_scale)
+            text = hidden[i : i + OBSERVATIONS].repeat_interleave(views, dim=0)
+            features = video.features(torch.cat([noise, images], dim=2), text).unflatten(0, (-1, views))
+            found.append(torch.stack([tokens_from_views(one) for one in features]).half())
+            progress.update(i / len(latents))
+    return torch.cat(found)
+
+
+def train_policy(
+    former: VideoFormer, head: ActionHead, samples: Samples, sampler: SamplerConfig, schedule: Schedule, folder: Path,
+    seed: int,
+) -> None:  # fmt: skip
+    """Trains `former` and `head` in place, as a denoiser of action chunks (EDM, arXiv 2206.00364)."""
+    for module in (former, head):
+        _begin(module)
+
+    def loss_of(random: np.random.Generator, step: int) -> Tensor:
+        chosen = torch.from_numpy(random.integers(len(samples.actions), size=BATCH))
+        tokens = tokens_of(former, samples.features[chosen].float())
+        states = samples.states[chosen] + STATE_NOISE * _normal(random, (BATCH, samples.states.shape[1]))
+        states[torch.from_numpy(random.random(BATCH) < STATELESS_SHARE)] = 0
+        context = head.encode(tokens, samples.goals[chosen], states[:, None])
+        clean = samples.actions[chosen]
+        sigma = _levels(random, head.sigma_data, sampler)
+        noisy = clean + sigma * _normal(random, clean.shape)
+        variance, data = sigma**2 + head.sigma_data**2, head.sigma_data
+        output = head.action_pred(
+            head.decoder(head.action_emb(noisy / variance.sqrt()), head.embed_noise(sigma.flatten()), context)
+        )
+        wanted = (clean - noisy * data**2 / variance) * variance.sqrt() / (sigma * data)
+        return (output - wanted).square().mean()
+
+    train("policy", {"former": former, "head": head}, loss_of, schedule, folder, seed)
+
+
+def tokens_of(former: VideoFormer, features: Tensor) -> Tensor:
+    """(B, F * q, D): what `former` makes of each of B observations, features (B, F, n, C), all at once."""
+    count, frames = features.shape[:2]
+    features = (former.goal_emb(features) + former.time_pos_emb[:frames]).flatten(0, 1)
+    queries = former.latents.expand(count, -1, -1, -1).flatten(0, 1)
+    for perceive, *mix in former.layers:
+        queries = queries + perceive(features, queries)
+        for module in mix:
+            if isinstance(module, FrameAttention):  # it mixes its first dimension, and takes the second as a batch
+                by_frame = queries.unflatten(0, (count, frames)).transpose(0, 1).flatten(1, 2)
+                mixed = module(by_frame).unflatten(1, (count, -1)).transpose(0, 1).flatten(0, 1)
+            else:
+                mixed = module(queries)
+            queries = queries + mixed
+    return former.norm(queries.unflatten(0, (count, frames)).flatten(1, 2))
+
+
+def _levels(random: np.random.Generator, data: float, sampler: SamplerConfig) -> Tensor:
+    """(B, 1, 1) noise levels: half as MDT draws them, half evenly over all that the sampler meets."""
+    around = random.logistic(np.log(data), SPREAD, BATCH)
+    even = random.uniform(np.log(sampler.sigma_min), np.log(sampler.sigma_max), BATCH)
+    levels = np.clip(
+        np.where(random.random(BATCH) < 0.5, around, even), np.log(sampler.sigma_min), np.log(sampler.sigma_max)
+    )
+    return torch.from_numpy(np.exp(levels).astype(np.float32))[:, None, None]
+
+
+def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(random.standard_normal(tuple(shape), dtype=np.float32))
+
+
+def _begin(module: nn.Module) -> None:
+    """Weights to begin with: PyTorch's own, small queries, modulations that change nothing (shift 0, the rest 1)."""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear | nn.LayerNorm):
+            part.reset_parameters()
+        if name.endswith("modulation.1"):
+            nn.init.normal_(part.weight, std=0.02)
+            shift, scale, gate = torch.zeros, torch.ones, torch.ones
+            width = part.out_features // 6
+            part.bias.data = torch.cat([make(width) for make in (shift, scale, gate) * 2])
+    for name in ("latents", "time_pos_emb"):
+        if hasattr(module, name):
+            nn.init.normal_(getattr(module, name), std=0.5)

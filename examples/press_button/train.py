@@ -1,0 +1,137 @@
+"""Trains the policy of the button task as VPP is trained: in, demonstrations; out, a checkpoint to export.
+
+    python train.py DATA OUT [--seed 0] [--ablation]
+
+OUT/checkpoint is the policy. A run that was stopped goes on where it was. With --ablation, OUT/ablation is trained
+too: the same policy on the features of a video model that was never trained, to see what prediction is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from checkpoint import SIZES, CheckpointFolder
+from demonstrations import Demonstration, bounds, read_demonstrations
+from image_stage import latents_of, save_reconstructions, train_images
+from kept import kept_tensor
+from loop import Schedule
+from policy_stage import Samples, features_of, train_policy
+from text_stage import train_text
+from video_stage import Clips, Texts, save_prediction, train_video
+from vpp_edge.normalization import bounds_arrays, normalized_from_state
+
+TEXT = Schedule(steps=100, rate=1e-3)
+IMAGES = Schedule(steps=3000, rate=1e-3)
+VIDEO = Schedule(steps=4000, rate=1e-3)
+POLICY = Schedule(steps=2500, rate=1e-3)
+OBSERVATIONS = 14_000  # frames whose features the policy is trained on
+LEAST_BOUNDS = 0.02  # m or rad: what hardly moves must not be blown up
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages share."""
+
+    shown: list[Demonstration]
+    work: Path
+    seed: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="trains the policy of the button task")
+    parser.add_argument("data", type=Path, help="what make_data.py wrote")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ablation", action="store_true", help="also train on features of an untrained video model")
+    parser.add_argument("--threads", type=int, help="CPU threads (all)")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    begun = time.monotonic()
+    run = Run(read_demonstrations(arguments.data), arguments.out / "work", arguments.seed)
+    run.work.mkdir(parents=True, exist_ok=True)
+    untrained = first_checkpoint(run, arguments.out / "untrained")
+    trained = CheckpointFolder(arguments.out / "checkpoint")
+    clips, texts = train_video_model(run, untrained, trained)
+    train_on_features(run, trained, clips, texts, run.work)
+    if arguments.ablation:
+        ablation = CheckpointFolder(arguments.out / "ablation")
+        ablation.copy_of(trained)
+        ablation.put_unet(untrained.unet())
+        work = run.work / "ablation"
+        work.mkdir(exist_ok=True)
+        train_on_features(run, ablation, clips, texts, work)
+    print(f"trained in {(time.monotonic() - begun) / 60:.0f} min: {trained.folder}")
+
+
+def first_checkpoint(run: Run, folder: Path) -> CheckpointFolder:
+    """A policy of the right sizes and normalization bounds, with random weights."""
+    untrained = CheckpointFolder(folder)
+    if not folder.exists():
+        state = bounds([d.states for d in run.shown], LEAST_BOUNDS)
+        action = bounds([d.chunks(SIZES.horizon) for d in run.shown], LEAST_BOUNDS)
+        untrained.create(run.seed, state, action)
+    return untrained
+
+
+def train_video_model(run: Run, untrained: CheckpointFolder, trained: CheckpointFolder) -> tuple[Clips, Texts]:
+    """Stages 0 and 1; the first half of `trained` is written, its policy is still random."""
+    vae, unet, text = untrained.vae(), untrained.unet(), untrained.text()
+    train_images(vae, run.shown, SIZES.image, IMAGES, run.work, run.seed)
+    quality = save_reconstructions(vae, run.shown[0], SIZES.image, run.work / "images.png")
+    print(f"images come back at {quality:.1f} dB, scaling factor {vae.config.scaling_factor}")
+    instructions = sorted({d.instruction for d in run.shown})
+    texts = untrained.texts(instructions)
+    train_text(text, texts, TEXT, run.work, run.seed)
+    lengths = [len(d.states) for d in run.shown]
+    clips = Clips(
+        kept_tensor(run.work / "latents.npy", lambda: latents_of(vae, run.shown, SIZES.image)),
+        np.repeat(np.cumsum(lengths) - 1, lengths),
+        np.repeat([instructions.index(d.instruction) for d in run.shown], lengths),
+    )
+    scheduler = untrained.scheduler()
+    scheduler.set_timesteps(20)
+    scale, first_sigma = vae.config.scaling_factor, float(scheduler.sigmas[0])
+    with torch.no_grad():
+        hidden = texts.hidden(text)
+    train_video(unet, clips, hidden, scale, first_sigma, VIDEO, run.work, run.seed + 1)
+    some = np.linspace(0, len(clips.last) - 1, 8).astype(int)
+    futures = clips.futures(some, np.arange(8) % 2, SIZES.frames)
+    save_prediction(unet, vae, scheduler, hidden[torch.from_numpy(clips.texts[some])], futures, run.work / "video.png")
+    trained.copy_of(untrained)
+    trained.put_unet(unet)
+    trained.put_vae(vae)
+    trained.put_text(text.encoder)
+    return clips, texts
+
+
+def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: Texts, work: Path) -> None:
+    """Stage 2 on the video model of `folder`; its policy.pt is written."""
+    policy, spec, config = folder.policy()
+    random = np.random.default_rng((run.seed, 20))
+    chosen = np.sort(random.permutation(len(clips.last))[:OBSERVATIONS])
+    numbers = torch.from_numpy(clips.texts[chosen])
+    with torch.no_grad():
+        hidden, goals = texts.hidden(policy.text), texts.goals(policy.text)
+    low, high = bounds_arrays(spec.action.bounds)
+    chunks = np.concatenate([d.chunks(SIZES.horizon) for d in run.shown])[chosen]
+    states = np.concatenate([d.states for d in run.shown])[chosen]
+    latents = clips.latents[torch.from_numpy(chosen)]
+    samples = Samples(
+        kept_tensor(work / "features.npy", lambda: features_of(policy.video, latents, hidden[numbers], run.seed)),
+        goals[numbers],
+        torch.from_numpy(np.stack([normalized_from_state(spec, state) for state in states])),
+        torch.from_numpy((2 * (chunks - low) / (high - low) - 1).astype(np.float32)),
+    )
+    train_policy(policy.former, policy.head, samples, config.sampler, POLICY, work, run.seed + 2)
+    folder.put_policy(policy.former, policy.head)
+
+
+if __name__ == "__main__":
+    main()

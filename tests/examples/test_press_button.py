@@ -1,0 +1,118 @@
+"""The two commands of the button example: demonstrations say what the runtime does, and training can be resumed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.reader import read_checkpoint
+from vpp_edge.checkpoint.untrained import UntrainedSizes
+from vpp_edge.runtime.targets import targets_from_actions
+
+pytest.importorskip("mujoco", reason="the demonstrations are simulated with MuJoCo")
+pytest.importorskip("av", reason="the demonstrations are videos")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "press_button"
+TINY = UntrainedSizes(
+    image=64, frames=2, channels=(32,) * 4, width=16, queries=2, depth=1, horizon=4,
+    corpus=("press the red button",),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def example():
+    """Imports a module of the example, whose files stand side by side."""
+    import importlib
+
+    sys.path.insert(0, str(EXAMPLE))
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(str(EXAMPLE))
+
+
+@pytest.fixture(scope="module")
+def data(example, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demonstrations")
+    for number in range(3):  # 0 is held out
+        example("make_data").make_episode(folder, 0, number)
+    return folder
+
+
+def tiny(example, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The training at a size that takes seconds."""
+    train, loop = example("train"), example("loop")
+    for module in ("train", "checkpoint"):
+        monkeypatch.setattr(example(module), "SIZES", TINY)
+    for stage in ("IMAGES", "VIDEO", "POLICY"):
+        monkeypatch.setattr(train, stage, loop.Schedule(steps=2, rate=1e-3))
+    monkeypatch.setattr(train, "OBSERVATIONS", 8)
+    monkeypatch.setattr(example("image_stage"), "PICTURES", 16)
+    monkeypatch.setattr(example("image_stage"), "CROPS", 2)
+    monkeypatch.setattr(example("policy_stage"), "BATCH", 4)
+    return train
+
+
+def test_chunks_become_the_commands_again(example, data: Path, small_bundle: Path) -> None:
+    from vpp_edge.manifest import Bundle
+
+    one = example("demonstrations").read_demonstrations(data)[0]
+    spec = Bundle(small_bundle).manifest.policy
+    chunks = one.chunks(spec.action.horizon)
+    for start in (0, 5, len(one.states) - 1):
+        targets = targets_from_actions(spec, chunks[start], one.states[start])
+        following = np.minimum(start + 1 + np.arange(spec.action.horizon), len(one.states) - 1)
+        wanted = one.commands[following]
+        same = np.abs((targets[:, 3:7] * wanted[:, 3:7]).sum(axis=1))
+        np.testing.assert_allclose(same, 1, atol=1e-9)
+        np.testing.assert_allclose(targets[:, :3], wanted[:, :3], atol=1e-12)
+        np.testing.assert_allclose(targets[:, 7:], wanted[:, 7:], atol=1e-12)
+
+
+def test_a_demonstration_is_made_once_and_the_same_every_time(example, data: Path, tmp_path: Path) -> None:
+    example("make_data").make_episode(tmp_path, 0, 1)
+    path = Path("annotation") / "train" / "1.json"
+    assert (tmp_path / path).read_bytes() == (data / path).read_bytes()
+
+
+def test_training_gives_a_checkpoint_that_is_read_and_goes_on_where_it_was(
+    example, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = tiny(example, monkeypatch)
+    policies = []
+    for out, stops in ((tmp_path / "whole", False), (tmp_path / "stopped", True)):
+        monkeypatch.setattr(sys, "argv", ["train", str(data), str(out)])
+        if stops:
+            monkeypatch.setattr(example("loop"), "SAVE_S", 0.0)
+            stop_after_a_step(example, monkeypatch)
+            with pytest.raises(KeyboardInterrupt):
+                train.main()
+            monkeypatch.undo()
+            train = tiny(example, monkeypatch)
+            monkeypatch.setattr(sys, "argv", ["train", str(data), str(out)])
+        train.main()
+        policies.append(read_checkpoint(paths_from_folder(out / "checkpoint")))
+    whole, stopped = policies
+    assert whole.spec == stopped.spec and whole.spec.frames == TINY.frames
+    for part in ("former", "head"):
+        for name, tensor in getattr(whole, part).items():
+            torch.testing.assert_close(getattr(stopped, part)[name], tensor)
+
+
+def stop_after_a_step(example, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the second step of the video stage."""
+    stage = example("video_stage")
+    real, calls = stage.Clips.futures, []
+
+    def futures(self, *arguments):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(stage.Clips, "futures", futures)
