@@ -63,8 +63,10 @@ def train_policy(
     seed: int,
 ) -> None:  # fmt: skip
     """Trains `former` and `head` in place, as a denoiser of action chunks (EDM, arXiv 2206.00364)."""
-    for module in (former, head):
-        _begin(module)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in (former, head):
+            _begin(module)
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
         chosen = torch.from_numpy(random.integers(len(samples.actions), size=BATCH))

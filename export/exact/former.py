@@ -97,20 +97,30 @@ class Perceiver(nn.Module):
         self.value = nn.Parameter(values, requires_grad=False)  # (heads, D, d)
 
     def sides(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """From queries (F, q, D): queries carried to the features (F, heads * q, D), their scores among themselves
+        """From queries (F, q, D): queries carried to the features (F, heads, q, D), their scores among themselves
         (F, heads, q, q), and their values (F, heads, q, d)."""
         split = self.qkv(self.norm(queries)).unflatten(-1, (3, self.heads, -1))
         q, k, v = split.permute(2, 0, 3, 1, 4).flatten(0, 1).chunk(3)
-        return torch.matmul(q, self.key).flatten(1, 2), torch.matmul(q, k.transpose(-1, -2)), v
+        return torch.matmul(q, self.key), torch.matmul(q, k.transpose(-1, -2)), v
 
     def forward(self, features: Tensor, carried: Tensor, scores: Tensor, values: Tensor) -> Tensor:
         """(F, q, D) from standardized features (F, n, D) and what `sides` gave."""
         count = features.shape[1]
-        seen = torch.matmul(carried, features.transpose(1, 2)).unflatten(1, (self.heads, -1))
+        seen = self._times(carried, features.transpose(1, 2))
         weights = torch.cat([seen, scores], dim=-1).softmax(dim=-1)  # (F, heads, q, n + q)
-        gathered = torch.matmul(weights[..., :count].flatten(1, 2), features).unflatten(1, (self.heads, -1))
+        gathered = self._times(weights[..., :count], features)
         mixed = torch.matmul(gathered, self.value) + torch.matmul(weights[..., count:], values)
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _times(self, rows: Tensor, matrices: Tensor) -> Tensor:
+        """(F, heads, q, m) from (F, heads, q, n) and (F, n, m), as one product per frame.
+
+        With as many frames as heads, onnxscript 0.7.2 takes the reshapes around that product for needless and leaves
+        them out, and MatMul then pairs heads with matrices. So the frames are told apart from the heads.
+        """
+        if matrices.shape[0] == self.heads:
+            return torch.matmul(rows, matrices[:, None])
+        return torch.matmul(rows.flatten(1, 2), matrices).unflatten(1, (self.heads, -1))
 
 
 class LeanFrameAttention(nn.Module):

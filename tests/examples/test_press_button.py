@@ -19,7 +19,7 @@ pytest.importorskip("mujoco", reason="the demonstrations are simulated with MuJo
 pytest.importorskip("av", reason="the demonstrations are videos")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "press_button"
 TINY = UntrainedSizes(
-    image=64, frames=2, channels=(32,) * 4, width=16, queries=2, depth=1, horizon=4,
+    frames=4, channels=(32, 32, 64, 64), width=16, queries=2, depth=1, horizon=4,
     corpus=("press the red button",),
 )  # fmt: skip
 
