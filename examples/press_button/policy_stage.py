@@ -17,6 +17,7 @@ from vpp_edge.model.tvp import VideoPredictionModel
 from vpp_edge.progress import Progress
 
 BATCH = 32
+DRAWS = 4  # of the noise for each observation: the head is cheap beside the Video Former
 OBSERVATIONS = 16  # that the video model sees at once
 STATE_NOISE = 0.05  # on the normalized state
 STATELESS_SHARE = 0.3  # of the samples see no state at all, so that the policy learns to look
@@ -73,8 +74,8 @@ def train_policy(
         tokens = tokens_of(former, samples.features[chosen].float())
         states = samples.states[chosen] + STATE_NOISE * _normal(random, (BATCH, samples.states.shape[1]))
         states[torch.from_numpy(random.random(BATCH) < STATELESS_SHARE)] = 0
-        context = head.encode(tokens, samples.goals[chosen], states[:, None])
-        clean = samples.actions[chosen]
+        context = head.encode(tokens, samples.goals[chosen], states[:, None]).repeat_interleave(DRAWS, dim=0)
+        clean = samples.actions[chosen].repeat_interleave(DRAWS, dim=0)
         sigma = _levels(random, head.sigma_data, sampler)
         noisy = clean + sigma * _normal(random, clean.shape)
         variance, data = sigma**2 + head.sigma_data**2, head.sigma_data
@@ -105,12 +106,15 @@ def tokens_of(former: VideoFormer, features: Tensor) -> Tensor:
 
 
 def _levels(random: np.random.Generator, data: float, sampler: SamplerConfig) -> Tensor:
-    """(B, 1, 1) noise levels: half as MDT draws them, half evenly over all that the sampler meets."""
-    around = random.logistic(np.log(data), SPREAD, BATCH)
-    even = random.uniform(np.log(sampler.sigma_min), np.log(sampler.sigma_max), BATCH)
-    levels = np.clip(
-        np.where(random.random(BATCH) < 0.5, around, even), np.log(sampler.sigma_min), np.log(sampler.sigma_max)
-    )
+    """(B * DRAWS, 1, 1) noise levels: half as MDT draws them, half from the data's own up to where sampling begins.
+
+    Where noise hides the actions, only what was seen and said can tell them: language is learned there.
+    """
+    count = BATCH * DRAWS
+    around = random.logistic(np.log(data), SPREAD, count)
+    above = random.uniform(np.log(data), np.log(sampler.sigma_max), count)
+    levels = np.where(random.random(count) < 0.5, around, above)
+    levels = np.clip(levels, np.log(sampler.sigma_min), np.log(sampler.sigma_max))
     return torch.from_numpy(np.exp(levels).astype(np.float32))[:, None, None]
 
 

@@ -115,7 +115,7 @@ def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: T
     """Stage 2 on the video model of `folder`; its policy.pt is written."""
     policy, spec, config = folder.policy()
     random = np.random.default_rng((run.seed, 20))
-    chosen = np.sort(random.permutation(len(clips.last))[:OBSERVATIONS])
+    chosen = np.sort(random.permutation(clips.moving())[:OBSERVATIONS])
     numbers = torch.from_numpy(clips.texts[chosen])
     with torch.no_grad():
         hidden, goals = texts.hidden(policy.text), texts.goals(policy.text)

@@ -19,7 +19,7 @@ from vpp_edge.checkpoint.config import FPS, MOTION_BUCKET, NOISE_AUGMENTATION
 from vpp_edge.model.text import TextStage
 
 BATCH = 16
-STILL = 8  # frames at the end of a demonstration in which the button is held
+STILL = 6  # frames at the end of a demonstration, in which a button is held
 STRIDE = 4  # demonstration frames from one predicted frame to the next
 FIRST_SIGMA_SHARE = 0.8  # of the samples are at the noise that the policy sees; the others let the model draw videos
 LOG_SIGMA_MEAN, LOG_SIGMA_STD = 0.7, 1.6  # SVD's
@@ -57,6 +57,10 @@ class Clips:
     last: np.ndarray
     texts: np.ndarray
 
+    def moving(self) -> np.ndarray:
+        """Numbers of the frames that are not among the last ones of a demonstration, in which the hand rests."""
+        return np.flatnonzero(self.last - np.arange(len(self.last)) >= STILL)
+
     def futures(self, first: np.ndarray, views: np.ndarray, frames: int) -> Tensor:
         """(B, F, 4, h, w) float32: the frame `first` (B,) and what follows; the last frame of a demonstration stays."""
         numbers = np.minimum(first[:, None] + STRIDE * np.arange(frames), self.last[first][:, None])
@@ -75,7 +79,7 @@ def train_video(
         first_sigma: noise level of the scheduler's first step, the only one that the policy takes.
     """
     frames = unet.config.num_frames
-    begins = np.flatnonzero(clips.last - np.arange(len(clips.last)) >= STILL)  # later ones show a hand at rest
+    begins = clips.moving()
     time_ids = torch.tensor([[FPS, MOTION_BUCKET, NOISE_AUGMENTATION]], dtype=torch.float32).expand(BATCH, -1)
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
