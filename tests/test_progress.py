@@ -44,6 +44,15 @@ def test_remaining_time_is_corrected_by_how_this_machine_did() -> None:
         assert progress.remaining_s() == pytest.approx(200 + 2 * 60)
 
 
+def test_a_stage_that_goes_on_is_measured_from_where_it_began() -> None:
+    clock = FakeClock()
+    with Progress("train", [("train", 1.0)], stream=io.StringIO(), clock=clock, interval_s=0) as progress:
+        progress("train", 0.5)
+        clock.advance_ns(10_000_000_000)
+        progress.update(0.51)
+        assert progress.remaining_s() == pytest.approx(490)
+
+
 def test_durations_are_kept_by_stage() -> None:
     clock = FakeClock()
     with progress_on(io.StringIO(), clock) as progress:

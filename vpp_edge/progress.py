@@ -74,7 +74,7 @@ class Progress:
         self._terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._interval_s = interval_s
         self._index = -1
-        self._fraction = 0.0
+        self._fraction = self._first_fraction = 0.0
         self._start_ns = self._stage_start_ns = self._clock.now_ns()
         self._line_width = 0
         self._lock = threading.Lock()
@@ -107,7 +107,10 @@ class Progress:
                 self._write(f"{self.title}: stopped{where} after {taken}", last=True)
 
     def __call__(self, stage: str, fraction: float = 0.0) -> None:
-        """Says that `stage` is done to `fraction` (0 to 1). Stages before it are over. Going back is ignored."""
+        """Says that `stage` is done to `fraction` (0 to 1). Stages before it are over. Going back is ignored.
+
+        A stage that begins above 0 goes on where an earlier run stopped; that part tells nothing about speed.
+        """
         if stage not in self._names:
             raise ValueError(f"{self.title} has no stage {stage!r}; it has {self._names}")
         index = self._names.index(stage)
@@ -118,6 +121,8 @@ class Progress:
             if begins:
                 self._finish_stages(index)
             self._fraction = max(0.0 if begins else self._fraction, min(float(fraction), 1.0))
+            if begins:
+                self._first_fraction = self._fraction
             if begins or self._terminal:
                 self._write(self.line())
 
@@ -145,9 +150,11 @@ class Progress:
         spent_s = self._seconds_since(self._stage_start_ns)
         scale = self._scale()
         expected_s = self._expected_s[index] * scale
-        # A stage that tells its fraction is believed over the table; one that overran its time is taken to be near
-        # its end, because nothing better is known.
-        here_s = spent_s * (1.0 / self._fraction - 1.0) if self._fraction > 0.05 else max(expected_s - spent_s, 0.0)
+        # A stage that tells its fraction is believed over the table, at once where it overran its time; one that does
+        # not and overran is taken to be near its end, because nothing better is known.
+        done = self._fraction - self._first_fraction
+        told = done > 0.05 or (done > 0 and spent_s > expected_s)
+        here_s = spent_s * (1.0 - self._fraction) / done if told else max(expected_s - spent_s, 0.0)
         return here_s + scale * sum(self._expected_s[index + 1 :])
 
     def line(self) -> str:

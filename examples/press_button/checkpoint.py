@@ -18,7 +18,7 @@ from vpp_edge.checkpoint import names
 from vpp_edge.checkpoint.config import GOAL_TEXT_LENGTH, PolicyConfig
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
-from vpp_edge.checkpoint.untrained import UntrainedSizes, write_untrained_checkpoint
+from vpp_edge.checkpoint.untrained import UntrainedSizes, quiet_libraries, write_untrained_checkpoint
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.model.text import TextStage
 from vpp_edge.runtime.sim.layout import COLOURS
@@ -53,17 +53,22 @@ class CheckpointFolder:
         shutil.copytree(other.folder, self.folder)
 
     def unet(self) -> UNetSpatioTemporalConditionModel:
-        return UNetSpatioTemporalConditionModel.from_pretrained(self.folder / "svd" / "unet")
+        with quiet_libraries():
+            return UNetSpatioTemporalConditionModel.from_pretrained(self.folder / "svd" / "unet")
 
     def vae(self) -> AutoencoderKLTemporalDecoder:
-        return AutoencoderKLTemporalDecoder.from_pretrained(self.folder / "svd" / "vae")
+        with quiet_libraries():
+            return AutoencoderKLTemporalDecoder.from_pretrained(self.folder / "svd" / "vae")
 
     def scheduler(self) -> EulerDiscreteScheduler:
         return EulerDiscreteScheduler.from_pretrained(self.folder / "svd" / "scheduler")
 
     def text(self) -> TextStage:
-        encoder = CLIPTextModelWithProjection.from_pretrained(self.folder / "clip", attn_implementation="eager")
-        return TextStage(encoder.train(), TEXT_LENGTH, position_encoding=True)
+        return TextStage(self._text_encoder().train(), TEXT_LENGTH, position_encoding=True)
+
+    def _text_encoder(self) -> CLIPTextModelWithProjection:
+        with quiet_libraries():
+            return CLIPTextModelWithProjection.from_pretrained(self.folder / "clip", attn_implementation="eager")
 
     def policy(self) -> tuple[VideoPredictionPolicy, PolicySpec, PolicyConfig]:
         """The whole policy as the package reads it."""
@@ -72,9 +77,8 @@ class CheckpointFolder:
 
     def texts(self, instructions: list[str]) -> Texts:
         """Token ids and masks of instructions, for the video model and for the goal."""
-        encoder = CLIPTextModelWithProjection.from_pretrained(self.folder / "clip")
         definition = (self.folder / "clip" / "tokenizer.json").read_bytes()
-        tokenizer = InstructionTokenizer(definition, encoder.config.pad_token_id)
+        tokenizer = InstructionTokenizer(definition, self._text_encoder().config.pad_token_id)
 
         def both(length: int) -> tuple[torch.Tensor, torch.Tensor]:
             ids, masks = zip(*(tokenizer.encode(text, length) for text in instructions), strict=True)

@@ -62,7 +62,7 @@ def train(
 
     saved = time.monotonic()
     with Progress(name, [(name, 1.0)]) as progress:
-        progress.step(name)
+        progress(name, first / schedule.steps)
         for step in range(first, schedule.steps):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate * _share(step, schedule)

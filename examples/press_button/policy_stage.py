@@ -21,6 +21,8 @@ DRAWS = 4  # of the noise for each observation: the head is cheap beside the Vid
 OBSERVATIONS = 16  # that the video model sees at once
 STATE_NOISE = 0.05  # on the normalized state
 STATELESS_SHARE = 0.3  # of the samples see no state at all, so that the policy learns to look
+SHARPER = 2.2  # are attention's first queries and keys than PyTorch's
+WHITENED = 300  # observations that tell how features are distributed
 SPREAD = 0.5  # of log(sigma) around log(sigma_data), as MDT draws it
 
 
@@ -66,8 +68,7 @@ def train_policy(
     """Trains `former` and `head` in place, as a denoiser of action chunks (EDM, arXiv 2206.00364)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in (former, head):
-            _begin(module)
+        _begin(former, head, samples)
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
         chosen = torch.from_numpy(random.integers(len(samples.actions), size=BATCH))
@@ -122,16 +123,39 @@ def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(random.standard_normal(tuple(shape), dtype=np.float32))
 
 
-def _begin(module: nn.Module) -> None:
-    """Weights to begin with: PyTorch's own, small queries, modulations that change nothing (shift 0, the rest 1)."""
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear | nn.LayerNorm):
-            part.reset_parameters()
-        if name.endswith("modulation.1"):
-            nn.init.normal_(part.weight, std=0.02)
-            shift, scale, gate = torch.zeros, torch.ones, torch.ones
-            width = part.out_features // 6
-            part.bias.data = torch.cat([make(width) for make in (shift, scale, gate) * 2])
-    for name in ("latents", "time_pos_emb"):
-        if hasattr(module, name):
-            nn.init.normal_(getattr(module, name), std=0.5)
+def _begin(former: VideoFormer, head: ActionHead, samples: Samples) -> None:
+    """Weights to begin with: everything that the networks see arrives at unit size, and attention already chooses.
+
+    With PyTorch's own, colours drown in what all features share, the four instructions are nearly one, and attention is
+    an average: the policy then learns to reach, but hardly which button is meant.
+    """
+    for module in (former, head):
+        for name, part in module.named_modules():
+            if isinstance(part, nn.Linear | nn.LayerNorm):
+                part.reset_parameters()
+            if name.endswith("modulation.1"):  # changes nothing: shift 0, the rest 1
+                nn.init.normal_(part.weight, std=0.02)
+                shift, scale, gate = torch.zeros, torch.ones, torch.ones
+                width = part.out_features // 6
+                part.bias.data = torch.cat([make(width) for make in (shift, scale, gate) * 2])
+            if name.endswith((".to_q", ".to_k", ".query", ".key")):
+                part.weight.data *= SHARPER
+    nn.init.normal_(former.latents, std=0.5)
+    nn.init.normal_(former.time_pos_emb, std=0.02)
+    some = samples.features[:: max(1, len(samples.features) // WHITENED)]
+    _begin_embedding(former.goal_emb, some.flatten(0, -2).float())
+    _begin_embedding(head.lang_emb, samples.goals.unique(dim=0))
+
+
+def _begin_embedding(layers: nn.Sequential, vectors: Tensor) -> None:
+    """Random weights for Linear, GELU, Linear: vectors like these (n, C) then differ in all directions alike."""
+    first, last = layers[0], layers[2]
+    values, directions = torch.linalg.eigh(torch.cov(vectors.T))
+    scales = values.clamp(min=0).add(1e-4 * values.max()).rsqrt()
+    if len(vectors) <= vectors.shape[1]:  # too few to know all directions
+        scales = torch.full_like(values, vectors.shape[1] / values.sum()).sqrt()
+    whiten = directions * scales @ directions.T
+    first.weight.data = torch.randn_like(first.weight) / first.in_features**0.5 @ whiten
+    first.bias.data = -first.weight.data @ vectors.mean(dim=0)
+    nn.init.normal_(last.weight, std=1.7 / last.in_features**0.5)
+    nn.init.zeros_(last.bias)

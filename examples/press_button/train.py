@@ -28,8 +28,8 @@ from vpp_edge.normalization import bounds_arrays, normalized_from_state
 
 TEXT = Schedule(steps=100, rate=1e-3)
 IMAGES = Schedule(steps=3000, rate=1e-3)
-VIDEO = Schedule(steps=4000, rate=1e-3)
-POLICY = Schedule(steps=2500, rate=1e-3)
+VIDEO = Schedule(steps=3000, rate=1e-3)
+POLICY = Schedule(steps=2500, rate=5e-4)
 OBSERVATIONS = 14_000  # frames whose features the policy is trained on
 LEAST_BOUNDS = 0.02  # m or rad: what hardly moves must not be blown up
 

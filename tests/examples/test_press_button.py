@@ -116,3 +116,17 @@ def stop_after_a_step(example, monkeypatch: pytest.MonkeyPatch) -> None:
         return real(self, *arguments)
 
     monkeypatch.setattr(stage.Clips, "futures", futures)
+
+
+def test_a_policy_begins_with_features_that_differ_in_all_directions_alike(example) -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 512), torch.nn.GELU(), torch.nn.Linear(512, 16))
+    scales = torch.logspace(0, -1.5, 8)  # what matters may hardly differ beside what all share
+    vectors = 5 + torch.randn(2000, 8) * scales
+    example("policy_stage")._begin_embedding(layers, vectors)
+    per_unit = (layers[0].weight * scales).square().sum(dim=0)
+    assert per_unit.max() < 1.3 * per_unit.min()
+    assert 0.5 < layers(vectors).std(dim=0).mean() < 2
+    few = torch.randn(4, 8) * 0.01 + 3
+    example("policy_stage")._begin_embedding(layers, few)
+    assert layers(few).std(dim=0).mean() > 0.5

@@ -83,7 +83,7 @@ def write_untrained_checkpoint(
     """
     from omegaconf import OmegaConf
 
-    with _quiet_libraries(), torch.random.fork_rng(devices=[]):
+    with quiet_libraries(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _write_video_model(folder / "svd", sizes)
         text = _write_text_encoder(folder / "clip", sizes)
@@ -98,7 +98,7 @@ def write_untrained_checkpoint(
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """No progress bars and advice of diffusers and transformers, which are about files that VPP does not use."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
