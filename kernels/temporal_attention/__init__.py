@@ -1,0 +1,1 @@
+"""Attention of each pixel over the frames of a video."""
