@@ -1,0 +1,1 @@
+"""Attention of each pixel over its frame."""

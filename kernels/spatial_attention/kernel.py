@@ -1,0 +1,130 @@
+"""Spatial attention on the GPU: in, packed query, key and value of whole images; out, the layout of the queries.
+
+FlashAttention 2 (arXiv 2307.08691, algorithm 1): a program keeps a block of queries and passes over the keys once, with
+a running maximum and sum for each query. Scores never leave the chip.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.kernels.launch import LOG2_E, ORIN, Launch, Tile, architecture_of, ceil_div, power_of_two, strides_of
+from vpp_edge.kernels.validation import expect_dense_rows, expect_dtype, expect_shape
+
+MAX_WIDTH = 128
+
+
+def tile_for(tokens: int, architecture: int) -> Tile:
+    """Queries and keys of a step, by the tokens of an image."""
+    if tokens <= 16:
+        return Tile(16, 16, 1, 1, "an image is one block: one warp, no loop")
+    if tokens <= 64:
+        return Tile(64, 64, 4, 1, "an image is one block: a warp has 16 queries and all keys")
+    if architecture == 90:
+        return Tile(
+            128, 128, 8, 3, "two warp groups of 64 queries, as wgmma takes them; 112 KB of key and value blocks"
+        )
+    return Tile(128, 64, 4, 3, "32 queries a warp: keys read from shared memory serve two products of 16 rows")
+
+
+@triton.jit
+def spatial_attention_kernel(
+    query, key, value, out,
+    tokens, heads, width, score_scale,
+    query_image, query_token, query_head,
+    key_image, key_token, key_head,
+    value_image, value_token, value_head,
+    out_image, out_token, out_head,
+    QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    """Attention of QUERIES tokens over all tokens of one image, for one head.
+
+    query, key, value, out: fp16 (images, tokens, heads, width) at the strides given, the last one 1.
+    score_scale: of q k^T, times log2(e). WHOLE: the last block of keys is full.
+    """
+    image, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
+    row = (tl.program_id(0) * QUERIES + tl.arange(0, QUERIES))[:, None]
+    step = tl.arange(0, KEYS)[:, None]
+    column = tl.arange(0, WIDTH)[None, :]
+    row_inside = (row < tokens) & (column < width)
+
+    q_at = query + image * query_image + head * query_head + row.to(tl.int64) * query_token + column
+    k_at = key + image * key_image + head * key_head + step.to(tl.int64) * key_token + column
+    v_at = value + image * value_image + head * value_head + step.to(tl.int64) * value_token + column
+    q = tl.load(q_at, mask=row_inside, other=0.0)
+    mixed = tl.zeros((QUERIES, WIDTH), tl.float32)
+    largest = tl.full((QUERIES,), float("-inf"), tl.float32)
+    total = tl.zeros((QUERIES,), tl.float32)
+
+    for start in range(0, tokens, KEYS):
+        inside = (start + step < tokens) & (column < width)
+        k = tl.load(k_at, mask=inside, other=0.0)
+        v = tl.load(v_at, mask=inside, other=0.0)
+        scores = tl.dot(q, tl.trans(k)) * score_scale
+        if not WHOLE:
+            scores = tl.where(start + tl.arange(0, KEYS)[None, :] < tokens, scores, float("-inf"))
+        larger = tl.maximum(largest, tl.max(scores, axis=1))
+        weights = tl.exp2(scores - larger[:, None])
+        fade = tl.exp2(largest - larger)
+        total = total * fade + tl.sum(weights, axis=1)
+        mixed = tl.dot(weights.to(tl.float16), v, mixed * fade[:, None])
+        largest = larger
+        k_at += KEYS * key_token
+        v_at += KEYS * value_token
+
+    mixed = mixed * (1.0 / total)[:, None]
+    o_at = out + image * out_image + head * out_head + row.to(tl.int64) * out_token + column
+    tl.store(o_at, mixed.to(tl.float16), mask=row_inside)
+
+
+def spatial_attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, out: Tensor | None = None
+) -> Tensor:
+    """(B, n, heads, d) fp16: for each image and head, attention over its n tokens.
+
+    Args:
+        query, key, value: (B, n, heads, d) fp16, d dense, any other strides: views of a packed product will do.
+        scale: of the scores; 1 / sqrt(d) when left out.
+        out: (B, n, heads, d) fp16 to write to, d dense; made when left out.
+
+    Raises:
+        BadInputError: a shape, dtype, device or stride does not fit, or d > 128.
+    """
+    out = outputs(query=query) if out is None else out
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    for launch in launches(out, query, key, value, scale, architecture_of(query)):
+        launch.run()
+    return out
+
+
+def outputs(query: Tensor, **_: object) -> Tensor:
+    """What the result is written to."""
+    return torch.empty(query.shape, dtype=query.dtype, device=query.device)
+
+
+def launches(
+    out: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float, architecture: int = ORIN
+) -> list[Launch]:
+    """The one launch."""
+    if query.ndim != 4 or query.shape[-1] > MAX_WIDTH:
+        raise BadInputError(f"query: expected (B, n, heads, d) with d <= {MAX_WIDTH}, got {tuple(query.shape)}")
+    images, tokens, heads, width = query.shape
+    tensors = {"query": query, "key": key, "value": value, "out": out}
+    strides: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        expect_shape(name, tensor, tuple(query.shape), query)
+        expect_dtype(name, tensor, torch.float16)
+        expect_dense_rows(name, tensor)
+        strides |= strides_of(name, tensor, "image", "token", "head")
+    tile = tile_for(tokens, architecture)
+    sizes = {"tokens": tokens, "heads": heads, "width": width, "score_scale": scale * LOG2_E}
+    constants = {
+        "QUERIES": tile.rows, "KEYS": tile.columns, "WIDTH": power_of_two(width, 16),
+        "WHOLE": tokens % tile.columns == 0,
+    }  # fmt: skip
+    grid = (ceil_div(tokens, tile.rows), images * heads, 1)
+    return [Launch(spatial_attention_kernel, grid, tensors | sizes | strides, constants, tile)]
