@@ -1,0 +1,1 @@
+"""Attention of all tokens to one short text."""
