@@ -1,0 +1,1 @@
+"""GroupNorm with the time embedding before it and SiLU behind it."""
