@@ -1,0 +1,73 @@
+"""Residual LayerNorm at the sizes of VPP: B views, F frames, N pixels, C channels. P: positions, 1 for the norm
+alone, 2 for the stream too; M: the blend, without a norm; Q: the norm is int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vpp_edge.kernels.case import Case, Operation, TensorFactory
+from vpp_edge.kernels.residual_layer_norm.reference import reference
+
+
+def _sizes(views: int, frames: int, pixels: int, channels: int, **flags: int) -> dict[str, int]:
+    return {"B": views, "F": frames, "N": pixels, "C": channels, "P": 0, "M": 0, "Q": 0} | flags
+
+
+# A transformer has four sums with a norm behind them, one whose positions are for the norm alone (the blend wants the
+# stream without), one that keeps them, and the blend. A layer of the Video Former has two with a norm.
+def _transformers(pixels: str, sizes: tuple[int, int], count: int) -> tuple[Case, ...]:
+    tokens, channels = sizes
+    return (
+        Case(f"unet-{pixels}", _sizes(2, 16, tokens, channels), 4 * count),
+        Case(f"unet-{pixels}-positions", _sizes(2, 16, tokens, channels, P=1), count),
+        Case(f"unet-{pixels}-kept", _sizes(2, 16, tokens, channels, P=2), count),
+        Case(f"unet-{pixels}-blend", _sizes(2, 16, tokens, channels, M=1), count),
+        Case(f"unet-{pixels}-int8", _sizes(2, 16, tokens, channels, Q=1), 4 * count, "int8"),
+    )
+
+
+CASES = (
+    *_transformers("32x32", (1024, 320), 2),
+    *_transformers("16x16", (256, 640), 2),
+    *_transformers("8x8", (64, 1280), 5),
+    *_transformers("4x4", (16, 1280), 1),
+    Case("former", _sizes(1, 16, 14, 384), calls=12),
+    Case("small-320", _sizes(1, 4, 8, 320)),
+    Case("small-1280", _sizes(1, 2, 4, 1280)),
+    Case("small-positions", _sizes(2, 16, 3, 320, P=1)),
+    Case("small-blend", _sizes(1, 4, 3, 640, M=1)),
+    Case("primes", _sizes(3, 5, 7, 97, P=2)),
+    Case("one-row", _sizes(1, 1, 1, 16)),
+    Case("past-a-power", _sizes(1, 1, 33, 257)),
+    Case("wide", _sizes(1, 1, 2, 4097)),
+    Case("int8", _sizes(1, 2, 5, 320, Q=1)),
+)
+
+
+def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
+    """A stream whose mean is four times its deviation, in rows wider than it; the update is a row of its own."""
+    batch, frames, tokens, width = sizes["B"], sizes["F"], sizes["N"], sizes["C"]
+    normed = not sizes["M"]
+    return {
+        "residual": new(batch, frames, tokens, width + 16, offset=4.0)[..., :width],
+        "update": new(batch, frames, tokens, width),
+        "weight": new(width, scale=0.2, offset=1.0) if normed else None,
+        "bias": new(width, scale=0.2) if normed else None,
+        "positions": new(frames, width) if sizes["P"] else None,
+        "keep_positions": sizes["P"] == 2,
+        "blended": new(batch, frames, tokens, width, offset=-4.0) if sizes["M"] else None,
+        "share": 0.3 if sizes["M"] else 0.0, "eps": 1e-5, "inverse_step": 32.0 if sizes["Q"] else None,
+    }  # fmt: skip
+
+
+def products(sizes: Mapping[str, int]) -> int:
+    """None."""
+    return 0
+
+
+OPERATION = Operation(
+    "residual_layer_norm", "residual sum, frame positions or the blend of pixels and frames, LayerNorm",
+    reference, inputs, products, CASES,
+)  # fmt: skip
