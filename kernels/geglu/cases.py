@@ -1,0 +1,44 @@
+"""GEGLU at the sizes of VPP: N tokens, H hidden channels; Q: the result is int8; E: gates near -3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vpp_edge.kernels.case import Case, Operation, TensorFactory
+from vpp_edge.kernels.geglu.reference import reference
+
+# Each transformer has three: behind its pixels, before and behind its frames.
+CASES = (
+    Case("unet-32x32", {"N": 32768, "H": 1280, "Q": 0, "E": 0}, calls=6),
+    Case("unet-32x32-int8", {"N": 32768, "H": 1280, "Q": 1, "E": 0}, calls=6, precision="int8"),
+    Case("unet-16x16", {"N": 8192, "H": 2560, "Q": 0, "E": 0}, calls=6),
+    Case("unet-16x16-int8", {"N": 8192, "H": 2560, "Q": 1, "E": 0}, calls=6, precision="int8"),
+    Case("unet-8x8", {"N": 2048, "H": 5120, "Q": 0, "E": 0}, calls=15),
+    Case("unet-8x8-int8", {"N": 2048, "H": 5120, "Q": 1, "E": 0}, calls=15, precision="int8"),
+    Case("unet-4x4", {"N": 512, "H": 5120, "Q": 0, "E": 0}, calls=3),
+    Case("small", {"N": 16, "H": 1280, "Q": 0, "E": 0}),
+    Case("primes", {"N": 13, "H": 331, "Q": 0, "E": 0}),
+    Case("one-row", {"N": 1, "H": 16, "Q": 0, "E": 0}),
+    Case("past-a-power", {"N": 9, "H": 257, "Q": 0, "E": 0}),
+    Case("closed-gates", {"N": 7, "H": 160, "Q": 0, "E": 1}),
+    Case("int8", {"N": 16, "H": 320, "Q": 1, "E": 0}),
+)
+
+
+def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
+    """Halves of one product, as the feed-forward layer leaves them."""
+    value, gate = new(sizes["N"], 2 * sizes["H"], scale=2.0).chunk(2, dim=1)
+    if sizes["E"]:
+        gate.mul_(0.15).sub_(3)  # where approximations of GELU are off by a tenth
+    return {"value": value, "gate": gate, "inverse_step": 8.0 if sizes["Q"] else None}
+
+
+def products(sizes: Mapping[str, int]) -> int:
+    """None."""
+    return 0
+
+
+OPERATION = Operation(
+    "geglu", "GELU of the gate, product with the value, rounding to int8", reference, inputs, products, CASES
+)
