@@ -30,6 +30,7 @@ COMMANDS = {
     "eval": "play the simulated task with a policy and count successes",
     "profile": "measure the latency of every stage on this machine",
     "inspect": "show what is in a bundle",
+    "kernels": "compile the GPU kernels of this package, or list what they save",
     "doctor": "tell what this machine can run, and how to add what it lacks",
     "demo": "press buttons with the policy of this package, in simulation and in real time",
     "completion": "print the completion script of a shell",
