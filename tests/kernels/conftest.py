@@ -1,0 +1,17 @@
+"""The process in which kernels are interpreted, one for all tests of a module."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+from interpreted_kernels import Interpreter
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Interpreter]:
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("Triton is not installed: pip install 'vpp-edge[kernels]'")
+    with Interpreter() as child:
+        yield child
