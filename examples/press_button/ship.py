@@ -8,6 +8,7 @@ What the folder holds beside (model card, calibration) stays.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -30,8 +31,13 @@ def ship(checkpoint: Path, folder: Path) -> int:
     for part in PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
         shutil.copytree(checkpoint / part, folder / part)
+    for config in (file for part in PARTS for file in (folder / part).rglob("config.json")):
+        values = json.loads(config.read_text())
+        values.pop("_name_or_path", None)  # where it was read from, on the machine that trained it
+        config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
     for weights in (file for part in PARTS for file in (folder / part).rglob("*.safetensors")):
         save_file(_halved(load_file(weights)), weights, metadata={"format": "pt"})
+        weights.chmod(0o644)  # safetensors leaves it to the owner, but an installed package is for everybody
     tensors, arguments = load_policy_file(paths.policy)
     own = {name: t for name, t in tensors.items() if not name.startswith(names.TEXT_COPY_PREFIXES)}
     save_policy_file(folder / "policy.safetensors", _halved(own), arguments)

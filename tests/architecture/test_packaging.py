@@ -46,6 +46,13 @@ def test_the_wheel_has_every_module_of_every_floor(wheel_names: list[str]) -> No
     assert not expected - set(wheel_names)
 
 
+def test_the_wheel_has_the_demo_policy(wheel_names: list[str]) -> None:
+    here = ROOT / "vpp_edge" / "demo_policy"
+    files = {f"vpp_edge/{path.relative_to(here.parent).as_posix()}" for path in here.rglob("*") if path.is_file()}
+    assert "vpp_edge/demo_policy/policy.safetensors" in files
+    assert not files - set(wheel_names)
+
+
 def test_the_wheel_has_nothing_else(wheel_names: list[str]) -> None:
     roots = {name.partition("/")[0] for name in wheel_names}
     assert all(root == "vpp_edge" or root.endswith(".dist-info") for root in roots), roots

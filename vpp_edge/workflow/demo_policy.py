@@ -10,10 +10,8 @@ from pathlib import Path
 import vpp_edge
 from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
-from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.export import exporter
-from vpp_edge.export.bundle_writer import staging_folder
 from vpp_edge.export.exporter import ExportOptions, checkpoint_hashes, export_bundle
 from vpp_edge.manifest import Bundle
 from vpp_edge.progress import Progress
@@ -25,6 +23,7 @@ from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 PRECISIONS = ("fp32", "fp16", "int8")
 CALIBRATION_OBSERVATIONS, JUDGED_OBSERVATIONS = 24, 8
 SHIPPED = Path(vpp_edge.__file__).with_name("demo_policy")
+"""The trained policy of this package; its README.md says how it was trained and what it can do."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,7 @@ def demo_bundle(
     Raises:
         BadInputError, CheckpointError: options that the policy cannot have, or no space.
     """
-    bundle, paths = folder / options.folder_name, demo_checkpoint(folder)
-    if not SHIPPED.is_dir():
-        say("There are no trained weights in this package: the policy is untrained, and will press nothing on purpose.")
+    bundle, paths = folder / options.folder_name, paths_from_folder(SHIPPED)
     if not fresh and _is_usable(bundle, paths):
         say(f"Using the bundle of an earlier run, {bundle}.")
         return bundle
@@ -78,18 +75,6 @@ def demo_bundle(
     source = Bundle(demo_bundle(folder, replace(options, precision="fp32"), fresh=fresh, quiet=quiet, say=say))
     _lower(source, bundle, options.precision, quiet)
     return bundle
-
-
-def demo_checkpoint(folder: Path) -> CheckpointPaths:
-    """The trained policy of this package; where there is none, an untrained one that is made in `folder`."""
-    if SHIPPED.is_dir():
-        return paths_from_folder(SHIPPED)
-    checkpoint = folder / "checkpoint"
-    if not checkpoint.exists():
-        with staging_folder(checkpoint) as staging:
-            write_untrained_checkpoint(staging)
-            staging.rename(checkpoint)
-    return paths_from_folder(checkpoint)
 
 
 def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:

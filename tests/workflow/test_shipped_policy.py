@@ -1,0 +1,45 @@
+"""The policy that the package carries: what its folder holds, and that it does what the demo says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import material
+import pytest
+
+from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.reader import read_checkpoint
+from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
+from vpp_edge.workflow.closed_loop.players import PlayerChoice
+from vpp_edge.workflow.closed_loop.summary import summary_of
+from vpp_edge.workflow.demo_policy import SHIPPED, DemoOptions, demo_bundle
+
+LARGEST_BYTES = 16_000_000
+SEED = 990  # docs/closed-loop.md has results of others
+
+
+def test_it_is_small_has_a_model_card_and_no_pickle() -> None:
+    weights = set(SHIPPED.rglob("*.safetensors"))
+    assert sum(path.stat().st_size for path in weights) <= LARGEST_BYTES
+    others = {path.suffix for path in SHIPPED.rglob("*") if path.is_file() and path not in weights}
+    assert others <= {".json", ".md", ".txt"}
+    assert not [path for path in SHIPPED.rglob("*.json") if "_name_or_path" in path.read_text(encoding="utf-8")]
+    card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    assert all(heading in card for heading in ("## Data", "## Training", "## Results", "## Limits"))
+
+
+def test_it_is_read_like_every_checkpoint() -> None:
+    spec = read_checkpoint(paths_from_folder(SHIPPED)).spec
+    assert (len(spec.cameras), spec.action.dims) == (2, 18)
+
+
+@pytest.mark.timeout(900)
+def test_it_presses_the_asked_button() -> None:
+    sources = [*material.sources_of_a_bundle(), *(path for path in SHIPPED.rglob("*") if path.is_file())]
+
+    def make(folder: Path) -> None:
+        demo_bundle(folder, DemoOptions(), fresh=True, quiet=True)
+
+    bundle = material.made_once("shipped", material.key_of(sources), make) / DemoOptions().folder_name
+    played = summary_of(evaluate(PlayerChoice(str(bundle)), EvalSettings(episodes=12, seed=SEED)))
+    assert played.rate.successes >= 9 and played.rate.episodes == 12
