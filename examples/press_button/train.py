@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from checkpoint import SIZES, CheckpointFolder
 from demonstrations import Demonstration, bounds, read_demonstrations
@@ -31,6 +32,7 @@ IMAGES = Schedule(steps=3000, rate=1e-3)
 VIDEO = Schedule(steps=3000, rate=1e-3)
 POLICY = Schedule(steps=2500, rate=5e-4)
 OBSERVATIONS = 14_000  # frames whose features the policy is trained on
+PICTURED, BEGUN = 6, 4  # held-out demonstrations of which futures are predicted, from their fifth frame on
 LEAST_BOUNDS = 0.02  # m or rad: what hardly moves must not be blown up
 
 
@@ -39,6 +41,7 @@ class Run:
     """What all stages share."""
 
     shown: list[Demonstration]
+    held_out: list[Demonstration]
     work: Path
     seed: int
 
@@ -54,7 +57,8 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     begun = time.monotonic()
-    run = Run(read_demonstrations(arguments.data), arguments.out / "work", arguments.seed)
+    held_out = read_demonstrations(arguments.data, "val")[:PICTURED]
+    run = Run(read_demonstrations(arguments.data), held_out, arguments.out / "work", arguments.seed)
     run.work.mkdir(parents=True, exist_ok=True)
     untrained = first_checkpoint(run, arguments.out / "untrained")
     trained = CheckpointFolder(arguments.out / "checkpoint")
@@ -86,29 +90,34 @@ def train_video_model(run: Run, untrained: CheckpointFolder, trained: Checkpoint
     train_images(vae, run.shown, SIZES.image, IMAGES, run.work, run.seed)
     quality = save_reconstructions(vae, run.shown[0], SIZES.image, run.work / "images.png")
     print(f"images come back at {quality:.1f} dB, scaling factor {vae.config.scaling_factor}")
-    instructions = sorted({d.instruction for d in run.shown})
+    instructions = sorted({d.instruction for d in run.shown + run.held_out})
     texts = untrained.texts(instructions)
     train_text(text, texts, TEXT, run.work, run.seed)
-    lengths = [len(d.states) for d in run.shown]
-    clips = Clips(
-        kept_tensor(run.work / "latents.npy", lambda: latents_of(vae, run.shown, SIZES.image)),
-        np.repeat(np.cumsum(lengths) - 1, lengths),
-        np.repeat([instructions.index(d.instruction) for d in run.shown], lengths),
-    )
+    latents = kept_tensor(run.work / "latents.npy", lambda: latents_of(vae, run.shown, SIZES.image))
+    clips = clips_of(run.shown, latents, instructions)
     scheduler = untrained.scheduler()
     scheduler.set_timesteps(20)
     scale, first_sigma = vae.config.scaling_factor, float(scheduler.sigmas[0])
     with torch.no_grad():
         hidden = texts.hidden(text)
     train_video(unet, clips, hidden, scale, first_sigma, VIDEO, run.work, run.seed + 1)
-    some = np.linspace(0, len(clips.last) - 1, 8).astype(int)
-    futures = clips.futures(some, np.arange(8) % 2, SIZES.frames)
-    save_prediction(unet, vae, scheduler, hidden[torch.from_numpy(clips.texts[some])], futures, run.work / "video.png")
+    unseen = clips_of(run.held_out, latents_of(vae, run.held_out, SIZES.image), instructions)
+    begins = np.array([first + BEGUN for first in np.unique(unseen.last, return_index=True)[1]])
+    futures = unseen.futures(begins, np.arange(len(begins)) % 2, SIZES.frames)
+    text_of_each = hidden[torch.from_numpy(unseen.texts[begins])]
+    save_prediction(unet, vae, scheduler, text_of_each, futures, run.work / "video.png")
     trained.copy_of(untrained)
     trained.put_unet(unet)
     trained.put_vae(vae)
     trained.put_text(text.encoder)
     return clips, texts
+
+
+def clips_of(shown: list[Demonstration], latents: Tensor, instructions: list[str]) -> Clips:
+    """The clips of demonstrations whose frames, one after the other, have these latents."""
+    lengths = [len(one.states) for one in shown]
+    texts = [instructions.index(one.instruction) for one in shown]
+    return Clips(latents, np.repeat(np.cumsum(lengths) - 1, lengths), np.repeat(texts, lengths))
 
 
 def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: Texts, work: Path) -> None:
