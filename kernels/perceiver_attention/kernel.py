@@ -15,13 +15,17 @@ import triton.language as tl
 from torch import Tensor
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.kernels.launch import LOG2_E, ORIN, Launch, Tile, ceil_div, power_of_two, strides_of
+from vpp_edge.kernels.launch import LOG2_E, ORIN, Launch, Tile, architecture_of, ceil_div, power_of_two, strides_of
 from vpp_edge.kernels.validation import expect_dense_rows, expect_dtype, expect_shape
 
 MAX_WIDTH, MAX_QUERIES = 512, 64
 
 
-TILE = Tile(32, 32, 4, 3, "64 programs for 16 frames of 112 rows; 384-wide rows, sums and features: 76 KB shared")
+def tile_for(architecture: int) -> Tile:
+    """Rows and features of a step; 16 frames of 112 rows are the whole of the work."""
+    if architecture == ORIN:
+        return Tile(32, 32, 8, 3, "64 programs for 16 multiprocessors; with 4 warps its 384-wide rows and sums spill")
+    return Tile(16, 32, 4, 3, "112 programs for 84 to 132 multiprocessors")
 
 
 @triton.jit
@@ -61,6 +65,7 @@ def perceiver_attention_kernel(
     total = tl.sum(tl.exp2(among - largest[:, None]), axis=1)
 
     x_at = features + frame * features_frame + token[:, None].to(tl.int64) * features_token
+    ahead = tl.full((), TOKENS, tl.int64)
     for start in range(0, count, TOKENS):
         inside = (start + token < count)[:, None]
         x_left = tl.load(x_at + left, mask=inside & (left < width), other=0.0)
@@ -77,7 +82,7 @@ def perceiver_attention_kernel(
         if RIGHT > 0:
             mixed_right = tl.dot(weights.to(tl.float16), x_right, mixed_right * fade[:, None])
         largest = larger
-        x_at += TOKENS * features_token
+        x_at += ahead * features_token
 
     share = (1.0 / total)[:, None]
     o_at = out + frame * out_frame + row_at * out_row
@@ -103,7 +108,7 @@ def perceiver_attention(
         BadInputError: a shape, dtype, device or stride does not fit, or D > 512, or Q > 64.
     """
     out = outputs(carried=carried, own_scores=own_scores) if out is None else out
-    for launch in launches(out, carried, features, own_scores):
+    for launch in launches(out, carried, features, own_scores, architecture_of(carried)):
         launch.run()
     return out
 
@@ -116,7 +121,7 @@ def outputs(carried: Tensor, own_scores: Tensor, **_: object) -> tuple[Tensor, T
 def launches(
     out: tuple[Tensor, Tensor], carried: Tensor, features: Tensor, own_scores: Tensor, architecture: int = ORIN
 ) -> list[Launch]:
-    """The one launch; the same tile serves every architecture."""
+    """The one launch."""
     if carried.ndim != 3 or carried.shape[-1] > MAX_WIDTH or own_scores.shape[-1] > MAX_QUERIES:
         raise BadInputError(
             f"expected carried (F, R, D) with D <= {MAX_WIDTH} and own_scores (F, R, Q) with Q <= {MAX_QUERIES}, got "
@@ -138,7 +143,7 @@ def launches(
         expect_dtype(name, tensor, torch.float16)
         expect_dense_rows(name, tensor)
         strides |= strides_of(name, tensor, "frame", "token" if name == "features" else "row")
-    tile, (left, right) = TILE, parts_of(width)
+    tile, (left, right) = tile_for(architecture), parts_of(width)
     constants = {
         "ROWS": tile.rows, "TOKENS": tile.columns, "QUERIES": power_of_two(queries, 16), "LEFT": left, "RIGHT": right,
         "LOG2_E": LOG2_E,

@@ -46,7 +46,7 @@ def spatial_attention_kernel(
     query, key, value, out: fp16 (images, tokens, heads, width) at the strides given, the last one 1.
     score_scale: of q k^T, times log2(e). WHOLE: the last block of keys is full.
     """
-    image, head = (tl.program_id(1) // heads).to(tl.int64), tl.program_id(1) % heads
+    image, head = (tl.program_id(1) // heads).to(tl.int64), (tl.program_id(1) % heads).to(tl.int64)
     row = (tl.program_id(0) * QUERIES + tl.arange(0, QUERIES))[:, None]
     step = tl.arange(0, KEYS)[:, None]
     column = tl.arange(0, WIDTH)[None, :]
@@ -60,6 +60,7 @@ def spatial_attention_kernel(
     largest = tl.full((QUERIES,), float("-inf"), tl.float32)
     total = tl.zeros((QUERIES,), tl.float32)
 
+    ahead = tl.full((), KEYS, tl.int64)
     for start in range(0, tokens, KEYS):
         inside = (start + step < tokens) & (column < width)
         k = tl.load(k_at, mask=inside, other=0.0)
@@ -73,8 +74,8 @@ def spatial_attention_kernel(
         total = total * fade + tl.sum(weights, axis=1)
         mixed = tl.dot(weights.to(tl.float16), v, mixed * fade[:, None])
         largest = larger
-        k_at += KEYS * key_token
-        v_at += KEYS * value_token
+        k_at += ahead * key_token
+        v_at += ahead * value_token
 
     mixed = mixed * (1.0 / total)[:, None]
     o_at = out + image * out_image + head * out_head + row.to(tl.int64) * out_token + column

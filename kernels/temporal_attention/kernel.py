@@ -42,9 +42,9 @@ def temporal_attention_kernel(
     """
     batch = tl.program_id(1).to(tl.int64)
     pair = (tl.program_id(0) * PAIRS + tl.arange(0, PAIRS))[:, None, None]
-    frame = tl.arange(0, FRAMES)[None, :, None]
+    frame = tl.arange(0, FRAMES)[None, :, None].to(tl.int64)
     column = tl.arange(0, WIDTH)[None, None, :]
-    position, head = (pair // heads).to(tl.int64), pair % heads
+    position, head = (pair // heads).to(tl.int64), (pair % heads).to(tl.int64)
     inside = (pair < pairs) & (frame < frames) & (column < width)
 
     q_at = query + batch * query_batch + position * query_position + head * query_head + frame * query_frame + column

@@ -4,6 +4,7 @@ Triton reads TRITON_INTERPRET when it is imported, and its own library of functi
 a child, and no other test ever sees an interpreting Triton. The child answers one line of JSON for each line.
 
 Every tensor lies in a buffer of NaN: between its rows, before and behind it. A result is NaN before the kernel runs.
+Memory between the rows of `far` tensors is never touched and therefore takes no room.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LAYOUTS = ("packed", "gaps")
-"""`packed`: strides of the case. `gaps`: every tensor has wider rows, each by another width."""
+LAYOUTS = {"gaps": 90, "packed": 87, "far": 87, "in place": 87}
+"""How tensors lie in memory, and the architecture whose tiles are used. `packed`: strides of the case. `gaps`: every
+tensor has wider rows, each by another width. `far`: its last row begins behind 2^31 elements. `in place`: packed, and
+the first result takes the place of the first input."""
+
+FAR = 2**31
 
 SEED = 5
 
@@ -93,7 +98,6 @@ def _check(operation: str, case: str, layout: str, source: str | None) -> list[F
     from vpp_edge.kernels.case import TensorFactory
     from vpp_edge.kernels.catalogue import host_side
     from vpp_edge.kernels.catalogue import operation as named
-    from vpp_edge.kernels.launch import ORIN
 
     host, chosen = host_side(operation), named(operation)
     if source is not None:
@@ -101,19 +105,29 @@ def _check(operation: str, case: str, layout: str, source: str | None) -> list[F
     made = chosen.inputs(chosen.case(case).sizes, TensorFactory("cpu", SEED))
     exact = {name: x.double() if isinstance(x, torch.Tensor) else x for name, x in made.items()}
     expected = _tuple(chosen.reference(**exact))
+    kind = Far if layout == "far" else Guarded
     widths = itertools.count(8, 8) if layout == "gaps" else itertools.repeat(0)
-    inputs = {n: Guarded(x, next(widths)).view if isinstance(x, torch.Tensor) else x for n, x in made.items()}
-    like = host.outputs(**inputs)
-    results = [Guarded(x, next(widths), poisoned=True) for x in _tuple(like)]
+    held = {n: kind(x, next(widths)) for n, x in made.items() if isinstance(x, torch.Tensor)}
+    inputs = made | {name: tensor.view for name, tensor in held.items()}
+    like = host.outputs(**made)
+    results = [kind(x, next(widths), poisoned=True) for x in _tuple(like)]
+    if layout == "in place":
+        results[0] = next(iter(held.values()))
     views = tuple(result.view for result in results)
     known = {id(x) for x in (*inputs.values(), *views)}
-    for launch in host.launches(views if isinstance(like, tuple) else views[0], **inputs, architecture=ORIN):
+    for launch in host.launches(views if isinstance(like, tuple) else views[0], **inputs, architecture=LAYOUTS[layout]):
         for argument in launch.arguments.values():
             # Memory between launches is poisoned before it is written for the first time.
             if isinstance(argument, torch.Tensor) and id(argument) not in known:
                 argument.fill_(float("nan"))
                 known.add(id(argument))
         launch.run()
+    if (
+        layout == "packed"
+        and source is None
+        and not all(map(torch.equal, _tuple(getattr(host, operation)(**inputs)), views))
+    ):
+        raise RuntimeError(f"{operation}() does not give what its launches give")
     return [_found(operation, i, r, e) for i, (r, e) in enumerate(zip(results, expected, strict=True))]
 
 
@@ -143,13 +157,36 @@ class Guarded:
         return bool((rest == self.poison).all() if rest.dtype == torch.int8 else rest.isnan().all())
 
 
+class Far:
+    """A tensor that is spread over so much memory that the offset of its last row is no 32-bit number."""
+
+    def __init__(self, tensor: Any, wider: int, poisoned: bool = False) -> None:
+        import torch
+
+        rows = tensor.numel() // tensor.shape[_innermost(tensor)]
+        strides = _widened(tensor, wider + FAR // (rows - 1) + 1) if rows > 1 else tensor.stride()
+        span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
+        self.view = torch.empty(span, dtype=tensor.dtype).as_strided(tensor.shape, strides)
+        self.view.copy_(
+            torch.full_like(tensor, 77 if tensor.dtype == torch.int8 else float("nan")) if poisoned else tensor
+        )
+
+    def is_intact(self) -> bool:
+        """Nobody can look at all that lies between."""
+        return True
+
+
+def _innermost(tensor: Any) -> int:
+    return min(range(tensor.ndim), key=lambda axis: (tensor.stride(axis), -axis))
+
+
 def _widened(tensor: Any, wider: int) -> list[int]:
     """Strides in the order of the tensor's own, dense but for `wider` elements behind its innermost axis."""
     strides, step = [0] * tensor.ndim, 1
-    for number, axis in enumerate(sorted(range(tensor.ndim), key=lambda a: (tensor.stride(a), -a))):
+    for axis in sorted(range(tensor.ndim), key=lambda axis: (tensor.stride(axis), -axis)):
         strides[axis] = step
         step *= tensor.shape[axis]
-        if number == 0:
+        if axis == _innermost(tensor):
             step += wider
     return strides
 
