@@ -42,7 +42,7 @@ class Operation:
 
     Attributes:
         name: of its folder.
-        fuses: what runs in one pass, in a few words.
+        instead_of: the steps of eager code that it does in one pass.
         reference: plain PyTorch, step by step as eager code computes it, in the dtype of its inputs.
         inputs: keyword arguments of kernel and reference from sizes; the factory makes one tensor of them.
         products: operations of the matrix products, 2 per multiply-accumulate.
@@ -50,7 +50,7 @@ class Operation:
     """
 
     name: str
-    fuses: str
+    instead_of: str
     reference: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: Callable[[Mapping[str, int], TensorFactory], dict[str, Any]]
     products: Callable[[Mapping[str, int]], int]

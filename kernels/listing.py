@@ -26,23 +26,21 @@ def row_of_case(found: Operation, case: Case) -> dict[str, Any]:
 
 
 def lines_of_listing(rows: list[dict[str, Any]]) -> list[str]:
-    """One line for each kernel, summed over the calls of one inference in fp16; without such calls, for each case."""
-    lines = [
-        f"{'kernel':<20} {'calls':>5} {'GOP':>8} {'eager MB':>9} {'floor MB':>9} {'saved MB':>9} {'eager kernels':>13}"
-        "  one pass instead of"
-    ]
-    total = [0.0, 0.0]
+    """One line for each kernel, summed over the calls of one inference in fp16, and their total."""
+    lines = [f"{'kernel':<20} {'calls':>5} {'GOP':>6} {'eager MB':>9} {'floor MB':>9} {'saved MB':>9}  one pass for"]
+    eager_in_all = floor_in_all = 0
     for name in dict.fromkeys(row["kernel"] for row in rows):
         of_name = [row for row in rows if row["kernel"] == name and row["precision"] == "fp16"]
-        calls, operations, eager, floor, kernels = (
-            sum(row["calls"] * (row[field] if field else 1) for row in of_name)
-            for field in (None, "operations", "eager_bytes", "floor_bytes", "eager_kernels")
+        calls = sum(row["calls"] for row in of_name)
+        operations, eager, floor = (
+            sum(row["calls"] * row[field] for row in of_name) for field in ("operations", "eager_bytes", "floor_bytes")
         )
-        total = [total[0] + eager, total[1] + floor]
         lines.append(
-            f"{name:<20} {calls:>5} {operations / 1e9:>8.1f} {eager / 1e6:>9.0f} {floor / 1e6:>9.0f} "
-            f"{(eager - floor) / 1e6:>9.0f} {kernels:>13}  {operation(name).fuses}"
+            f"{name:<20} {calls:>5} {operations / 1e9:>6.1f} {_megabytes(eager, floor)}  {operation(name).instead_of}"
         )
-    eager, floor = total
-    lines.append(f"{'total':<35} {eager / 1e6:>9.0f} {floor / 1e6:>9.0f} {(eager - floor) / 1e6:>9.0f}")
-    return lines
+        eager_in_all, floor_in_all = eager_in_all + eager, floor_in_all + floor
+    return [*lines, f"{'total':<33} {_megabytes(eager_in_all, floor_in_all)}"]
+
+
+def _megabytes(eager: int, floor: int) -> str:
+    return f"{eager / 1e6:>9.0f} {floor / 1e6:>9.0f} {(eager - floor) / 1e6:>9.0f}"

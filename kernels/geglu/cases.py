@@ -39,6 +39,4 @@ def products(sizes: Mapping[str, int]) -> int:
     return 0
 
 
-OPERATION = Operation(
-    "geglu", "GELU of the gate, product with the value, rounding to int8", reference, inputs, products, CASES
-)
+OPERATION = Operation("geglu", "GELU, product", reference, inputs, products, CASES)

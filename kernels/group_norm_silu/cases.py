@@ -78,7 +78,4 @@ def products(sizes: Mapping[str, int]) -> int:
     return 0
 
 
-OPERATION = Operation(
-    "group_norm_silu", "time embedding, statistics, scale and shift, SiLU; no change of layout",
-    reference, inputs, products, CASES,
-)  # fmt: skip
+OPERATION = Operation("group_norm_silu", "time embedding, GroupNorm, SiLU", reference, inputs, products, CASES)

@@ -34,6 +34,5 @@ def products(sizes: Mapping[str, int]) -> int:
 
 
 OPERATION = Operation(
-    "perceiver_attention", "scores, one softmax over features and queries without concatenation, values",
-    reference, inputs, products, CASES,
-)  # fmt: skip
+    "perceiver_attention", "product, concatenation, softmax, product", reference, inputs, products, CASES
+)

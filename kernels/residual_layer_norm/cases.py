@@ -67,7 +67,4 @@ def products(sizes: Mapping[str, int]) -> int:
     return 0
 
 
-OPERATION = Operation(
-    "residual_layer_norm", "residual sum, frame positions or the blend of pixels and frames, LayerNorm",
-    reference, inputs, products, CASES,
-)  # fmt: skip
+OPERATION = Operation("residual_layer_norm", "sums, positions or blend, LayerNorm", reference, inputs, products, CASES)

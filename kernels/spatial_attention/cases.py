@@ -36,6 +36,5 @@ def products(sizes: Mapping[str, int]) -> int:
 
 
 OPERATION = Operation(
-    "spatial_attention", "read by stride from the packed product, scores, softmax, values, written by stride",
-    reference, inputs, products, CASES,
-)  # fmt: skip
+    "spatial_attention", "attention, read from the packed product", reference, inputs, products, CASES
+)

@@ -35,7 +35,4 @@ def products(sizes: Mapping[str, int]) -> int:
     return 4 * sizes["B"] * sizes["N"] * sizes["H"] * sizes["F"] ** 2 * sizes["D"]
 
 
-OPERATION = Operation(
-    "temporal_attention", "read by stride, scores, softmax, values, written by stride",
-    reference, inputs, products, CASES,
-)  # fmt: skip
+OPERATION = Operation("temporal_attention", "three copies, attention, a copy back", reference, inputs, products, CASES)
