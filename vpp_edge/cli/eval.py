@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where bundles of the demo policy are kept (demo-output)",
     )  # fmt: skip
     parser.add_argument("--backend", default="onnxruntime", help="what runs a policy: onnxruntime, torch (onnxruntime)")
+    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="CKPT", help="for backend torch: where the checkpoint was moved"
     )
@@ -113,24 +114,27 @@ def _nanoseconds(option: str, milliseconds: float) -> int:
 
 def _choice(arguments: argparse.Namespace) -> PlayerChoice:
     """Who plays; the demo policy is exported now, unless it was before."""
+    from vpp_edge.engine import check_provider_belongs
     from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 
     policy, exported_with = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
     unfit = [] if policy == DEMO else [name for name, value in exported_with.items() if value is not None]
     if policy in (EXPERT, RANDOM):
-        unfit += [name for name in ("backend", "checkpoint") if getattr(arguments, name) not in (None, "onnxruntime")]
+        engine = ("backend", "provider", "checkpoint")
+        unfit += [name for name in engine if getattr(arguments, name) not in (None, "onnxruntime")]
     if unfit:
         raise BadInputError(
             f"{', '.join(f'--{name}' for name in unfit)} cannot be chosen for {policy!r}: a bundle has the settings "
             f"that it was exported with, {EXPERT} and {RANDOM} have none. {DEMO!r} takes them, and `vpp-edge export`."
         )
+    check_provider_belongs(arguments.backend, arguments.provider)
     if arguments.checkpoint is not None and arguments.backend != "torch":
         raise BadInputError("--checkpoint is for --backend torch; other backends need the bundle only")
     if arguments.backend == "torch" and arguments.precision not in (None, "fp32"):
         raise BadInputError(f"--backend torch is the float32 model; leave it out for --precision {arguments.precision}")
     checkpoint = None if arguments.checkpoint is None else str(arguments.checkpoint)
     bundle = _demo(arguments, exported_with) if policy == DEMO else policy
-    return PlayerChoice(bundle, arguments.backend, checkpoint)
+    return PlayerChoice(bundle, arguments.backend, checkpoint, arguments.provider)
 
 
 def _demo(arguments: argparse.Namespace, given: dict[str, Any]) -> str:

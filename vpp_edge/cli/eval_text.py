@@ -22,7 +22,8 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
         manifest = Bundle(Path(choice.policy)).manifest
         spec = manifest.policy
         policy = {
-            "bundle": choice.policy, "backend": choice.backend,
+            "bundle": choice.policy,
+            "backend": choice.backend if choice.provider is None else f"{choice.backend}/{choice.provider}",
             "precision": "fp32" if choice.backend == "torch" else manifest.precision, "steps": len(spec.sigmas) - 1,
             "solver": spec.sampler, "frames": spec.computed_frames or spec.frames,
         }  # fmt: skip

@@ -38,11 +38,13 @@ class PlayerChoice:
         policy: EXPERT, RANDOM, or the folder of a bundle.
         backend: engine library of a bundle.
         checkpoint: for backend `torch`: where the trained policy is now.
+        provider: of ONNX Runtime, as in `EdgePolicy.load`.
     """
 
     policy: str
     backend: str = "onnxruntime"
     checkpoint: str | None = None
+    provider: str | None = None
 
     @property
     def is_bundle(self) -> bool:
@@ -76,7 +78,9 @@ def open_player(choice: PlayerChoice) -> Player:
     if choice.policy == RANDOM:
         return RandomPlayer()
     check_drives_sim_hand(Bundle(Path(choice.policy)).manifest.policy)
-    policy = EdgePolicy.load(choice.policy, choice.backend, threads=1, checkpoint=choice.checkpoint)
+    policy = EdgePolicy.load(
+        choice.policy, choice.backend, threads=1, checkpoint=choice.checkpoint, provider=choice.provider
+    )
     return PolicyPlayer(policy)
 
 
