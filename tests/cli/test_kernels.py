@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from project import ROOT, shell_lines
 
 from vpp_edge.cli import kernels as command
 from vpp_edge.cli import main as cli
@@ -52,6 +53,18 @@ def test_the_table_counts_an_inference(capsys: pytest.CaptureFixture[str]) -> No
     assert [line.split()[0] for line in lines[1:-1]] == list(OPERATIONS)
     eager, floor, saved = (int(word) for word in lines[-1].split()[1:])
     assert 0 < floor < eager and saved == pytest.approx(eager - floor, abs=1)
+
+
+def test_the_page_on_kernels_shows_the_table_of_today(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["kernels", "list"]) == 0
+    assert capsys.readouterr().out in (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_page_exist() -> None:
+    lines = shell_lines(ROOT / "docs" / "kernels.md", "vpp-edge")
+    assert lines
+    for words in lines:
+        cli.build_parser({"kernels"}).parse_args(words[1:])
 
 
 def test_without_triton_the_message_says_how_to_get_it(
