@@ -22,13 +22,21 @@ from vpp_edge.kernels.compiling import (
     resources_from_log,
     span_of,
 )
+from vpp_edge.kernels.launch import ORIN
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install 'vpp-edge[kernels]'"
 )
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_full_size_case_compiles_for_an_orin_without_spills(name: str) -> None:
+    found = operation(name)
+    kernels = [k for case in found.cases if not case.interpreted for k in compile_case(found, case, ORIN)]
+    assert kernels and not [kernel.stem for kernel in kernels if kernel.spill_bytes]
+
+
+@pytest.mark.parametrize("architecture", [sm for sm in ARCHITECTURES if sm != ORIN])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_largest_case_compiles_without_spills(name: str, architecture: int) -> None:
     found = operation(name)
