@@ -53,7 +53,8 @@ def rows(extra: Sequence[tuple[str, str]]) -> Iterator[Row]:
         yield Row(f"demo, {precision}", DemoOptions(precision))
     for solver, choices in STEPS.items():
         for steps in choices:
-            yield Row(f"demo, fp32, {steps} steps of {solver}", DemoOptions(steps=steps, solver=solver))
+            count = "1 step" if steps == 1 else f"{steps} steps"
+            yield Row(f"demo, fp32, {count} of {solver}", DemoOptions(steps=steps, solver=solver))
     for delay_ms in DELAYS_MS:
         yield Row(f"demo, fp32, {delay_ms} ms late", DemoOptions(), delay_ms)
 
