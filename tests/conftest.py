@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import pytest
 from vpp_edge.cli.threads import let_idle_threads_sleep
 
 let_idle_threads_sleep()  # before a test imports torch; tests run beside each other and beside their own children
+
+# A job that a script starts in the background ignores Ctrl-C, and so do its children, which the tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW_FIXTURES = {"golden", "golden_bundles", "small_bundle", "approximate_bundle", "int8_bundle", "fp16_bundle"}
 SMALL_SIZES = material.ROOT / "tests" / "support" / "small_policy.py"
