@@ -20,6 +20,7 @@ from vpp_edge.files import write_whole
 from vpp_edge.manifest import Bundle
 from vpp_edge.progress import Progress
 from vpp_edge.proportion import SuccessRate
+from vpp_edge.runtime.chunking import MODES, NAIVE
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate, progress_stages
 from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import summary_of
@@ -27,21 +28,23 @@ from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
 
 BEGIN, END = "<!-- table of benchmarks/closed_loop.py -->", "<!-- end of table -->"
 KEPT = "closed-loop-rows.json"
-DELAYS_MS = (50, 100, 200)
+DELAYS_MS = (0, 100, 200, 300)
 STEPS = {"ddim": (4, 2, 1), "dpmpp_2m": (10, 4, 2)}  # as trained: 10 of ddim; a single one is the same of both
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: who plays, and with what delay.
+    """One line of the table: who plays, with what delay, and how one chunk follows another.
 
     Attributes:
         player: EXPERT, RANDOM, a bundle folder, or how the demo policy is exported.
+        chunking: one of `chunking.MODES`; naive, where policies are to differ in nothing else.
     """
 
     name: str
     player: str | DemoOptions
     delay_ms: int = 0
+    chunking: str = NAIVE
 
 
 def rows(extra: Sequence[tuple[str, str]]) -> Iterator[Row]:
@@ -55,8 +58,9 @@ def rows(extra: Sequence[tuple[str, str]]) -> Iterator[Row]:
         for steps in choices:
             count = "1 step" if steps == 1 else f"{steps} steps"
             yield Row(f"demo, fp32, {count} of {solver}", DemoOptions(steps=steps, solver=solver))
-    for delay_ms in DELAYS_MS:
-        yield Row(f"demo, fp32, {delay_ms} ms late", DemoOptions(), delay_ms)
+    for chunking in MODES:
+        for delay_ms in DELAYS_MS:
+            yield Row(f"demo, fp32, {chunking}, {delay_ms} ms late", DemoOptions(), delay_ms, chunking)
 
 
 class Table:
@@ -71,7 +75,8 @@ class Table:
     def played(self, row: Row) -> dict[str, Any]:
         """Summary over all seeds, and the successes of each."""
         choice = PlayerChoice(self._policy(row))
-        key = f"{self._identity(choice)} {row.delay_ms} ms, seeds {self._seeds}, {self._episodes} episodes"
+        way = "" if row.chunking == NAIVE else f"{row.chunking} "
+        key = f"{self._identity(choice)} {way}{row.delay_ms} ms, seeds {self._seeds}, {self._episodes} episodes"
         if key not in self._kept:
             self._kept[key] = self._play(row, choice)
             write_whole(self._path, json.dumps(self._kept, indent=1))
@@ -88,7 +93,7 @@ class Table:
     def _play(self, row: Row, choice: PlayerChoice) -> dict[str, Any]:
         everything, successes = [], []
         for seed in self._seeds:
-            settings = EvalSettings(self._episodes, seed, delay_ns=row.delay_ms * 1_000_000)
+            settings = EvalSettings(self._episodes, seed, delay_ns=row.delay_ms * 1_000_000, chunking=row.chunking)
             with Progress(f"{row.name}, seed {seed}", progress_stages(choice, settings)) as progress:
                 results = evaluate(choice, settings, report=progress)
             everything += results

@@ -29,7 +29,7 @@ def start_children(
     periods_ns = tuple(frame_period_ns(camera) for camera in config.cameras)
     settings = PolicySettings(
         config.bundle, config.backend, config.provider, config.threads or engine_threads(), config.seed,
-        config.arm, periods_ns, _grip(config.hand),
+        config.arm, periods_ns, _grip(config.hand), config.chunking, round(1e9 / config.rate_hz),
     )  # fmt: skip
     policy = Child(
         ChildSettings("policy", settings.threads, int(config.policy_silent_s * 1e9)),

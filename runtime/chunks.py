@@ -59,6 +59,17 @@ def chunk_to_play(chunk: Chunk, now_ns: int, resting_since_ns: int) -> Chunk:
     return replace(chunk, observed_ns=now_ns) if rested else chunk
 
 
+def pose_at(chunk: Chunk, at_ns: int, period_ns: int) -> np.ndarray:
+    """(7 + J,) where a chunk wants the hand at a moment; its first or last pose before and after its time."""
+    knots = np.vstack([chunk.anchor, chunk.targets])
+    place = min(max((at_ns - chunk.observed_ns) / period_ns, 0.0), len(chunk.targets))
+    index = min(int(place), len(chunk.targets) - 1)
+    share = place - index
+    pose = (1 - share) * knots[index] + share * knots[index + 1]
+    pose[3:WRIST] = slerp(knots[index, 3:WRIST], knots[index + 1, 3:WRIST], share)
+    return pose
+
+
 class ChunkPlayer:
     """Plays one chunk and hands over to the next.
 

@@ -161,6 +161,7 @@ class ControlLoop:
         if dropped < 0:
             self.late += 1
             return "late", self._horizon
+        self.stand.playing, self.stand.playing_from_ns = chunk.request, played.observed_ns
         self.used += 1
         self.actions_dropped += dropped
         if self.started_ns is None:  # the wait for the first chunk is no part of the run
@@ -173,6 +174,8 @@ class ControlLoop:
         if not live and not self._holding:
             self.holds += 1
         self._holding = not live
+        if not live:
+            self.stand.playing = -1
         return self.limiter.step(self._target if live else self._rest_at)
 
     def _note_rest(self, stamp_ns: int) -> None:

@@ -23,11 +23,14 @@ class Stand:
         episode: stretch of motion; chunks of an earlier one are refused.
         request: number of the last chunk that the loop has judged, -1 before the first.
         resting_since_ns: since when the hand is held without moving, waiting for a chunk; MOVING while it is not.
+        playing: number of the request whose chunk is executed, -1 while none is; `playing_from_ns`: when it began.
     """
 
     episode: int = 1
     request: int = -1
     resting_since_ns: int = 0
+    playing: int = -1
+    playing_from_ns: int = 0
 
 
 class ControlLink(Protocol):

@@ -6,11 +6,12 @@ of the control loop, a note in words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.control_contract import Stand
 from vpp_edge.runtime.instructions import INSTRUCTION
 from vpp_edge.runtime.interfaces import Frame, HandState
 from vpp_edge.runtime.rings import Board, Message, NewestSlot, OrderedRing
@@ -36,6 +37,7 @@ CAMERA_FIELDS = (
 )
 POLICY_FIELDS = ("phase", "heartbeat_ns", "inferences", "stale_waits", "rejected_inputs")
 RECORDER_FIELDS = ("phase", "heartbeat_ns", "rows", "ticks", "inferences")
+STAND_FIELDS = tuple(field.name for field in fields(Stand))
 STARTING, OPENING, RUNNING, WORKING, ENDED = range(5)  # values of `phase`
 
 FRAME = np.dtype(
@@ -51,9 +53,7 @@ def state_dtype(dims: int, scene_size: int) -> np.dtype:
             ("vector", "<f8", (dims,)),
             ("command", "<f8", (dims,)),
             ("scene", "<f8", (scene_size,)),
-            ("episode", "<i8"),
-            ("request", "<i8"),
-            ("resting_since_ns", "<i8"),
+            *((name, "<i8") for name in STAND_FIELDS),
         ]
     )
 
@@ -135,6 +135,12 @@ def read_state(slot: NewestSlot) -> HandState | None:
     """The newest state that the control loop published, copied, or None before the first."""
     message = slot.read(lambda record: (record["vector"].copy(), record["scene"].copy()))
     return None if message is None else HandState(message.value[0], message.stamp_ns, message.value[1])
+
+
+def read_stand(slot: NewestSlot) -> Stand | None:
+    """Where the control loop stands, or None before its first tick."""
+    message = slot.read(lambda record: Stand(*(int(record[name]) for name in STAND_FIELDS)))
+    return None if message is None else message.value
 
 
 def write_note(slot: NewestSlot, text: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from vpp_edge.engine import Engine, EngineOptions
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
-from vpp_edge.normalization import normalized_from_state, physical_from_actions
+from vpp_edge.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
 from vpp_edge.preprocess import frames_from_images
 from vpp_edge.runtime.engines.registry import open_engines
 from vpp_edge.runtime.tokenizer import InstructionTokenizer
@@ -113,9 +113,14 @@ class EdgePolicy:
         """(T, A) float64 in physical units from normalized actions (T, A); see `physical_from_actions`."""
         return physical_from_actions(self.spec, actions, state)
 
+    def normalize_actions(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """(T, A) float64 normalized from actions in physical units (T, A); see `normalized_from_actions`."""
+        return normalized_from_actions(self.spec, actions, state)
+
     def infer(
         self, frames: np.ndarray, proprio: np.ndarray | None = None, *, video_noise: np.ndarray | None = None,
-        action_noise: np.ndarray | None = None,
+        action_noise: np.ndarray | None = None, prefix: np.ndarray | None = None,
+        prefix_weight: np.ndarray | None = None,
     ) -> Inference:  # fmt: skip
         """One chunk of actions for one observation.
 
@@ -125,6 +130,7 @@ class EdgePolicy:
                 without one.
             video_noise: (V, F, 4, h, w) float32, standard normal; drawn when left out.
             action_noise: (1, T, A) float32, standard normal; drawn when left out.
+            prefix, prefix_weight: what the chunk is pulled to, as for `act`; nothing when left out.
 
         Raises:
             BadInputError: an array has another dtype or shape, a value is not finite, or no instruction was given.
@@ -132,7 +138,7 @@ class EdgePolicy:
         started_ns = time.monotonic_ns()
         tokens = self.perceive(frames, video_noise=video_noise)
         perceived_ns = time.monotonic_ns()
-        actions = self.act(tokens, proprio, action_noise=action_noise)
+        actions = self.act(tokens, proprio, action_noise=action_noise, prefix=prefix, prefix_weight=prefix_weight)
         timings = {"perceive": perceived_ns - started_ns, "act": time.monotonic_ns() - perceived_ns}
         return Inference(tokens, actions, timings)
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.chunking import KEPT, Chunking
+from vpp_edge.runtime.chunks import Chunk
+from vpp_edge.runtime.control_contract import Stand
+from vpp_edge.runtime.guidance import Guide
 from vpp_edge.runtime.instructions import NEVER, Instruction, read_instruction
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.messages import RUNNING, STAGE_SLOTS, WORKING, Channels, read_frame
+from vpp_edge.runtime.messages import RUNNING, STAGE_SLOTS, WORKING, Channels, read_frame, read_stand
 from vpp_edge.runtime.rings import Message
 from vpp_edge.runtime.thinking import Thought, think
 from vpp_edge.runtime.workers import child_process
@@ -23,6 +28,7 @@ STALE_PERIODS = 2  # no new chunk from a view older than this many frame periods
 SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
 FIRST_PERIOD_NS = 100_000_000  # until a camera has shown its own
 POLL_S = 0.002
+DELAYS_KEPT = 16  # inferences, of which the slowest counts: 2 s at 8 Hz
 GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
 
 
@@ -37,6 +43,8 @@ class PolicySettings:
         arm: which arm of a two-armed policy the hand is.
         frame_periods_ns: per view, the time between two frames that was asked for; 0: the camera's own.
         grip: joint angles of the open and the closed hand, (J,) each, for policies that give a gripper width.
+        chunking: how one chunk follows another, one of `chunking.MODES`.
+        control_period_ns: of the loop that takes the chunks.
     """
 
     bundle: str
@@ -47,6 +55,8 @@ class PolicySettings:
     arm: int
     frame_periods_ns: tuple[int, ...]
     grip: tuple[tuple[float, ...], tuple[float, ...]] | None
+    chunking: str
+    control_period_ns: int
 
 
 def load_policy(bundle: str, backend: str, provider: str | None, threads: int) -> Any:
@@ -80,12 +90,12 @@ def spec_duration_ns(spec: PolicySpec) -> int:
 
 @dataclass(frozen=True)
 class Observation:
-    """V frames, the hand's vector at their time, and the episode it belongs to."""
+    """V frames, the hand's vector at their time, and where the loop stood when they were chosen."""
 
     frames: list[Message[Frame]]
     hand: np.ndarray
     stamp_ns: int
-    episode: int
+    stand: Stand
 
 
 class PolicyWorker:
@@ -95,6 +105,9 @@ class PolicyWorker:
         self._policy, self._settings, self._channels = policy, settings, channels
         self._request = self._sent = generation * GENERATION - 1
         self._slow = False
+        self._chunking = Chunking(settings.chunking, policy.spec.action.period_ns)
+        self._actions: dict[int, np.ndarray] = {}  # by request, of the chunks that may be the next one's plan
+        self._delays_ns: deque[int] = deque(maxlen=DELAYS_KEPT)
         self._instruction = Instruction("", NEVER)  # until there is one
         self._seen = [0] * len(channels.cameras)
         self._stale = False
@@ -142,8 +155,8 @@ class PolicyWorker:
         self._stale = False
         known = [message for message in frames if message is not None]
         stamp_ns = min(message.stamp_ns for message in known)
-        episode = self._episode_to_observe(stamp_ns)
-        if episode is None:
+        stand = self._stand_to_observe(stamp_ns)
+        if stand is None:
             return None
         state = self._channels.states.read_at(stamp_ns, lambda record: record["vector"].copy())
         if state is None:
@@ -152,42 +165,60 @@ class PolicyWorker:
             if message.sequence > self._seen[i]:
                 self._channels.policy.add(f"used_{camera.name}")
             self._seen[i] = message.sequence
-        return Observation(known, state.value, stamp_ns, episode)
+        return Observation(known, state.value, stamp_ns, stand)
 
-    def _episode_to_observe(self, stamp_ns: int) -> int | None:
-        """The loop's episode, or None when frames of `stamp_ns` should not be used.
+    def _stand_to_observe(self, stamp_ns: int) -> Stand | None:
+        """Where the loop stands, or None when frames of `stamp_ns` should not be used.
 
         A policy that takes longer than its chunks last would always answer when all actions have passed. It looks only
         once the hand has come to rest, so that its chunk still fits when it comes: stop and go.
         """
-        stand = self._channels.states.read(
-            lambda record: (int(record["episode"]), int(record["request"]), int(record["resting_since_ns"]))
-        )
+        stand = read_stand(self._channels.states)
         if stand is None:
             return None
-        episode, request, resting_since_ns = stand.value
         self.follow_instruction()  # after the episode was read: one of an earlier episode is refused with its chunk
-        if episode < self._instruction.episode or stamp_ns < self._instruction.since_ns:
+        if stand.episode < self._instruction.episode or stamp_ns < self._instruction.since_ns:
             return None
-        if self._slow and (request < self._sent or stamp_ns < resting_since_ns):
+        stop_and_go = self._slow or not self._chunking.may_observe(stand, stamp_ns)
+        if stop_and_go and (stand.request < self._sent or stamp_ns < stand.resting_since_ns):
             return None
-        return episode
+        return stand
 
     def _infer(self, observation: Observation) -> None:
         settings, images = self._settings, [message.value.image for message in observation.frames]
         started_ns = time.monotonic_ns()
         noise = (settings.seed, self._request)
-        thought = think(self._policy, images, observation.hand, noise, settings.arm, self._grip)
+        guide = self._guide(observation)
+        thought = think(self._policy, images, observation.hand, noise, settings.arm, self._grip, guide)
         self._send(observation, thought, started_ns)
 
+    def _guide(self, observation: Observation) -> Guide | None:
+        """What the next chunk has to continue. How late it will come is what the slowest of the last ones came to."""
+        plan = self._chunking.plan(observation.stand)
+        actions = None if plan is None else self._actions.get(plan.request)
+        if plan is None or actions is None:
+            return None
+        delay_ns = max(self._delays_ns) + self._settings.control_period_ns
+        return Guide(plan, actions, observation.stamp_ns, delay_ns)
+
+    def _remember(self, chunk: Chunk, thought: Thought, finished_ns: int) -> None:
+        self._delays_ns.append(finished_ns - chunk.observed_ns)
+        self._actions[chunk.request] = thought.actions
+        while len(self._actions) > KEPT:
+            del self._actions[min(self._actions)]
+
     def _send(self, observation: Observation, thought: Thought, started_ns: int) -> None:
-        record, targets = self._channels.chunks.begin(), thought.targets
+        stamp_ns, episode = observation.stamp_ns, observation.stand.episode
+        record = self._channels.chunks.begin()
         if record is None:
             return
+        proposed = Chunk(thought.targets, observation.hand, stamp_ns, self._request, episode)
+        targets = self._chunking.next_chunk(proposed, observation.stand).targets
+        self._remember(proposed, thought, time.monotonic_ns())
         if targets.shape != record["targets"].shape:
             raise BadInputError(f"targets have shape {targets.shape}, expected {record['targets'].shape}")
         record["targets"], record["anchor"] = targets, observation.hand
-        record["observed_ns"], record["episode"] = observation.stamp_ns, observation.episode
+        record["observed_ns"], record["episode"] = stamp_ns, episode
         record["request"] = self._request
         record["frame_numbers"] = [message.value.number for message in observation.frames]
         record["frame_stamps_ns"] = [message.stamp_ns for message in observation.frames]
@@ -199,4 +230,4 @@ class PolicyWorker:
             record["stages_ns"][i], record["stage_names"][i] = duration_ns, name.encode()[:16]
         self._channels.chunks.commit()
         self._sent = self._request
-        self._slow = finished_ns - observation.stamp_ns > SLOW_SHARE * spec_duration_ns(self._policy.spec)
+        self._slow = finished_ns - stamp_ns > SLOW_SHARE * spec_duration_ns(self._policy.spec)

@@ -79,12 +79,17 @@ class ScriptedPolicy:
     def denormalize(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
         return np.asarray(actions, dtype=np.float64)
 
+    def normalize_actions(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        return np.asarray(actions, dtype=np.float64)
+
     def infer(
         self,
         frames: np.ndarray,
         proprio: np.ndarray | None = None,
         video_noise: np.ndarray | None = None,
         action_noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None,
+        prefix_weight: np.ndarray | None = None,
     ) -> ScriptedOutput:
         self._count += 1
         if self._count == self._options.get("crash_after"):
@@ -100,6 +105,8 @@ class ScriptedPolicy:
         for i in range(horizon):
             phase = start_ns / 1e9 + (i + 1) * self.spec.action.period_ns / 1e9
             actions[0, i, 6:] = 0.35 - 0.25 * math.cos(2 * math.pi * phase / SWING_S)
+        if prefix is not None and prefix_weight is not None:
+            actions += prefix_weight[..., None] * (prefix - actions)
         if "nan_every" in self._options and self._count % self._options["nan_every"] == 0:
             actions[0, horizon // 2] = np.nan
         tokens = np.zeros((1, *self.spec.tokens), np.float32)

@@ -7,6 +7,7 @@ from typing import Any
 
 from vpp_edge.engine import EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.chunking import RTC, checked_mode
 from vpp_edge.runtime.interfaces import Hand
 
 
@@ -25,6 +26,7 @@ class SessionConfig:
         arm: which arm of a two-armed policy the hand is.
         record: folder of a data set to which the run is added as an episode.
         ignore_certificate: run a bundle whose parity certificate is missing or over its limits.
+        chunking: how one chunk follows another, one of `chunking.MODES`.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this is taken to hang.
     """
@@ -43,12 +45,14 @@ class SessionConfig:
     dry_run: bool = False
     record: str | None = None
     ignore_certificate: bool = False
+    chunking: str = RTC
     start_s: float = 300.0
     policy_silent_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not self.instruction.strip():
             raise BadInputError("the instruction is empty; say what the hand should do")
+        checked_mode(self.chunking)
         EngineOptions(provider=self.provider)
         check_provider_belongs(self.backend, self.provider)
         if not 1 <= self.rate_hz <= 1000:

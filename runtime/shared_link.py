@@ -7,7 +7,7 @@ import numpy as np
 from vpp_edge.runtime.chunks import Chunk
 from vpp_edge.runtime.control_contract import Stand
 from vpp_edge.runtime.interfaces import HandState
-from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.messages import STAND_FIELDS, Channels
 from vpp_edge.trace import Latency, latency_from_ns
 
 KEPT_INFERENCES = 16384  # percentiles are over the last so many; half an hour at 8 Hz
@@ -49,8 +49,8 @@ class SharedLink:
         record = self._channels.states.begin()
         record["vector"], record["command"] = state.vector, command
         record["scene"] = state.scene
-        record["episode"], record["request"] = stand.episode, stand.request
-        record["resting_since_ns"] = stand.resting_since_ns
+        for name in STAND_FIELDS:
+            record[name] = getattr(stand, name)
         self._channels.states.commit(state.stamp_ns)
 
     def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:

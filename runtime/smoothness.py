@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vpp_edge.runtime.chunks import WRIST, Chunk
-from vpp_edge.runtime.rotation import difference, slerp
+from vpp_edge.runtime.chunks import WRIST, Chunk, pose_at
+from vpp_edge.runtime.rotation import difference
 
 
 def jerks(commands: np.ndarray, period_ns: int) -> np.ndarray:
@@ -40,17 +40,6 @@ def seam_jumps(played: Sequence[tuple[Chunk, int]], period_ns: int) -> np.ndarra
         turn = difference(planned[3:WRIST], target[3:WRIST])
         jumps.append((np.linalg.norm(away[:3]), np.linalg.norm(turn), _rms(away[WRIST:])))
     return np.array(jumps, dtype=np.float64).reshape(-1, 3)
-
-
-def pose_at(chunk: Chunk, at_ns: int, period_ns: int) -> np.ndarray:
-    """(7 + J,) where a chunk wants the hand at a moment; its first or last pose before and after its time."""
-    knots = np.vstack([chunk.anchor, chunk.targets])
-    place = min(max((at_ns - chunk.observed_ns) / period_ns, 0.0), len(chunk.targets))
-    index = min(int(place), len(chunk.targets) - 1)
-    share = place - index
-    pose = (1 - share) * knots[index] + share * knots[index + 1]
-    pose[3:WRIST] = slerp(knots[index, 3:WRIST], knots[index + 1, 3:WRIST], share)
-    return pose
 
 
 def _rms(values: np.ndarray) -> np.ndarray:

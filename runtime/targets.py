@@ -10,8 +10,18 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.normalization import bounds_arrays, checked_vector
-from vpp_edge.rotation import quaternion_from_rpy, quaternion_product, stored_from_xyzw, unit_quaternion, xyzw_from
+from vpp_edge.rotation import (
+    conjugate_quaternion,
+    quaternion_from_rpy,
+    quaternion_product,
+    rpy_from_quaternion,
+    stored_from_xyzw,
+    unit_quaternion,
+    xyzw_from,
+)
 from vpp_edge.spec import ActionSegment, PolicySpec
+
+Grip = tuple[np.ndarray, np.ndarray]  # joint angles of the open and of the closed hand, (J,) each
 
 _WRIST = 7
 _ARM_STATE = 19
@@ -43,7 +53,7 @@ def targets_from_actions(
     actions: np.ndarray,
     hand: np.ndarray,
     arm: int = 0,
-    grip: tuple[np.ndarray, np.ndarray] | None = None,
+    grip: Grip | None = None,
 ) -> np.ndarray:
     """(T, 7 + J) absolute targets of one arm, in the layout of the hand's vector.
 
@@ -72,7 +82,7 @@ def _apply(
     values: np.ndarray,
     targets: np.ndarray,
     order: str,
-    grip: tuple[np.ndarray, np.ndarray] | None,
+    grip: Grip | None,
 ) -> None:
     anchored = segment.state_start is not None  # to the chunk's start; CALVIN's deltas follow one another
     if segment.kind == "delta_position":
@@ -98,6 +108,54 @@ def _apply(
         raise BadInputError(
             f"{segment.size} actions of this policy have no known meaning; no hand can be driven with it"
         )
+
+
+def actions_from_targets(
+    spec: PolicySpec,
+    targets: np.ndarray,
+    actions: np.ndarray,
+    hand: np.ndarray,
+    arm: int = 0,
+    grip: Grip | None = None,
+) -> np.ndarray:
+    """(T, A) physical actions that lead to these targets; undoes `targets_from_actions`, other arguments as there.
+
+    Args:
+        targets: (T, 7 + J) of one arm.
+        actions: (T, A) physical, kept where they do not move this arm.
+    """
+    found = checked_vector(actions, spec.chunk_shape, "actions").copy()
+    order = spec.state.quaternion_order if spec.state is not None else "xyzw"
+    for segment in spec.action.segments:
+        if segment.arm == arm:
+            found[:, segment.columns] = _undone(segment, targets, hand, order, grip) / segment.scale
+    return found
+
+
+def _undone(segment: ActionSegment, targets: np.ndarray, hand: np.ndarray, order: str, grip: Grip | None) -> np.ndarray:
+    """(T, size) what `_apply` was given to come to these targets."""
+    anchored = segment.state_start is not None
+    wrist, turned = unit_quaternion(hand[3:_WRIST]), unit_quaternion(targets[:, 3:_WRIST])
+    if segment.kind == "delta_position":
+        away = targets[:, :3] - hand[:3]
+        return away if anchored else np.diff(away, axis=0, prepend=0)
+    if segment.kind == "relative_rotation":
+        back = conjugate_quaternion(wrist)
+        turns = quaternion_product(back, turned) if anchored else quaternion_product(turned, back)
+        rpy = rpy_from_quaternion(turns)
+        return rpy if anchored else np.diff(np.unwrap(rpy, axis=0), axis=0, prepend=0)
+    if segment.kind == "position":
+        return targets[:, :3]
+    if segment.kind == "quaternion":
+        near = np.where(turned @ wrist < 0, -1.0, 1.0)[:, None]  # of the two signs, the one of the state
+        return stored_from_xyzw(near * turned, order)
+    if segment.kind == "joint_position":
+        return targets[:, _WRIST:]
+    if segment.kind == "gripper" and grip is not None:
+        way = grip[1] - grip[0]
+        closed = (targets[:, _WRIST:] - grip[0]) @ way / max(float(way @ way), 1e-12)
+        return (1 - 2 * np.clip(closed, 0, 1))[:, None]
+    raise BadInputError(f"{segment.kind} actions cannot be found from where the hand should go")
 
 
 def _arm_start(spec: PolicySpec, arm: int) -> int:

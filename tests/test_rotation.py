@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from vpp_edge.rotation import (
+    conjugate_quaternion,
     quaternion_from_rpy,
     quaternion_product,
     rotation_angle_rad,
+    rpy_from_quaternion,
     stored_from_xyzw,
     unit_quaternion,
     xyzw_from,
@@ -77,3 +79,15 @@ def test_storage_orders() -> None:
 def test_a_zero_quaternion_is_no_rotation() -> None:
     np.testing.assert_array_equal(unit_quaternion(np.zeros((2, 4))), [[0, 0, 0, 1]] * 2)
     np.testing.assert_allclose(np.linalg.norm(random_quaternions(9), axis=1), 1)
+
+
+def test_roll_pitch_yaw_come_back_within_half_a_turn() -> None:
+    rpy = np.random.default_rng(3).uniform([-3.1, -1.5, -3.1], [3.1, 1.5, 3.1], (200, 3))
+    np.testing.assert_allclose(rpy_from_quaternion(quaternion_from_rpy(rpy)), rpy, atol=1e-9)
+    np.testing.assert_allclose(rpy_from_quaternion(-quaternion_from_rpy(rpy)), rpy, atol=1e-9)
+
+
+def test_a_conjugate_undoes_its_rotation() -> None:
+    quaternion = quaternion_from_rpy(np.random.default_rng(4).uniform(-1, 1, (10, 3)))
+    identity = quaternion_product(conjugate_quaternion(quaternion), quaternion)
+    np.testing.assert_allclose(identity, np.tile([0, 0, 0, 1.0], (10, 1)), atol=1e-12)

@@ -59,6 +59,24 @@ def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarr
     return physical
 
 
+def normalized_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+    """(T, A) float64 normalized actions from physical ones; undoes `physical_from_actions`, arguments as there.
+
+    An action that never moved in training (both bounds the same) becomes 0.
+    """
+    normalized = checked_vector(actions, spec.chunk_shape, "actions").copy()
+    for segment in spec.action.segments:
+        if segment.offset_from_state:
+            if state is None:
+                raise BadInputError(f"{segment.kind} actions of this {spec.variant} policy are offsets: pass the state")
+            normalized[:, segment.columns] -= checked_vector(state, (spec.state.dims,), "state")[segment.state_columns]  # type: ignore[union-attr]
+    if spec.action.bounds is None:
+        return normalized
+    lower, upper = bounds_arrays(spec.action.bounds)
+    width = upper - lower
+    return np.where(width > 0, 2 * (normalized - lower) / np.where(width > 0, width, 1) - 1, 0.0)
+
+
 def bounds_arrays(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper bounds, (N,) float64."""
     return np.asarray(bounds.lower, dtype=np.float64), np.asarray(bounds.upper, dtype=np.float64)

@@ -28,6 +28,20 @@ def quaternion_from_rpy(rpy: np.ndarray) -> np.ndarray:
     )
 
 
+def conjugate_quaternion(quaternion: np.ndarray) -> np.ndarray:
+    """(..., 4): the inverse of a rotation of length 1."""
+    return quaternion * np.array([-1.0, -1.0, -1.0, 1.0])
+
+
+def rpy_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
+    """(..., 3) roll, pitch, yaw in rad from (..., 4) of length 1; undoes `quaternion_from_rpy`, pitch within +-pi/2."""
+    x, y, z, w = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
+    roll = np.arctan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+    pitch = np.arcsin(np.clip(2 * (w * y - z * x), -1, 1))
+    yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return np.stack([roll, pitch, yaw], axis=-1)
+
+
 def unit_quaternion(quaternion: np.ndarray) -> np.ndarray:
     """(..., 4) scaled to length 1; a zero quaternion becomes the identity."""
     length = np.linalg.norm(quaternion, axis=-1, keepdims=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from vpp_edge.clock import FakeClock
 from vpp_edge.errors import HardwareFaultError
+from vpp_edge.runtime.chunking import NAIVE, Chunking
 from vpp_edge.runtime.chunks import Chunk, chunk_to_play
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.control_contract import ControlSettings, Stand
@@ -28,11 +29,19 @@ class Moment:
 
     Attributes:
         state: (19,) of the hand; `scene`: (5,) as in `world.scene_of`, for pictures.
+        plan: the chunk that the next one has to continue, if any; its request counts the moments of the episode.
+        delay_ns: upper bound of the time from now to the moment at which the hand follows the next chunk.
     """
 
     state: np.ndarray
     scene: np.ndarray
     seconds: float
+    plan: Chunk | None = None
+    delay_ns: int = 0
+
+    @property
+    def stamp_ns(self) -> int:
+        return round(self.seconds * 1e9)
 
 
 Thinker = Callable[[Moment], np.ndarray]
@@ -46,11 +55,13 @@ class Pace:
         period_ns: between two actions of a chunk.
         replan_ns: from one observation to the next.
         delay_ns: from an observation to its chunk; the next observation waits for it.
+        chunking: how one chunk follows another, one of `chunking.MODES`.
     """
 
     period_ns: int = 100_000_000
     replan_ns: int = 200_000_000
     delay_ns: int = 0
+    chunking: str = NAIVE
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,7 @@ class _LockStepLink:
         self.commands: list[np.ndarray] = []
         self.played: list[tuple[Chunk, int]] = []
         self._stand = Stand()
+        self._chunking = Chunking(pace.chunking, pace.period_ns)
         self._coming: Chunk | None = None
         self._now_ns = self._think_at_ns = self._arrives_ns = 0
         self._request = 0
@@ -135,9 +147,12 @@ class _LockStepLink:
                 self.request_stop(verdict)
             if self._linger_s == 0:
                 return
-        if self._coming is None and state.stamp_ns >= self._think_at_ns:
-            targets = self._think(Moment(state.vector, scene_of(self._hand.world), seconds))
-            self._coming = Chunk(targets, state.vector, state.stamp_ns, self._request, stand.episode)
+        due = self._coming is None and state.stamp_ns >= self._think_at_ns
+        if due and self._chunking.may_observe(stand, state.stamp_ns):
+            delay_ns = self._pace.delay_ns + ControlSettings().period_ns
+            moment = Moment(state.vector, scene_of(self._hand.world), seconds, self._chunking.plan(stand), delay_ns)
+            proposed = Chunk(self._think(moment), state.vector, state.stamp_ns, self._request, stand.episode)
+            self._coming = self._chunking.next_chunk(proposed, stand)
             self._request += 1
             self._arrives_ns = state.stamp_ns + self._pace.delay_ns
             self._think_at_ns = state.stamp_ns + max(self._pace.replan_ns, self._pace.delay_ns)

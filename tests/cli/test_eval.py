@@ -14,7 +14,7 @@ from vpp_edge.workflow.demo_policy import DemoOptions
 
 FACTS = {
     "policy", "bundle", "backend", "precision", "steps", "solver", "frames", "seed", "first_world", "delay_ms",
-    "replan_ms", "time_limit_s",
+    "replan_ms", "time_limit_s", "chunking",
 }  # fmt: skip
 FOUND = {
     "success", "ci95", "successes", "episodes", "passed", "wrong", "timeouts", "by_colour", "press_s", "jerk", "seam",
@@ -30,6 +30,7 @@ def test_the_expert_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (found["success"], found["episodes"], found["wrong"], found["timeouts"]) == (1.0, 4, 0, 0)
     assert found["ci95"] == [pytest.approx(0.5101, abs=1e-4), 1.0]
     assert (found["seed"], found["delay_ms"], found["replan_ms"], found["precision"]) == (7, 50, 200, None)
+    assert found["chunking"] == "naive"
     assert [o["seed"] for o in found["outcomes"]] == [70_000, 70_001, 70_002, 70_003]
     assert all(o["verdict"] == "success" and o["pressed"] == [o["colour"]] for o in found["outcomes"])
     assert found["jerk"]["wrist_m_s3"]["p95"] > 0 and found["seam"]["count"] > 0
@@ -40,6 +41,7 @@ def test_a_bundle_for_people(small_bundle: Path, capsys: pytest.CaptureFixture[s
     assert main([*words, "--require", "0.5"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "(fp32, 3 ddim steps, 16 frames, onnxruntime): 2 episodes, seed 0" in lines[0]
+    assert lines[0].endswith("rtc chunks")
     assert "0.0 % (0.0 to 65.8 %), 95 % interval" in lines[1]
     assert "out of time     2 (after 0.4 s)" in "\n".join(lines)
     assert lines[-1] == "FAILED: fewer than the 50 % that --require asks for"
@@ -62,6 +64,7 @@ def test_a_share_that_is_reached_passes(capsys: pytest.CaptureFixture[str]) -> N
         (["BUNDLE", "--provider", "abacus"], "abacus"),
         (["BUNDLE", "--provider", "cuda", "--backend", "torch"], "leave one of them out"),
         (["no-such-folder"], "no such bundle folder"),
+        (["expert", "--chunking", "rtc"], "'expert' has none"),
         (["expert", "--require", "90"], "expected a share from 0 to 1"),
         (["expert", "--processes", "0"], "0 processes"),
         (["expert", "--delay-ms", "nan"], "--delay-ms nan"),

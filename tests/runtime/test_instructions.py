@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
+from worker_under_test import DIMS, HORIZON, next_chunk, settings
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.control_contract import Stand
 from vpp_edge.runtime.instructions import NEVER, TEXT_BYTES, Instruction, read_instruction, write_instruction
-from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.messages import Channels, write_frame
-from vpp_edge.runtime.policy_worker import PolicySettings, PolicyWorker
+from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.policy_worker import PolicyWorker
 from vpp_edge.runtime.scripted_policy import ScriptedPolicy
 
 
 @pytest.fixture
 def channels():
-    channels = Channels.create(("static", "wrist"), 8, 10)
+    channels = Channels.create(("static", "wrist"), HORIZON, DIMS)
     yield channels
     channels.close()
 
@@ -43,22 +43,13 @@ class Listening(ScriptedPolicy):
 
 def chunk_after(channels: Channels, worker: PolicyWorker, episode: int) -> int | None:
     """The episode of the chunk that new frames lead to while the loop is in `episode`; None: there is no chunk."""
-    now_ns = time.monotonic_ns()
-    channels.states.write(
-        now_ns, vector=np.eye(10)[6], command=np.zeros(10), scene=np.zeros(0), episode=episode, request=-1,
-        resting_since_ns=0,
-    )  # fmt: skip
-    for camera in channels.cameras:
-        write_frame(camera.frames, Frame(np.zeros((64, 64, 3), np.uint8), 1, now_ns))
-    worker.step()
-    taken = np.zeros(1, channels.chunks.dtype)
-    return int(taken[0]["episode"]) if channels.chunks.take_into(taken) else None
+    chunk = next_chunk(channels, worker, Stand(episode))
+    return None if chunk is None else int(chunk["episode"])
 
 
 def test_the_policy_waits_for_the_episode_and_the_frames_of_its_instruction(channels: Channels) -> None:
     policy = Listening({"latency_ms": 0, "joints": 3})
-    settings = PolicySettings("", "scripted", None, 1, 0, 0, (0, 0), None)
-    worker = PolicyWorker(policy, settings, channels, 0)
+    worker = PolicyWorker(policy, settings("rtc"), channels, 0)
     assert chunk_after(channels, worker, 1) is None, "nothing to do yet"
     write_instruction(channels.instruction, Instruction("press the red button"))
     assert chunk_after(channels, worker, 1) == 1

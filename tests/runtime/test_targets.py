@@ -10,9 +10,9 @@ import pytest
 
 from vpp_edge.checkpoint.meaning import CALVIN_METRES, CALVIN_RADIANS, segments_of
 from vpp_edge.errors import BadInputError
-from vpp_edge.normalization import normalized_from_state, physical_from_actions
+from vpp_edge.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
 from vpp_edge.rotation import quaternion_from_rpy, quaternion_product, rotation_angle_rad, unit_quaternion
-from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
+from vpp_edge.runtime.targets import actions_from_targets, state_from_hand, targets_from_actions
 from vpp_edge.spec import ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
 
 HORIZON = 5
@@ -212,3 +212,51 @@ class TestTargets:
         raw = replace(calvin, action=replace(calvin.action, segments=segments_of("xbot", 7)))
         with pytest.raises(BadInputError, match="no known meaning"):
             targets_from_actions(raw, np.zeros((HORIZON, 7)), hand())
+
+
+class TestWayBack:
+    """From targets to the actions that lead there: what one chunk wants, in the next one's numbers."""
+
+    @pytest.mark.parametrize(("variant", "arm"), [("calvin", 0), ("xhand", 0), ("xbot", 0), ("xbot", 1)])
+    @pytest.mark.parametrize("order", ["xyzw", "wxyz"])
+    def test_leads_to_the_same_targets_from_another_state(self, variant: str, arm: int, order: str) -> None:
+        policy, grip = spec(variant, order), (np.zeros(12), np.full(12, 1.2))
+        before, now = hand(seed=3), hand(seed=11)
+        actions = normalized_and_reachable(policy)
+        state_before, state_now = (state_from_hand(policy, h, arm) for h in (before, now))
+        physical = physical_from_actions(policy, actions, state_before)
+        targets = targets_from_actions(policy, physical, before, arm, grip)
+        kept = physical_from_actions(policy, actions, state_now)
+        found = actions_from_targets(policy, targets, kept, now, arm, grip)
+        normalized = normalized_from_actions(policy, found, state_now)
+        again = targets_from_actions(policy, physical_from_actions(policy, normalized, state_now), now, arm, grip)
+        np.testing.assert_allclose(again[:, :3], targets[:, :3], atol=1e-9)
+        np.testing.assert_allclose(again[:, 7:], targets[:, 7:], atol=1e-9)
+        assert rotation_angle_rad(again[:, 3:7], targets[:, 3:7]).max() < 1e-6
+
+    def test_keeps_the_numbers_of_the_arm_that_is_not_here(self) -> None:
+        policy = spec("xbot")
+        actions = random(policy.chunk_shape, seed=5)
+        found = actions_from_targets(policy, np.tile(hand(), (HORIZON, 1)), actions, hand(), arm=0)
+        np.testing.assert_array_equal(found[:, 19:], actions[:, 19:])
+        assert not np.allclose(found[:, :19], actions[:, :19])
+
+    def test_normalizing_undoes_the_denormalization(self) -> None:
+        for variant in SIZES:
+            policy = spec(variant)
+            state = None if policy.state is None else random(policy.state.dims, seed=2)
+            actions = random(policy.chunk_shape, seed=6)
+            physical = physical_from_actions(policy, actions, state)
+            np.testing.assert_allclose(normalized_from_actions(policy, physical, state), actions, atol=1e-12)
+
+    def test_an_action_that_never_moved_in_training_is_zero(self) -> None:
+        policy = spec("xhand")
+        assert policy.action.bounds is not None
+        upper = (policy.action.bounds.lower[0], *policy.action.bounds.upper[1:])
+        still = replace(policy, action=replace(policy.action, bounds=Bounds(policy.action.bounds.lower, upper)))
+        assert (normalized_from_actions(still, random(policy.chunk_shape))[:, 0] == 0).all()
+
+
+def normalized_and_reachable(policy: PolicySpec) -> np.ndarray:
+    """Actions whose rotations stay clear of the poles of roll, pitch and yaw."""
+    return 0.2 * random(policy.chunk_shape, seed=4)

@@ -9,6 +9,7 @@ import pytest
 
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
+from vpp_edge.runtime.chunking import NAIVE, RTC
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
 from vpp_edge.workflow.closed_loop.players import PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import summary_of
@@ -33,13 +34,31 @@ def test_it_is_read_like_every_checkpoint() -> None:
     assert (len(spec.cameras), spec.action.dims) == (2, 18)
 
 
-@pytest.mark.timeout(900)
-def test_it_presses_the_asked_button() -> None:
+@pytest.fixture(scope="module")
+def shipped_bundle() -> str:
     sources = [*material.sources_of_a_bundle(), *(path for path in SHIPPED.rglob("*") if path.is_file())]
 
     def make(folder: Path) -> None:
         demo_bundle(folder, DemoOptions(), fresh=True, quiet=True)
 
-    bundle = material.made_once("shipped", material.key_of(sources), make) / DemoOptions().folder_name
-    played = summary_of(evaluate(PlayerChoice(str(bundle)), EvalSettings(episodes=12, seed=SEED)))
+    return str(material.made_once("shipped", material.key_of(sources), make) / DemoOptions().folder_name)
+
+
+@pytest.mark.timeout(900)
+def test_it_presses_the_asked_button(shipped_bundle: str) -> None:
+    played = summary_of(evaluate(PlayerChoice(shipped_bundle), EvalSettings(episodes=12, seed=SEED)))
     assert played.rate.successes >= 9 and played.rate.episodes == 12
+
+
+@pytest.mark.timeout(900)
+def test_real_time_chunking_makes_chunks_agree_and_commands_smoother(shipped_bundle: str) -> None:
+    naive, guided = (
+        summary_of(
+            evaluate(PlayerChoice(shipped_bundle), EvalSettings(4, SEED, delay_ns=100_000_000, chunking=chunking))
+        )
+        for chunking in (NAIVE, RTC)
+    )
+    assert guided.rate.successes == naive.rate.successes == 4
+    assert 5 * guided.seam_wrist_m.mean <= naive.seam_wrist_m.mean
+    assert 5 * guided.seam_joint_rad.mean <= naive.seam_joint_rad.mean
+    assert guided.wrist_jerk_m_s3.mean < naive.wrist_jerk_m_s3.mean

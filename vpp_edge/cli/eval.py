@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replan-ms", type=float, default=200, metavar="R", help="from one observation to the next, simulated (200)"
     )
+    parser.add_argument(
+        "--chunking", choices=("rtc", "naive", "ensemble", "synchronous"),
+        help="how one chunk follows another: made to continue the present one, taking over as it comes, averaged with "
+        "earlier ones, or after the present one is over (rtc; naive for expert and random)",
+    )  # fmt: skip
     parser.add_argument("--time-limit", type=float, default=8, metavar="S", help="seconds until it is too late (8)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the demo policy (fp32)")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the demo policy (as trained)")
@@ -103,7 +108,18 @@ def _settings(arguments: argparse.Namespace) -> EvalSettings:
         replan_ns=_nanoseconds("--replan-ms", arguments.replan_ms),
         delay_ns=_nanoseconds("--delay-ms", arguments.delay_ms),
         time_limit_s=arguments.time_limit,
+        chunking=_chunking(arguments),
     )
+
+
+def _chunking(arguments: argparse.Namespace) -> str:
+    from vpp_edge.runtime.chunking import NAIVE, RTC
+    from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM
+
+    samples = arguments.policy not in (EXPERT, RANDOM)
+    if arguments.chunking == RTC and not samples:
+        raise BadInputError(f"--chunking {RTC} guides the sampler of a policy; {arguments.policy!r} has none")
+    return str(arguments.chunking or (RTC if samples else NAIVE))
 
 
 def _nanoseconds(option: str, milliseconds: float) -> int:

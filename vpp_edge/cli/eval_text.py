@@ -30,7 +30,7 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
     return {
         **policy, "seed": settings.seed, "first_world": settings.seed * WORLDS_PER_SEED,
         "delay_ms": settings.delay_ns / 1e6, "replan_ms": settings.replan_ns / 1e6,
-        "time_limit_s": settings.time_limit_s,
+        "chunking": settings.chunking, "time_limit_s": settings.time_limit_s,
     }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
     press = summary.press_s
     lines = [
         f"{facts['policy']}{how}: {summary.rate.episodes} episodes, seed {facts['seed']}, a new chunk every "
-        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after what it was made from",
+        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after what it was made from, {facts['chunking']} chunks",
         f"  success         {summary.rate}, 95 % interval",
         f"  wrong button    {summary.verdicts[WRONG]}",
         f"  out of time     {summary.verdicts[TIMEOUT]} (after {facts['time_limit_s']:g} s)",

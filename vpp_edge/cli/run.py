@@ -47,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ignore-certificate", action="store_true", help="run a bundle that was not measured to act like its policy"
     )
+    parser.add_argument(
+        "--chunking", choices=("rtc", "naive", "ensemble", "synchronous"), default="rtc",
+        help="how one chunk follows another, as in `vpp-edge eval` (rtc)",
+    )  # fmt: skip
     parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
@@ -89,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             dry_run=arguments.dry_run,
             record=arguments.record,
             ignore_certificate=arguments.ignore_certificate,
+            chunking=arguments.chunking,
         )
         try:
             report = run_session(config, watch)

@@ -119,7 +119,8 @@ class Publisher:
         self.now_ns += 10_000_000
         self.states.write(
             self.now_ns, vector=vector, command=vector, scene=np.array((seed, *(depths or (0,) * 4))),
-            episode=episode, request=request, resting_since_ns=0,
+            episode=episode, request=request, resting_since_ns=0, playing=-1,
+            playing_from_ns=0,
         )  # fmt: skip
 
 

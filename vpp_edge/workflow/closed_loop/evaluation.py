@@ -15,6 +15,7 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.runtime.chunking import RTC, checked_mode
 from vpp_edge.runtime.control_contract import ControlSettings
 from vpp_edge.runtime.sim.lockstep import Outcome, Pace, play
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed
@@ -35,6 +36,7 @@ class EvalSettings:
         seed: which episodes, and which noise: inference n of episode i draws from (seed, i, n).
         replan_ns: from one observation to the next; `delay_ns`: from an observation to its chunk.
         time_limit_s: an episode that takes longer has failed.
+        chunking: how one chunk follows another, one of `chunking.MODES`.
     """
 
     episodes: int = 200
@@ -42,8 +44,10 @@ class EvalSettings:
     replan_ns: int = 200_000_000
     delay_ns: int = 0
     time_limit_s: float = TIME_LIMIT_S
+    chunking: str = RTC
 
     def __post_init__(self) -> None:
+        checked_mode(self.chunking)
         if not 1 <= self.episodes <= WORLDS_PER_SEED:
             raise BadInputError(f"{self.episodes} episodes; expected 1 to {WORLDS_PER_SEED}")
         if not 0 <= self.seed < SEEDS:
@@ -120,7 +124,7 @@ def play_episode(player: Player, settings: EvalSettings, number: int) -> Episode
 
 
 def _pace(player: Player, settings: EvalSettings) -> Pace:
-    return Pace(player.period_ns, settings.replan_ns, settings.delay_ns)
+    return Pace(player.period_ns, settings.replan_ns, settings.delay_ns, settings.chunking)
 
 
 def _result(outcome: Outcome, player: Player) -> EpisodeResult:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
+from vpp_edge.runtime.guidance import Guide
 from vpp_edge.runtime.hands.sim import LIMITS, SimHand
 from vpp_edge.runtime.policy import EdgePolicy
 from vpp_edge.runtime.rotation import turned
@@ -137,11 +138,17 @@ class PolicyPlayer:
     def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
         self.inference_ns = []
         self._policy.instruct(episode.instruction)
+        actions: list[np.ndarray] = []
 
         def targets(moment: Moment) -> np.ndarray:
+            guide = None
+            if moment.plan is not None:
+                guide = Guide(moment.plan, actions[moment.plan.request], moment.stamp_ns, moment.delay_ns)
             thought = think(
-                self._policy, self._images(moment), moment.state, (*noise, len(self.inference_ns)), grip=self._grip
-            )
+                self._policy, self._images(moment), moment.state, (*noise, len(self.inference_ns)), grip=self._grip,
+                guide=guide,
+            )  # fmt: skip
+            actions.append(thought.actions)
             self.inference_ns.append(thought.stages_ns["perceive"] + thought.stages_ns["act"])
             return thought.targets
 
