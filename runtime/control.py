@@ -21,6 +21,7 @@ from vpp_edge.runtime.control_contract import (
     ControlSettings,
     Stand,
 )
+from vpp_edge.runtime.guards import ObstructedError, OverrunGuard, RunawayGuard, TrackingGuard
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.limits import Limiter
 from vpp_edge.runtime.loop_statistics import LoopStatistics
@@ -49,6 +50,8 @@ class ControlLoop:
         self.dims = 7 + len(hand.limits.joint_names)
         self.limiter = Limiter(hand.limits, settings.period_ns)
         self.statistics = LoopStatistics(settings.late_ns)
+        self.tracking = TrackingGuard(hand.limits)
+        self._overruns, self._runaway = OverrunGuard(), RunawayGuard()
         self._player = ChunkPlayer(horizon, self.dims, action_period_ns)
         self._target = np.zeros(self.dims)
         self.stand = Stand()
@@ -58,6 +61,7 @@ class ControlLoop:
         self.started_ns: int | None = None
         self._rejected_in_a_row = 0
         self._holding = True
+        self._obstructed = False
         self.used = self.waited_for = self.rejected = self.late = self.old = self.actions_dropped = self.holds = 0
 
     def request_stop(self, reason: str, failed: bool = False) -> None:
@@ -103,6 +107,9 @@ class ControlLoop:
                 deadline_ns = self._tick(deadline_ns) + self.settings.period_ns
         except KeyboardInterrupt:  # where no signal handler could be installed
             self.request_stop("Ctrl-C")
+        except ObstructedError as error:
+            self._obstructed = True
+            self.request_stop(f"fault: {error}", failed=True)
         except VppEdgeError as error:
             self.request_stop(f"fault: {error}", failed=True)
         except Exception as error:  # noqa: BLE001 - raised again below, after the hand was held
@@ -121,11 +128,15 @@ class ControlLoop:
         late_ns = woke_ns - deadline_ns
         skipped = late_ns // period_ns
         deadline_ns += skipped * period_ns
+        self._overruns.check(skipped)
         state = self._hand.read()
+        if not self.settings.dry_run:
+            self.tracking.check(state.vector, self.limiter.command, state.stamp_ns)
         if self._wanted[0] != self.stand.episode:
             self.stand.episode, self._rest_at = self._wanted
             self._player.clear()
         self._take_chunks(deadline_ns)
+        self._runaway.check(self.limiter.counts.speed, deadline_ns)
         command = self._next_command(deadline_ns)
         self._note_rest(state.stamp_ns)
         if not self.settings.dry_run:
@@ -157,7 +168,7 @@ class ControlLoop:
         self._rejected_in_a_row = 0
         played = chunk_to_play(chunk, now_ns, self.stand.resting_since_ns)
         self.waited_for += played is not chunk
-        dropped = self._player.accept(played, now_ns, self.limiter.command, self.limiter.speed)
+        dropped = self._player.accept(played, now_ns, self.limiter.ahead, self.limiter.speed)
         if dropped < 0:
             self.late += 1
             return "late", self._horizon
@@ -196,7 +207,8 @@ class ControlLoop:
         loop = self.statistics.report()
         start_ns, held, trouble = self._clock.now_ns(), False, ""
         try:
-            self._decelerate(deadline_ns, start_ns + self.settings.stop_ns)
+            if not self._obstructed:  # what is in the way is not to be pushed for the length of a deceleration
+                self._decelerate(deadline_ns, start_ns + self.settings.stop_ns)
         except Exception as error:  # noqa: BLE001 - of any kind: holding comes next in any case
             failed, trouble = True, f"; deceleration failed: {error}"
         stop_ns = self._clock.now_ns() - start_ns

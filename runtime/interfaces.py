@@ -58,6 +58,14 @@ class HandState:
     scene: np.ndarray = field(default_factory=lambda: NO_SCENE)
 
 
+_POSITIVE_BY_JOINT = ("joint_speed_rad_s", "joint_acceleration_rad_s2", "joint_jerk_rad_s3", "joint_tracking_rad")
+_POSITIVE_OF_WRIST = (
+    "wrist_speed_m_s", "wrist_acceleration_m_s2", "wrist_jerk_m_s3",
+    "wrist_turn_rad_s", "wrist_turn_acceleration_rad_s2", "wrist_turn_jerk_rad_s3",
+    "wrist_tracking_m", "wrist_tracking_rad",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class HandLimits:
     """Hard limits, applied last before anything is sent. All mandatory; a NaN, negative or inverted one is refused.
@@ -65,9 +73,15 @@ class HandLimits:
     Attributes:
         joint_names: J names, in the order of the vector.
         joint_lower_rad, joint_upper_rad: J position limits.
-        joint_speed_rad_s: J speed limits; also `joint_acceleration_rad_s2`.
+        joint_speed_rad_s, joint_acceleration_rad_s2, joint_jerk_rad_s3: J limits of the derivatives.
+        joint_tracking_rad: J distances between command and measurement; further apart for 100 ms, the run stops.
+            More than the hand lags at full speed, less than what it would break.
         wrist_lower_m, wrist_upper_m: workspace box of the wrist, base frame.
-        wrist_speed_m_s, wrist_turn_rad_s: translation and rotation speed limits of the wrist.
+        wrist_speed_m_s, wrist_acceleration_m_s2, wrist_jerk_m_s3: of its translation, lengths of vectors.
+        wrist_turn_rad_s, wrist_turn_acceleration_rad_s2, wrist_turn_jerk_rad_s3: the same of its rotation.
+        wrist_tracking_m, wrist_tracking_rad: as of the joints.
+
+    Effort is limited where it arises: each hand's own configuration has a mandatory limit in the unit of its motors.
     """
 
     joint_names: tuple[str, ...]
@@ -75,17 +89,25 @@ class HandLimits:
     joint_upper_rad: tuple[float, ...]
     joint_speed_rad_s: tuple[float, ...]
     joint_acceleration_rad_s2: tuple[float, ...]
+    joint_jerk_rad_s3: tuple[float, ...]
+    joint_tracking_rad: tuple[float, ...]
     wrist_lower_m: tuple[float, float, float]
     wrist_upper_m: tuple[float, float, float]
     wrist_speed_m_s: float
+    wrist_acceleration_m_s2: float
+    wrist_jerk_m_s3: float
     wrist_turn_rad_s: float
+    wrist_turn_acceleration_rad_s2: float
+    wrist_turn_jerk_rad_s3: float
+    wrist_tracking_m: float
+    wrist_tracking_rad: float
 
     def __post_init__(self) -> None:
         joints = len(self.joint_names)
-        for name in ("joint_lower_rad", "joint_upper_rad", "joint_speed_rad_s", "joint_acceleration_rad_s2"):
+        for name in ("joint_lower_rad", "joint_upper_rad", *_POSITIVE_BY_JOINT):
             if len(getattr(self, name)) != joints:
                 raise BadInputError(f"hand limits: {name} has {len(getattr(self, name))} values, expected {joints}")
-        for name in ("joint_speed_rad_s", "joint_acceleration_rad_s2", "wrist_speed_m_s", "wrist_turn_rad_s"):
+        for name in (*_POSITIVE_BY_JOINT, *_POSITIVE_OF_WRIST):
             values = np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64))
             if not (np.isfinite(values).all() and (values > 0).all()):
                 raise BadInputError(f"hand limits: {name} must be finite and positive, got {getattr(self, name)}")

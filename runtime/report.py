@@ -112,7 +112,7 @@ class RunReport:
             f"p99.9 {lateness['p99.9']:.2f}, max {lateness['max']:.2f} ms; "
             f"work per tick p50 {work['p50']:.2f}, p99 {work['p99']:.2f}, max {work['max']:.2f} ms",
             f"limits    ticks clamped: position {clamps['position']}, speed {clamps['speed']}, "
-            f"acceleration {clamps['acceleration']}, rejected {clamps['rejected']}",
+            f"acceleration {clamps['acceleration']}, jerk {clamps['jerk']}, rejected {clamps['rejected']}",
             f"chunks    {chunks.used} used ({chunks.waited_for} after the hand had waited), "
             f"{chunks.rejected} rejected, {chunks.late} too late, "
             f"{chunks.old} of an earlier request; "

@@ -29,16 +29,25 @@ from vpp_edge.runtime.sim.world import SCENE_SIZE, World, scene_of
 STEP_NS = round(STEP_S * 1e9)
 WATCHDOG_NS = 100_000_000
 MAX_CATCH_UP_NS = 250_000_000  # the watchdog's time and enough to come to rest: later steps would change nothing
+# From full speed to rest in 70 ms, and 20 ms more to build the acceleration up and down: a stop takes 90 ms.
 LIMITS = HandLimits(
     joint_names=tuple(joint.name for joint in JOINTS),
     joint_lower_rad=tuple(joint.lower_rad for joint in JOINTS),
     joint_upper_rad=tuple(joint.upper_rad for joint in JOINTS),
     joint_speed_rad_s=(6.0,) * len(JOINTS),
-    joint_acceleration_rad_s2=(60.0,) * len(JOINTS),
+    joint_acceleration_rad_s2=(6.0 / 0.07,) * len(JOINTS),
+    joint_jerk_rad_s3=(6000.0,) * len(JOINTS),
+    joint_tracking_rad=(0.6,) * len(JOINTS),
     wrist_lower_m=WRIST_LOWER_M,
     wrist_upper_m=WRIST_UPPER_M,
     wrist_speed_m_s=WRIST_SPEED_M_S,
+    wrist_acceleration_m_s2=2 * WRIST_SPEED_M_S / 0.07,
+    wrist_jerk_m_s3=1000.0,
     wrist_turn_rad_s=WRIST_TURN_RAD_S,
+    wrist_turn_acceleration_rad_s2=WRIST_TURN_RAD_S / 0.07,
+    wrist_turn_jerk_rad_s3=1500.0,
+    wrist_tracking_m=0.05,
+    wrist_tracking_rad=0.4,
 )
 
 

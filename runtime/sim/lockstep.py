@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.clock import FakeClock
-from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.chunking import NAIVE, Chunking
 from vpp_edge.runtime.chunks import Chunk, chunk_to_play
 from vpp_edge.runtime.control import ControlLoop
@@ -21,6 +20,8 @@ from vpp_edge.runtime.hands.sim import SimHand
 from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
 from vpp_edge.runtime.sim.world import scene_of
+
+STOPPED = "stopped"  # a verdict of the control loop: it would not go on
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ class Outcome:
     """One episode.
 
     Attributes:
-        verdict: of the Judge, which fell after `seconds`; `pressed`: the buttons that were down then.
+        verdict: of the Judge, which fell after `seconds`, or STOPPED; `pressed`: the buttons that were down then.
         states: (n, 19) measured, one per tick of the control loop; `commands`: (n, 19) sent.
         played: the chunks that were executed, each with the monotonic time from which on.
+        stopped: why the control loop ended the episode before its verdict; empty otherwise.
     """
 
     seed: int
@@ -82,6 +84,7 @@ class Outcome:
     states: np.ndarray
     commands: np.ndarray
     played: tuple[tuple[Chunk, int], ...] = ()
+    stopped: str = ""
 
 
 def play(
@@ -93,9 +96,6 @@ def play(
     Args:
         think: (T, 19) targets, the first one `pace.period_ns` after the moment that it is given.
         horizon: T.
-
-    Raises:
-        HardwareFaultError: the control loop stopped the episode, because of chunks that cannot be executed.
     """
     clock = FakeClock()
     with SimHand(clock, episode) as hand:
@@ -103,13 +103,12 @@ def play(
         loop = ControlLoop(hand, link, clock, horizon, pace.period_ns, ControlSettings())
         link.request_stop = loop.request_stop
         report = loop.run()
-    if report.failed:
-        raise HardwareFaultError(f"episode {episode.seed}: {report.ended}")
     judge = link.judge
-    states, commands = np.stack(link.states), np.stack(link.commands)
+    stopped = report.ended if judge.verdict == "running" else ""
     return Outcome(
-        episode.seed, episode.colour, judge.verdict, judge.pressed, judge.seconds, states, commands, tuple(link.played)
-    )
+        episode.seed, episode.colour, STOPPED if stopped else judge.verdict, judge.pressed, judge.seconds,
+        np.stack(link.states), np.stack(link.commands), tuple(link.played), stopped,
+    )  # fmt: skip
 
 
 class _LockStepLink:

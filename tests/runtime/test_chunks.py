@@ -118,7 +118,7 @@ def test_random_chunks_through_the_limiter_leave_little_to_clamp():
             steps = np.cumsum(random.uniform(-0.03, 0.03, (8, 10)), axis=0)
             steps[:, 3:7] = 0
             anchor = limiter.command.copy()
-            player.accept(Chunk(anchor + steps, anchor, now_ns - 80 * MS), now_ns, limiter.command, limiter.speed)
+            player.accept(Chunk(anchor + steps, anchor, now_ns - 80 * MS), now_ns, limiter.ahead, limiter.speed)
         assert player.sample(now_ns, command)
         previous = limiter.command.copy()
         limiter.step(command)

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from hands_under_test import HOME, PerfectHand, assert_within_limits
+from hands_under_test import HOME, LIMITS, PerfectHand, assert_within_limits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +72,7 @@ def test_runs_on_the_grid_executes_chunks_and_holds_at_the_end_of_the_duration()
     assert np.ptp(np.diff([t[0] for t in link.ticks])) == 0
     np.testing.assert_allclose(hand.pose[7:], (HOME + 6 * STEP)[7:], atol=0.02)  # rests where the second chunk ended
     assert report.chunks.holds == 1 and link.ticks[-1][2]
-    assert_within_limits([HOME, *hand.sent], 10 * MS, 15, 10)
+    assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 
 def test_an_exhausted_chunk_ends_at_rest_within_100_ms_and_never_jumps():
@@ -96,7 +96,47 @@ def test_overrun_skips_the_missed_slots_without_a_burst():
     slots = np.diff([t[0] for t in link.ticks]) / MS
     assert sorted(set(slots)) == [10, 50]
     assert report.loop.late == 5 and report.loop.lateness_ms["max"] == pytest.approx(47)
-    assert_within_limits([HOME, *hand.sent], 10 * MS, 15, 10)
+    assert_within_limits([HOME, *hand.sent], 10 * MS)
+
+
+def test_five_overruns_in_a_row_stop_the_run_and_four_do_not():
+    def stalls(first, last):
+        return lambda number: clock.advance_ns(25 * MS) if first <= number <= last else None
+
+    for last, failed in ((33, False), (34, True)):
+        loop, hand, _, clock = fake_loop([(0, chunk_at(at(0), 1))], stalls(30, last), duration_ns=500 * MS)
+        report = loop.run()
+        assert (report.failed, hand.held) == (failed, 1)
+        assert ("too late for 5 periods in a row" in report.ended) == failed
+
+
+def test_a_blocked_joint_stops_the_run_and_is_not_pushed_on():
+    def block(number):
+        if number == 5:
+            hand.stuck_joint = 1
+
+    fast = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0.3, 0])
+    loop, hand, _, _ = fake_loop([(0, chunk_at(at(0), 1, step=fast))], block, duration_ns=1_000 * MS)
+    report = loop.run()
+    assert report.failed and "index 0.62 rad (limit 0.30)" in report.ended and hand.held == 1
+    away = [i for i, pose in enumerate(hand.sent) if abs(pose[8] - hand.pose[8]) > LIMITS.joint_tracking_rad[1]]
+    assert len(away) == 11 and away[-1] == len(hand.sent) - 1  # 100 ms, then no more
+
+
+def test_targets_that_run_away_are_followed_within_the_limits_for_a_second_at_most():
+    ends = np.array(LIMITS.wrist_lower_m), np.array(LIMITS.wrist_upper_m)
+
+    def wild(request):
+        chunk = chunk_at(at(100 * request), request + 1)
+        chunk.targets[:, :3] = [ends[(request + i) % 2] for i in range(4)]
+        return chunk
+
+    arrivals = [(100 * i, wild(i)) for i in range(20)]
+    loop, hand, _, _ = fake_loop(arrivals, duration_ns=3_000 * MS)
+    report = loop.run()
+    assert report.failed and "every target of 1 s was further away than the speed limits allow" in report.ended
+    assert 100 <= report.loop.ticks <= 110 and report.clamps["speed"] >= 100
+    assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 
 def test_unusable_chunks_are_rejected_and_three_in_a_row_stop_the_run():
@@ -151,7 +191,7 @@ def test_interrupt_can_take_the_hand_elsewhere_within_the_limits():
     assert [v for v, _ in link.verdicts] == ["used", "old", "used"]
     np.testing.assert_allclose(hand.sent[95], there, atol=1e-6)
     np.testing.assert_allclose(hand.sent[-1], there, atol=1e-6)  # and after a chunk of that episode it is held there
-    assert_within_limits([HOME, *hand.sent], 10 * MS, 15, 10)
+    assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 
 def test_interrupt_holds_within_a_tick_and_refuses_what_was_on_its_way():
@@ -190,7 +230,7 @@ def test_a_bug_is_raised_after_the_hand_was_held():
     with pytest.raises(ZeroDivisionError):
         loop.run()
     assert hand.held == 1
-    assert_within_limits([HOME, *hand.sent], 10 * MS, 15, 10)
+    assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 
 def test_stop_is_reached_in_time_even_when_moving_fast():
@@ -202,7 +242,7 @@ def test_stop_is_reached_in_time_even_when_moving_fast():
     loop, hand, _, _ = fake_loop([(0, chunk_at(at(0), 1, step=20 * STEP))], stop)
     report = loop.run()
     assert report.ended == "Ctrl-C: hand held" and not report.failed and report.stop_ms <= 110
-    assert_within_limits([HOME, *hand.sent], 10 * MS, 15, 10)
+    assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 
 def test_a_dry_run_sends_nothing():
@@ -245,9 +285,7 @@ def test_no_stream_of_chunks_and_stalls_breaks_a_limit(stream, stalls):
     loop, hand, _, clock = fake_loop(arrivals, stall)
     loop.run()
     assert hand.held == 1
-    assert_within_limits(
-        [HOME, *hand.sent], 10 * MS, loop.limiter.turn_acceleration_rad_s2, loop.limiter.wrist_acceleration_m_s2
-    )
+    assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 
 def test_keeps_100_hz_on_the_real_clock_and_stops_on_a_signal():

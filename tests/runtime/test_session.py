@@ -50,7 +50,7 @@ def run(script="latency_ms=30,joints=3", cameras=TWO, act=None, **options):
     assert not glob.glob(f"/dev/shm/vppe-{os.getpid()}-*")
     assert hand.held == 1
     if hand.sent:
-        assert_within_limits([HOME, *hand.sent], 10_000_000, 15, 10)
+        assert_within_limits([HOME, *hand.sent], 10_000_000)
     return Outcome(report, hand, statuses, snapshots)
 
 

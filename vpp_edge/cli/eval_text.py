@@ -47,6 +47,7 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
         f"  success         {summary.rate}, 95 % interval",
         f"  wrong button    {summary.verdicts[WRONG]}",
         f"  out of time     {summary.verdicts[TIMEOUT]} (after {facts['time_limit_s']:g} s)",
+        *(f"  stopped         {count}: {reason}" for reason, count in summary.stop_reasons.items()),
         *([] if press is None else [f"  time to press   {press[0]:.2f} s median, {press[1]:.2f} s for nine of ten"]),
         f"  asked button    {_by_colour(summary)}",
         f"  jerk            wrist {_spread(summary.wrist_jerk_m_s3, 'm/s^3')}; joints "

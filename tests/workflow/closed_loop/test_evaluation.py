@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.runtime.sim.lockstep import Thinker
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.sim.lockstep import STOPPED, Thinker
 from vpp_edge.runtime.sim.task import Episode
 from vpp_edge.workflow.closed_loop.evaluation import EpisodeResult, EvalSettings, evaluate, open_play, play_episode
 from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
@@ -80,9 +80,12 @@ class BrokenPlayer:
         return lambda moment: np.full((self.horizon, len(moment.state)), np.nan)
 
 
-def test_a_policy_that_gives_no_numbers_ends_the_evaluation_with_its_reason() -> None:
-    with pytest.raises(HardwareFaultError, match=r"episode 20001: .*unusable chunks in a row: NaN"):
-        play_episode(BrokenPlayer(), EvalSettings(seed=2), 1)
+def test_a_policy_that_gives_no_numbers_is_stopped_and_its_reason_counted() -> None:
+    results = [play_episode(BrokenPlayer(), EvalSettings(seed=2), i) for i in (1, 2)]
+    assert results[0].verdict == STOPPED and "unusable chunks in a row: NaN or Inf" in results[0].stopped
+    summary = summary_of(results)
+    assert summary.verdicts == {SUCCESS: 0, WRONG: 0, TIMEOUT: 0, STOPPED: 2}
+    assert summary.stop_reasons == {"the policy gave 3 unusable chunks in a row": 2}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +117,8 @@ def result(verdict: str, colour: str, seconds: float) -> EpisodeResult:
 def test_a_summary_counts_verdicts_by_colour_and_times_successes_only() -> None:
     episodes = ((SUCCESS, "red", 1.0), (SUCCESS, "blue", 3.0), (WRONG, "red", 9.0), (TIMEOUT, "red", 8.0))
     summary = summary_of([result(*episode) for episode in episodes])
-    assert summary.verdicts == {SUCCESS: 2, WRONG: 1, TIMEOUT: 1}
-    assert summary.by_colour["red"] == {SUCCESS: 1, WRONG: 1, TIMEOUT: 1}
+    assert summary.verdicts == {SUCCESS: 2, WRONG: 1, TIMEOUT: 1, STOPPED: 0}
+    assert summary.by_colour["red"] == {SUCCESS: 1, WRONG: 1, TIMEOUT: 1, STOPPED: 0}
     assert summary.press_s == pytest.approx((2.0, 2.8))
     assert summary.wrist_jerk_m_s3.mean == pytest.approx(21 / 4)
     assert summary.seams == 0 and summary.seam_wrist_m.mean is None

@@ -66,7 +66,7 @@ class EpisodeResult:
     """What came of one episode.
 
     Attributes:
-        seed: of the world; `verdict`, `pressed`, `seconds`: as in `lockstep.Outcome`.
+        seed: of the world; `verdict`, `pressed`, `seconds`, `stopped`: as in `lockstep.Outcome`.
         jerks: (n, 2) of `smoothness.jerks`; `seams`: (k, 3) of `smoothness.seam_jumps`.
         inference_ns: how long each inference took; empty for players that make none.
     """
@@ -79,6 +79,7 @@ class EpisodeResult:
     jerks: np.ndarray
     seams: np.ndarray
     inference_ns: tuple[int, ...]
+    stopped: str = ""
 
 
 def progress_stages(choice: PlayerChoice, settings: EvalSettings) -> tuple[tuple[str, float], ...]:
@@ -131,7 +132,7 @@ def _result(outcome: Outcome, player: Player) -> EpisodeResult:
     return EpisodeResult(
         outcome.seed, outcome.colour, outcome.verdict, outcome.pressed, outcome.seconds,
         jerks(outcome.commands, ControlSettings().period_ns), seam_jumps(outcome.played, player.period_ns),
-        tuple(player.inference_ns),
+        tuple(player.inference_ns), outcome.stopped,
     )  # fmt: skip
 
 

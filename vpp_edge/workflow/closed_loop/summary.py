@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.proportion import SuccessRate
+from vpp_edge.runtime.sim.lockstep import STOPPED
 from vpp_edge.workflow.closed_loop.evaluation import EpisodeResult
 
-SUCCESS, WRONG, TIMEOUT = "success", "wrong button", "out of time"
+SUCCESS, WRONG, TIMEOUT = "success", "wrong button", "out of time"  # and STOPPED
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class ClosedLoopSummary:
         seams: how many chunks replaced one that was not over; their jumps: `seam_wrist_m`, `seam_turn_rad`,
             `seam_joint_rad`.
         inferences: per episode, on average; `inference_ms`: median. 0 and None for players that make none.
+        stop_reasons: how often the control loop stopped an episode, and why.
     """
 
     verdicts: dict[str, int]
@@ -50,6 +52,7 @@ class ClosedLoopSummary:
     seam_joint_rad: Spread
     inferences: float
     inference_ms: float | None
+    stop_reasons: dict[str, int]
 
     @property
     def rate(self) -> SuccessRate:
@@ -60,7 +63,8 @@ class ClosedLoopSummary:
         press = dict(zip(("median", "p90"), self.press_s or (None, None), strict=True))
         return {
             **self.rate.to_json(),
-            "wrong": self.verdicts[WRONG], "timeouts": self.verdicts[TIMEOUT], "by_colour": self.by_colour,
+            "wrong": self.verdicts[WRONG], "timeouts": self.verdicts[TIMEOUT],
+            "stopped": self.verdicts[STOPPED], "stop_reasons": self.stop_reasons, "by_colour": self.by_colour,
             "press_s": press,
             "jerk": {"wrist_m_s3": self.wrist_jerk_m_s3.to_json(), "joints_rad_s3": self.joint_jerk_rad_s3.to_json()},
             "seam": {
@@ -89,12 +93,18 @@ def summary_of(results: Sequence[EpisodeResult]) -> ClosedLoopSummary:
         seam_joint_rad=_spread(seams[:, 2]),
         inferences=len(thought_ns) / len(results),
         inference_ms=float(np.median(thought_ns)) / 1e6 if thought_ns else None,
+        stop_reasons=dict(Counter(_kind(r.stopped) for r in results if r.stopped).most_common()),
     )
 
 
 def _verdicts(results: Sequence[EpisodeResult]) -> dict[str, int]:
     counts = Counter(r.verdict for r in results)
-    return {verdict: counts[verdict] for verdict in (SUCCESS, WRONG, TIMEOUT)}
+    return {verdict: counts[verdict] for verdict in (SUCCESS, WRONG, TIMEOUT, STOPPED)}
+
+
+def _kind(stopped: str) -> str:
+    """`fault: KIND: details: ...` without its details, so that stops of one kind are counted together."""
+    return stopped.removeprefix("fault: ").split(":")[0]
 
 
 def _spread(values: np.ndarray) -> Spread:
