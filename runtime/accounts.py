@@ -16,6 +16,7 @@ def policy_report(channels: Channels, link: SharedLink, policy: Child) -> Policy
         rate_hz=link.rate_hz,
         stages=link.latencies(),
         stale_waits=board["stale_waits"],
+        apart_waits=board["apart_waits"],
         deaths=tuple(policy.deaths),
     )
 

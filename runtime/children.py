@@ -17,6 +17,7 @@ from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.workers import run_camera
 from vpp_edge.spec import PolicySpec
 
+POLICY_FAILURES = 2  # after an error of the engine it is built anew once
 CAMERA_SILENT_NS = 2_000_000_000  # a hanging camera is back within 5 s
 CAMERA_OPEN_NS = 15_000_000_000
 RECORDER_END_NS = 60_000_000_000  # the last frames are encoded and the episode is given its name
@@ -32,7 +33,7 @@ def start_children(
         config.arm, periods_ns, _grip(config.hand), config.chunking, round(1e9 / config.rate_hz),
     )  # fmt: skip
     policy = Child(
-        ChildSettings("policy", settings.threads, int(config.policy_silent_s * 1e9)),
+        ChildSettings("policy", settings.threads, int(config.policy_silent_s * 1e9), failures=POLICY_FAILURES),
         lambda generation: (run_policy, (settings, channels, generation)),
         channels.policy,
         channels.policy_note,

@@ -21,12 +21,14 @@ STATE_DEPTH = 512  # 5 s of states at 100 Hz, to find the one at the time of a f
 STAGE_SLOTS = 8
 CHUNK_CAPACITY = 8  # the loop takes them every period; more than one waiting means that it stalled
 TICK_CAPACITY = 2048  # 20 s at 100 Hz for the recorder to catch up
+FRAME_DEPTH = 6  # of which the last five can be looked back to, 170 ms at 30 Hz
 NOTE_BYTES = 2000
 
 CAMERA_COUNTS = ("dropped", "overwritten")  # taken from the camera's own statistics
 CAMERA_FIELDS = (
     "phase",
     "heartbeat_ns",
+    "pid",
     "delivered",
     *CAMERA_COUNTS,
     "repeated",
@@ -35,8 +37,8 @@ CAMERA_FIELDS = (
     "width",
     "period_ns",
 )
-POLICY_FIELDS = ("phase", "heartbeat_ns", "inferences", "stale_waits", "rejected_inputs")
-RECORDER_FIELDS = ("phase", "heartbeat_ns", "rows", "ticks", "inferences")
+POLICY_FIELDS = ("phase", "heartbeat_ns", "pid", "inferences", "stale_waits", "apart_waits")
+RECORDER_FIELDS = ("phase", "heartbeat_ns", "pid", "rows", "ticks", "inferences")
 STAND_FIELDS = tuple(field.name for field in fields(Stand))
 STARTING, OPENING, RUNNING, WORKING, ENDED = range(5)  # values of `phase`
 
@@ -116,7 +118,15 @@ def write_frame(slot: NewestSlot, frame: Frame) -> None:
 
 def read_frame(slot: NewestSlot, newer_than: int = 0) -> Message[Frame] | None:
     """The newest frame of a slot, copied, or None when there is none with a sequence above `newer_than`."""
-    message = slot.read(_frame_parts, newer_than)
+    return _frame_message(slot.read(_frame_parts, newer_than))
+
+
+def read_frame_at(slot: NewestSlot, stamp_ns: int) -> Message[Frame] | None:
+    """Of the last FRAME_DEPTH - 1 frames the one taken nearest to `stamp_ns`, copied, or None before the first."""
+    return _frame_message(slot.read_at(stamp_ns, _frame_parts))
+
+
+def _frame_message(message: Message[tuple[np.ndarray, int]] | None) -> Message[Frame] | None:
     if message is None:
         return None
     image, number = message.value
@@ -167,7 +177,7 @@ class CameraChannel:
 
     @classmethod
     def create(cls, name: str) -> CameraChannel:
-        return cls(name, NewestSlot(FRAME, 3, f"cam-{name}"), Board(CAMERA_FIELDS), NewestSlot(NOTE))
+        return cls(name, NewestSlot(FRAME, FRAME_DEPTH, f"cam-{name}"), Board(CAMERA_FIELDS), NewestSlot(NOTE))
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,7 @@ class Channels:
     """Every channel of a run. The control process creates and removes them; children get them when spawned.
 
     Attributes:
-        orders: board that control writes: `stopping` ends every child.
+        orders: board that control writes: `stopping` ends every child; `hot` asks the policy to think less often.
         instruction: control -> policy.
         states: control -> policy, simulator, recorder. `chunks`: policy -> control.
         ticks, verdicts: control -> recorder.
@@ -198,7 +208,7 @@ class Channels:
         """Channels for V cameras, chunks of T targets, a hand vector of `dims` numbers and a scene."""
         chunk = chunk_dtype(horizon, dims, len(camera_names))
         return cls(
-            orders=Board(("stopping",), "orders"),
+            orders=Board(("stopping", "hot"), "orders"),
             instruction=NewestSlot(INSTRUCTION, purpose="instruction"),
             states=NewestSlot(state_dtype(dims, scene_size), STATE_DEPTH, "states"),
             chunks=OrderedRing(chunk, CHUNK_CAPACITY, "chunks"),

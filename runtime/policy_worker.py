@@ -18,16 +18,16 @@ from vpp_edge.runtime.control_contract import Stand
 from vpp_edge.runtime.guidance import Guide
 from vpp_edge.runtime.instructions import NEVER, Instruction, read_instruction
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.messages import RUNNING, STAGE_SLOTS, WORKING, Channels, read_frame, read_stand
+from vpp_edge.runtime.messages import RUNNING, STAGE_SLOTS, WORKING, Channels, read_stand
+from vpp_edge.runtime.observing import Views
 from vpp_edge.runtime.rings import Message
 from vpp_edge.runtime.thinking import Thought, think
 from vpp_edge.runtime.workers import child_process
 from vpp_edge.spec import PolicySpec
 
-STALE_PERIODS = 2  # no new chunk from a view older than this many frame periods
 SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
-FIRST_PERIOD_NS = 100_000_000  # until a camera has shown its own
 POLL_S = 0.002
+COOLING_SHARE = 1.0  # of an inference's time: how long a policy on a hot machine rests after each
 DELAYS_KEPT = 16  # inferences, of which the slowest counts: 2 s at 8 Hz
 GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
 
@@ -109,8 +109,7 @@ class PolicyWorker:
         self._actions: dict[int, np.ndarray] = {}  # by request, of the chunks that may be the next one's plan
         self._delays_ns: deque[int] = deque(maxlen=DELAYS_KEPT)
         self._instruction = Instruction("", NEVER)  # until there is one
-        self._seen = [0] * len(channels.cameras)
-        self._stale = False
+        self._views = Views(channels, settings.frame_periods_ns)
         self._grip = None if settings.grip is None else (np.array(settings.grip[0]), np.array(settings.grip[1]))
 
     def step(self) -> None:
@@ -123,9 +122,12 @@ class PolicyWorker:
             return
         board["phase"] = WORKING
         self._request += 1
+        begun_ns = time.monotonic_ns()
         self._infer(observation)
         board.add("inferences")
         board["phase"] = RUNNING
+        if self._channels.orders["hot"]:
+            time.sleep(COOLING_SHARE * (time.monotonic_ns() - begun_ns) / 1e9)
 
     def follow_instruction(self) -> None:
         """Takes the newest instruction; the next observation is made for it."""
@@ -137,35 +139,19 @@ class PolicyWorker:
         self._instruction = newest
 
     def _observe(self) -> Observation | None:
-        """The newest frame of every view, at least one of them new, none stale, with the state of their time."""
-        cameras = self._channels.cameras
-        if all(camera.frames.sequence <= seen for camera, seen in zip(cameras, self._seen, strict=True)):
+        """The views of one moment, with the hand's state of that moment, if there is anything new to think about."""
+        frames = self._views.look()
+        if frames is None:
             return None
-        frames = [read_frame(camera.frames) for camera in cameras]
-        now_ns = time.monotonic_ns()
-        for camera, message, nominal_ns in zip(cameras, frames, self._settings.frame_periods_ns, strict=True):
-            if message is None:
-                return None
-            period_ns = max(nominal_ns, camera.board["period_ns"]) or FIRST_PERIOD_NS
-            if now_ns - message.stamp_ns > STALE_PERIODS * period_ns:
-                if not self._stale:
-                    self._channels.policy.add("stale_waits")
-                self._stale = True
-                return None
-        self._stale = False
-        known = [message for message in frames if message is not None]
-        stamp_ns = min(message.stamp_ns for message in known)
+        stamp_ns = min(message.stamp_ns for message in frames)
         stand = self._stand_to_observe(stamp_ns)
         if stand is None:
             return None
         state = self._channels.states.read_at(stamp_ns, lambda record: record["vector"].copy())
         if state is None:
             return None
-        for i, (camera, message) in enumerate(zip(cameras, known, strict=True)):
-            if message.sequence > self._seen[i]:
-                self._channels.policy.add(f"used_{camera.name}")
-            self._seen[i] = message.sequence
-        return Observation(known, state.value, stamp_ns, stand)
+        self._views.taken(frames)
+        return Observation(frames, state.value, stamp_ns, stand)
 
     def _stand_to_observe(self, stamp_ns: int) -> Stand | None:
         """Where the loop stands, or None when frames of `stamp_ns` should not be used.

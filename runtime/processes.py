@@ -30,6 +30,8 @@ class ChildSettings:
         silent_ns: without a heartbeat for so long (after it first ran) it hangs and is killed; None: never.
         open_ns: the same before it first ran, while it opens its device; None: never.
         restart: whether it comes back after it died.
+        failures: how often it may fail by itself, each time within CALM_NS of its start, before it is given up; None:
+            as often as it likes. Being killed, from outside or because it hung, is no failure.
         end_ns: how long it may take to end by itself when told to stop.
     """
 
@@ -38,6 +40,7 @@ class ChildSettings:
     silent_ns: int | None = None
     open_ns: int | None = None
     restart: bool = True
+    failures: int | None = None
     end_ns: int = 3_000_000_000
 
 
@@ -52,7 +55,7 @@ class Child:
         self.generation = 0
         self.deaths: list[str] = []
         self._started_ns = self._again_ns = 0
-        self._pause_ns = FIRST_PAUSE_NS
+        self._pause_ns, self._failures = FIRST_PAUSE_NS, 0
         self.given_up = False
         self.finished = False  # by itself, with nothing wrong
 
@@ -114,9 +117,11 @@ class Child:
         self._board["phase"] = ENDED
         hopeless = process is not None and process.exitcode == BAD_INPUT_STATUS
         self.finished = process is not None and process.exitcode == 0
-        self.given_up = hopeless or self.finished or not self.settings.restart
         if now_ns - self._started_ns > CALM_NS:
-            self._pause_ns = FIRST_PAUSE_NS
+            self._pause_ns, self._failures = FIRST_PAUSE_NS, 0
+        self._failures += process is not None and (process.exitcode or 0) > 0
+        too_often = self.settings.failures is not None and self._failures >= self.settings.failures
+        self.given_up = hopeless or too_often or self.finished or not self.settings.restart
         self._again_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
         if self.finished:

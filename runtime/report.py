@@ -41,6 +41,7 @@ class PolicyReport:
         inferences: chunks computed; `rate_hz`: of those that arrived.
         stages: percentiles per step of an inference, and of the observation's age when its chunk arrived.
         stale_waits: times it had only frames older than two frame periods and waited.
+        apart_waits: times its views were more than one frame period apart and it waited.
         deaths: why it was started again, in words.
     """
 
@@ -48,6 +49,7 @@ class PolicyReport:
     rate_hz: float
     stages: dict[str, Latency]
     stale_waits: int
+    apart_waits: int
     deaths: tuple[str, ...]
 
 
@@ -123,7 +125,8 @@ class RunReport:
         policy = self.policy
         lines = [
             f"policy    {policy.rate_hz:.2f} Hz ({policy.inferences} inferences, "
-            f"{policy.stale_waits} waits on stale frames, {len(policy.deaths)} restarts)"
+            f"{policy.stale_waits} waits on stale frames, {policy.apart_waits} on frames too far apart, "
+            f"{len(policy.deaths)} restarts)"
         ]
         for name, latency in policy.stages.items():
             lines.append(

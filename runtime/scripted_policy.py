@@ -57,7 +57,7 @@ def scripted_spec(options: dict[str, int]) -> PolicySpec:
 class ScriptedPolicy:
     """Swings every joint between 0.1 and 0.6 rad; takes `latency_ms` to think; spoils every `nan_every`th chunk.
 
-    Options: those of `scripted_spec`, `latency_ms`, `load_ms`, `nan_every`, `hang_after`, `crash_after` (inferences).
+    Options: those of `scripted_spec`, `latency_ms`, `load_ms`, `nan_every`, `hang_after`, `fail_after` (inferences).
     """
 
     def __init__(self, options: dict[str, int]) -> None:
@@ -92,8 +92,8 @@ class ScriptedPolicy:
         prefix_weight: np.ndarray | None = None,
     ) -> ScriptedOutput:
         self._count += 1
-        if self._count == self._options.get("crash_after"):
-            raise SystemExit(9)
+        if self._count == self._options.get("fail_after"):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered (scripted)")
         if self._count == self._options.get("hang_after"):
             time.sleep(3600)
         if frames.shape != self.spec.frames_shape:

@@ -32,6 +32,7 @@ from vpp_edge.runtime.scripted_policy import options_from_text, scripted_spec
 from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.shared_link import SharedLink
 from vpp_edge.runtime.supervisor import Supervisor, Watch
+from vpp_edge.runtime.throttling import Throttling
 from vpp_edge.spec import PolicySpec
 
 __all__ = ["SessionConfig", "check_cameras", "check_certificate", "policy_spec", "run_session"]
@@ -65,7 +66,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         )
         with _signals_stop(loop):
             policy, recorder = start_children(config, spec, channels, children)
-            supervisor = Supervisor(loop, link, channels, children, policy, watch)
+            supervisor = Supervisor(loop, link, channels, children, policy, watch, Throttling(Path(config.sysfs)))
             control, notes = _run_loop(loop, supervisor)
         if supervisor.hopeless and not loop.moving:
             raise BadInputError(supervisor.hopeless)
@@ -80,7 +81,9 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
             policy=policy_done,
             cameras=camera_reports(channels, children),
             recording=None if recorder is None else recording_report(config.record or "", channels, recorder),
-            notes=_notes(control, loop, policy_done, notes),
+            notes=_notes(
+                control, loop, policy_done, (*notes, *(f"throttled: {cause}" for cause in supervisor.throttled))
+            ),
         )
     finally:
         channels.orders["stopping"] = 1

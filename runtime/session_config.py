@@ -29,6 +29,7 @@ class SessionConfig:
         chunking: how one chunk follows another, one of `chunking.MODES`.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this is taken to hang.
+        sysfs: where the kernel tells about heat and clocks.
     """
 
     bundle: str
@@ -48,6 +49,7 @@ class SessionConfig:
     chunking: str = RTC
     start_s: float = 300.0
     policy_silent_s: float = 60.0
+    sysfs: str = "/sys"
 
     def __post_init__(self) -> None:
         if not self.instruction.strip():

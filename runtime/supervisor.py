@@ -15,9 +15,11 @@ from vpp_edge.runtime.messages import OPENING, RUNNING, WORKING, Channels, read_
 from vpp_edge.runtime.processes import Child, end_children, wait_for_a_death
 from vpp_edge.runtime.realtime import keep_pace_with_loop
 from vpp_edge.runtime.shared_link import SharedLink
+from vpp_edge.runtime.throttling import Throttling
 
 WAKE_S = 0.05
 STATUS_NS = 500_000_000
+HEAT_NS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,15 @@ class Supervisor(threading.Thread):
         children: list[Child],
         policy: Child,
         watch: Watch,
+        throttling: Throttling,
     ) -> None:
         super().__init__(name="vpp-edge supervisor", daemon=True)
         self._loop, self._link, self._channels = loop, link, channels
-        self._children, self._policy, self._watch = children, policy, watch
+        self._children, self._policy, self._watch, self._throttling = children, policy, watch, throttling
         self._finished = threading.Event()
         self._begun_ns = time.monotonic_ns()
-        self._status_ns = self._snapshot_ns = 0
+        self._status_ns = self._snapshot_ns = self._heat_ns = 0
+        self.throttled: list[str] = []  # why the policy thought less often for a while
         self.hopeless = ""  # why a child can never work as it was asked
 
     def finish(self) -> None:
@@ -119,7 +123,7 @@ class Supervisor(threading.Thread):
         end_children(self._children)
 
     def _look(self, now_ns: int) -> None:
-        news = ""
+        news = self._look_for_heat(now_ns)
         for child in self._children:
             death = child.watch(now_ns)
             if death is None:
@@ -144,6 +148,18 @@ class Supervisor(threading.Thread):
         if self._watch.on_snapshot is not None and now_ns - self._snapshot_ns >= self._watch.snapshot_ns:
             self._snapshot_ns = now_ns
             self._take_snapshot(now_ns)
+
+    def _look_for_heat(self, now_ns: int) -> str:
+        """Lets the policy think less often while the machine is slowed down; news when that has begun or ended."""
+        if now_ns - self._heat_ns < HEAT_NS:
+            return ""
+        self._heat_ns = now_ns
+        causes, before = self._throttling.causes(), self._channels.orders["hot"]
+        self._channels.orders["hot"] = int(bool(causes))
+        if causes and not before:
+            self.throttled.append(", ".join(causes))
+            return f"the machine is slowed down, the policy thinks less often: {self.throttled[-1]}"
+        return "the machine is as fast as before" if before and not causes else ""
 
     def _missing(self) -> str:
         """What stands between here and the first chunk, in words."""
@@ -171,7 +187,7 @@ class Supervisor(threading.Thread):
             )
         return (
             f"{board['inferences']} computed, {loop.rejected} rejected, {loop.old} old, "
-            f"{board['stale_waits']} waits on stale frames"
+            f"{board['stale_waits']} waits on stale frames, {board['apart_waits']} on frames too far apart"
         )
 
     def _status(self, now_ns: int, waiting_for: str, news: str) -> Status:

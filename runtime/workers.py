@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.interfaces import Frame
@@ -23,8 +26,9 @@ from vpp_edge.runtime.messages import (
 from vpp_edge.runtime.realtime import die_with_parent, leave_signals_to_parent
 from vpp_edge.runtime.rings import Board, NewestSlot
 
-READ_TIMEOUT_NS = 200_000_000  # a camera that gives nothing is noticed in this time
-TIMEOUTS_TO_REOPEN = 5
+SILENCE_NS = 200_000_000  # a camera that gives nothing new is noticed in this time
+SILENCES_TO_REOPEN = 5
+SHORTEST_READ_NS = 1_000_000
 
 
 @contextlib.contextmanager
@@ -35,7 +39,7 @@ def child_process(parent_pid: int, board: Board, note: NewestSlot) -> Iterator[N
     """
     leave_signals_to_parent()
     die_with_parent(parent_pid)
-    board["phase"] = OPENING
+    board["phase"], board["pid"] = OPENING, os.getpid()
     board["heartbeat_ns"] = time.monotonic_ns()
     try:
         yield
@@ -72,47 +76,67 @@ def _opened(config: Any, channel: CameraChannel, states: NewestSlot) -> Any:
 
 
 def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
-    board, timeouts, pace = channel.board, 0, _Pace()
-    before = board.as_dict()
-    while not orders["stopping"] and timeouts < TIMEOUTS_TO_REOPEN:
-        board["heartbeat_ns"] = time.monotonic_ns()
-        try:
-            frame: Frame = camera.read(READ_TIMEOUT_NS)
-        except EndOfStreamError:
-            raise
-        except HardwareFaultError as error:
-            timeouts += 1
+    board, silences, pace = channel.board, 0, _Pace(getattr(camera, "noisy", False))
+    before, news_ns = board.as_dict(), time.monotonic_ns()
+    while not orders["stopping"] and silences < SILENCES_TO_REOPEN:
+        now_ns = board["heartbeat_ns"] = time.monotonic_ns()
+        if now_ns - news_ns >= (silences + 1) * SILENCE_NS:
+            silences += 1
             board.add("timeouts")
-            write_note(channel.note, str(error))
+        frame = _next_frame(camera, channel.note, news_ns + (silences + 1) * SILENCE_NS - now_ns)
+        if frame is None:
             continue
-        timeouts = 0
+        fresh = pace.add(frame)
+        board["repeated"] = before["repeated"] + pace.repeated
+        if not fresh:
+            write_note(channel.note, f"camera {channel.name}: frozen, it gives frame {frame.number} again and again")
+            continue
+        silences, news_ns = 0, time.monotonic_ns()
         write_frame(channel.frames, frame)
         board["height"], board["width"] = frame.image.shape[:2]
         board.add("delivered")
-        board["phase"] = RUNNING
-        board["period_ns"] = pace.add(frame)
-        board["repeated"] = before["repeated"] + pace.repeated
+        board["phase"], board["period_ns"] = RUNNING, pace.period_ns
         for field in CAMERA_COUNTS:
             board[field] = before[field] + getattr(camera.statistics, field)
     if not orders["stopping"]:
-        raise HardwareFaultError(f"camera {channel.name}: no frame {timeouts} times in a row")
+        raise HardwareFaultError(f"camera {channel.name}: nothing new for {silences * SILENCE_NS / 1e6:g} ms")
+
+
+def _next_frame(camera: Any, note: NewestSlot, timeout_ns: int) -> Frame | None:
+    """What the camera gives next, None when it gives nothing in time. Raises EndOfStreamError."""
+    try:
+        return camera.read(max(timeout_ns, SHORTEST_READ_NS))
+    except EndOfStreamError:
+        raise
+    except HardwareFaultError as error:
+        write_note(note, str(error))
+        return None
 
 
 class _Pace:
-    """How far apart a camera's frames really are, on average over the last ten or so, and how many came twice."""
+    """How far apart a camera's frames really are, on average over the last ten or so, and which came again.
 
-    def __init__(self) -> None:
-        self._last: Frame | None = None
-        self._period_ns = 0.0
-        self.repeated = 0
+    Args:
+        noisy: whether two images are never the same, as of every real sensor; the same one again is a frozen one then.
+            A simulated scene in which nothing moves looks the same without being frozen.
 
-    def add(self, frame: Frame) -> int:
-        """Takes a frame; the period in ns, 0 while it is not known."""
-        last, self._last = self._last, frame
-        if last is not None and frame.number == last.number:
+    Attributes:
+        period_ns: 0 while it is not known.
+        repeated: how many frames came again.
+    """
+
+    def __init__(self, noisy: bool) -> None:
+        self._noisy, self._last = noisy, Frame(np.zeros((0, 0, 3), np.uint8), -1, 0)
+        self.period_ns = self.repeated = 0
+
+    def add(self, frame: Frame) -> bool:
+        """Takes a frame; whether it is a new one."""
+        last = self._last
+        if frame.number == last.number or (self._noisy and np.array_equal(frame.image, last.image)):
             self.repeated += 1
-        if last is None or frame.number <= last.number:
-            return int(self._period_ns)
-        period_ns = (frame.stamp_ns - last.stamp_ns) / (frame.number - last.number)
-        self._period_ns = 0.9 * self._period_ns + 0.1 * period_ns if self._period_ns else period_ns
-        return max(0, int(self._period_ns))
+            return False
+        self._last = frame
+        if frame.number > last.number >= 0:
+            period_ns = (frame.stamp_ns - last.stamp_ns) / (frame.number - last.number)
+            self.period_ns = max(0, int(0.9 * self.period_ns + 0.1 * period_ns if self.period_ns else period_ns))
+        return True

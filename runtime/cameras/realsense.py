@@ -16,10 +16,15 @@ class RealSenseCamera(InboxCamera):
         serial: serial number; empty for the only camera attached.
         width, height, fps: a mode that the camera has.
 
+    Attributes:
+        noisy: no two images are the same, so the same one again is a frozen one.
+
     Raises:
         BadInputError: the camera is not attached, several are and none is named, or it has no such mode.
         MissingDependencyError: the SDK is not installed.
     """
+
+    noisy = True
 
     def __init__(self, serial: str = "", width: int = 640, height: int = 480, fps: int = 30) -> None:
         rs = load_realsense()

@@ -17,7 +17,8 @@ FACTS = {
     "replan_ms", "time_limit_s", "chunking",
 }  # fmt: skip
 FOUND = {
-    "success", "ci95", "successes", "episodes", "passed", "wrong", "timeouts", "stopped", "stop_reasons", "by_colour", "press_s", "jerk", "seam",
+    "success", "ci95", "successes", "episodes", "passed", "wrong", "timeouts", "by_colour",
+    "stopped", "stop_reasons", "press_s", "jerk", "seam",
     "inferences", "inference_ms", "outcomes",
 }  # fmt: skip
 

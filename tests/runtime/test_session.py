@@ -151,6 +151,42 @@ def test_a_camera_that_goes_silent_means_holding_not_guessing():
     assert "hand held" in outcome.report.ended
 
 
+def test_a_camera_that_shows_the_same_image_again_and_again_is_frozen():
+    cameras = (PatternConfig("static"), PatternConfig("wrist", freeze_after=40))
+    report = run("latency_ms=30,period_ms=40,joints=3", cameras, duration_s=2.2).report
+    assert report.control.chunks.holds >= 1 and report.cameras[1].repeated > 10 and report.exit_status == 0
+    assert report.cameras[1].timeouts >= 2 and report.cameras[0].timeouts == 0 and report.policy.stale_waits > 0
+
+
+def test_an_engine_that_fails_is_built_anew_once():
+    report = run("latency_ms=20,joints=3,fail_after=8", duration_s=None).report
+    assert report.exit_status == 1 and report.control.held and report.control.chunks.used >= 8
+    assert report.ended.startswith("fault: policy failed with status 1 (RuntimeError: CUDA error")
+    assert len(report.policy.deaths) == 2
+
+
+def test_a_machine_that_is_slowed_down_makes_the_policy_think_less_often(tmp_path):
+    zone = tmp_path / "class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    for name, text in (
+        ("type", "cpu"),
+        ("temp", 40_000),
+        ("trip_point_0_type", "passive"),
+        ("trip_point_0_temp", 90_000),
+    ):
+        (zone / name).write_text(str(text))
+
+    def heat(statuses):
+        while not any(not status.waiting_for for status in statuses):
+            time.sleep(0.02)
+        (zone / "temp").write_text("91000")
+
+    outcome = run("latency_ms=20,joints=3", act=heat, duration_s=2.0, sysfs=str(tmp_path))
+    assert outcome.report.notes[-1] == "throttled: cpu is at its limit of 90 °C"
+    assert any("the policy thinks less often: cpu" in status.news for status in outcome.statuses)
+    assert outcome.report.exit_status == 0
+
+
 def test_the_end_of_a_recording_is_the_end_of_the_run():
     report = run(cameras=(PatternConfig("static"), PatternConfig("wrist", end_after=60)), duration_s=None).report
     assert report.ended == "camera wrist: the recording has ended: hand held" and report.exit_status == 0

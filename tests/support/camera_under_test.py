@@ -14,7 +14,8 @@ from vpp_edge.runtime.interfaces import Frame
 
 @dataclass(frozen=True)
 class PatternConfig:
-    """`stop_after` frames it goes silent; `refuse` says why it cannot be opened; `drop_every` loses frames."""
+    """`stop_after` frames it goes silent; `refuse` says why it cannot be opened; `drop_every` loses frames;
+    `freeze_after` frames it gives new ones that look like the last."""
 
     name: str = "static"
     fps: float = 30.0
@@ -23,6 +24,7 @@ class PatternConfig:
     refuse: str = ""
     drop_every: int = 0
     end_after: int | None = None
+    freeze_after: int | None = None
 
     def open(self):
         if self.refuse:
@@ -42,6 +44,7 @@ class PatternCamera:
         self._number = 0
         self._next_ns = time.monotonic_ns()
         self.statistics = PatternStatistics()
+        self.noisy = config.freeze_after is not None
 
     def read(self, timeout_ns):
         config = self._config
@@ -56,7 +59,8 @@ class PatternCamera:
             self.statistics.dropped += 1
         self._next_ns = max(self._next_ns + int(1e9 / config.fps), time.monotonic_ns() - 5_000_000)
         time.sleep(max(0, self._next_ns - time.monotonic_ns()) / 1e9)
-        image = np.full((*config.size, 3), self._number % 256, np.uint8)
+        shown = self._number if config.freeze_after is None else min(self._number, config.freeze_after)
+        image = np.full((*config.size, 3), shown % 256, np.uint8)
         image[:, :, 1] = os.getpid() % 256
         return Frame(image, self._number, time.monotonic_ns())
 
