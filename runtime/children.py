@@ -31,6 +31,7 @@ def start_children(
     settings = PolicySettings(
         config.bundle, config.backend, config.provider, config.threads or engine_threads(), config.seed,
         config.arm, periods_ns, _grip(config.hand), config.chunking, round(1e9 / config.rate_hz),
+        config.around_policy,
     )  # fmt: skip
     policy = Child(
         ChildSettings("policy", settings.threads, int(config.policy_silent_s * 1e9), failures=POLICY_FAILURES),

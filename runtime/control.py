@@ -88,6 +88,11 @@ class ControlLoop:
         return self._horizon * self._player.period_ns / 1e9
 
     @property
+    def ending(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._stop is not None
+
+    @property
     def moving(self) -> bool:
         """Whether the first chunk has come."""
         return self.started_ns is not None
@@ -103,6 +108,7 @@ class ControlLoop:
         try:
             self.limiter.reset(self._hand.read().vector)
             self.statistics.restart(deadline_ns)
+            deadline_ns += self.settings.period_ns
             while self._stop is None:
                 deadline_ns = self._tick(deadline_ns) + self.settings.period_ns
         except KeyboardInterrupt:  # where no signal handler could be installed
@@ -123,15 +129,21 @@ class ControlLoop:
     def _tick(self, deadline_ns: int) -> int:
         """One period; returns the deadline of the slot that was served."""
         clock, period_ns = self._clock, self.settings.period_ns
+        overrun_ns = clock.now_ns() - deadline_ns
+        # After a tick that took too long, the next command comes on the grid again, and no sooner than half a period.
+        skipped = (overrun_ns + period_ns // 2) // period_ns + 1 if overrun_ns > 0 else 0
+        deadline_ns += skipped * period_ns
         clock.sleep_until_ns(deadline_ns)
         woke_ns = clock.now_ns()
         late_ns = woke_ns - deadline_ns
-        skipped = late_ns // period_ns
-        deadline_ns += skipped * period_ns
+        overslept = late_ns // period_ns
+        skipped, deadline_ns = skipped + overslept, deadline_ns + overslept * period_ns
         self._overruns.check(skipped)
         state = self._hand.read()
         if not self.settings.dry_run:
             self.tracking.check(state.vector, self.limiter.command, state.stamp_ns)
+        if self._link.policy_lost():
+            self.interrupt()
         if self._wanted[0] != self.stand.episode:
             self.stand.episode, self._rest_at = self._wanted
             self._player.clear()

@@ -39,6 +39,9 @@ class ControlLink(Protocol):
     def take_chunk(self) -> Chunk | None:
         """The next chunk that has arrived, oldest first, or None."""
 
+    def policy_lost(self) -> bool:
+        """Whether the policy process has died since the last call."""
+
     def publish(self, state: HandState, command: np.ndarray, stand: Stand) -> None:
         """Makes the measured state visible to policy, simulator and recorder."""
 

@@ -37,7 +37,7 @@ CAMERA_FIELDS = (
     "width",
     "period_ns",
 )
-POLICY_FIELDS = ("phase", "heartbeat_ns", "pid", "inferences", "stale_waits", "apart_waits")
+POLICY_FIELDS = ("phase", "heartbeat_ns", "pid", "inferences", "stale_waits", "apart_waits", "spread_ns")
 RECORDER_FIELDS = ("phase", "heartbeat_ns", "pid", "rows", "ticks", "inferences")
 STAND_FIELDS = tuple(field.name for field in fields(Stand))
 STARTING, OPENING, RUNNING, WORKING, ENDED = range(5)  # values of `phase`

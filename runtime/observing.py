@@ -49,7 +49,7 @@ class Views:
         if max(stamps_ns) - min(stamps_ns) > APART_PERIODS * max(periods_ns):
             self._wait("apart_waits")
             return None
-        self._waiting_for = ""
+        self._waiting_for, self._board["spread_ns"] = "", max(stamps_ns) - min(stamps_ns)
         if all(message.sequence <= seen for message, seen in zip(views, self._seen, strict=True)):
             self._looked_at = come
             return None

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,8 @@ from vpp_edge.spec import PolicySpec
 
 SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
 POLL_S = 0.002
-COOLING_SHARE = 1.0  # of an inference's time: how long a policy on a hot machine rests after each
+LONGEST_REST_S = 1.0
+HOT_INTERVALS = 2  # a policy on a hot machine thinks half as often as before
 DELAYS_KEPT = 16  # inferences, of which the slowest counts: 2 s at 8 Hz
 GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
 
@@ -45,6 +47,7 @@ class PolicySettings:
         grip: joint angles of the open and the closed hand, (J,) each, for policies that give a gripper width.
         chunking: how one chunk follows another, one of `chunking.MODES`.
         control_period_ns: of the loop that takes the chunks.
+        around_policy: as in SessionConfig.
     """
 
     bundle: str
@@ -57,6 +60,7 @@ class PolicySettings:
     grip: tuple[tuple[float, ...], tuple[float, ...]] | None
     chunking: str
     control_period_ns: int
+    around_policy: Callable[[Any], Any] | None = None
 
 
 def load_policy(bundle: str, backend: str, provider: str | None, threads: int) -> Any:
@@ -76,6 +80,8 @@ def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, ge
         with contextlib.suppress(OSError):
             os.nice(5)  # where cores are short, control and cameras come first
         policy = load_policy(settings.bundle, settings.backend, settings.provider, settings.threads)
+        if settings.around_policy is not None:
+            policy = settings.around_policy(policy)
         worker = PolicyWorker(policy, settings, channels, generation)
         worker.follow_instruction()
         channels.policy["phase"] = RUNNING
@@ -105,6 +111,7 @@ class PolicyWorker:
         self._policy, self._settings, self._channels = policy, settings, channels
         self._request = self._sent = generation * GENERATION - 1
         self._slow = False
+        self._begun_ns = self._interval_ns = 0  # of the last inference, and from the one before to it
         self._chunking = Chunking(settings.chunking, policy.spec.action.period_ns)
         self._actions: dict[int, np.ndarray] = {}  # by request, of the chunks that may be the next one's plan
         self._delays_ns: deque[int] = deque(maxlen=DELAYS_KEPT)
@@ -123,11 +130,14 @@ class PolicyWorker:
         board["phase"] = WORKING
         self._request += 1
         begun_ns = time.monotonic_ns()
+        if not self._channels.orders["hot"]:
+            self._interval_ns, self._begun_ns = begun_ns - self._begun_ns, begun_ns
         self._infer(observation)
         board.add("inferences")
         board["phase"] = RUNNING
         if self._channels.orders["hot"]:
-            time.sleep(COOLING_SHARE * (time.monotonic_ns() - begun_ns) / 1e9)
+            spent_ns = time.monotonic_ns() - begun_ns
+            time.sleep(min(LONGEST_REST_S, max(0, HOT_INTERVALS * self._interval_ns - spent_ns) / 1e9))
 
     def follow_instruction(self) -> None:
         """Takes the newest instruction; the next observation is made for it."""

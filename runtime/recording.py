@@ -11,6 +11,7 @@ does not keep up with is counted. An episode appears under its name only when it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -194,7 +195,8 @@ class EpisodeWriter:
     def discard(self) -> None:
         """Removes what is left under the temporary name."""
         for video in self._videos:
-            video.close()
+            with contextlib.suppress(OSError):  # what is on the disk is removed, however full that is
+                video.close()
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def _annotation(self) -> dict[str, Any]:

@@ -58,9 +58,10 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     dims = 7 + len(config.hand.limits.joint_names)
     channels = Channels.create(tuple(c.name for c in spec.cameras), spec.action.horizon, dims, _scene_size(config.hand))
     children: list[Child] = []
+    resources = contextlib.ExitStack()
     try:
         write_instruction(channels.instruction, Instruction(config.instruction))
-        link = SharedLink(channels, recorded=config.record is not None)
+        link = resources.enter_context(contextlib.closing(SharedLink(channels, recorded=config.record is not None)))
         loop = ControlLoop(
             config.hand, link, MonotonicClock(), spec.action.horizon, spec.action.period_ns, _control_settings(config)
         )
@@ -88,6 +89,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     finally:
         channels.orders["stopping"] = 1
         end_children(children)
+        resources.close()
         channels.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ class SessionConfig:
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this is taken to hang.
         sysfs: where the kernel tells about heat and clocks.
+        around_policy: takes the loaded policy and gives the one to use, in the policy process; picklable.
     """
 
     bundle: str
@@ -50,6 +52,7 @@ class SessionConfig:
     start_s: float = 300.0
     policy_silent_s: float = 60.0
     sysfs: str = "/sys"
+    around_policy: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.instruction.strip():

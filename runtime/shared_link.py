@@ -8,6 +8,7 @@ from vpp_edge.runtime.chunks import Chunk
 from vpp_edge.runtime.control_contract import Stand
 from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.runtime.messages import STAND_FIELDS, Channels
+from vpp_edge.runtime.pulse import Pulse
 from vpp_edge.trace import Latency, latency_from_ns
 
 KEPT_INFERENCES = 16384  # percentiles are over the last so many; half an hour at 8 Hz
@@ -31,6 +32,7 @@ class SharedLink:
         for kept in (self._stages_ns, self._ages_ns):
             kept.fill(0)  # touches the pages now rather than in the loop
         self._names: tuple[str, ...] = ()
+        self._pulse = Pulse(channels.policy)
 
     def take_chunk(self) -> Chunk | None:
         """The next chunk; its arrays are valid until the next call."""
@@ -44,6 +46,9 @@ class SharedLink:
             int(record["request"]),
             int(record["episode"]),
         )
+
+    def policy_lost(self) -> bool:
+        return self._pulse.lost()
 
     def publish(self, state: HandState, command: np.ndarray, stand: Stand) -> None:
         record = self._channels.states.begin()
@@ -78,6 +83,10 @@ class SharedLink:
                 dropped,
             )
             self._channels.verdicts.commit()
+
+    def close(self) -> None:
+        """Lets go of what it holds outside the rings."""
+        self._pulse.close()
 
     @property
     def rate_hz(self) -> float:

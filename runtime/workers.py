@@ -63,7 +63,7 @@ def run_camera(parent_pid: int, config: Any, channel: CameraChannel, orders: Boa
 def _opened(config: Any, channel: CameraChannel, states: NewestSlot) -> Any:
     """The camera of a CameraConfig, or of a configuration that opens itself."""
     if hasattr(config, "open"):
-        return config.open()
+        return config.open(lambda: read_state(states))
     from vpp_edge.runtime.cameras import open_camera
 
     try:

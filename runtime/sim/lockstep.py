@@ -132,6 +132,9 @@ class _LockStepLink:
         chunk, self._coming = self._coming, None
         return chunk
 
+    def policy_lost(self) -> bool:
+        return False
+
     def _hand_time_ns(self) -> int:
         return self._now_ns + ControlSettings().period_ns  # chunks are taken in the tick after the last one published
 

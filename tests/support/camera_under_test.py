@@ -26,7 +26,7 @@ class PatternConfig:
     end_after: int | None = None
     freeze_after: int | None = None
 
-    def open(self):
+    def open(self, latest_state):
         if self.refuse:
             raise BadInputError(self.refuse)
         return PatternCamera(self)

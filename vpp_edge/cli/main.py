@@ -27,6 +27,7 @@ COMMANDS = {
     "build": "turn a bundle into TensorRT engines for this device",
     "verify": "compare a bundle with its checkpoint or with recorded outputs",
     "run": "run a bundle on cameras and a hand",
+    "chaos": "inject faults into live runs and measure how the runtime reacts",
     "eval": "play the simulated task with a policy and count successes",
     "profile": "measure the latency of every stage on this machine",
     "inspect": "show what is in a bundle",

@@ -1,0 +1,1 @@
+"""Faults put into a live run on purpose, and what becomes of them: `vpp-edge chaos`."""

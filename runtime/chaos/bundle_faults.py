@@ -1,0 +1,111 @@
+"""Bundles that were changed on disk: in, a setting; out, whether each is refused before an engine opens anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from vpp_edge.errors import VppEdgeError
+from vpp_edge.manifest import Bundle
+from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.trial import Setting
+from vpp_edge.runtime.session import SessionConfig, run_session
+
+MANIFEST = "manifest.json"
+
+
+def _edit(folder: Path, change: Callable[[dict], None]) -> None:
+    data = json.loads((folder / MANIFEST).read_text())
+    change(data)
+    (folder / MANIFEST).write_text(json.dumps(data))
+
+
+def _graph(folder: Path) -> Path:
+    names = [name for name in json.loads((folder / MANIFEST).read_text())["files"] if name.endswith(".onnx")]
+    return folder / min(names, key=lambda name: (folder / name).stat().st_size)
+
+
+def _changed_byte(folder: Path) -> None:
+    path = _graph(folder)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _truncated(folder: Path) -> None:
+    path = _graph(folder)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def _missing(folder: Path) -> None:
+    _graph(folder).unlink()
+
+
+def _link(folder: Path) -> None:
+    path = _graph(folder)
+    elsewhere = folder.parent / f"{folder.name}-elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def _way_out(folder: Path) -> None:
+    def point_outside(data: dict) -> None:
+        name, record = next(iter(data["files"].items()))
+        data["files"][f"../{name}"] = record
+
+    _edit(folder, point_outside)
+
+
+def _forged_hash(folder: Path) -> None:
+    name = str(_graph(folder).relative_to(folder))
+    _edit(folder, lambda data: data["files"][name].update(sha256="0" * 64))
+
+
+def _bomb(folder: Path) -> None:
+    (folder / MANIFEST).write_text("[" * 100_000)
+
+
+def _no_certificate(folder: Path) -> None:
+    _edit(folder, lambda data: data.update(certificate={}))
+
+
+TAMPERINGS = (
+    _changed_byte, _truncated, _missing, _link, _way_out, _forged_hash, _bomb, _no_certificate
+)  # fmt: skip
+
+
+def tampered(setting: Setting) -> Finding:
+    """A copy of the bundle, changed in one way after the other; the disk needs room for it beside the bundle."""
+    source, accepted = Bundle(Path(setting.bundle)).path, []
+    with tempfile.TemporaryDirectory(dir=source.resolve().parent) as folder, closing(setting.open_hand()) as hand:
+        copy = Path(folder) / "bundle"
+        shutil.copytree(source, copy)
+        for tamper in TAMPERINGS:
+            tamper(copy)
+            options = {**setting.options, "ignore_certificate": False}
+            config = SessionConfig(str(copy), setting.cameras, hand, setting.instruction, **options, duration_s=0.5)
+            try:
+                run_session(config)
+                accepted.append(tamper.__name__.strip("_").replace("_", " "))
+            except VppEdgeError:
+                pass
+            for path in (source / MANIFEST, _graph(source)):
+                restored = copy / path.relative_to(source)
+                restored.unlink(missing_ok=True)
+                shutil.copy2(path, restored)
+    return Finding(
+        None, None, f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused",
+        unless(not accepted, f"accepted: {', '.join(accepted)}"),
+    )  # fmt: skip
+
+
+FAULTS = (
+    Fault(
+        28, "bundle changed, truncated, linked, forged or a bomb", "refuse to load, name the file", "at load", tampered
+    ),
+)

@@ -1,0 +1,170 @@
+"""Cameras that lose frames, stop, freeze or lie about time: in, a setting; out, what the run made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.cameras import CameraConfig
+from vpp_edge.runtime.chaos import switch as orders
+from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.trial import Setting, Trial
+from vpp_edge.runtime.session import SessionConfig, run_session
+
+DETECTED_MS, FROZEN_MS, HANGING_MS, AT_REST_MS = 200.0, 300.0, 5000.0, 100.0
+STALE_FRAMES = 3
+T_MS = 10.0  # of the loop in which it is noticed
+BACK_S = 1.5  # after so long the camera gives frames again
+
+
+def _order(fault: int, view: int) -> Callable[[Trial], None]:
+    return lambda trial: trial.switch.camera(fault, view)
+
+
+def _frame_ms(setting: Setting) -> float:
+    return 1e3 / (setting.cameras[setting.last_view].fps or 30)
+
+
+def _ended_well(trial: Trial) -> tuple[str, ...]:
+    return unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}")
+
+
+def dropped_frame(setting: Setting) -> Finding:
+    """One frame less changes nothing."""
+    view = setting.last_view
+    trial = Trial(setting, _order(orders.DROP, view), 0.8).run()
+    gap_ms, counted = trial.longest_gap_ms(), trial.grown_ms(f"dropped{view}")
+    return Finding(
+        gap_ms, 2 * trial.report.period_ms, f"counted after {counted or 0:.0f} ms; longest time between two commands",
+        unless(counted is not None, "the loss was not counted") + _ended_well(trial),
+    )  # fmt: skip
+
+
+def stale_frames(setting: Setting) -> Finding:
+    """Frames of the past: nothing new is thought about them."""
+    trial = Trial(setting, _order(orders.STALE, setting.last_view), 1.5).run()
+    requests = trial.column("request")
+    last = trial.ms_until(requests == requests[-1]) or 0.0
+    waited = trial.grown_ms("stale_waits")
+    return Finding(
+        last, STALE_FRAMES * _frame_ms(setting), "last chunk that came",
+        unless(waited is not None, "the stale view was not noticed") + _ended_well(trial),
+    )  # fmt: skip
+
+
+def _stopped_view(setting: Setting, fault: int, bound_ms: float) -> Finding:
+    """The view stops: noticed, held at the end of the chunk, and moved again when it is back."""
+    view, chunk_ms = setting.last_view, 0.0
+    trial = Trial(
+        setting, _order(fault, view), BACK_S + 3.0, later=((BACK_S, _order(orders.NOTHING, view)),),
+    ).run()  # fmt: skip
+    chunk_ms = trial.loop.chunk_s * 1e3
+    noticed, held = trial.grown_ms(f"timeouts{view}"), trial.ms_until(trial.column("playing") < 0)
+    rest = None if held is None else trial.rest_ms(held)
+    back = trial.ms_until(trial.column("playing") >= 0, BACK_S * 1e3)
+    problems = (
+        *unless(held is not None and held <= chunk_ms + 500, f"held after {held} ms, a chunk lasts {chunk_ms:.0f}"),
+        *unless(rest is not None and rest <= AT_REST_MS, f"came to rest {rest} ms after the chunk's end"),
+        *unless(back is not None, "did not move again when the camera was back"),
+        *_ended_well(trial),
+    )
+    delivered = trial.column(f"delivered{view}")
+    if noticed is not None:
+        last = delivered[np.searchsorted(trial.times_ns, trial.begun_ns + noticed * 1e6)]
+        noticed -= trial.ms_until(delivered == last) or 0
+    back_s = 0.0 if back is None else back / 1e3 - BACK_S
+    seen = (
+        f"held at {held or 0:.0f} ms, at rest {rest or 0:.0f} ms later; moved {back_s:.1f} s after its return; "
+        "noticed, from the last frame on, after"
+    )
+    return Finding(noticed, bound_ms, seen, problems)
+
+
+def unplugged(setting: Setting) -> Finding:
+    """No frames any more, for a while."""
+    return _stopped_view(setting, orders.SILENT, DETECTED_MS + 2 * T_MS)
+
+
+def frozen(setting: Setting) -> Finding:
+    """The same frame again and again, for a while."""
+    return _stopped_view(setting, orders.FREEZE, FROZEN_MS)
+
+
+def hanging(setting: Setting) -> Finding:
+    """A call into the camera's library never returns: the process is killed, a new one opens the camera."""
+    view = setting.last_view
+    trial = Trial(setting, _order(orders.HANG, view), HANGING_MS / 1e3 + 0.5).run()
+    first = trial.column(f"pid{view}")[trial.first]
+    restarted = trial.ms_until(trial.column(f"pid{view}") != first)
+    delivered = trial.column(f"delivered{view}")
+    at_restart = (
+        0 if restarted is None else delivered[np.searchsorted(trial.times_ns, trial.begun_ns + restarted * 1e6)]
+    )
+    back = None if restarted is None else trial.ms_until(delivered > at_restart, restarted)
+    return Finding(
+        back, HANGING_MS, f"killed and restarted after {restarted or 0:.0f} ms; first frame of the new process",
+        unless(len(trial.report.cameras[view].deaths) == 1, "the camera process was not restarted once")
+        + unless(trial.longest_gap_ms() <= 5 * trial.report.period_ms, "the loop was disturbed")
+        + _ended_well(trial),
+    )  # fmt: skip
+
+
+def wrong_camera(setting: Setting) -> Finding:
+    """Cameras that are not there, twice the same, or too few: refused before the hand moves."""
+    from vpp_edge.runtime.cameras import camera_from_text
+
+    def texts_refused(text: str) -> bool:
+        try:
+            camera_from_text(text)
+        except BadInputError:
+            return True
+        return False
+
+    absent, cameras = CameraConfig("realsense", "000000000000", 640, 480, 30), setting.cameras
+    lists = ((*cameras[:-1], absent), (absent,) * len(cameras), (*cameras, cameras[-1]))
+    found = [
+        texts_refused(text) for text in ("video:nowhere.mp4", "software:sim/nowhere", "realsense?width=640&height=0")
+    ]
+    with closing(setting.open_hand()) as hand:
+        before = hand.read().vector
+        for given in lists:
+            config = SessionConfig(setting.bundle, given, hand, setting.instruction, **setting.options)
+            try:
+                run_session(config)
+                found.append(False)
+            except BadInputError:
+                found.append(True)
+        moved = float(np.abs(hand.read().vector - before)[:3].max())
+    return Finding(
+        None, None, f"{sum(found)} of {len(found)} wrong configurations refused at the start, the hand moved "
+        f"{1000 * moved:.1f} mm",
+        unless(all(found), "one was accepted") + unless(moved < 1e-3, "the hand moved"),
+    )  # fmt: skip
+
+
+def skewed(setting: Setting) -> Finding:
+    """One view is a frame and a half behind: the other looks back to its moment, or nothing is thought."""
+    trial = Trial(setting, _order(orders.SKEW, setting.last_view), 1.5).run()
+    after = trial.times_ns >= trial.begun_ns + 300_000_000  # what was on its way has arrived
+    spread_ms = float(trial.column("spread_ns")[after].max(initial=0)) / 1e6
+    waits = int(trial.column("apart_waits")[-1])
+    return Finding(
+        spread_ms, _frame_ms(setting), f"views of one observation apart by; {waits} skipped", _ended_well(trial)
+    )
+
+
+FAULTS = (
+    Fault(1, "one camera frame dropped", "use the last one, count it", "no missed T", dropped_frame),
+    Fault(2, "frames older than 2 frame periods", "no new chunk from a stale view", "3 frame periods", stale_frames),
+    Fault(
+        3, "camera unplugged", "finish committed actions, decelerate, hold; reopen",
+        "detected in 200 ms (and 2 T), holding at chunk end", unplugged,
+    ),
+    Fault(4, "camera call hangs", "kill the camera process, restart", "5 s", hanging),
+    Fault(5, "frozen image", "as when unplugged", "300 ms", frozen),
+    Fault(6, "wrong, missing or doubled cameras", "refuse to start", "at start", wrong_camera),
+    Fault(7, "two views too far apart in time", "pair by timestamp, or skip", "1 frame", skewed),
+)  # fmt: skip

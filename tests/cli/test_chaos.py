@@ -1,0 +1,72 @@
+"""`vpp-edge chaos` on live runs of a policy without a network: faults that pass, one that fails, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vpp_edge.cli.main import main
+from vpp_edge.errors import MissingDependencyError
+from vpp_edge.runtime.cameras.sdk import load_realsense
+from vpp_edge.runtime.chaos.catalogue import FAULTS
+from vpp_edge.runtime.sim.mujoco_import import import_mujoco
+
+pytestmark = pytest.mark.timeout(240)
+POLICY = "latency_ms=30"
+
+
+@pytest.fixture(autouse=True)
+def simulator() -> None:
+    """Cameras of the simulator, through the SDK's software device."""
+    try:
+        load_realsense()
+        import_mujoco()
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+def chaos(capsys: pytest.CaptureFixture[str], policy: str, *words: str) -> tuple[int, dict, str]:
+    status = main(["chaos", policy, "--backend", "scripted", "--json", *words])
+    told = capsys.readouterr()
+    return status, json.loads(told.out), told.err
+
+
+def test_faults_pass_within_their_bounds_and_are_written_down(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "chaos.html"
+    words = [word for number in (2, 9, 12, 14, 15, 26) for word in ("--fault", str(number))]
+    status, found, lines = chaos(capsys, POLICY, *words, "--html", str(page))
+    rows = {row["id"]: row for row in found["faults"]}
+    assert {number: row["status"] for number, row in rows.items()} == {
+        2: "passed", 9: "passed", 12: "passed", 14: "passed", 15: "needs-hardware", 26: "passed",
+    }, lines  # fmt: skip
+    assert status == 0 and found["failed"] == []
+    assert rows[14]["measured"] <= rows[14]["bound_ms"] == 30 and rows[9]["measured"] <= 100
+    text = page.read_text()
+    assert all(row["fault"] in text for row in rows.values()) and "5 passed, 0 failed, 1 need hardware" in text
+
+
+def test_a_run_that_cannot_survive_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    status, found, lines = chaos(capsys, "latency_ms=30,nan_every=1", "--fault", "1")
+    (row,) = found["faults"]
+    assert status == 1 and found["failed"] == [1] and row["status"] == "failed"
+    assert "ended before anything was injected: fault: the policy gave 3 unusable chunks" in row["seen"] + lines
+
+
+def test_a_storm_of_faults_never_breaks_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    status, found, _ = chaos(capsys, POLICY, "--storm", "8", "--seed", "5")
+    assert status == 0 and found["passed"] and found["share"] <= 1.0001 and found["not_held"] == 0, found
+    assert found["commands"] > 300 and sum(found["faults"].values()) >= 4
+
+
+def test_the_list_names_every_fault_once(capsys: pytest.CaptureFixture[str]) -> None:
+    status, found, _ = chaos(capsys, POLICY, "--list")
+    assert status == 0 and [row["id"] for row in found["faults"]] == list(range(1, 29)) == [f.number for f in FAULTS]
+
+
+def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chaos", POLICY, "--backend", "scripted", "--fault", "99"]) == 2
+    assert "unknown faults [99]; expected 1 to 28" in capsys.readouterr().err

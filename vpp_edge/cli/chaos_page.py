@@ -1,0 +1,52 @@
+"""The page of `vpp-edge chaos --html`: in, rows; out, one HTML file without scripts or references."""
+
+from __future__ import annotations
+
+import os
+import platform
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from vpp_edge import __version__
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1c2430; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; } p { color: #55606e; margin-top: 0; }
+table { border-collapse: collapse; width: 100%; }
+td, th { padding: .45rem .6rem; text-align: left; vertical-align: top; }
+tr { border-bottom: 1px solid #e3e7ec; } th { border-bottom: 2px solid #9aa5b1; }
+td:first-child, .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.passed { color: #14713d; } .failed { color: #b3261e; font-weight: 700; } .needs-hardware { color: #7a6a1f; }
+.seen { color: #55606e; font-size: .92em; }
+"""
+
+
+def write_page(path: Path, bundle: str, rows: list[dict[str, Any]]) -> Path:
+    """Writes the page under a temporary name first."""
+    counts = {status: sum(row["status"] == status for row in rows) for status in ("passed", "failed", "needs-hardware")}
+    head = "".join(f"<th>{name}</th>" for name in ("", "fault", "reaction", "bound", "result", "measured", "limit"))
+    text = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>vpp-edge chaos</title><style>{STYLE}</style></head><body>
+<h1>What this bundle's run survives</h1>
+<p>{escape(bundle)}: {counts["passed"]} passed, {counts["failed"]} failed, {counts["needs-hardware"]} need hardware.
+vpp-edge {__version__}, {escape(platform.machine())}, {os.cpu_count()} cores, simulated hand and cameras.</p>
+<table><tr>{head}</tr>
+{"".join(map(_line, rows))}</table></body></html>
+"""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def _line(row: dict[str, Any]) -> str:
+    measured, bound = row["measured"], row["bound_ms"]
+    cells = (
+        f"<td>{row['id']}</td><td>{escape(row['fault'])}<div class='seen'>{escape(row['seen'])}</div></td>"
+        f"<td>{escape(row['reaction'])}</td><td>{escape(row['bound'])}</td>"
+        f"<td class='{row['status']}'>{escape(row['status'])}</td>"
+    )
+    numbers = ("" if measured is None else f"{measured:.0f} ms", "" if bound is None else f"{bound:.0f} ms")
+    return f"<tr>{cells}{''.join(f'<td class=number>{number}</td>' for number in numbers)}</tr>\n"
