@@ -41,6 +41,22 @@ class Camera(Protocol):
 
 
 NO_SCENE = np.empty(0)
+NO_EFFORT = np.empty(0)
+
+
+@dataclass(frozen=True)
+class HandFault:
+    """Something that a hand noticed about itself.
+
+    Attributes:
+        stamp_ns: monotonic time at which it was noticed.
+        kind: `bus`, `unplugged`, `motor`, `temperature`, `encoder` or `watchdog`.
+        detail: in words, with the joint where there is one.
+    """
+
+    stamp_ns: int
+    kind: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -51,11 +67,16 @@ class HandState:
         vector: (7 + J,) float64: wrist xyz in m, wrist quaternion (xyzw), J joint angles in rad.
         stamp_ns: monotonic time of the measurement.
         scene: what simulated cameras show beside the hand, `scene_size` numbers; empty for real hands.
+        effort: (J,) float64, how hard each joint works, signed, in the hand's own unit (docs/hands.md); empty where
+            the hand does not tell.
+        faults: what the hand survived since it was armed, newest last; what it does not survive, `read` raises.
     """
 
     vector: np.ndarray
     stamp_ns: int
     scene: np.ndarray = field(default_factory=lambda: NO_SCENE)
+    effort: np.ndarray = field(default_factory=lambda: NO_EFFORT)
+    faults: tuple[HandFault, ...] = ()
 
 
 _POSITIVE_BY_JOINT = ("joint_speed_rad_s", "joint_acceleration_rad_s2", "joint_jerk_rad_s3", "joint_tracking_rad")

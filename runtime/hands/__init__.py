@@ -10,11 +10,15 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.hands.leap import leap_hand_from_address
 from vpp_edge.runtime.hands.sim import sim_hand_from_address
 from vpp_edge.runtime.interfaces import Hand
 
 GROUP = "vpp_edge.hands"
-OWN: dict[str, Callable[[str], Hand]] = {"sim": sim_hand_from_address}
+OWN: dict[str, Callable[[str], Hand]] = {
+    "leap": leap_hand_from_address,
+    "sim": sim_hand_from_address,
+}
 
 
 def hand_kinds() -> list[str]:

@@ -17,8 +17,8 @@ from project import ROOT, declared_modules, imported_modules, pins, shell_lines
 
 from vpp_edge.cli.main import COMMANDS, build_parser
 
-# Imported where they are found and never installed by us: they come with JetPack or the user's own choice.
-FOUND_ON_THE_MACHINE = {"tensorrt", "tensorrt_rtx_bindings"}
+# Imported where they are found and never installed by us: they come with JetPack, a hand or the user's own choice.
+FOUND_ON_THE_MACHINE = {"tensorrt", "tensorrt_rtx_bindings", "xhand_controller"}
 
 
 @pytest.fixture(scope="module")

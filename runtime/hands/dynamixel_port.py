@@ -1,0 +1,170 @@
+"""The one place that imports dynamixel-sdk: in, a serial device; out, group reads and writes that end in time.
+
+The SDK waits 34 ms for an answer, measures that with the wall clock and spins meanwhile. `_port_class` gives it a
+deadline on the monotonic clock and a wait that lets other threads run.
+"""
+
+from __future__ import annotations
+
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vpp_edge.errors import HardwareFaultError, MissingDependencyError
+from vpp_edge.runtime.hands.dynamixel_registers import MODEL_NUMBER, Register
+
+ALERT = 0x80  # of a status packet's error byte: the servo has a hardware error
+WAIT_S = 0.0005
+
+
+class BusError(Exception):
+    """One exchange on the bus failed: no answer in time, a wrong check sum, or an answer of the wrong length."""
+
+
+class UnpluggedError(Exception):
+    """The serial device itself is gone."""
+
+
+class DynamixelPort:
+    """An open bus of servos with protocol 2.0.
+
+    Args:
+        device: serial device.
+        baud: bits per second.
+        timeout_ms: most that one exchange may take.
+
+    Raises:
+        MissingDependencyError: dynamixel-sdk is not installed.
+        HardwareFaultError: the device cannot be opened.
+    """
+
+    def __init__(self, device: str, baud: int, timeout_ms: float) -> None:
+        sdk = import_sdk()
+        self._ok = sdk.COMM_SUCCESS
+        self.device = device
+        self._packets = sdk.PacketHandler(2.0)
+        self._port = _port_class(sdk)(device, timeout_ms)
+        try:
+            opened = self._port.setBaudRate(baud)
+        except OSError as error:
+            raise HardwareFaultError(
+                f"{device}: {error}; is the hand plugged in, are you in the group `dialout`, does another program "
+                "use the device?"
+            ) from error
+        if not opened:
+            raise HardwareFaultError(f"{device}: this serial port has no rate of {baud} baud")
+
+    def read(self, ids: Sequence[int], register: Register) -> tuple[dict[int, bytes], list[int]]:
+        """One sync read: the bytes of a register by servo, and the servos that report a hardware error.
+
+        Raises:
+            BusError, UnpluggedError: not all answered well in time; nothing of the reading is kept.
+        """
+        values, alerts = {}, []
+        try:
+            self._port.is_using = False
+            self._check(self._packets.syncReadTx(self._port, *register, list(ids), len(ids), False), "the request")
+            for number in ids:
+                data, result, error = self._packets.readRx(self._port, number, register.size)
+                self._check(result, f"servo {number}")
+                if len(data) != register.size or error & ~ALERT:
+                    raise BusError(f"servo {number} answered {len(data)} bytes with error {error & ~ALERT}")
+                values[number] = bytes(data)
+                if error & ALERT:
+                    alerts.append(number)
+        except OSError as error:
+            raise UnpluggedError(f"{self.device}: {error}") from error
+        return values, alerts
+
+    def write(self, register: Register, values: Mapping[int, int]) -> None:
+        """One sync write. Servos do not answer it: read back what must have arrived.
+
+        Raises:
+            BusError, UnpluggedError: it could not be sent.
+        """
+        parameters: list[int] = []
+        for number, value in values.items():
+            parameters += [number, *(value & (1 << 8 * register.size) - 1).to_bytes(register.size, "little")]
+        try:
+            self._port.is_using = False
+            result = self._packets.syncWriteTxOnly(self._port, *register, parameters, len(parameters))
+            self._check(result, "the write")
+        except OSError as error:
+            raise UnpluggedError(f"{self.device}: {error}") from error
+
+    def numbers(self, ids: Sequence[int], register: Register) -> dict[int, int]:
+        """The unsigned values of a register by servo; raises as `read` does."""
+        values, _ = self.read(ids, register)
+        return {number: int.from_bytes(value, "little") for number, value in values.items()}
+
+    def models(self, ids: Sequence[int]) -> dict[int, int | None]:
+        """Model number by servo, None where none answers; raises UnpluggedError."""
+        found: dict[int, int | None] = {}
+        for number in ids:
+            try:
+                found[number] = self.numbers([number], MODEL_NUMBER)[number]
+            except BusError:
+                found[number] = None
+        return found
+
+    def reboot(self, number: int) -> None:
+        """Restarts a servo, which clears its hardware error; it needs half a second."""
+        try:
+            self._port.is_using = False
+            self._packets.reboot(self._port, number)
+        except OSError as error:
+            raise UnpluggedError(f"{self.device}: {error}") from error
+
+    def close(self) -> None:
+        """May be called twice."""
+        if self._port.is_open:
+            self._port.closePort()
+
+    def _check(self, result: int, who: str) -> None:
+        if result != self._ok:
+            raise BusError(f"{who}: {self._packets.getTxRxResult(result)}")
+
+
+def import_sdk() -> Any:
+    """The module `dynamixel_sdk`.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import dynamixel_sdk
+    except ModuleNotFoundError as error:
+        if error.name not in ("dynamixel_sdk", "serial"):
+            raise
+        raise MissingDependencyError("dynamixel-sdk", "--hand leap", "pip install 'vpp-edge[leap]'") from error
+    return dynamixel_sdk
+
+
+def _port_class(sdk: Any) -> Any:
+    import serial
+
+    class Port(sdk.PortHandler):
+        def __init__(self, device: str, timeout_ms: float) -> None:
+            super().__init__(device)
+            self._timeout_ms = timeout_ms
+
+        def setupPort(self, _baud: int) -> bool:
+            self.ser = serial.Serial(self.port_name, self.baudrate, timeout=WAIT_S, write_timeout=0.05, exclusive=True)
+            self.is_open = True
+            self.ser.reset_input_buffer()
+            return True
+
+        def setPacketTimeout(self, _length: int) -> None:
+            self.setPacketTimeoutMillis(self._timeout_ms)
+
+        def getCurrentTime(self) -> float:
+            return time.monotonic_ns() / 1e6
+
+        def clearPort(self) -> None:
+            try:
+                super().clearPort()
+            except termios.error as error:  # which is no OSError
+                raise OSError(str(error)) from error
+
+    return Port

@@ -1,0 +1,82 @@
+"""What has to be known about one LEAP hand before it may move: in, its JSON file; out, a checked LeapConfig."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.hands.config import check_numbers, check_range, check_wrist
+from vpp_edge.runtime.hands.dynamixel_registers import RAD_PER_COUNT, WATCHDOG_UNIT_MS
+from vpp_edge.runtime.interfaces import HandLimits
+
+COUNTS = 4096
+
+
+@dataclass(frozen=True)
+class LeapConfig:
+    """One hand of J XL330 or XC330 servos.
+
+    Attributes:
+        limits: of the J joints.
+        wrist: where the wrist is fixed: xyz in m, quaternion (xyzw). The hand cannot move it.
+        servo_ids: (J,) bus numbers, in the order of the joints.
+        zero_rad: (J,) angle of the servo where its joint is at 0; pi for the usual assembly.
+        direction: (J,) 1 or -1, which way the servo turns when its joint angle grows.
+        current_limit_ma: most that a servo may draw while it moves.
+        hold_current_ma: most that it may draw while it holds after a fault.
+        hottest_celsius: a servo this warm stops the hand; below `cooled_celsius` it may be armed again.
+        watchdog_ms: silence on the bus after which servos stop by themselves, a multiple of 20.
+        baud: rate of the bus in bits per second.
+        read_ms: most that reading all servos may take, with its retries.
+        torque_off_at_close: limp at the end of a run, rather than holding.
+    """
+
+    limits: HandLimits
+    wrist: tuple[float, ...]
+    servo_ids: tuple[int, ...]
+    zero_rad: tuple[float, ...]
+    direction: tuple[int, ...]
+    current_limit_ma: int
+    hold_current_ma: int
+    hottest_celsius: int
+    cooled_celsius: int
+    watchdog_ms: int
+    baud: int
+    read_ms: float
+    torque_off_at_close: bool
+
+    def __post_init__(self) -> None:
+        joints = len(self.limits.joint_names)
+        check_wrist(self.wrist, self.limits)
+        for name in ("servo_ids", "zero_rad", "direction"):
+            check_numbers(name, getattr(self, name), joints)
+        if len(set(self.servo_ids)) != joints or not all(type(n) is int and 0 <= n <= 252 for n in self.servo_ids):
+            raise BadInputError(f"servo_ids are {self.servo_ids}, expected different whole numbers of 0 to 252")
+        if not set(self.direction) <= {1, -1}:
+            raise BadInputError(f"direction is {self.direction}, expected 1 or -1 for each joint")
+        check_range("current_limit_ma", self.current_limit_ma, 1, 1750)
+        check_range("hold_current_ma", self.hold_current_ma, 1, self.current_limit_ma)
+        check_range("hottest_celsius", self.hottest_celsius, 30, 70)
+        check_range("cooled_celsius", self.cooled_celsius, 20, self.hottest_celsius - 1)
+        check_range("watchdog_ms", self.watchdog_ms, WATCHDOG_UNIT_MS, 500)
+        check_range("read_ms", self.read_ms, 1, 50)
+        if self.watchdog_ms % WATCHDOG_UNIT_MS:
+            raise BadInputError(f"watchdog_ms is {self.watchdog_ms}, expected a multiple of {WATCHDOG_UNIT_MS}")
+        if type(self.torque_off_at_close) is not bool:
+            raise BadInputError(f"torque_off_at_close is {self.torque_off_at_close}, expected true or false")
+        for ends in (self.limits.joint_lower_rad, self.limits.joint_upper_rad):
+            counts = self.counts_from_joints(np.array(ends))
+            if (outside := np.flatnonzero((counts < 0) | (counts >= COUNTS))).size:
+                name = self.limits.joint_names[outside[0]]
+                raise BadInputError(f"{name}: with this zero_rad and direction its limits leave the servo's one turn")
+
+    def counts_from_joints(self, joints_rad: np.ndarray) -> np.ndarray:
+        """(J,) goal positions of the servos for (J,) joint angles."""
+        motor_rad = np.asarray(self.zero_rad) + np.asarray(self.direction) * joints_rad
+        return np.rint(motor_rad / RAD_PER_COUNT).astype(np.int64)
+
+    def joints_from_counts(self, counts: np.ndarray) -> np.ndarray:
+        """(J,) joint angles in rad; the inverse, to a count."""
+        return (counts * RAD_PER_COUNT - np.asarray(self.zero_rad)) * np.asarray(self.direction)
