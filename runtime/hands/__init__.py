@@ -10,14 +10,18 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.hands.inspire import inspire_hand_from_address
 from vpp_edge.runtime.hands.leap import leap_hand_from_address
 from vpp_edge.runtime.hands.sim import sim_hand_from_address
+from vpp_edge.runtime.hands.xhand import xhand_from_address
 from vpp_edge.runtime.interfaces import Hand
 
 GROUP = "vpp_edge.hands"
 OWN: dict[str, Callable[[str], Hand]] = {
+    "inspire": inspire_hand_from_address,
     "leap": leap_hand_from_address,
     "sim": sim_hand_from_address,
+    "xhand": xhand_from_address,
 }
 
 

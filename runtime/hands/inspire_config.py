@@ -1,0 +1,73 @@
+"""What has to be known about one Inspire RH56 before it may move: in, its JSON file; out, a checked InspireConfig."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.hands.config import check_numbers, check_range, check_wrist
+from vpp_edge.runtime.interfaces import HandLimits
+
+JOINTS = 6
+LARGEST_RAW = 1000
+
+
+@dataclass(frozen=True)
+class InspireConfig:
+    """One RH56 hand of six joints, in the order of its registers.
+
+    Attributes:
+        limits: of the six joints.
+        wrist: where the wrist is fixed: xyz in m, quaternion (xyzw). The hand cannot move it.
+        raw_at_lower: (6,) what its angle registers say at `limits.joint_lower_rad`, 0 to 1000, as measured.
+        raw_at_upper: (6,) the same at `limits.joint_upper_rad`; in which direction they count is said by the two alone.
+        speed: (6,) speed registers, 1 to 1000.
+        force: (6,) force registers, 1 to 1000: the grip at which a finger stops by itself.
+        unit: Modbus address of the hand.
+        baud: of a serial line; not used over TCP.
+        timeout_ms: most that one request may take.
+        hottest_celsius, cooled_celsius: a joint this warm stops the hand; below the second it may be armed again.
+    """
+
+    limits: HandLimits
+    wrist: tuple[float, ...]
+    raw_at_lower: tuple[int, ...]
+    raw_at_upper: tuple[int, ...]
+    speed: tuple[int, ...]
+    force: tuple[int, ...]
+    unit: int
+    baud: int
+    timeout_ms: float
+    hottest_celsius: int
+    cooled_celsius: int
+
+    def __post_init__(self) -> None:
+        if len(self.limits.joint_names) != JOINTS:
+            raise BadInputError(f"an RH56 has {JOINTS} joints, got limits of {len(self.limits.joint_names)}")
+        check_wrist(self.wrist, self.limits)
+        for name, least in (("raw_at_lower", 0), ("raw_at_upper", 0), ("speed", 1), ("force", 1)):
+            values = getattr(self, name)
+            check_numbers(name, values, JOINTS)
+            for value in values:
+                check_range(name, value, least, LARGEST_RAW)
+        if any(abs(a - b) < 10 for a, b in zip(self.raw_at_lower, self.raw_at_upper, strict=True)):
+            raise BadInputError("raw_at_lower and raw_at_upper of a joint are less than 10 apart: not a calibration")
+        check_range("unit", self.unit, 1, 247)
+        check_range("timeout_ms", self.timeout_ms, 1, 1000)
+        check_range("hottest_celsius", self.hottest_celsius, 30, 80)
+        check_range("cooled_celsius", self.cooled_celsius, 20, self.hottest_celsius - 1)
+
+    def raw_from_joints(self, joints_rad: np.ndarray) -> list[int]:
+        """Six angle registers, 0 to 1000, for six joint angles."""
+        lower, upper = np.asarray(self.limits.joint_lower_rad), np.asarray(self.limits.joint_upper_rad)
+        low, high = np.asarray(self.raw_at_lower), np.asarray(self.raw_at_upper)
+        raw = low + (joints_rad - lower) / (upper - lower) * (high - low)
+        return [int(value) for value in np.clip(np.rint(raw), 0, LARGEST_RAW)]
+
+    def joints_from_raw(self, raw: np.ndarray) -> np.ndarray:
+        """Six joint angles in rad; the inverse, to a unit of the register."""
+        lower, upper = np.asarray(self.limits.joint_lower_rad), np.asarray(self.limits.joint_upper_rad)
+        low, high = np.asarray(self.raw_at_lower), np.asarray(self.raw_at_upper)
+        return lower + (raw - low) / (high - low) * (upper - lower)

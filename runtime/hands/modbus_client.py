@@ -1,0 +1,71 @@
+"""The one place that imports pymodbus's client: in, a device; out, words read and written, each within its time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+
+
+class ModbusError(Exception):
+    """One request got no answer, a broken one or a refusal."""
+
+
+class ModbusDevice:
+    """A Modbus device, over a serial line (RTU) or TCP.
+
+    Args:
+        address: `/dev/ttyUSB0` or `tcp/HOST` or `tcp/HOST/PORT` (6000, the RH56's, if left out).
+        unit: its Modbus address.
+
+    Raises:
+        MissingDependencyError: pymodbus is not installed.
+        BadInputError: the port is no number.
+        HardwareFaultError: it cannot be reached.
+    """
+
+    def __init__(self, address: str, unit: int, baud: int, timeout_ms: float) -> None:
+        try:
+            from pymodbus.client import ModbusSerialClient, ModbusTcpClient
+            from pymodbus.exceptions import ModbusException
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError("pymodbus", "--hand inspire", "pip install 'vpp-edge[inspire]'") from error
+        self._failures = (ModbusException, OSError)
+        self._unit, limits = unit, {"timeout": timeout_ms / 1e3, "retries": 0}
+        self._client: Any
+        if address.startswith("tcp/"):
+            host, _, port = address.removeprefix("tcp/").partition("/")
+            if not host or not (port or "6000").isdecimal():
+                raise BadInputError(f"{address}: expected tcp/HOST or tcp/HOST/PORT")
+            self._client = ModbusTcpClient(host, port=int(port or 6000), **limits)
+        else:
+            self._client = ModbusSerialClient(address, baudrate=baud, **limits)
+        try:
+            connected = self._client.connect()
+        except self._failures as error:
+            raise HardwareFaultError(f"{address}: {error}") from error
+        if not connected:
+            raise HardwareFaultError(f"{address} cannot be opened; is the hand powered, and the address right?")
+
+    def read(self, address: int, count: int) -> list[int]:
+        """`count` words; raises ModbusError."""
+        try:
+            answer = self._client.read_holding_registers(address, count=count, device_id=self._unit)
+        except self._failures as error:
+            raise ModbusError(str(error)) from error
+        if answer.isError() or len(answer.registers) != count:
+            raise ModbusError(f"reading {count} words at {address}: {answer}")
+        return list(answer.registers)
+
+    def write(self, address: int, words: list[int]) -> None:
+        """Writes words and waits for the answer; raises ModbusError."""
+        try:
+            answer = self._client.write_registers(address, words, device_id=self._unit)
+        except self._failures as error:
+            raise ModbusError(str(error)) from error
+        if answer.isError():
+            raise ModbusError(f"writing {words} at {address}: {answer}")
+
+    def close(self) -> None:
+        """May be called twice."""
+        self._client.close()
