@@ -13,17 +13,10 @@ from typing import Any
 
 from vpp_edge.errors import HardwareFaultError, MissingDependencyError
 from vpp_edge.runtime.hands.dynamixel_registers import MODEL_NUMBER, Register
+from vpp_edge.runtime.hands.guarded import LinkError, UnpluggedError
 
 ALERT = 0x80  # of a status packet's error byte: the servo has a hardware error
 WAIT_S = 0.0005
-
-
-class BusError(Exception):
-    """One exchange on the bus failed: no answer in time, a wrong check sum, or an answer of the wrong length."""
-
-
-class UnpluggedError(Exception):
-    """The serial device itself is gone."""
 
 
 class DynamixelPort:
@@ -59,7 +52,7 @@ class DynamixelPort:
         """One sync read: the bytes of a register by servo, and the servos that report a hardware error.
 
         Raises:
-            BusError, UnpluggedError: not all answered well in time; nothing of the reading is kept.
+            LinkError, UnpluggedError: not all answered well in time; nothing of the reading is kept.
         """
         values, alerts = {}, []
         try:
@@ -69,7 +62,7 @@ class DynamixelPort:
                 data, result, error = self._packets.readRx(self._port, number, register.size)
                 self._check(result, f"servo {number}")
                 if len(data) != register.size or error & ~ALERT:
-                    raise BusError(f"servo {number} answered {len(data)} bytes with error {error & ~ALERT}")
+                    raise LinkError(f"servo {number} answered {len(data)} bytes with error {error & ~ALERT}")
                 values[number] = bytes(data)
                 if error & ALERT:
                     alerts.append(number)
@@ -81,7 +74,7 @@ class DynamixelPort:
         """One sync write. Servos do not answer it: read back what must have arrived.
 
         Raises:
-            BusError, UnpluggedError: it could not be sent.
+            LinkError, UnpluggedError: it could not be sent.
         """
         parameters: list[int] = []
         for number, value in values.items():
@@ -104,7 +97,7 @@ class DynamixelPort:
         for number in ids:
             try:
                 found[number] = self.numbers([number], MODEL_NUMBER)[number]
-            except BusError:
+            except LinkError:
                 found[number] = None
         return found
 
@@ -123,7 +116,7 @@ class DynamixelPort:
 
     def _check(self, result: int, who: str) -> None:
         if result != self._ok:
-            raise BusError(f"{who}: {self._packets.getTxRxResult(result)}")
+            raise LinkError(f"{who}: {self._packets.getTxRxResult(result)}")
 
 
 def import_sdk() -> Any:

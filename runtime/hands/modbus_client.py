@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
-
-
-class ModbusError(Exception):
-    """One request got no answer, a broken one or a refusal."""
+from vpp_edge.runtime.hands.guarded import LinkError
 
 
 class ModbusDevice:
@@ -48,23 +45,23 @@ class ModbusDevice:
             raise HardwareFaultError(f"{address} cannot be opened; is the hand powered, and the address right?")
 
     def read(self, address: int, count: int) -> list[int]:
-        """`count` words; raises ModbusError."""
+        """`count` words; raises LinkError."""
         try:
             answer = self._client.read_holding_registers(address, count=count, device_id=self._unit)
         except self._failures as error:
-            raise ModbusError(str(error)) from error
+            raise LinkError(str(error)) from error
         if answer.isError() or len(answer.registers) != count:
-            raise ModbusError(f"reading {count} words at {address}: {answer}")
+            raise LinkError(f"reading {count} words at {address}: {answer}")
         return list(answer.registers)
 
     def write(self, address: int, words: list[int]) -> None:
-        """Writes words and waits for the answer; raises ModbusError."""
+        """Writes words and waits for the answer; raises LinkError."""
         try:
             answer = self._client.write_registers(address, words, device_id=self._unit)
         except self._failures as error:
-            raise ModbusError(str(error)) from error
+            raise LinkError(str(error)) from error
         if answer.isError():
-            raise ModbusError(f"writing {words} at {address}: {answer}")
+            raise LinkError(f"writing {words} at {address}: {answer}")
 
     def close(self) -> None:
         """May be called twice."""

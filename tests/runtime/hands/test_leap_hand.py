@@ -12,7 +12,8 @@ from leap_under_test import EXAMPLE, leap_config, until
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.hands import dynamixel_registers as table
 from vpp_edge.runtime.hands import hand_from_text
-from vpp_edge.runtime.hands.leap import FAILURES_IN_A_ROW, LeapHand
+from vpp_edge.runtime.hands.guarded import FAILURES_IN_A_ROW
+from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
 
 pytest.importorskip("dynamixel_sdk")
@@ -145,8 +146,7 @@ def test_one_bad_answer_is_repaired_or_survived(bus, hand, fault):
 
 def test_four_silent_readings_give_the_last_state_the_fifth_is_a_fault(bus):
     with LeapHand(bus.device, leap_config(read_ms=4.0)) as hand:
-        last = hand._read_at_last()[0]
-        hand._state = last
+        last = hand.read()
         bus.silent = True
         start = time.monotonic()
         for _ in range(FAILURES_IN_A_ROW - 1):

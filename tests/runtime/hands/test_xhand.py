@@ -21,6 +21,8 @@ LIMITS12 = HandLimits(
         "joint_upper_rad": (1.5,) * 12,
         "joint_speed_rad_s": (2.0,) * 12,
         "joint_acceleration_rad_s2": (20.0,) * 12,
+        "joint_jerk_rad_s3": (2000.0,) * 12,
+        "joint_tracking_rad": (0.3,) * 12,
     }
 )
 CONFIG = XHandConfig(LIMITS12, (0.3, 0.0, 0.3, 0.0, 0.0, 0.0, 1.0), 0, 3_000_000, 100, 0, 0, 300)

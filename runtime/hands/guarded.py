@@ -1,0 +1,274 @@
+"""What all real hands share: limp until armed, stopped by the first fault, and of no use then until armed again.
+
+A kind of hand fills in how its device is opened, read and driven; when to repeat, to believe and to stop is decided
+here, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+
+from vpp_edge.clock import Clock, MonotonicClock
+from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.runtime.hands.encoder_watch import EncoderWatch
+from vpp_edge.runtime.interfaces import HandFault, HandLimits, HandState
+
+FAILURES_IN_A_ROW = 5
+TRIES = 5  # for what is not done in a control period: opening and arming
+FIRST_STEP_RAD = 0.2  # a first target further from the measured pose is somebody's mistake
+KEPT_FAULTS = 16
+
+
+class LinkError(Exception):
+    """One exchange with the device failed; the next one may not."""
+
+
+class UnpluggedError(Exception):
+    """The device itself is gone."""
+
+
+OneHand = TypeVar("OneHand", bound="GuardedHand")
+
+
+class GuardedHand:
+    """A hand of J driven joints on a wrist that it cannot move. Context manager.
+
+    It can be read as soon as it is open. The first target arms it, so a dry run never does; `arm` is what an operator
+    does after a fault.
+
+    Args:
+        device: where it is, for messages.
+        wrist: (7,) xyz in m and quaternion (xyzw) that it reports.
+
+    Attributes:
+        armed: whether it drives its joints.
+        faults: what was noticed since it was armed, newest last.
+        failed_reads: how many readings came to nothing since it was opened.
+
+    Raises:
+        HardwareFaultError: the device cannot be opened, or does not answer.
+    """
+
+    name: str
+    title: str
+    """In messages, e.g. `LEAP hand`."""
+    untold: str
+    """What becomes of the joints when the device cannot be told to hold, in words."""
+
+    def __init__(self, device: str, limits: HandLimits, wrist: tuple[float, ...], clock: Clock | None) -> None:
+        self.device, self.limits, self._wrist, self._clock = device, limits, wrist, clock or MonotonicClock()
+        self._watch = EncoderWatch(limits.joint_names, limits.joint_speed_rad_s)
+        self.armed = self._closed = False
+        self.failed_reads = self._failed_in_a_row = 0
+        self.faults: tuple[HandFault, ...] = ()
+        self._stopped_by = ""
+        self._first = True
+        self._target: np.ndarray | None = None
+        self._open()
+        try:
+            self._state = self._measured_at_last()
+        except (LinkError, UnpluggedError) as error:
+            self._release()
+            raise HardwareFaultError(f"{device}: the {self.title} does not answer: {error}") from error
+
+    def _open(self) -> None:
+        """Opens the device, also after it was released; raises HardwareFaultError."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Gives the device back."""
+        raise NotImplementedError
+
+    def _measure(self) -> tuple[np.ndarray, np.ndarray]:
+        """(J,) joint angles in rad and (J,) effort; raises LinkError, UnpluggedError."""
+        raise NotImplementedError
+
+    def _trouble(self) -> tuple[str, str] | None:
+        """What must stop the hand, as kind and words, after a measurement; raises as `_measure` does."""
+        return None
+
+    def _prepare(self) -> None:
+        """Clears errors and sets limits, before the measured pose is made the target.
+
+        Raises:
+            HardwareFaultError: an error stays, or something has not cooled down.
+            LinkError, UnpluggedError.
+        """
+
+    def _drive(self, joints: np.ndarray) -> None:
+        """Makes (J,) angles, within the limits, the target; raises LinkError, UnpluggedError."""
+        raise NotImplementedError
+
+    def _engage(self) -> None:
+        """Lets the joints drive to their target; raises as `_prepare` does."""
+
+    def _hold_at(self, joints: np.ndarray) -> None:
+        """Makes a pose the target and returns only if the device has it; raises LinkError, UnpluggedError."""
+        self._drive(joints)
+
+    def _calm(self) -> None:
+        """Takes force out of the joints before they hold after a fault; raises LinkError, UnpluggedError."""
+
+    def _relax(self) -> None:
+        """Makes the joints limp, as far as the device can; called when arming failed."""
+
+    def read(self) -> HandState:
+        """What the device measured. After a failed exchange the last state, with its old stamp, four times in a row.
+
+        Raises:
+            HardwareFaultError: five failures in a row, the device is gone, reports an error or too much heat, or shows
+                an angle that cannot be. The joints then hold until the hand is armed again.
+        """
+        self._check_usable("read")
+        try:
+            state = self._measured()
+            trouble = self._trouble()
+        except UnpluggedError as error:
+            raise self._stop("unplugged", str(error)) from error
+        except LinkError as error:
+            self.failed_reads += 1
+            self._failed(error)
+            return dataclasses.replace(self._state, faults=self.faults)
+        self._failed_in_a_row = 0
+        if trouble is not None:
+            raise self._stop(*trouble)
+        if lie := self._watch.fault(state.vector[7:], self._target, state.stamp_ns):
+            raise self._stop("encoder", lie)
+        self._state = state
+        return state
+
+    def send(self, target: np.ndarray) -> None:
+        """Sets the joints' target, brought within their limits; arms the hand if it never was.
+
+        Args:
+            target: (7 + J,) in the layout of HandState.vector; the wrist is not moved.
+
+        Raises:
+            BadInputError: not 7 + J finite numbers.
+            HardwareFaultError: the hand was stopped by a fault, or the first target is far away.
+        """
+        target, size = np.asarray(target, dtype=np.float64), 7 + len(self.limits.joint_names)
+        if target.shape != (size,) or not np.isfinite(target).all():
+            raise BadInputError(f"hand target of shape {target.shape}: expected {size} finite numbers")
+        self._check_usable("be commanded")
+        if not self.armed:
+            self.arm()
+        joints = np.clip(target[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
+        if self._first and self._target is not None:
+            if (step := np.abs(joints - self._target).max()) > FIRST_STEP_RAD:
+                raise self._stop("motor", f"the first target is {step:.2f} rad from where the hand is")
+            self._first = False
+        try:
+            self._drive(joints)
+        except UnpluggedError as error:
+            raise self._stop("unplugged", str(error)) from error
+        except LinkError as error:
+            self._failed(error)
+            return
+        self._target = joints
+
+    def arm(self) -> None:
+        """Makes the measured pose the target and lets the joints drive.
+
+        Raises:
+            HardwareFaultError: an error stays, a motor has not cooled down, or a joint is far outside its limits; the
+                hand is not armed then.
+        """
+        if self._closed:
+            raise HardwareFaultError(f"the {self.title} is closed; open it again")
+        if self._stopped_by:
+            self._release()
+            self._open()
+        try:
+            self._prepare()
+            state = self._measured_at_last()
+            joints = np.clip(state.vector[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
+            if (outside := np.abs(joints - state.vector[7:]).max()) > FIRST_STEP_RAD:
+                raise HardwareFaultError(f"a joint is {outside:.2f} rad outside its limits; move it by hand, or calibrate")
+            self._hold_at(joints)
+            self._engage()
+        except (LinkError, UnpluggedError) as error:
+            self._relax()
+            raise HardwareFaultError(f"the {self.title} cannot be armed: {error}") from error
+        except HardwareFaultError:
+            self._relax()
+            raise
+        self._watch.restart()
+        self._state, self._target, self.faults = state, joints, ()
+        self.armed, self._first, self._stopped_by, self._failed_in_a_row = True, True, "", 0
+
+    def hold(self) -> None:
+        """Makes the measured pose the target, or the last known one; nothing for a hand that was never armed.
+
+        Raises:
+            HardwareFaultError: the device cannot be told.
+        """
+        if self._closed or not (self.armed or self._stopped_by):
+            return
+        try:
+            if not self._stopped_by:
+                with contextlib.suppress(LinkError):
+                    self._state = self._measured()
+            self._hold_at(self._within(self._state))
+        except (LinkError, UnpluggedError) as error:
+            raise HardwareFaultError(f"the {self.title} cannot be told to hold: {error}; {self.untold}") from error
+
+    def close(self) -> None:
+        """Holds and releases the device; may be called twice."""
+        if self._closed:
+            return
+        with contextlib.suppress(HardwareFaultError):
+            self.hold()
+        self._closed, self.armed = True, False
+        self._release()
+
+    def _measured(self) -> HandState:
+        joints, effort = self._measure()
+        vector = np.concatenate((self._wrist, joints))
+        return HandState(vector, self._clock.now_ns(), effort=effort, faults=self.faults)
+
+    def _measured_at_last(self) -> HandState:
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(LinkError):
+                return self._measured()
+        return self._measured()
+
+    def _within(self, state: HandState) -> np.ndarray:
+        return np.clip(state.vector[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
+
+    def _failed(self, error: LinkError) -> None:
+        self._failed_in_a_row += 1
+        self._note("bus", str(error))
+        if self._failed_in_a_row >= FAILURES_IN_A_ROW:
+            raise self._stop("bus", f"{FAILURES_IN_A_ROW} failures in a row, the last: {error}") from error
+
+    def _stop(self, kind: str, detail: str) -> HardwareFaultError:
+        """Holds at the last good pose, as far as the device can be told; returns what to raise."""
+        self._note(kind, detail)
+        self._stopped_by = f"the {self.title} at {self.device} was stopped: {detail}"
+        if self.armed and kind != "unplugged":
+            with contextlib.suppress(LinkError, UnpluggedError):
+                self._calm()
+                self._hold_at(self._within(self._state))
+        self.armed, self._target = False, None
+        return HardwareFaultError(f"{self._stopped_by}. Find the cause, then arm the hand again")
+
+    def _note(self, kind: str, detail: str) -> None:
+        self.faults = (*self.faults, HandFault(self._clock.now_ns(), kind, detail))[-KEPT_FAULTS:]
+
+    def _check_usable(self, verb: str) -> None:
+        if self._closed:
+            raise HardwareFaultError(f"the {self.title} is closed and cannot {verb}; open it again")
+        if self._stopped_by:
+            raise HardwareFaultError(f"{self._stopped_by}. It cannot {verb} until it is armed again")
+
+    def __enter__(self: OneHand) -> OneHand:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
