@@ -221,6 +221,8 @@ class ControlLoop:
         try:
             if not self._obstructed:  # what is in the way is not to be pushed for the length of a deceleration
                 self._decelerate(deadline_ns, start_ns + self.settings.stop_ns)
+        except HardwareFaultError:  # a hand that has stopped by itself takes no more commands, and need not
+            failed, trouble = True, "; it could not be slowed down first"
         except Exception as error:  # noqa: BLE001 - of any kind: holding comes next in any case
             failed, trouble = True, f"; deceleration failed: {error}"
         stop_ns = self._clock.now_ns() - start_ns

@@ -141,7 +141,8 @@ class HandLimits:
 class Hand(Protocol):
     """A hand with J position-controlled joints on a wrist that is moved for it. Context manager.
 
-    A simulated one has `scene_size`, the length of its states' scene.
+    A simulated one has `simulated`, so that nobody is asked to arm it, and perhaps `scene_size`, the length of its
+    states' scene.
     """
 
     name: str

@@ -24,7 +24,6 @@ from vpp_edge.spec import ActionSegment, PolicySpec
 Grip = tuple[np.ndarray, np.ndarray]  # joint angles of the open and of the closed hand, (J,) each
 
 _WRIST = 7
-_ARM_STATE = 19
 
 
 def state_from_hand(spec: PolicySpec, hand: np.ndarray, arm: int = 0) -> np.ndarray | None:
@@ -38,7 +37,7 @@ def state_from_hand(spec: PolicySpec, hand: np.ndarray, arm: int = 0) -> np.ndar
     if spec.state.bounds is not None:
         state[:] = np.mean(bounds_arrays(spec.state.bounds), axis=0)
     start = _arm_start(spec, arm)
-    width = min(_ARM_STATE, spec.state.dims - start)
+    width = _next_start(spec, start) - start
     if hand.shape != (width,):
         raise BadInputError(
             f"this policy's state holds {width - _WRIST} joints per arm, the hand has {hand.shape[0] - _WRIST}"
@@ -163,3 +162,9 @@ def _arm_start(spec: PolicySpec, arm: int) -> int:
     if not starts:
         raise BadInputError(f"this policy has no arm {arm} with a state")
     return min(starts)
+
+
+def _next_start(spec: PolicySpec, start: int) -> int:
+    """Where the next arm's state begins, or the state ends."""
+    starts = {_arm_start(spec, segment.arm) for segment in spec.action.segments if segment.state_start is not None}
+    return min((other for other in starts if other > start), default=0 if spec.state is None else spec.state.dims)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
+
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.chaos import bundle_faults, camera_faults, control_faults, machine_faults, policy_faults
+from vpp_edge.runtime.chaos import (
+    bundle_faults,
+    camera_faults,
+    control_faults,
+    hand_faults,
+    machine_faults,
+    policy_faults,
+)
 from vpp_edge.runtime.chaos.finding import Fault
 
-ON_A_BUS = "a hand on its bus; the code is tested on simulated servos (tests/runtime/hands)"
-HAND_FAULTS = (
-    Fault(15, "control process killed", "the hand's own watchdog stops it", "100 ms", None, ON_A_BUS),
-    Fault(16, "bus timeout, CRC error", "retry, hold the last state; five in a row: fault", "1 to 5 T", None, ON_A_BUS),
-    Fault(17, "bus unplugged", "fault; reopen; the operator arms again", "5 T", None, ON_A_BUS),
-    Fault(18, "motor overload, over-temperature", "cap the current, hold", "1 poll", None, ON_A_BUS),
-    Fault(19, "encoder frozen or jumping", "stop that joint set", "3 T", None, ON_A_BUS),
-)
+ON_A_BUS = "the Dynamixel SDK for the simulated servos of these trials (pip install 'vpp-edge[leap]')"
+
+
+def _hand_faults() -> tuple[Fault, ...]:
+    """Those of a hand on its bus; without the SDK they are named only."""
+    if find_spec("dynamixel_sdk") is not None:
+        return hand_faults.FAULTS
+    return tuple(replace(fault, trial=None, needs=ON_A_BUS) for fault in hand_faults.FAULTS)
+
+
 FAULTS = tuple(
     sorted(
         (
-            *camera_faults.FAULTS, *policy_faults.FAULTS, *control_faults.FAULTS, *HAND_FAULTS, *machine_faults.FAULTS,
-            *bundle_faults.FAULTS,
+            *camera_faults.FAULTS, *policy_faults.FAULTS, *control_faults.FAULTS,
+            *_hand_faults(), *machine_faults.FAULTS, *bundle_faults.FAULTS,
         ),
         key=lambda fault: fault.number,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import HardwareFaultError
-from vpp_edge.runtime.cameras import CameraConfig, CameraStatistics, open_camera
+from vpp_edge.runtime.cameras import CameraStatistics, open_camera
 from vpp_edge.runtime.chaos import switch as orders
 from vpp_edge.runtime.chaos.switch import Switch
 from vpp_edge.runtime.interfaces import Frame
@@ -30,9 +30,9 @@ def follow_clock(switch: Switch) -> None:
 
 @dataclass(frozen=True)
 class UnreliableCamera:
-    """A CameraConfig whose camera fails as ordered; opens itself in the camera process."""
+    """A CameraConfig, or one that opens itself, whose camera fails as ordered; opens itself in the camera process."""
 
-    inner: CameraConfig
+    inner: Any
     view: int
     switch: Switch
 
@@ -41,7 +41,9 @@ class UnreliableCamera:
         return self.inner.fps
 
     def open(self, latest_state: Any) -> _Camera:
-        return _Camera(open_camera(self.inner, latest_state), self.view, self.switch)
+        opens_itself = hasattr(self.inner, "open")
+        camera = self.inner.open(latest_state) if opens_itself else open_camera(self.inner, latest_state)
+        return _Camera(camera, self.view, self.switch)
 
 
 class _Camera:

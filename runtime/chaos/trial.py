@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import CheckFailedError
-from vpp_edge.runtime.cameras import CameraConfig
 from vpp_edge.runtime.chaos.hand import WatchedHand
 from vpp_edge.runtime.chaos.injection import AroundPolicy, UnreliableCamera
 from vpp_edge.runtime.chaos.switch import Switch
@@ -35,13 +34,14 @@ class Setting:
     """What every trial runs.
 
     Attributes:
+        cameras: a CameraConfig for each view, or what opens itself.
         open_hand: gives a new hand for each trial.
         options: further fields of SessionConfig.
         soak_s: how long memory is watched.
     """
 
     bundle: str
-    cameras: tuple[CameraConfig, ...]
+    cameras: tuple[Any, ...]
     instruction: str
     open_hand: Callable[[], Hand]
     options: dict[str, Any] = field(default_factory=dict)

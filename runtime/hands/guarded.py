@@ -189,7 +189,9 @@ class GuardedHand:
             state = self._measured_at_last()
             joints = np.clip(state.vector[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
             if (outside := np.abs(joints - state.vector[7:]).max()) > FIRST_STEP_RAD:
-                raise HardwareFaultError(f"a joint is {outside:.2f} rad outside its limits; move it by hand, or calibrate")
+                raise HardwareFaultError(
+                    f"a joint is {outside:.2f} rad outside its limits; move it by hand, or calibrate"
+                )
             self._hold_at(joints)
             self._engage()
         except (LinkError, UnpluggedError) as error:

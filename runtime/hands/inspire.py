@@ -35,7 +35,7 @@ class InspireHand(GuardedHand):
 
     def __init__(self, address: str, config: InspireConfig, clock: Clock | None = None) -> None:
         self._config = config
-        self._effort = np.zeros(JOINTS)
+        self._effort: np.ndarray = np.zeros(JOINTS)
         self._readings = 0
         super().__init__(address, config.limits, config.wrist, clock)
 

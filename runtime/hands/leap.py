@@ -1,4 +1,4 @@
-"""The LEAP hand on its Dynamixel bus: in, joint targets; out, measured joints and currents, faults when it must stop."""
+"""The LEAP hand on its Dynamixel bus: in, joint targets; out, measured joints and currents, or a fault."""
 
 from __future__ import annotations
 

@@ -69,6 +69,7 @@ class SimHand:
     """
 
     name = "sim"
+    simulated = True  # moves nobody's fingers, so nobody is asked
     limits = LIMITS
     scene_size = SCENE_SIZE
     grip = (OPEN_RAD, CLOSED_RAD)

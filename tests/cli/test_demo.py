@@ -13,6 +13,7 @@ from vpp_edge.cli.demo import line_of
 from vpp_edge.cli.main import main
 from vpp_edge.profile.lettering import ink_of
 from vpp_edge.profile.picture import captioned, side_by_side
+from vpp_edge.runtime import guards
 from vpp_edge.runtime.sim.sequence import Result
 from vpp_edge.runtime.sim.task import episode_from_seed
 from vpp_edge.workflow import demo_policy
@@ -24,6 +25,7 @@ def test_demo_plays_an_episode_and_leaves_video_and_animation(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(demo_policy, "SHIPPED", small_checkpoint)
+    monkeypatch.setattr(guards, "RUNAWAY_NS", 60_000_000_000)  # its weights are random, and so are its targets
     shutil.copytree(small_bundle, tmp_path / "bundle-fp32")  # as an earlier demo would have left one
     assert main(["demo", "-o", str(tmp_path), "--episodes", "1", "--seed", "3", "--json"]) == 0
     told = capsys.readouterr()

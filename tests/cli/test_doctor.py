@@ -14,6 +14,7 @@ import pytest
 from vpp_edge.cli import doctor, libraries, main
 from vpp_edge.profile import devices, host
 from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+from vpp_edge.profile.serial_ports import check_serial_ports
 
 STATUSES = {OK, LIMITED, MISSING}
 
@@ -74,6 +75,19 @@ def test_every_use_needs_checks_that_are_made() -> None:
 @pytest.mark.parametrize(("version", "status"), [((3, 9), MISSING), ((3, 10), OK), ((3, 13), OK), ((3, 14), MISSING)])
 def test_python_versions(version: tuple[int, int], status: str) -> None:
     assert host.check_python(version).status == status
+
+
+def test_serial_ports_that_a_hand_cannot_use_are_named_with_their_fix(tmp_path: Path) -> None:
+    timers = tmp_path / "bus/usb-serial/devices"
+    for name, latency in (("ttyUSB0", "16"), ("ttyUSB1", "1"), ("ttyACM0", "")):
+        (tmp_path / name).touch()
+        (timers / name).mkdir(parents=True)
+        if latency:
+            (timers / name / "latency_timer").write_text(f"{latency}\n")
+    found = {Path(c.name).name: c for c in check_serial_ports(tmp_path, tmp_path)}
+    assert {name: c.status for name, c in found.items()} == {"ttyUSB0": LIMITED, "ttyUSB1": OK, "ttyACM0": OK}
+    assert "every 16 ms" in found["ttyUSB0"].detail and "latency_timer" in found["ttyUSB0"].fix
+    assert check_serial_ports(tmp_path / "nowhere") == []
 
 
 def test_little_room_is_limited_not_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

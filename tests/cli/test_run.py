@@ -82,6 +82,38 @@ def test_a_missing_bundle_is_named(perfect_devices, capsys, tmp_path):
     assert "nowhere" in capsys.readouterr().err
 
 
+class TestArming:
+    """A hand that is no simulation moves only when an operator says so."""
+
+    WORDS = (*SCRIPTED, *TWO, "--duration", "0.3", "--quiet", "--threads", "1")
+
+    @pytest.fixture
+    def real_hand(self, perfect_devices, monkeypatch):
+        hand = PerfectHand(MonotonicClock())
+        hand.simulated = False
+        sys.modules["vpp_edge.runtime.hands"].hand_from_text = lambda text: hand
+        return hand
+
+    @pytest.mark.parametrize("answer", ["arm\n", " ARM \n"])
+    def test_an_operator_arms_it(self, real_hand, monkeypatch, capsys, answer):
+        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        assert main([*self.WORDS]) == 0
+        assert real_hand.sent and "Keep clear" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("answer", ["\n", "yes\n", ""])
+    def test_any_other_answer_leaves_it_alone(self, real_hand, monkeypatch, capsys, answer):
+        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        assert main([*self.WORDS]) == 2
+        assert not real_hand.sent and "nothing has moved" in capsys.readouterr().err
+
+    def test_without_a_terminal_somebody_must_have_said_so(self, real_hand, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("arm\n"))
+        assert main([*self.WORDS]) == 2 and not real_hand.sent
+        assert "--unattended" in capsys.readouterr().err
+        assert main([*self.WORDS, "--dry-run"]) == 0 and not real_hand.sent
+        assert main([*self.WORDS, "--unattended"]) == 0 and real_hand.sent
+
+
 def status(waiting_for="", news=""):
     return Status(1.0, waiting_for, 8.0, 100.0, 0.001, 5, news)
 

@@ -34,6 +34,7 @@ class PerfectHand:
     """Moves at once to whatever it is sent, and remembers all of it. Faults can be planted."""
 
     name = "perfect"
+    simulated = True
     limits = LIMITS
 
     def __init__(self, clock, start=HOME):

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from vpp_edge.cli.libraries import LIBRARIES, install_command, installed_version, is_installed
-from vpp_edge.profile import devices, host
+from vpp_edge.profile import devices, host, serial_ports
 from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check
 
 HELP = """Tell what this machine can run, and the command that mends each lack.
@@ -59,6 +59,7 @@ def check_all(folder: Path) -> list[Check]:
         devices.check_engines,
         devices.check_rendering,
         devices.check_realsense,
+        serial_ports.check_serial_ports,
     ]
     with ThreadPoolExecutor(max_workers=min(len(slow), 2 * (os.cpu_count() or 1))) as pool:
         about_host, about_gpu, *others = [f.result() for f in [pool.submit(check) for check in slow]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from vpp_edge.errors import BadInputError
 
 if TYPE_CHECKING:
+    from vpp_edge.runtime.interfaces import Hand
     from vpp_edge.runtime.supervisor import Status
 
 HELP = """Run a bundle on cameras and a hand, until --duration is over or Ctrl-C; the hand is held then.
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate-hz", type=float, default=100.0, metavar="HZ", help="rate of the control loop (100)")
     parser.add_argument("--record", metavar="DIR", help="add the run as an episode to a data set; needs PyAV")
     parser.add_argument("--dry-run", action="store_true", help="compute every command, send none")
+    parser.add_argument(
+        "--unattended", action="store_true", help="let a real hand move without asking an operator to arm it"
+    )
     parser.add_argument(
         "--ignore-certificate", action="store_true", help="run a bundle that was not measured to act like its policy"
     )
@@ -78,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     live = LiveLine(sys.stderr, quiet=arguments.quiet)
     watch = Watch(round(arguments.start_timeout * 1e9), on_status=live.show)
     with contextlib.closing(hand_from_text(arguments.hand)) as hand:
+        _ask_to_arm(hand, arguments)
         config = SessionConfig(
             bundle=arguments.bundle,
             cameras=cameras,
@@ -104,6 +109,25 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(report.lines()))
     return report.exit_status
+
+
+def _ask_to_arm(hand: Hand, arguments: argparse.Namespace) -> None:
+    """Before a real hand moves, an operator says that nobody's fingers are in it.
+
+    Raises:
+        BadInputError: the operator does not, or there is nobody to ask.
+    """
+    if arguments.dry_run or arguments.unattended or getattr(hand, "simulated", False):
+        return
+    if not sys.stdin.isatty():
+        raise BadInputError(
+            f"--hand {arguments.hand} is a real hand and there is no terminal to ask whether it may move; start it "
+            "from one, try --dry-run, or take the responsibility with --unattended"
+        )
+    print(f"{hand.name}: the hand is going to move. Keep clear of it, and know how to cut its power.", file=sys.stderr)
+    print("Type `arm` and Enter to let it: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() != "arm":
+        raise BadInputError("the hand was not armed; nothing has moved")
 
 
 class LiveLine:

@@ -1,0 +1,166 @@
+"""Faults of a hand and its bus, on simulated servos: in, a setting; out, what a run with the real driver made of it.
+
+The bundle's policy has nothing to do with them and moves another hand, so a scripted one swings the joints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.noise_camera import NoiseCamera
+from vpp_edge.runtime.chaos.trial import Setting, Trial
+from vpp_edge.runtime.hands.leap import LeapHand
+from vpp_edge.runtime.hands.leap_config import LeapConfig
+from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
+from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.runtime.session import SessionConfig, run_session
+
+JOINTS = 16
+SWING = f"latency_ms=30,joints={JOINTS}"
+WATCHDOG_MS, POLL_MS = 100, 10
+BEGUN_S, LONGEST_S = 1.0, 30.0
+CONFIG = LeapConfig(
+    limits=HandLimits(
+        joint_names=tuple(f"joint {i}" for i in range(JOINTS)),
+        joint_lower_rad=(-0.5,) * JOINTS, joint_upper_rad=(1.5,) * JOINTS, joint_speed_rad_s=(2.0,) * JOINTS,
+        joint_acceleration_rad_s2=(30.0,) * JOINTS, joint_jerk_rad_s3=(2000.0,) * JOINTS,
+        joint_tracking_rad=(0.4,) * JOINTS, wrist_lower_m=(-0.001,) * 3, wrist_upper_m=(0.001,) * 3,
+        wrist_speed_m_s=0.1, wrist_acceleration_m_s2=5.0, wrist_jerk_m_s3=500.0, wrist_turn_rad_s=0.5,
+        wrist_turn_acceleration_rad_s2=10.0, wrist_turn_jerk_rad_s3=1000.0, wrist_tracking_m=0.01,
+        wrist_tracking_rad=4.0,
+    ),
+    wrist=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0), servo_ids=tuple(range(JOINTS)), zero_rad=(3.14159,) * JOINTS,
+    direction=(1,) * JOINTS, current_limit_ma=300, hold_current_ma=100, hottest_celsius=60, cooled_celsius=50,
+    watchdog_ms=WATCHDOG_MS, baud=4_000_000, read_ms=6.0, torque_off_at_close=False,
+)  # fmt: skip
+
+
+def _run(setting: Setting, plant: Callable[[DynamixelBus], None], seconds: float = 3.0) -> Trial:
+    """A run of the LEAP driver on a simulated bus, in which something is planted."""
+    with DynamixelBus(range(JOINTS)) as bus:
+        on_bus = replace(
+            setting, bundle=SWING, cameras=(NoiseCamera(), NoiseCamera()), instruction="swing",
+            open_hand=lambda: LeapHand(bus.device, CONFIG), options={"backend": "scripted"},
+        )  # fmt: skip
+        return Trial(on_bus, lambda trial: plant(bus), seconds).run()
+
+
+def _stopped(trial: Trial, bound_periods: int, words: str) -> Finding:
+    """The run stopped for this reason: from the fault to the last command that was sent."""
+    last_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
+    return Finding(
+        max(0.0, last_ms), bound_periods * trial.report.period_ms,
+        f"{trial.report.ended.partition('. ')[0].removeprefix('fault: ')}; last command after",
+        unless(words in trial.report.ended, f"the run ended otherwise, not by {words!r}"),
+    )  # fmt: skip
+
+
+def _swing(parent_pid: int, device: str) -> None:
+    """Body of a control process that is going to be killed."""
+    with LeapHand(device, CONFIG) as hand:
+        cameras = (NoiseCamera(), NoiseCamera())
+        run_session(SessionConfig(SWING, cameras, hand, "swing", duration_s=LONGEST_S, backend="scripted"))
+
+
+def control_killed(setting: Setting) -> Finding:
+    """kill -9 of the control process during motion: nobody is left to stop the servos but they themselves."""
+    with DynamixelBus(range(JOINTS)) as bus:
+        process = multiprocessing.get_context("spawn").Process(target=_swing, args=(os.getpid(), bus.device))
+        with _quiet_children():
+            process.start()
+        try:
+            moved = _wait(lambda: abs(bus.servos[0].position - 2048) > 150)
+            os.kill(process.pid or 0, signal.SIGKILL)
+            killed_ns = time.monotonic_ns()
+            stopped = moved and _wait(lambda: all(servo.watchdog_stops for servo in bus.servos.values()))
+            stopped_ms = (time.monotonic_ns() - killed_ns) / 1e6
+            places = [servo.position for servo in bus.servos.values()]
+            time.sleep(0.1)
+            still = places == [servo.position for servo in bus.servos.values()]
+        finally:
+            process.kill()
+            process.join()
+    return Finding(
+        stopped_ms if stopped else None, WATCHDOG_MS + POLL_MS,
+        f"all {JOINTS} servos stopped by register 98 ({WATCHDOG_MS} ms, looked at every {POLL_MS}) after",
+        unless(moved, "the servos did not move") + unless(still, "a servo moved on"),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _quiet_children() -> Iterator[None]:
+    """What a killed process leaves in shared memory is removed by its tracker, which warns about it."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+def _wait(condition: Callable[[], bool]) -> bool:
+    end_s = time.monotonic() + LONGEST_S
+    while time.monotonic() < end_s:
+        if condition():
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def bus_errors(setting: Setting) -> Finding:
+    """Some answers lost and broken are survived; silence is a fault at the fifth reading."""
+
+    def disturb(bus: DynamixelBus) -> None:
+        bus.corrupt, bus.lose = 2, 1
+
+    def silence(bus: DynamixelBus) -> None:
+        bus.silent = True
+
+    survived = _run(setting, disturb, 1.0)
+    found = _stopped(_run(setting, silence), 6, "5 failures in a row")
+    more = unless(survived.report.exit_status == 0, f"three bad answers ended the run: {survived.report.ended}")
+    return replace(found, seen=f"3 bad answers survived; then silence: {found.seen}", problems=found.problems + more)
+
+
+def unplugged(setting: Setting) -> Finding:
+    """The serial device goes away."""
+    return _stopped(_run(setting, lambda bus: bus.unplug()), 5, "was stopped: /dev/")
+
+
+def overloaded(setting: Setting) -> Finding:
+    """A servo switches itself off: the others hold with little current."""
+    return _stopped(_run(setting, lambda bus: bus.servos[5].overload()), 2, "overload")
+
+
+def lying_encoder(setting: Setting) -> Finding:
+    """An encoder jumps, or shows the same angle whatever the joint does."""
+
+    def jump(bus: DynamixelBus) -> None:
+        bus.servos[3].jump_counts = 900
+
+    def freeze(bus: DynamixelBus) -> None:
+        bus.servos[3].frozen = True
+
+    frozen = _run(setting, freeze, 6.0)
+    words = "does not turn towards its target"
+    found = _stopped(_run(setting, jump), 3, "jumped by")
+    more = unless(words in frozen.report.ended, f"a frozen one: {frozen.report.ended}")
+    return replace(found, seen=f"a frozen one stopped the run; a jump: {found.seen}", problems=found.problems + more)
+
+
+FAULTS = (
+    Fault(15, "control process killed", "the hand's own watchdog stops it", "100 ms", control_killed),
+    Fault(16, "bus timeout, CRC error", "retry, hold the last state; five in a row: fault", "5 T (and T)", bus_errors),
+    Fault(17, "bus unplugged", "fault; the operator arms again", "5 T", unplugged),
+    Fault(18, "motor overload", "cap the current, hold", "1 poll (2 T)", overloaded),
+    Fault(19, "encoder jumping or frozen", "stop", "3 T", lying_encoder),
+)

@@ -1,0 +1,47 @@
+"""A camera of noise for trials in which nobody needs to see: opens itself in the camera process."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.runtime.cameras import CameraStatistics
+from vpp_edge.runtime.interfaces import Frame
+
+SIZE = (48, 64, 3)
+
+
+@dataclass(frozen=True)
+class NoiseCamera:
+    """A CameraConfig of frames that nobody has seen before."""
+
+    fps: float = 30.0
+
+    def open(self, latest_state: Any) -> _Noise:
+        return _Noise(self.fps)
+
+
+class _Noise:
+    name, statistics = "noise", CameraStatistics()
+
+    def __init__(self, fps: float) -> None:
+        self._period_ns, self._number = round(1e9 / fps), 0
+        self._random, self._due_ns = np.random.default_rng(0), time.monotonic_ns()
+
+    def read(self, timeout_ns: int) -> Frame:
+        self._due_ns = max(self._due_ns + self._period_ns, time.monotonic_ns() - self._period_ns)
+        time.sleep(max(0, self._due_ns - time.monotonic_ns()) / 1e9)
+        self._number += 1
+        return Frame(self._random.integers(0, 256, SIZE, np.uint8), self._number, time.monotonic_ns())
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> _Noise:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
