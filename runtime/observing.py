@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.messages import CameraChannel, Channels, read_frame, read_frame_at
+from vpp_edge.runtime.messages import Channels, read_frame, read_frame_at
 from vpp_edge.runtime.rings import Message
 
 STALE_PERIODS = 2  # no new chunk from a view older than this many frame periods
@@ -44,9 +44,13 @@ class Views:
             return None
         # A view may be late by the time that its camera and its USB bus take: the others then look back to its moment.
         moment_ns = min(message.stamp_ns for message in newest)
-        views = [self._view_at(i, moment_ns, message) for i, message in enumerate(newest)]
+        apart_ns = APART_PERIODS * max(periods_ns)
+        views = [
+            message if message.stamp_ns - moment_ns <= apart_ns else self._view_at(i, moment_ns, message)
+            for i, message in enumerate(newest)
+        ]
         stamps_ns = [message.stamp_ns for message in views]
-        if max(stamps_ns) - min(stamps_ns) > APART_PERIODS * max(periods_ns):
+        if max(stamps_ns) - min(stamps_ns) > apart_ns:
             self._wait("apart_waits")
             return None
         self._waiting_for, self._board["spread_ns"] = "", max(stamps_ns) - min(stamps_ns)
@@ -67,10 +71,7 @@ class Views:
 
     def _view_at(self, i: int, moment_ns: int, newest: Message[Frame]) -> Message[Frame]:
         """The frame of view i nearest to a moment."""
-        camera: CameraChannel = self._cameras[i]
-        if newest.stamp_ns == moment_ns:
-            return newest
-        return read_frame_at(camera.frames, moment_ns) or newest
+        return read_frame_at(self._cameras[i].frames, moment_ns) or newest
 
     def _wait(self, field: str) -> None:
         """Counts a wait once, however often it is looked for its end."""

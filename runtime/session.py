@@ -67,8 +67,10 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         )
         with _signals_stop(loop):
             policy, recorder = start_children(config, spec, channels, children)
-            supervisor = Supervisor(loop, link, channels, children, policy, watch, Throttling(Path(config.sysfs)))
-            control, notes = _run_loop(loop, supervisor)
+            supervisor = Supervisor(
+                loop, link, channels, children, policy, watch, Throttling(Path(config.sysfs)), config.real_time
+            )
+            control, notes = _run_loop(loop, supervisor, config.real_time)
         if supervisor.hopeless and not loop.moving:
             raise BadInputError(supervisor.hopeless)
         policy_done = policy_report(channels, link, policy)
@@ -136,10 +138,13 @@ def check_cameras(spec: PolicySpec, cameras: tuple[Any, ...]) -> None:
         )
 
 
-def _run_loop(loop: ControlLoop, supervisor: Supervisor) -> tuple[ControlReport, tuple[str, ...]]:
+def _run_loop(
+    loop: ControlLoop, supervisor: Supervisor, real_time: bool
+) -> tuple[ControlReport, tuple[str, ...]]:  # fmt: skip
     supervisor.start()
+    ordinary = contextlib.nullcontext(("scheduling: ordinary, as asked",))
     try:
-        with quiet_interpreter(), real_time_thread() as notes:
+        with quiet_interpreter(), real_time_thread() if real_time else ordinary as notes:
             return loop.run(), notes
     finally:
         supervisor.finish()

@@ -93,10 +93,12 @@ class Supervisor(threading.Thread):
         policy: Child,
         watch: Watch,
         throttling: Throttling,
+        real_time: bool = True,
     ) -> None:
         super().__init__(name="vpp-edge supervisor", daemon=True)
         self._loop, self._link, self._channels = loop, link, channels
         self._children, self._policy, self._watch, self._throttling = children, policy, watch, throttling
+        self._real_time = real_time
         self._finished = threading.Event()
         self._begun_ns = time.monotonic_ns()
         self._status_ns = self._snapshot_ns = self._heat_ns = 0
@@ -109,7 +111,8 @@ class Supervisor(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        keep_pace_with_loop()
+        if self._real_time:
+            keep_pace_with_loop()
         try:
             while not self._finished.is_set():
                 wait_for_a_death(self._children, WAKE_S)

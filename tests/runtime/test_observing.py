@@ -57,18 +57,26 @@ def test_a_pair_is_taken_once_and_one_new_frame_is_enough_for_the_next(stage: St
     stage.show(1, 1, 1)
     assert stage.numbers() == [1, 1] and stage.numbers() is None
     stage.show(1, 0.5, 2)
-    assert stage.numbers() is None  # of the moment of the other view's frame there is none newer
-    stage.show(0, 0.5, 2)
-    assert stage.numbers() == [2, 2]
+    assert stage.numbers() == [1, 2] and stage.numbers() is None
     board = stage.channels.policy
-    assert board["used_static"] == board["used_wrist"] == 2
+    assert (board["used_static"], board["used_wrist"]) == (1, 2)
+
+
+def test_where_only_an_old_pair_belongs_together_it_is_not_taken_again(stage: Stage) -> None:
+    stage.show(0, 1.5, 1)
+    stage.show(1, 1.5, 1)
+    assert stage.numbers() == [1, 1]
+    stage.show(0, 0.1, 2)
+    assert stage.numbers() is None and stage.numbers() is None
 
 
 def test_a_view_that_is_late_is_paired_with_what_the_other_one_saw_then(stage: Stage) -> None:
     for number in range(1, FRAME_DEPTH + 1):
         stage.show(0, 0.3 * (FRAME_DEPTH - number), number)
-    stage.show(1, 0.9, 7)
-    assert stage.numbers() == [FRAME_DEPTH - 3, 7]
+    stage.show(1, 1.2, 7)
+    assert stage.numbers() == [FRAME_DEPTH - 4, 7]
+    stage.show(1, 0.9, 8)  # within a period the newest are good enough
+    assert stage.numbers() == [FRAME_DEPTH, 8]
 
 
 def test_views_further_apart_than_a_period_are_skipped_and_the_wait_counted_once(stage: Stage) -> None:

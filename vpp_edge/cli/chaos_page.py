@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge import __version__
+from vpp_edge.files import write_whole
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1c2430; }
@@ -35,9 +36,7 @@ vpp-edge {__version__}, {escape(platform.machine())}, {os.cpu_count()} cores, si
 {"".join(map(_line, rows))}</table></body></html>
 """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, text.encode())
     return path
 
 

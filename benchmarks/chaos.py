@@ -1,0 +1,50 @@
+"""What a run of the demo policy survives, three times over: in, nothing; out, the table of docs/safety.md.
+
+python benchmarks/chaos.py --write docs/safety.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.files import write_whole
+from vpp_edge.profile.host import processor_name
+
+BEGIN, END = "<!-- table of benchmarks/chaos.py -->", "<!-- end of the faults' table -->"
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    measured = "-" if row["measured"] is None else f"{row['measured']:.0f} ms"
+    status = row["status"] if row["status"] == "passed" else f"**{row['status']}**"
+    return f"| {row['id']} | {row['fault']} | {row['reaction']} | {row['bound']} | {measured} | {status} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each fault, of which the worst counts (3)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo-output"), help="for the demo's bundle")
+    parser.add_argument("--write", type=Path, help="the page whose table is replaced")
+    arguments = parser.parse_args()
+    command = [str(Path(sys.executable).with_name("vpp-edge")), "chaos", "demo", "--json"]
+    words = ["--repeat", str(arguments.repeat), "-o", str(arguments.output)]
+    found = json.loads(subprocess.run([*command, *words], stdout=subprocess.PIPE, text=True, check=False).stdout)
+    lines = [line_of(row) for row in found["faults"]]
+    where = f"Worst of {arguments.repeat} runs each, on {processor_name()}, {date.today()}."
+    head = "| # | fault | reaction | within | measured | |"
+    text = "\n".join([where, "", head, "|---|---|---|---|---|---|", *lines])
+    print(text)
+    if arguments.write is not None:
+        before, _, rest = arguments.write.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        write_whole(arguments.write, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
