@@ -10,6 +10,7 @@ import numpy as np
 
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import CameraChannel, Channels
+from vpp_edge.runtime.metrics import run_metrics
 from vpp_edge.runtime.policy_worker import PolicySettings, run_policy
 from vpp_edge.runtime.processes import Child, ChildSettings
 from vpp_edge.runtime.recording import RecorderSettings, run_recorder
@@ -42,6 +43,8 @@ def start_children(
     children.append(policy)
     for camera, channel in zip(config.cameras, channels.cameras, strict=True):
         children.append(_camera(camera, channel, channels))
+    if config.metrics is not None:
+        children.append(_metrics(config.metrics, channels))
     recorder = _recorder(config, spec, channels)
     if recorder is not None:
         children.append(recorder)
@@ -56,6 +59,15 @@ def _camera(config: Any, channel: CameraChannel, channels: Channels) -> Child:
         lambda generation: (run_camera, (config, channel, channels.orders, channels.states)),
         channel.board,
         channel.note,
+    )
+
+
+def _metrics(address: str, channels: Channels) -> Child:
+    return Child(
+        ChildSettings("metrics"),
+        lambda generation: (run_metrics, (address, channels)),
+        channels.metrics,
+        channels.metrics_note,
     )
 
 

@@ -38,6 +38,8 @@ CAMERA_FIELDS = (
     "period_ns",
 )
 POLICY_FIELDS = ("phase", "heartbeat_ns", "pid", "inferences", "stale_waits", "apart_waits", "spread_ns")
+LOOP_FIELDS = ("ticks", "missed", "late", "moving", "holds", "used", "rejected", "too_late", "old")
+METRICS_FIELDS = ("phase", "heartbeat_ns", "pid")
 RECORDER_FIELDS = ("phase", "heartbeat_ns", "pid", "rows", "ticks", "inferences")
 STAND_FIELDS = tuple(field.name for field in fields(Stand))
 STARTING, OPENING, RUNNING, WORKING, ENDED = range(5)  # values of `phase`
@@ -189,6 +191,7 @@ class Channels:
         instruction: control -> policy.
         states: control -> policy, simulator, recorder. `chunks`: policy -> control.
         ticks, verdicts: control -> recorder.
+        loop: control's own counts, a few times per second.
     """
 
     orders: Board
@@ -202,6 +205,9 @@ class Channels:
     policy_note: NewestSlot
     recorder: Board
     recorder_note: NewestSlot
+    loop: Board
+    metrics: Board
+    metrics_note: NewestSlot
 
     @classmethod
     def create(cls, camera_names: tuple[str, ...], horizon: int, dims: int, scene_size: int = 0) -> Channels:
@@ -219,6 +225,9 @@ class Channels:
             policy_note=NewestSlot(NOTE),
             recorder=Board(RECORDER_FIELDS, "recorder"),
             recorder_note=NewestSlot(NOTE),
+            loop=Board(LOOP_FIELDS, "loop"),
+            metrics=Board(METRICS_FIELDS, "metrics"),
+            metrics_note=NewestSlot(NOTE),
         )
 
     def close(self) -> None:
@@ -229,4 +238,6 @@ class Channels:
         for channel in (self.orders, self.instruction, self.states, self.chunks, self.ticks, self.verdicts):
             channel.close()
         for channel in (self.policy, self.policy_note, self.recorder, self.recorder_note):
+            channel.close()
+        for channel in (self.loop, self.metrics, self.metrics_note):
             channel.close()

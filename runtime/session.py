@@ -24,6 +24,7 @@ from vpp_edge.runtime.control_contract import ControlReport, ControlSettings
 from vpp_edge.runtime.instructions import Instruction, write_instruction
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.metrics import checked_address
 from vpp_edge.runtime.processes import Child, end_children
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
 from vpp_edge.runtime.recording import check_recording
@@ -54,6 +55,8 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         check_certificate(Bundle(Path(config.bundle)))
     if config.record is not None:
         check_recording(config.record)
+    if config.metrics is not None:
+        checked_address(config.metrics)
     watch = watch or Watch(int(config.start_s * 1e9))
     dims = 7 + len(config.hand.limits.joint_names)
     channels = Channels.create(tuple(c.name for c in spec.cameras), spec.action.horizon, dims, _scene_size(config.hand))

@@ -30,6 +30,7 @@ class SessionConfig:
         chunking: how one chunk follows another, one of `chunking.MODES`.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this is taken to hang.
+        metrics: where counts are given to Prometheus, as in `metrics.checked_address`; None: nowhere.
         real_time: ask the system for SCHED_FIFO and locked memory.
         sysfs: where the kernel tells about heat and clocks.
         around_policy: takes the loaded policy and gives the one to use, in the policy process; picklable.
@@ -52,6 +53,7 @@ class SessionConfig:
     chunking: str = RTC
     start_s: float = 300.0
     policy_silent_s: float = 60.0
+    metrics: str | None = None
     real_time: bool = True
     sysfs: str = "/sys"
     around_policy: Callable[[Any], Any] | None = None

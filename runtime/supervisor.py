@@ -143,6 +143,7 @@ class Supervisor(threading.Thread):
                 self._loop.request_stop(f"fault: {death}", failed=True)
         waiting_for = "" if self._loop.moving else self._missing()
         self._tell_service(now_ns, waiting_for)
+        self._publish_counts()
         if waiting_for and now_ns - self._begun_ns > self._watch.start_ns:
             seconds = self._watch.start_ns / 1e9
             self._loop.request_stop(f"fault: after {seconds:g} s still waiting for {waiting_for}", failed=True)
@@ -195,6 +196,13 @@ class Supervisor(threading.Thread):
             f"{board['inferences']} computed, {loop.rejected} rejected, {loop.old} old, "
             f"{board['stale_waits']} waits on stale frames, {board['apart_waits']} on frames too far apart"
         )
+
+    def _publish_counts(self) -> None:
+        loop, board = self._loop, self._channels.loop
+        counts = loop.statistics
+        board["ticks"], board["missed"], board["late"] = counts.ticks, counts.missed, counts.late
+        board["moving"], board["holds"], board["used"] = int(loop.moving), loop.holds, loop.used
+        board["rejected"], board["too_late"], board["old"] = loop.rejected, loop.late, loop.old
 
     def _tell_service(self, now_ns: int, waiting_for: str) -> None:
         if self._service.listens:

@@ -1,4 +1,4 @@
-"""What a service manager hears: ready with the first chunk, alive while the loop ticks, and nothing where none asked."""
+"""What a service manager hears: ready with the first chunk, alive while the loop ticks; nothing where none asked."""
 
 from __future__ import annotations
 

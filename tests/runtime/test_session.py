@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from camera_under_test import PatternConfig
 from hands_under_test import HOME, PerfectHand, assert_within_limits
+from prometheus import asked, samples
 
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
@@ -185,6 +187,22 @@ def test_a_machine_that_is_slowed_down_makes_the_policy_think_less_often(tmp_pat
     assert outcome.report.notes[-1] == "throttled: cpu is at its limit of 90 °C"
     assert any("the policy thinks less often: cpu" in status.news for status in outcome.statuses)
     assert outcome.report.exit_status == 0
+
+
+def test_a_run_answers_prometheus_on_its_socket_until_it_ends(tmp_path):
+    path, answers = tmp_path / "metrics.sock", []
+
+    def ask(statuses):
+        while not (path.exists() and any(not status.waiting_for for status in statuses)):
+            time.sleep(0.02)
+        asked(path, b"\x00\xff nonsense\r\n\r\n")
+        answers.extend((asked(path), stat.S_IMODE(path.stat().st_mode)))
+
+    report = run(act=ask, duration_s=2.5, metrics=str(path)).report
+    head, _, body = answers[0].partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.0 200") and answers[1] == 0o600
+    assert samples(body)["vpp_edge_control_ticks_total"] > 0 and report.exit_status == 0
+    assert not path.exists()
 
 
 def test_the_end_of_a_recording_is_the_end_of_the_run():

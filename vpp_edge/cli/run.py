@@ -59,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
     parser.add_argument("--seed", type=int, default=0, help="of the policy's noise (0)")
+    parser.add_argument(
+        "--metrics", metavar="WHERE", help="counts for Prometheus on a Unix socket (a path) or a loopback port"
+    )
     parser.add_argument("--no-real-time", action="store_true", help="ordinary scheduling, even where more is permitted")
     parser.add_argument("--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that is here (0)")
     parser.add_argument(
@@ -100,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
             record=arguments.record,
             ignore_certificate=arguments.ignore_certificate,
             chunking=arguments.chunking,
+            metrics=arguments.metrics,
             real_time=not arguments.no_real_time,
         )
         try:
