@@ -17,7 +17,7 @@ from vpp_edge.certificate import certificate_from_json
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError, CheckFailedError
 from vpp_edge.manifest import Bundle
-from vpp_edge.runtime.accounts import camera_reports, policy_report, recording_report
+from vpp_edge.runtime.accounts import camera_reports, log_report, policy_report, recording_report
 from vpp_edge.runtime.children import start_children
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.control_contract import ControlReport, ControlSettings
@@ -33,6 +33,7 @@ from vpp_edge.runtime.scripted_policy import options_from_text, scripted_spec
 from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.shared_link import SharedLink
 from vpp_edge.runtime.supervisor import Supervisor, Watch
+from vpp_edge.runtime.telemetry.mcap_log import check_log
 from vpp_edge.runtime.throttling import Throttling
 from vpp_edge.spec import PolicySpec
 
@@ -55,6 +56,8 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         check_certificate(Bundle(Path(config.bundle)))
     if config.record is not None:
         check_recording(config.record)
+    if config.log is not None:
+        check_log(config.log)
     if config.metrics is not None:
         checked_address(config.metrics)
     watch = watch or Watch(int(config.start_s * 1e9))
@@ -64,7 +67,9 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     resources = contextlib.ExitStack()
     try:
         write_instruction(channels.instruction, Instruction(config.instruction))
-        link = resources.enter_context(contextlib.closing(SharedLink(channels, recorded=config.record is not None)))
+        link = resources.enter_context(
+            contextlib.closing(SharedLink(channels, config.record is not None, config.log is not None))
+        )
         loop = ControlLoop(
             config.hand, link, MonotonicClock(), spec.action.horizon, spec.action.period_ns, _control_settings(config)
         )
@@ -86,6 +91,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
             control=control,
             policy=policy_done,
             cameras=camera_reports(channels, children),
+            log=None if config.log is None else log_report(config.log, channels, children),
             recording=None if recorder is None else recording_report(config.record or "", channels, recorder),
             notes=_notes(
                 control, loop, policy_done, (*notes, *(f"throttled: {cause}" for cause in supervisor.throttled))

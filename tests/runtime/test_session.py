@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import glob
+import json
 import os
 import signal
 import stat
@@ -203,6 +205,32 @@ def test_a_run_answers_prometheus_on_its_socket_until_it_ends(tmp_path):
     assert head.startswith("HTTP/1.0 200") and answers[1] == 0o600
     assert samples(body)["vpp_edge_control_ticks_total"] > 0 and report.exit_status == 0
     assert not path.exists()
+
+
+def test_a_log_tells_every_period_every_chunk_and_some_images(tmp_path):
+    reader = pytest.importorskip("mcap.reader")
+    path = tmp_path / "run.mcap"
+    report = run("latency_ms=30,joints=3,nan_every=7", duration_s=1.5, log=str(path), log_frames_hz=10).report
+    assert report.exit_status == 0 and report.log.ticks_lost == report.log.chunks_lost == 0 and report.log.fault == ""
+    topics = {}
+    with path.open("rb") as file:
+        for _, channel, message in reader.make_reader(file).iter_messages():
+            topics.setdefault(channel.topic, []).append(json.loads(message.data))
+    assert set(topics) == {"/control", "/chunks", "/cameras/static", "/cameras/wrist"}
+    ticks, chunks = topics["/control"], topics["/chunks"]
+    assert len(ticks) == report.log.ticks >= report.control.loop.ticks and len(chunks) == report.log.chunks
+    assert np.diff([tick["monotonic_ns"] for tick in ticks]).min() >= 5_000_000
+    assert len(ticks[-1]["command"]) == 10 and {chunk["verdict"] for chunk in chunks} >= {"used", "rejected"}
+    assert any(None in target for chunk in chunks for target in chunk["targets"])  # what was NaN
+    images = topics["/cameras/wrist"]
+    assert 8 <= len(images) <= 40 and base64.b64decode(images[0]["data"])[:2] == b"\xff\xd8"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.mcap"]
+
+
+def test_a_log_that_cannot_be_written_is_refused_before_the_run(tmp_path):
+    pytest.importorskip("mcap")
+    with pytest.raises(BadInputError, match=r"--log .*nowhere/run\.mcap"):
+        run(log=str(tmp_path / "nowhere" / "run.mcap"))
 
 
 def test_the_end_of_a_recording_is_the_end_of_the_run():
