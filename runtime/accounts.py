@@ -5,6 +5,7 @@ from __future__ import annotations
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.processes import Child
 from vpp_edge.runtime.report import CameraReport, LogReport, PolicyReport, RecordingReport
+from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.shared_link import SharedLink
 
 
@@ -55,11 +56,11 @@ def recording_report(folder: str, channels: Channels, recorder: Child) -> Record
     )
 
 
-def log_report(path: str, channels: Channels, children: list[Child]) -> LogReport:
+def log_report(config: SessionConfig, channels: Channels, children: list[Child]) -> LogReport:
     """What the log kept and lost, and the fault that ended it, if one did."""
     board, child = channels.telemetry, next(child for child in children if child.name == "log")
     return LogReport(
-        path=path, ticks=board["ticks"], chunks=board["chunks"], frames=board["frames"],
+        path=" and ".join(filter(None, (config.log, config.viewer))), ticks=board["ticks"], chunks=board["chunks"], frames=board["frames"],
         ticks_lost=channels.log_ticks.lost, chunks_lost=channels.log_verdicts.lost,
         fault=child.deaths[-1] if child.deaths else child.note,
     )  # fmt: skip

@@ -45,7 +45,7 @@ def start_children(
     children.append(policy)
     for camera, channel in zip(config.cameras, channels.cameras, strict=True):
         children.append(_camera(camera, channel, channels))
-    if config.log is not None:
+    if config.telemetry:
         children.append(_telemetry(config, channels))
     if config.metrics is not None:
         children.append(_metrics(config.metrics, channels))
@@ -71,7 +71,9 @@ def _telemetry(config: SessionConfig, channels: Channels) -> Child:
         "bundle": Path(config.bundle).name, "hand": config.hand.name, "instruction": config.instruction,
         "rate_hz": f"{config.rate_hz:g}", "vpp_edge": __version__,
     }  # fmt: skip
-    settings = TelemetrySettings(config.log or "", round(1e9 / config.log_frames_hz), about)
+    settings = TelemetrySettings(
+        config.log, config.viewer, config.hand.limits.joint_names, round(1e9 / config.log_frames_hz), about
+    )
     return Child(
         ChildSettings("log", restart=False, end_ns=RECORDER_END_NS),
         lambda generation: (run_telemetry, (settings, channels)),

@@ -34,6 +34,7 @@ from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.shared_link import SharedLink
 from vpp_edge.runtime.supervisor import Supervisor, Watch
 from vpp_edge.runtime.telemetry.mcap_log import check_log
+from vpp_edge.runtime.telemetry.viewer import check_viewer
 from vpp_edge.runtime.throttling import Throttling
 from vpp_edge.spec import PolicySpec
 
@@ -58,6 +59,8 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         check_recording(config.record)
     if config.log is not None:
         check_log(config.log)
+    if config.viewer is not None:
+        check_viewer(config.viewer)
     if config.metrics is not None:
         checked_address(config.metrics)
     watch = watch or Watch(int(config.start_s * 1e9))
@@ -68,7 +71,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     try:
         write_instruction(channels.instruction, Instruction(config.instruction))
         link = resources.enter_context(
-            contextlib.closing(SharedLink(channels, config.record is not None, config.log is not None))
+            contextlib.closing(SharedLink(channels, config.record is not None, config.telemetry))
         )
         loop = ControlLoop(
             config.hand, link, MonotonicClock(), spec.action.horizon, spec.action.period_ns, _control_settings(config)
@@ -91,7 +94,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
             control=control,
             policy=policy_done,
             cameras=camera_reports(channels, children),
-            log=None if config.log is None else log_report(config.log, channels, children),
+            log=log_report(config, channels, children) if config.telemetry else None,
             recording=None if recorder is None else recording_report(config.record or "", channels, recorder),
             notes=_notes(
                 control, loop, policy_done, (*notes, *(f"throttled: {cause}" for cause in supervisor.throttled))

@@ -227,6 +227,20 @@ def test_a_log_tells_every_period_every_chunk_and_some_images(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run.mcap"]
 
 
+def test_a_live_view_keeps_the_run_beside_the_log(tmp_path):
+    pytest.importorskip("rerun")
+    path = tmp_path / "run.rrd"
+    report = run("latency_ms=30,joints=3,nan_every=7", duration_s=1.0, viewer=str(path)).report
+    assert report.exit_status == 0 and report.log.fault == "" and report.log.frames > 3
+    assert path.stat().st_size > 20_000 and path.read_bytes()[:3] == b"RRF"
+
+
+def test_a_view_without_its_library_or_place_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(BadInputError, match="rerun"):
+        run(viewer="viewer")
+
+
 def test_a_log_that_cannot_be_written_is_refused_before_the_run(tmp_path):
     pytest.importorskip("mcap")
     with pytest.raises(BadInputError, match=r"--log .*nowhere/run\.mcap"):
