@@ -60,7 +60,11 @@ def log_report(config: SessionConfig, channels: Channels, children: list[Child])
     """What the log kept and lost, and the fault that ended it, if one did."""
     board, child = channels.telemetry, next(child for child in children if child.name == "log")
     return LogReport(
-        path=" and ".join(filter(None, (config.log, config.viewer))), ticks=board["ticks"], chunks=board["chunks"], frames=board["frames"],
-        ticks_lost=channels.log_ticks.lost, chunks_lost=channels.log_verdicts.lost,
+        path=" and ".join(filter(None, (config.log, config.viewer))),
+        ticks=board["ticks"],
+        chunks=board["chunks"],
+        frames=board["frames"],
+        ticks_lost=channels.log_ticks.lost,
+        chunks_lost=channels.log_verdicts.lost,
         fault=child.deaths[-1] if child.deaths else child.note,
-    )  # fmt: skip
+    )

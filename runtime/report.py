@@ -67,7 +67,7 @@ class RecordingReport:
 
 @dataclass(frozen=True)
 class LogReport:
-    """What `--log` and `--rerun` kept: where, how many `ticks`, `chunks` and `frames`; what it lost by being too slow, or why."""
+    """What `--log` and `--rerun` told: where, how much of each kind, and what was lost by being too slow, or why."""
 
     path: str
     ticks: int

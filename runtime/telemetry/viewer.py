@@ -1,4 +1,4 @@
-"""A run live in the Rerun viewer (rerun.io): in, its moments; out, images, joints, chunks and lateness on a timeline."""
+"""A run live in the Rerun viewer (rerun.io): in, its moments; out, images, joints, chunks, lateness on a timeline."""
 
 from __future__ import annotations
 
