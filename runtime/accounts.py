@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.processes import Child
-from vpp_edge.runtime.report import CameraReport, PolicyReport, RecordingReport
+from vpp_edge.runtime.report import CameraReport, LogReport, PolicyReport, RecordingReport
+from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.shared_link import SharedLink
 
 
@@ -52,4 +53,18 @@ def recording_report(folder: str, channels: Channels, recorder: Child) -> Record
         ticks_lost=channels.ticks.lost,
         inferences_lost=channels.verdicts.lost,
         fault=recorder.deaths[-1] if recorder.deaths else recorder.note,
+    )
+
+
+def log_report(config: SessionConfig, channels: Channels, children: list[Child]) -> LogReport:
+    """What the log kept and lost, and the fault that ended it, if one did."""
+    board, child = channels.telemetry, next(child for child in children if child.name == "log")
+    return LogReport(
+        path=" and ".join(filter(None, (config.log, config.viewer))),
+        ticks=board["ticks"],
+        chunks=board["chunks"],
+        frames=board["frames"],
+        ticks_lost=channels.log_ticks.lost,
+        chunks_lost=channels.log_verdicts.lost,
+        fault=child.deaths[-1] if child.deaths else child.note,
     )

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge import __version__
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import CameraChannel, Channels
+from vpp_edge.runtime.metrics import run_metrics
 from vpp_edge.runtime.policy_worker import PolicySettings, run_policy
 from vpp_edge.runtime.processes import Child, ChildSettings
 from vpp_edge.runtime.recording import RecorderSettings, run_recorder
 from vpp_edge.runtime.session_config import SessionConfig
+from vpp_edge.runtime.telemetry.process import TelemetrySettings, run_telemetry
 from vpp_edge.runtime.workers import run_camera
 from vpp_edge.spec import PolicySpec
 
@@ -42,6 +45,10 @@ def start_children(
     children.append(policy)
     for camera, channel in zip(config.cameras, channels.cameras, strict=True):
         children.append(_camera(camera, channel, channels))
+    if config.telemetry:
+        children.append(_telemetry(config, channels))
+    if config.metrics is not None:
+        children.append(_metrics(config.metrics, channels))
     recorder = _recorder(config, spec, channels)
     if recorder is not None:
         children.append(recorder)
@@ -56,6 +63,31 @@ def _camera(config: Any, channel: CameraChannel, channels: Channels) -> Child:
         lambda generation: (run_camera, (config, channel, channels.orders, channels.states)),
         channel.board,
         channel.note,
+    )
+
+
+def _telemetry(config: SessionConfig, channels: Channels) -> Child:
+    about = {
+        "bundle": Path(config.bundle).name, "hand": config.hand.name, "instruction": config.instruction,
+        "rate_hz": f"{config.rate_hz:g}", "vpp_edge": __version__,
+    }  # fmt: skip
+    settings = TelemetrySettings(
+        config.log, config.viewer, config.hand.limits.joint_names, round(1e9 / config.log_frames_hz), about
+    )
+    return Child(
+        ChildSettings("log", restart=False, end_ns=RECORDER_END_NS),
+        lambda generation: (run_telemetry, (settings, channels)),
+        channels.telemetry,
+        channels.telemetry_note,
+    )
+
+
+def _metrics(address: str, channels: Channels) -> Child:
+    return Child(
+        ChildSettings("metrics"),
+        lambda generation: (run_metrics, (address, channels)),
+        channels.metrics,
+        channels.metrics_note,
     )
 
 

@@ -38,6 +38,9 @@ CAMERA_FIELDS = (
     "period_ns",
 )
 POLICY_FIELDS = ("phase", "heartbeat_ns", "pid", "inferences", "stale_waits", "apart_waits", "spread_ns")
+LOOP_FIELDS = ("ticks", "missed", "late", "moving", "holds", "used", "rejected", "too_late", "old")
+TELEMETRY_FIELDS = ("phase", "heartbeat_ns", "pid", "ticks", "chunks", "frames")
+METRICS_FIELDS = ("phase", "heartbeat_ns", "pid")
 RECORDER_FIELDS = ("phase", "heartbeat_ns", "pid", "rows", "ticks", "inferences")
 STAND_FIELDS = tuple(field.name for field in fields(Stand))
 STARTING, OPENING, RUNNING, WORKING, ENDED = range(5)  # values of `phase`
@@ -189,6 +192,8 @@ class Channels:
         instruction: control -> policy.
         states: control -> policy, simulator, recorder. `chunks`: policy -> control.
         ticks, verdicts: control -> recorder.
+        log_ticks, log_verdicts: the same, control -> telemetry.
+        loop: control's own counts, a few times per second.
     """
 
     orders: Board
@@ -197,11 +202,18 @@ class Channels:
     chunks: OrderedRing
     ticks: OrderedRing
     verdicts: OrderedRing
+    log_ticks: OrderedRing
+    log_verdicts: OrderedRing
     cameras: tuple[CameraChannel, ...]
     policy: Board
     policy_note: NewestSlot
     recorder: Board
     recorder_note: NewestSlot
+    loop: Board
+    metrics: Board
+    metrics_note: NewestSlot
+    telemetry: Board
+    telemetry_note: NewestSlot
 
     @classmethod
     def create(cls, camera_names: tuple[str, ...], horizon: int, dims: int, scene_size: int = 0) -> Channels:
@@ -214,11 +226,18 @@ class Channels:
             chunks=OrderedRing(chunk, CHUNK_CAPACITY, "chunks"),
             ticks=OrderedRing(tick_dtype(dims), TICK_CAPACITY, "ticks"),
             verdicts=OrderedRing(verdict_dtype(chunk), 4 * CHUNK_CAPACITY, "verdicts"),
+            log_ticks=OrderedRing(tick_dtype(dims), TICK_CAPACITY, "log-ticks"),
+            log_verdicts=OrderedRing(verdict_dtype(chunk), 4 * CHUNK_CAPACITY, "log-verdicts"),
             cameras=tuple(CameraChannel.create(name) for name in camera_names),
             policy=Board((*POLICY_FIELDS, *(f"used_{name}" for name in camera_names)), "policy"),
             policy_note=NewestSlot(NOTE),
             recorder=Board(RECORDER_FIELDS, "recorder"),
             recorder_note=NewestSlot(NOTE),
+            loop=Board(LOOP_FIELDS, "loop"),
+            metrics=Board(METRICS_FIELDS, "metrics"),
+            metrics_note=NewestSlot(NOTE),
+            telemetry=Board(TELEMETRY_FIELDS, "telemetry"),
+            telemetry_note=NewestSlot(NOTE),
         )
 
     def close(self) -> None:
@@ -228,5 +247,9 @@ class Channels:
                 part.close()
         for channel in (self.orders, self.instruction, self.states, self.chunks, self.ticks, self.verdicts):
             channel.close()
+        for ring in (self.log_ticks, self.log_verdicts):
+            ring.close()
         for channel in (self.policy, self.policy_note, self.recorder, self.recorder_note):
+            channel.close()
+        for channel in (self.loop, self.metrics, self.metrics_note, self.telemetry, self.telemetry_note):
             channel.close()

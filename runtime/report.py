@@ -66,6 +66,19 @@ class RecordingReport:
 
 
 @dataclass(frozen=True)
+class LogReport:
+    """What `--log` and `--rerun` told: where, how much of each kind, and what was lost by being too slow, or why."""
+
+    path: str
+    ticks: int
+    chunks: int
+    frames: int
+    ticks_lost: int
+    chunks_lost: int
+    fault: str
+
+
+@dataclass(frozen=True)
 class RunReport:
     """A whole run.
 
@@ -82,6 +95,7 @@ class RunReport:
     control: ControlReport
     policy: PolicyReport
     cameras: tuple[CameraReport, ...]
+    log: LogReport | None
     recording: RecordingReport | None
     notes: tuple[str, ...]
 
@@ -145,6 +159,13 @@ class RunReport:
 
     def _last_lines(self) -> list[str]:
         lines = []
+        if self.log is not None:
+            told = self.log
+            fault = f"; {told.fault}" if told.fault else ""
+            lines.append(
+                f"log       {told.ticks} ticks, {told.chunks} chunks, {told.frames} images in {told.path}; "
+                f"lost {told.ticks_lost} ticks and {told.chunks_lost} chunks{fault}"
+            )
         if self.recording is not None:
             r = self.recording
             fault = f"; {r.fault}" if r.fault else ""

@@ -17,13 +17,14 @@ from vpp_edge.certificate import certificate_from_json
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError, CheckFailedError
 from vpp_edge.manifest import Bundle
-from vpp_edge.runtime.accounts import camera_reports, policy_report, recording_report
+from vpp_edge.runtime.accounts import camera_reports, log_report, policy_report, recording_report
 from vpp_edge.runtime.children import start_children
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.control_contract import ControlReport, ControlSettings
 from vpp_edge.runtime.instructions import Instruction, write_instruction
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.metrics import checked_address
 from vpp_edge.runtime.processes import Child, end_children
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
 from vpp_edge.runtime.recording import check_recording
@@ -32,6 +33,8 @@ from vpp_edge.runtime.scripted_policy import options_from_text, scripted_spec
 from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.shared_link import SharedLink
 from vpp_edge.runtime.supervisor import Supervisor, Watch
+from vpp_edge.runtime.telemetry.mcap_log import check_log
+from vpp_edge.runtime.telemetry.viewer import check_viewer
 from vpp_edge.runtime.throttling import Throttling
 from vpp_edge.spec import PolicySpec
 
@@ -54,6 +57,12 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
         check_certificate(Bundle(Path(config.bundle)))
     if config.record is not None:
         check_recording(config.record)
+    if config.log is not None:
+        check_log(config.log)
+    if config.viewer is not None:
+        check_viewer(config.viewer)
+    if config.metrics is not None:
+        checked_address(config.metrics)
     watch = watch or Watch(int(config.start_s * 1e9))
     dims = 7 + len(config.hand.limits.joint_names)
     channels = Channels.create(tuple(c.name for c in spec.cameras), spec.action.horizon, dims, _scene_size(config.hand))
@@ -61,7 +70,9 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     resources = contextlib.ExitStack()
     try:
         write_instruction(channels.instruction, Instruction(config.instruction))
-        link = resources.enter_context(contextlib.closing(SharedLink(channels, recorded=config.record is not None)))
+        link = resources.enter_context(
+            contextlib.closing(SharedLink(channels, config.record is not None, config.telemetry))
+        )
         loop = ControlLoop(
             config.hand, link, MonotonicClock(), spec.action.horizon, spec.action.period_ns, _control_settings(config)
         )
@@ -83,6 +94,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
             control=control,
             policy=policy_done,
             cameras=camera_reports(channels, children),
+            log=log_report(config, channels, children) if config.telemetry else None,
             recording=None if recorder is None else recording_report(config.record or "", channels, recorder),
             notes=_notes(
                 control, loop, policy_done, (*notes, *(f"throttled: {cause}" for cause in supervisor.throttled))

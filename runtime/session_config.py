@@ -30,6 +30,10 @@ class SessionConfig:
         chunking: how one chunk follows another, one of `chunking.MODES`.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this is taken to hang.
+        log: path of an MCAP file that tells the whole run; None: no log.
+        viewer: where Rerun shows the run live, as in `viewer.check_viewer`; None: nowhere.
+        log_frames_hz: how many images per second of each view are in them.
+        metrics: where counts are given to Prometheus, as in `metrics.checked_address`; None: nowhere.
         real_time: ask the system for SCHED_FIFO and locked memory.
         sysfs: where the kernel tells about heat and clocks.
         around_policy: takes the loaded policy and gives the one to use, in the policy process; picklable.
@@ -52,6 +56,10 @@ class SessionConfig:
     chunking: str = RTC
     start_s: float = 300.0
     policy_silent_s: float = 60.0
+    log: str | None = None
+    viewer: str | None = None
+    log_frames_hz: float = 5.0
+    metrics: str | None = None
     real_time: bool = True
     sysfs: str = "/sys"
     around_policy: Callable[[Any], Any] | None = None
@@ -64,5 +72,12 @@ class SessionConfig:
         check_provider_belongs(self.backend, self.provider)
         if not 1 <= self.rate_hz <= 1000:
             raise BadInputError(f"control rate of {self.rate_hz} Hz; expected 1 to 1000")
+        if not 0 < self.log_frames_hz <= 1000:
+            raise BadInputError(f"{self.log_frames_hz} images per second in the log; expected above 0, at most 1000")
         if self.duration_s is not None and not 0 < self.duration_s < 1e6:
             raise BadInputError(f"duration of {self.duration_s} s; expected a positive number")
+
+    @property
+    def telemetry(self) -> bool:
+        """Whether somebody is told what happens."""
+        return self.log is not None or self.viewer is not None

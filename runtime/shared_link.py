@@ -18,11 +18,15 @@ class SharedLink:
     """A ControlLink over the rings of a run. Allocates next to nothing per call.
 
     Args:
-        recorded: whether somebody drains the rings for ticks and verdicts.
+        recorded: whether somebody drains the rings for ticks and verdicts; `logged`: those of the log.
     """
 
-    def __init__(self, channels: Channels, recorded: bool) -> None:
-        self._channels, self._recorded = channels, recorded
+    def __init__(self, channels: Channels, recorded: bool, logged: bool = False) -> None:
+        self._channels = channels
+        self._tick_rings = [ring for ring, read in ((channels.ticks, recorded), (channels.log_ticks, logged)) if read]
+        self._verdict_rings = [
+            ring for ring, read in ((channels.verdicts, recorded), (channels.log_verdicts, logged)) if read
+        ]
         self._arrival = np.zeros(1, channels.chunks.dtype)
         self.arrivals = 0
         self.first_arrival_ns = self.last_arrival_ns = 0
@@ -59,11 +63,11 @@ class SharedLink:
         self._channels.states.commit(state.stamp_ns)
 
     def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:
-        record = self._channels.ticks.begin() if self._recorded else None
-        if record is not None:
-            record["slot_ns"], record["late_ns"], record["stamp_ns"] = slot_ns, late_ns, state.stamp_ns
-            record["state"], record["command"], record["holding"] = state.vector, command, holding
-            self._channels.ticks.commit()
+        for ring in self._tick_rings:
+            if (record := ring.begin()) is not None:
+                record["slot_ns"], record["late_ns"], record["stamp_ns"] = slot_ns, late_ns, state.stamp_ns
+                record["state"], record["command"], record["holding"] = state.vector, command, holding
+                ring.commit()
 
     def log_chunk(self, chunk: Chunk, now_ns: int, verdict: str, dropped: int) -> None:
         arrival, place = self._arrival[0], self.arrivals % KEPT_INFERENCES
@@ -74,15 +78,15 @@ class SharedLink:
         self.first_arrival_ns = self.first_arrival_ns or now_ns
         self.last_arrival_ns = now_ns
         self.arrivals += 1
-        record = self._channels.verdicts.begin() if self._recorded else None
-        if record is not None:
-            record["chunk"], record["arrived_ns"], record["verdict"], record["dropped"] = (
-                arrival,
-                now_ns,
-                verdict,
-                dropped,
-            )
-            self._channels.verdicts.commit()
+        for ring in self._verdict_rings:
+            if (record := ring.begin()) is not None:
+                record["chunk"], record["arrived_ns"], record["verdict"], record["dropped"] = (
+                    arrival,
+                    now_ns,
+                    verdict,
+                    dropped,
+                )
+                ring.commit()
 
     def close(self) -> None:
         """Lets go of what it holds outside the rings."""

@@ -14,6 +14,7 @@ from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.messages import OPENING, RUNNING, WORKING, Channels, read_frame
 from vpp_edge.runtime.processes import Child, end_children, wait_for_a_death
 from vpp_edge.runtime.realtime import keep_pace_with_loop
+from vpp_edge.runtime.service import ServiceManager
 from vpp_edge.runtime.shared_link import SharedLink
 from vpp_edge.runtime.throttling import Throttling
 
@@ -98,7 +99,7 @@ class Supervisor(threading.Thread):
         super().__init__(name="vpp-edge supervisor", daemon=True)
         self._loop, self._link, self._channels = loop, link, channels
         self._children, self._policy, self._watch, self._throttling = children, policy, watch, throttling
-        self._real_time = real_time
+        self._real_time, self._service = real_time, ServiceManager()
         self._finished = threading.Event()
         self._begun_ns = time.monotonic_ns()
         self._status_ns = self._snapshot_ns = self._heat_ns = 0
@@ -107,6 +108,7 @@ class Supervisor(threading.Thread):
 
     def finish(self) -> None:
         """Ends the children, then the thread."""
+        self._service.stopping("the loop has ended, the hand is held")
         self._finished.set()
         self.join()
 
@@ -140,6 +142,8 @@ class Supervisor(threading.Thread):
                 self.hopeless = f"{child.name}: {child.note or death}"
                 self._loop.request_stop(f"fault: {death}", failed=True)
         waiting_for = "" if self._loop.moving else self._missing()
+        self._tell_service(now_ns, waiting_for)
+        self._publish_counts()
         if waiting_for and now_ns - self._begun_ns > self._watch.start_ns:
             seconds = self._watch.start_ns / 1e9
             self._loop.request_stop(f"fault: after {seconds:g} s still waiting for {waiting_for}", failed=True)
@@ -192,6 +196,18 @@ class Supervisor(threading.Thread):
             f"{board['inferences']} computed, {loop.rejected} rejected, {loop.old} old, "
             f"{board['stale_waits']} waits on stale frames, {board['apart_waits']} on frames too far apart"
         )
+
+    def _publish_counts(self) -> None:
+        loop, board = self._loop, self._channels.loop
+        counts = loop.statistics
+        board["ticks"], board["missed"], board["late"] = counts.ticks, counts.missed, counts.late
+        board["moving"], board["holds"], board["used"] = int(loop.moving), loop.holds, loop.used
+        board["rejected"], board["too_late"], board["old"] = loop.rejected, loop.late, loop.old
+
+    def _tell_service(self, now_ns: int, waiting_for: str) -> None:
+        if self._service.listens:
+            status = self._status(now_ns, waiting_for, "").line().strip()
+            self._service.look(self._loop.statistics.ticks, self._loop.moving, status)
 
     def _status(self, now_ns: int, waiting_for: str, news: str) -> Status:
         statistics = self._loop.statistics

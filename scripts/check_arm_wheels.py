@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 PYTHONS = ("3.10", "3.12")  # JetPack 6 and JetPack 7.2
 GLIBC_MINOR = range(17, 36)  # manylinux_2_17, which is manylinux2014, to 2_35, the Ubuntu 22.04 of JetPack 6
 BUILT_ON_THE_BOARD = frozenset({"pycuda"})
-EXTRAS = ("", "jetson", "realsense", "sim", "video", "leap", "inspire")  # `jetson` names the others
+EXTRAS = ("", "jetson", "realsense", "sim", "video", "log", "leap", "inspire")  # `jetson` names the others
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import glob
+import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -17,6 +20,7 @@ import numpy as np
 import pytest
 from camera_under_test import PatternConfig
 from hands_under_test import HOME, PerfectHand, assert_within_limits
+from prometheus import asked, samples
 
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
@@ -185,6 +189,62 @@ def test_a_machine_that_is_slowed_down_makes_the_policy_think_less_often(tmp_pat
     assert outcome.report.notes[-1] == "throttled: cpu is at its limit of 90 °C"
     assert any("the policy thinks less often: cpu" in status.news for status in outcome.statuses)
     assert outcome.report.exit_status == 0
+
+
+def test_a_run_answers_prometheus_on_its_socket_until_it_ends(tmp_path):
+    path, answers = tmp_path / "metrics.sock", []
+
+    def ask(statuses):
+        while not (path.exists() and any(not status.waiting_for for status in statuses)):
+            time.sleep(0.02)
+        asked(path, b"\x00\xff nonsense\r\n\r\n")
+        answers.extend((asked(path), stat.S_IMODE(path.stat().st_mode)))
+
+    report = run(act=ask, duration_s=2.5, metrics=str(path)).report
+    head, _, body = answers[0].partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.0 200") and answers[1] == 0o600
+    assert samples(body)["vpp_edge_control_ticks_total"] > 0 and report.exit_status == 0
+    assert not path.exists()
+
+
+def test_a_log_tells_every_period_every_chunk_and_some_images(tmp_path):
+    reader = pytest.importorskip("mcap.reader")
+    path = tmp_path / "run.mcap"
+    report = run("latency_ms=30,joints=3,nan_every=7", duration_s=1.5, log=str(path), log_frames_hz=10).report
+    assert report.exit_status == 0 and report.log.ticks_lost == report.log.chunks_lost == 0 and report.log.fault == ""
+    topics = {}
+    with path.open("rb") as file:
+        for _, channel, message in reader.make_reader(file).iter_messages():
+            topics.setdefault(channel.topic, []).append(json.loads(message.data))
+    assert set(topics) == {"/control", "/chunks", "/cameras/static", "/cameras/wrist"}
+    ticks, chunks = topics["/control"], topics["/chunks"]
+    assert len(ticks) == report.log.ticks >= report.control.loop.ticks and len(chunks) == report.log.chunks
+    assert np.diff([tick["monotonic_ns"] for tick in ticks]).min() >= 5_000_000
+    assert len(ticks[-1]["command"]) == 10 and {chunk["verdict"] for chunk in chunks} >= {"used", "rejected"}
+    assert any(None in target for chunk in chunks for target in chunk["targets"])  # what was NaN
+    images = topics["/cameras/wrist"]
+    assert 8 <= len(images) <= 40 and base64.b64decode(images[0]["data"])[:2] == b"\xff\xd8"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.mcap"]
+
+
+def test_a_live_view_keeps_the_run_beside_the_log(tmp_path):
+    pytest.importorskip("rerun")
+    path = tmp_path / "run.rrd"
+    report = run("latency_ms=30,joints=3,nan_every=7", duration_s=1.0, viewer=str(path)).report
+    assert report.exit_status == 0 and report.log.fault == "" and report.log.frames > 3
+    assert path.stat().st_size > 20_000 and path.read_bytes()[:3] == b"RRF"
+
+
+def test_a_view_without_its_library_or_place_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(BadInputError, match="rerun"):
+        run(viewer="viewer")
+
+
+def test_a_log_that_cannot_be_written_is_refused_before_the_run(tmp_path):
+    pytest.importorskip("mcap")
+    with pytest.raises(BadInputError, match=r"--log .*nowhere/run\.mcap"):
+        run(log=str(tmp_path / "nowhere" / "run.mcap"))
 
 
 def test_the_end_of_a_recording_is_the_end_of_the_run():

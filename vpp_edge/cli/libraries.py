@@ -38,6 +38,8 @@ LIBRARIES = {
     "libusb_package": Library("libusb-package", "realsense", "run --camera realsense, software, bag"),
     "mujoco": Library("mujoco", "sim", "demo, run --hand sim"),
     "av": Library("av", "video", "demo, run --camera video, software; videos of a recording"),
+    "mcap": Library("mcap", "log", "run --log"),
+    "rerun": Library("rerun-sdk", "rerun", "run --rerun"),
     "dynamixel_sdk": Library("dynamixel-sdk", "leap", "run --hand leap"),
     "pymodbus": Library("pymodbus", "inspire", "run --hand inspire"),
     "torch": Library("torch", "export", "export, demo, verify against a checkpoint, profile --compare torch"),

@@ -59,6 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
     parser.add_argument("--seed", type=int, default=0, help="of the policy's noise (0)")
+    parser.add_argument("--log", metavar="FILE.mcap", help="tell the whole run to a file, for Foxglove and the like")
+    parser.add_argument(
+        "--rerun", nargs="?", const="viewer", metavar="WHERE",
+        help="show the run live in the Rerun viewer: a window, or the address of one, or FILE.rrd",
+    )  # fmt: skip
+    parser.add_argument("--log-frames", type=float, default=5.0, metavar="HZ", help="images of each view in them (5)")
+    parser.add_argument(
+        "--metrics", metavar="WHERE", help="counts for Prometheus on a Unix socket (a path) or a loopback port"
+    )
     parser.add_argument("--no-real-time", action="store_true", help="ordinary scheduling, even where more is permitted")
     parser.add_argument("--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that is here (0)")
     parser.add_argument(
@@ -100,6 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
             record=arguments.record,
             ignore_certificate=arguments.ignore_certificate,
             chunking=arguments.chunking,
+            log=arguments.log,
+            viewer=arguments.rerun,
+            log_frames_hz=arguments.log_frames,
+            metrics=arguments.metrics,
             real_time=not arguments.no_real_time,
         )
         try:

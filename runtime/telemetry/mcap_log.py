@@ -1,0 +1,126 @@
+"""A run as an MCAP file (mcap.dev): in, its moments; out, topics that Foxglove and other readers show.
+
+| topic | schema | content |
+|---|---|---|
+| `/control` | vpp_edge.Tick | lateness, measured state, command, whether the hand holds; every period |
+| `/chunks` | vpp_edge.Chunk | every answer of the policy, what became of it, its targets, its stages' times |
+| `/cameras/VIEW` | foxglove.CompressedImage | JPEG, as often as asked for |
+
+Messages are JSON with their schema in the file; times are wall-clock nanoseconds, with the run's monotonic ones inside.
+The file has its name only when it is complete; one of a run that was killed keeps its temporary name, and readers
+recover it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.runtime.interfaces import Frame
+from vpp_edge.video import load_av
+
+NUMBERS = {"type": "array", "items": {"type": "number"}}
+TIME = {"type": "object", "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}}}
+TICK = {
+    "monotonic_ns": {"type": "integer"}, "late_ms": {"type": "number"}, "state": NUMBERS, "command": NUMBERS,
+    "holding": {"type": "boolean"},
+}  # fmt: skip
+CHUNK = {
+    "monotonic_ns": {"type": "integer"}, "request": {"type": "integer"}, "verdict": {"type": "string"},
+    "dropped": {"type": "integer"}, "observed_ns": {"type": "integer"}, "age_ms": {"type": "number"},
+    "targets": {"type": "array", "items": NUMBERS}, "stages_ms": {"type": "object"},
+}  # fmt: skip
+IMAGE = {
+    "timestamp": TIME, "frame_id": {"type": "string"},
+    "data": {"type": "string", "contentEncoding": "base64"}, "format": {"type": "string"},
+}  # fmt: skip
+
+
+def check_log(path: str) -> None:
+    """Raises before the run what would spoil the log: no library, or a place that cannot be written.
+
+    Raises:
+        MissingDependencyError, BadInputError.
+    """
+    from importlib.util import find_spec
+
+    for module, name in (("mcap", "mcap"), ("av", "PyAV")):
+        if find_spec(module) is None:
+            raise MissingDependencyError(name, "--log", "pip install 'vpp-edge[log,video]'")
+    folder = Path(path).parent
+    if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadInputError(f"--log {path}: give the path of a file in a folder that can be written")
+
+
+class McapLog:
+    """A Sink that writes one file. Use from one thread.
+
+    Args:
+        path: the file; replaced when the new one is complete.
+        about: what the file says about its run, in words.
+    """
+
+    def __init__(self, path: str, about: dict[str, str]) -> None:
+        from mcap.writer import CompressionType, Writer
+
+        self._path = Path(path)
+        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._ahead_ns = time.time_ns() - time.monotonic_ns()
+        self._file = self._temporary.open("wb")
+        self._writer: Any = Writer(self._file, compression=CompressionType.NONE)  # a power cut loses little
+        self._writer.start(library="vpp-edge")
+        self._writer.add_metadata("run", about)
+        self._channels: dict[str, int] = {}
+        self._coder: dict[str, Any] = {}
+
+    def tick(self, slot_ns: int, values: dict[str, Any]) -> None:
+        lists = {"state": values["state"].tolist(), "command": values["command"].tolist()}
+        self._add("/control", "vpp_edge.Tick", TICK, slot_ns, {"monotonic_ns": slot_ns, **values, **lists})
+
+    def chunk(self, arrived_ns: int, values: dict[str, Any]) -> None:
+        targets = np.where(np.isfinite(values["targets"]), values["targets"], None).tolist()  # JSON has no NaN
+        content = {"monotonic_ns": arrived_ns, **values, "targets": targets}
+        self._add("/chunks", "vpp_edge.Chunk", CHUNK, arrived_ns, content)
+
+    def frame(self, view: str, frame: Frame) -> None:
+        sec, nsec = divmod(frame.stamp_ns + self._ahead_ns, 1_000_000_000)
+        content = {
+            "timestamp": {"sec": sec, "nsec": nsec}, "frame_id": view, "format": "jpeg",
+            "data": base64.b64encode(self._jpeg(frame.image)).decode(),
+        }  # fmt: skip
+        self._add(f"/cameras/{view}", "foxglove.CompressedImage", IMAGE, frame.stamp_ns, content)
+
+    def close(self) -> None:
+        """Completes the file and gives it its name; may be called twice."""
+        if self._file.closed:
+            return
+        self._writer.finish()
+        self._file.close()
+        os.replace(self._temporary, self._path)
+
+    def _add(self, topic: str, schema: str, properties: dict[str, Any], at_ns: int, content: dict[str, Any]) -> None:
+        if topic not in self._channels:
+            described = json.dumps({"type": "object", "properties": properties}).encode()
+            number = self._writer.register_schema(name=schema, encoding="jsonschema", data=described)
+            self._channels[topic] = self._writer.register_channel(
+                topic=topic, message_encoding="json", schema_id=number
+            )  # fmt: skip
+        wall_ns = at_ns + self._ahead_ns
+        self._writer.add_message(
+            self._channels[topic], log_time=wall_ns, publish_time=wall_ns, data=json.dumps(content).encode()
+        )  # fmt: skip
+
+    def _jpeg(self, image: np.ndarray) -> bytes:
+        av = load_av()
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuvj420p")
+        coder = av.CodecContext.create("mjpeg", "w")
+        coder.width, coder.height, coder.pix_fmt = picture.width, picture.height, "yuvj420p"
+        coder.time_base = "1/30"
+        return b"".join(bytes(packet) for packet in (*coder.encode(picture), *coder.encode(None)))

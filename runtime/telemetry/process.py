@@ -1,0 +1,53 @@
+"""Body of the telemetry process: in, what to write where; out, a log of the run, and a live view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vpp_edge.errors import HardwareFaultError
+from vpp_edge.runtime.messages import Channels
+from vpp_edge.runtime.telemetry.moments import Sink, tell
+from vpp_edge.runtime.workers import child_process
+
+
+@dataclass(frozen=True)
+class TelemetrySettings:
+    """What to write.
+
+    Attributes:
+        log: path of an MCAP file; None: no log.
+        viewer: where to show the run live, as in `viewer.check_viewer`; None: nowhere.
+        frame_period_ns: shortest time between two images of a view.
+        about: what the log says about its run.
+    """
+
+    log: str | None
+    viewer: str | None
+    joint_names: tuple[str, ...]
+    frame_period_ns: int
+    about: dict[str, str]
+
+
+def run_telemetry(parent_pid: int, settings: TelemetrySettings, channels: Channels) -> None:
+    """Writes and shows until told to stop, then completes what was written."""
+    with child_process(parent_pid, channels.telemetry, channels.telemetry_note):
+        try:
+            sinks = _sinks(settings)
+            tell(channels, sinks, settings.frame_period_ns)
+            for sink in sinks:
+                sink.close()
+        except OSError as error:
+            raise HardwareFaultError(f"the log stopped: {error}; is the disk full?") from error
+
+
+def _sinks(settings: TelemetrySettings) -> list[Sink]:
+    sinks: list[Sink] = []
+    if settings.log is not None:
+        from vpp_edge.runtime.telemetry.mcap_log import McapLog
+
+        sinks.append(McapLog(settings.log, settings.about))
+    if settings.viewer is not None:
+        from vpp_edge.runtime.telemetry.viewer import RerunView
+
+        sinks.append(RerunView(settings.viewer, settings.joint_names))
+    return sinks
