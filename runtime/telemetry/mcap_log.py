@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +80,14 @@ class McapLog:
         self._writer.start(library="vpp-edge")
         self._writer.add_metadata("run", about)
         self._channels: dict[str, int] = {}
-        self._coder: dict[str, Any] = {}
 
     def tick(self, slot_ns: int, values: dict[str, Any]) -> None:
         lists = {"state": values["state"].tolist(), "command": values["command"].tolist()}
         self._add("/control", "vpp_edge.Tick", TICK, slot_ns, {"monotonic_ns": slot_ns, **values, **lists})
 
     def chunk(self, arrived_ns: int, values: dict[str, Any]) -> None:
-        targets = np.where(np.isfinite(values["targets"]), values["targets"], None).tolist()  # JSON has no NaN
+        # JSON has no NaN.
+        targets = [[x if math.isfinite(x) else None for x in target] for target in values["targets"].tolist()]
         content = {"monotonic_ns": arrived_ns, **values, "targets": targets}
         self._add("/chunks", "vpp_edge.Chunk", CHUNK, arrived_ns, content)
 
@@ -122,5 +124,5 @@ class McapLog:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuvj420p")
         coder = av.CodecContext.create("mjpeg", "w")
         coder.width, coder.height, coder.pix_fmt = picture.width, picture.height, "yuvj420p"
-        coder.time_base = "1/30"
+        coder.time_base = Fraction(1, 30)
         return b"".join(bytes(packet) for packet in (*coder.encode(picture), *coder.encode(None)))

@@ -60,7 +60,7 @@ def test_a_loop_that_does_not_tick_starves_the_watchdog(
 
 def test_the_watchdog_of_another_process_is_left_to_it(manager: socket.socket) -> None:
     service(manager, WATCHDOG_PID=str(os.getpid() + 1)).look(5, False, "")
-    assert heard(manager) == []
+    assert "WATCHDOG=1" not in heard(manager)
     service(manager, WATCHDOG_PID=str(os.getpid())).look(5, False, "")
     assert "WATCHDOG=1" in heard(manager)
 
