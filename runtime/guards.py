@@ -46,22 +46,21 @@ class RunawayGuard:
 
     def __init__(self) -> None:
         self._clamped = 0
-        self._since_ns: int | None = None
+        self._seen_ns: int | None = None
+        self._beyond_ns = 0  # time with targets beyond reach, less twice the time with others
 
     def check(self, clamped: int, now_ns: int) -> None:
         """Takes how many targets speed limits have cut so far.
 
         Raises:
-            HardwareFaultError: it was every target of the last second.
+            HardwareFaultError: it was every target of a second, or nearly every one for longer.
         """
         cut, self._clamped = clamped > self._clamped, clamped
-        if not cut:
-            self._since_ns = None
-        elif self._since_ns is None:
-            self._since_ns = now_ns
-        elif now_ns - self._since_ns >= RUNAWAY_NS:
+        elapsed_ns, self._seen_ns = now_ns - (now_ns if self._seen_ns is None else self._seen_ns), now_ns
+        self._beyond_ns = self._beyond_ns + elapsed_ns if cut else max(0, self._beyond_ns - 2 * elapsed_ns)
+        if self._beyond_ns >= RUNAWAY_NS:
             raise HardwareFaultError(
-                f"every target of {RUNAWAY_NS / 1e9:g} s was further away than the speed limits allow: the policy asks "
+                f"for {RUNAWAY_NS / 1e9:g} s targets were further away than the speed limits allow: the policy asks "
                 "for what this hand cannot do; check the bundle's action scale and the hand's limits"
             )
 

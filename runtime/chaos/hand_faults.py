@@ -10,8 +10,10 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
 from vpp_edge.runtime.chaos.noise_camera import NoiseCamera
@@ -73,8 +75,7 @@ def control_killed(setting: Setting) -> Finding:
     """kill -9 of the control process during motion: nobody is left to stop the servos but they themselves."""
     with DynamixelBus(range(JOINTS)) as bus:
         process = multiprocessing.get_context("spawn").Process(target=_swing, args=(os.getpid(), bus.device))
-        with _quiet_children():
-            process.start()
+        process.start()
         try:
             moved = _wait(lambda: abs(bus.servos[0].position - 2048) > 150)
             os.kill(process.pid or 0, signal.SIGKILL)
@@ -87,6 +88,7 @@ def control_killed(setting: Setting) -> Finding:
         finally:
             process.kill()
             process.join()
+            _remove_left_behind(process.pid or 0)
     return Finding(
         stopped_ms if stopped else None, WATCHDOG_MS + POLL_MS,
         f"all {JOINTS} servos stopped by register 98 ({WATCHDOG_MS} ms, looked at every {POLL_MS}) after",
@@ -94,17 +96,13 @@ def control_killed(setting: Setting) -> Finding:
     )  # fmt: skip
 
 
-@contextlib.contextmanager
-def _quiet_children() -> Iterator[None]:
-    """What a killed process leaves in shared memory is removed by its tracker, which warns about it."""
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning"
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONWARNINGS"]
-        if before is not None:
-            os.environ["PYTHONWARNINGS"] = before
+def _remove_left_behind(pid: int) -> None:
+    """What a killed process leaves in shared memory stays until its parent ends."""
+    for path in Path("/dev/shm").glob(f"vppe-{pid}-*"):
+        with contextlib.suppress(FileNotFoundError):
+            memory = SharedMemory(name=path.name)
+            memory.close()
+            memory.unlink()
 
 
 def _wait(condition: Callable[[], bool]) -> bool:
