@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vpp_edge.export.functions.graphs import define_functions
 from vpp_edge.export.stages import Stage
 from vpp_edge.spec import TensorSpec
 
@@ -32,6 +33,7 @@ def write_onnx(stage: Stage, folder: Path) -> tuple[Path, Path]:
             input_names=[s.name for s in stage.inputs], output_names=[s.name for s in stage.outputs],
         )  # fmt: skip
         _drop_traces(program.model)
+        define_functions(program.model)
         program.save(path, external_data=True)
     return path, path.with_name(path.name + ".data")
 

@@ -12,11 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from vpp_edge.export.exact.folding import linear_after_norm, linear_from_tensors, scaled_linear, standardized
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T) v for (..., n, d), (..., m, d), (..., m, d); 1 / sqrt(d) is in the weights that made the query."""
-    return torch.matmul(torch.matmul(query, key.transpose(-1, -2)).softmax(dim=-1), value)
+from vpp_edge.export.functions.calls import spatial_attention, temporal_attention, text_attention
 
 
 class SelfAttention(nn.Module):
@@ -40,12 +36,10 @@ class SelfAttention(nn.Module):
         Args:
             grid: (V, F, n).
         """
-        split = self.qkv(x).reshape(*grid, 3, self.heads, -1)
+        packed, (views, frames, _) = self.qkv(x), grid
         if self.over_frames:
-            q, k, v = split.permute(3, 0, 2, 4, 1, 5).flatten(0, 1).chunk(3)  # (V, n, heads, F, d)
-            return self.out(attend(q, k, v).permute(0, 3, 1, 2, 4).reshape(x.shape))
-        q, k, v = split.flatten(0, 1).permute(2, 0, 3, 1, 4).flatten(0, 1).chunk(3)  # (V * F, heads, n, d)
-        return self.out(attend(q, k, v).transpose(1, 2).reshape(x.shape))
+            return self.out(temporal_attention(packed, grid, self.heads))
+        return self.out(spatial_attention(packed, views * frames, self.heads))
 
 
 class TextAttention(nn.Module):
@@ -78,8 +72,7 @@ class TextAttention(nn.Module):
         """(N, C) from tokens (N, C) and text (1, 20, S)."""
         scorer = torch.matmul(torch.matmul(text, self.key), self.query).flatten(0, 1)  # (heads * 20, C)
         values = torch.matmul(torch.matmul(text, self.value), self.out).flatten(0, 1) + self.out_share
-        scores = torch.matmul(x, scorer.t()).unflatten(1, (self.heads, -1))
-        return torch.matmul(scores.softmax(dim=-1).flatten(1), values)
+        return torch.matmul(text_attention(x, scorer, self.heads), values)
 
 
 class GatedFeedForward(nn.Module):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from vpp_edge.export.exact.attention import attend
 from vpp_edge.export.exact.folding import linear_from_tensors, standardized
+from vpp_edge.export.functions.calls import attend
 from vpp_edge.model.former import FrameAttention, LinearFormer, PerceiverAttention, VideoFormer
 
 

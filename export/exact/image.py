@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from vpp_edge.export.exact.attention import attend
 from vpp_edge.export.exact.folding import (
     bias_of,
     conv_from_tensors,
@@ -17,6 +15,7 @@ from vpp_edge.export.exact.folding import (
     linear_from_tensors,
 )
 from vpp_edge.export.exact.resnet import ImageResnet
+from vpp_edge.export.functions.calls import group_norm_silu, spatial_attention
 
 
 class ImageEncoder(nn.Module):
@@ -49,7 +48,7 @@ class ImageEncoder(nn.Module):
         x = self.conv_in(frames.to(torch.float32).permute(0, 3, 1, 2).contiguous() - 127.5)
         for block, downsampler in zip(self.blocks, self.downsamplers, strict=True):
             x = downsampler(block(x))
-        return self.conv_out(functional.silu(self.norm_out(self.middle(x))))
+        return self.conv_out(group_norm_silu(self.middle(x), self.norm_out))
 
 
 def mean_conv(conv: nn.Conv2d, quant_conv: nn.Conv2d | None) -> nn.Conv2d:
@@ -87,7 +86,6 @@ class PixelAttention(nn.Module):
         """(V, C, h, w) from (V, C, h, w)."""
         images, channels = x.shape[:2]
         tokens = grouped(x, self.norm).flatten(2).transpose(1, 2).reshape(-1, channels)
-        split = self.qkv(tokens).reshape(images, -1, 3, self.heads, channels // self.heads)
-        mixed = attend(*split.permute(2, 0, 3, 1, 4).flatten(0, 1).chunk(3)).transpose(1, 2).reshape(-1, channels)
-        result = self.out(mixed).reshape(images, -1, channels).transpose(1, 2).reshape(x.shape)
+        mixed = self.out(spatial_attention(self.qkv(tokens), images, self.heads))
+        result = mixed.reshape(images, -1, channels).transpose(1, 2).reshape(x.shape)
         return result + (x if self.residual_scale == 1 else x * self.residual_scale)

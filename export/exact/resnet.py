@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vpp_edge.export.exact.convolutions import frame_conv
 from vpp_edge.export.exact.folding import bias_of, conv_from_tensors
+from vpp_edge.export.functions.calls import group_norm_silu
 
 
 class ImageResnet(nn.Module):
@@ -30,8 +31,8 @@ class ImageResnet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C', h, w) from (N, C, h, w)."""
-        hidden = self.conv1(functional.silu(self.norm1(x)))
-        hidden = self.conv2(functional.silu(self.norm2(hidden)))
+        hidden = self.conv1(group_norm_silu(x, self.norm1))
+        hidden = self.conv2(group_norm_silu(hidden, self.norm2))
         return hidden + (x if self.shortcut is None else self.shortcut(x))
 
 
@@ -59,8 +60,8 @@ class VideoResnet(nn.Module):
         """(V * F, C', h, w) from (V * F, C, h, w)."""
         image = self.image(x)
         hidden = image.flatten(2).unflatten(0, (-1, self.frames)).transpose(1, 2)  # (V, C', F, h * w)
-        hidden = self.conv1(functional.silu(self.norm1(hidden)))
-        hidden = self.conv2(functional.silu(self.norm2(hidden)))
+        hidden = self.conv1(group_norm_silu(hidden, self.norm1))
+        hidden = self.conv2(group_norm_silu(hidden, self.norm2))
         return image + hidden.transpose(1, 2).reshape(image.shape)
 
 

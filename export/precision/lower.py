@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.export.functions.graphs import inline_calls, load_flat, outline_calls
 from vpp_edge.export.precision.half import HALF_MAX, half_graph
 from vpp_edge.export.precision.products import fold_transposed_weights, products_of_graph
 from vpp_edge.export.precision.quantize import quantize_products
@@ -29,11 +30,24 @@ _ARITHMETIC = ("Add", "Mul", "Sub")
 HALF_HEADROOM = 8.0  # times larger than in every observation before FP16 overflows
 
 
+def flat_graph(source: Path, folder: Path) -> Path:
+    """The graph with the bodies of its functions in place of their calls, written to a folder; itself without calls."""
+    import onnx_ir as ir
+
+    model = ir.load(source)
+    if not model.functions:
+        return source
+    inline_calls(model)
+    target = folder / f"{source.stem}-flat.onnx"
+    _save(model, target)
+    return target
+
+
 def float_tensors(source: Path) -> list[str]:
     """Names of everything in a graph that a node makes in float32."""
     import onnx_ir as ir
 
-    return [v.name for n in ir.load(source).graph for v in n.outputs if v.dtype == ir.DataType.FLOAT]
+    return [v.name for n in load_flat(source).graph for v in n.outputs if v.dtype == ir.DataType.FLOAT]
 
 
 def wide_nodes(source: Path, largest: Mapping[str, float], chunk: tuple[int, ...]) -> set[str]:
@@ -48,7 +62,7 @@ def wide_nodes(source: Path, largest: Mapping[str, float], chunk: tuple[int, ...
     """
     import onnx_ir as ir
 
-    limit, model = HALF_MAX / HALF_HEADROOM, ir.load(source)
+    limit, model = HALF_MAX / HALF_HEADROOM, load_flat(source)
     wide = set()
     for node in model.graph:
         floats = [v for v in (*node.inputs, *node.outputs) if v is not None and v.dtype == ir.DataType.FLOAT]
@@ -114,14 +128,14 @@ def write_lowered(
     (rounded_graph if simulated else half_graph)(model, wide)
     if table is not None:
         quantize_products(model, low, _checked(table, low))
+    if not simulated:
+        outline_calls(model)
     _save(model, target)
     return sum(p.macs for p in low)
 
 
 def _prepared(source: Path) -> Any:
-    import onnx_ir as ir
-
-    model = ir.load(source)
+    model = load_flat(source)
     fold_transposed_weights(model)
     return model
 

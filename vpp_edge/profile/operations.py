@@ -108,6 +108,7 @@ def graph_from_model(model: Any) -> Graph:
     Raises:
         BadInputError: a shape is not static, nodes are not in order, or a node has shapes that its operator forbids.
     """
+    model = _without_functions(model)
     tensors = _tensors(model)
     constants = {i.name for i in model.graph.initializer}
     made = constants | {i.name for i in model.graph.input} | {""}
@@ -133,6 +134,15 @@ def graph_from_model(model: Any) -> Graph:
     quantized = any(n.op == "DequantizeLinear" for n in nodes)
     results = frozenset(o.name for o in model.graph.output)
     return Graph(tuple(nodes), tensors, frozenset(constants), results, dict(unknown), quantized)
+
+
+def _without_functions(model: Any) -> Any:
+    """The model with the bodies of its own functions in place of their calls: they are the work that there is."""
+    if not model.functions:
+        return model
+    from onnx import inliner
+
+    return inliner.inline_local_functions(model)
 
 
 def _kind(op: str, inputs: Sequence[str], constants: set[str]) -> str:

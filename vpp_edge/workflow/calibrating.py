@@ -20,7 +20,7 @@ from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity, sessio
 from vpp_edge.calibration.ranges import smoothing_factors
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
-from vpp_edge.export.precision.lower import smoothing_maxima, write_smoothed, write_switched
+from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
 from vpp_edge.manifest import Bundle
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.quantization import CalibrationTable, StageTable
@@ -101,7 +101,7 @@ class _StageCalibration:
     def __init__(
         self, bundle: Bundle, name: str, references: Sequence[References], options: CalibrationOptions, work: Path
     ) -> None:
-        self.key, self.graph = stage_key(bundle, name), bundle.path / bundle.stage(name).graph
+        self.key, self.graph = stage_key(bundle, name), flat_graph(bundle.path / bundle.stage(name).graph, work)
         self.feeds = [r.inputs[name] for r in references]
         self.options, self.work = options, work
 

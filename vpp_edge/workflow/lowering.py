@@ -26,7 +26,7 @@ from vpp_edge.certificate import Certificate
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.bundle_writer import staging_folder, write_bundle
 from vpp_edge.export.parity import ParityCheck, References
-from vpp_edge.export.precision.lower import float_tensors, stage_products, wide_nodes, write_lowered
+from vpp_edge.export.precision.lower import flat_graph, float_tensors, stage_products, wide_nodes, write_lowered
 from vpp_edge.manifest import CALIBRATION_NAME, Bundle, Manifest, StageRecord
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.quantization import CalibrationTable
@@ -162,7 +162,8 @@ class _Conversion:
 
     def stage(self, record: StageRecord) -> StageRecord:
         graph, path = self.source.path / record.graph, self.staging / "onnx" / f"{record.name}.onnx"
-        wide = self._wide_nodes(record.name, graph)
+        with tempfile.TemporaryDirectory(dir=self.staging) as folder:
+            wide = self._wide_nodes(record.name, flat_graph(graph, Path(folder)))
         table = self.table.stages.get(record.name) if self.table is not None else None
         high = {layer.name for layer in self.choice.high if layer.stage == record.name} if self.choice else set()
         self.macs += write_lowered(graph, path, wide, table, high)

@@ -83,9 +83,8 @@ def test_work_is_what_the_cost_model_counts(small_bundle: Path, stage: str) -> N
     graph = small_bundle / Bundle(small_bundle).stage(stage).graph
     products = stage_products(graph)
     counted = graph_from_model(onnx.load(graph, load_external_data=False))
-    assert {p.node: 2 * p.macs for p in products} == {
-        n.name: n.matrix_operations for n in counted.nodes if n.matrix_operations
-    }
+    # In order and not by name: what is inside a function has no name in the file.
+    assert [2 * p.macs for p in products] == [n.matrix_operations for n in counted.nodes if n.matrix_operations]
     assert all(p.layer and "/" not in p.layer and not p.layer.endswith(".T") for p in products)
     reasons = Counter(p.reason for p in products)
     if stage == "act":
