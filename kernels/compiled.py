@@ -18,6 +18,8 @@ FORMAT = 1
 TENSOR, SCRATCH = "tensor", "scratch"
 KINDS = {TENSOR: 8, SCRATCH: 8, "i32": 4, "i64": 8, "fp32": 4}
 """Bytes of a parameter by its kind: the address of a tensor, the address of the compiler's own memory, a number."""
+ALIGNMENT = 16
+"""Bytes to which every tensor's address is aligned (a launcher sees to it), and what sizes may be a multiple of."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.kernels.case import Case, Operation
 from vpp_edge.kernels.catalogue import launches_of
-from vpp_edge.kernels.compiled import SCRATCH, TENSOR, Argument, CompiledKernel
+from vpp_edge.kernels.compiled import ALIGNMENT, SCRATCH, TENSOR, Argument, CompiledKernel
 from vpp_edge.kernels.launch import Launch
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ SHARED_LIMITS = {86: 99, 87: 163, 89: 99, 90: 227}
 ARCHITECTURES = tuple(SHARED_LIMITS)
 
 POINTERS = {"float16": "*fp16", "float32": "*fp32", "int8": "*i8"}
-ALIGNMENT = 16
-"""Bytes to which every tensor's address is aligned (a launcher must see to it), and what sizes may be a multiple of."""
 
 
 def compile_launch(launch: Launch, architecture: int, operation: str, case: str, step: int = 0) -> CompiledKernel:
