@@ -1,8 +1,8 @@
 """The functions of the domain `vpp_edge`: in, nothing; out, each as ONNX, with a body of standard operators.
 
-Whoever has no kernel for a function runs its body: ONNX Runtime and TensorRT's parser put it in place of the call. The
-parser takes a plugin of the function's name instead where one is registered. Bodies have no type of their own, so the
-same one serves float32 and FP16; numbers that have one are inputs.
+Whoever has no kernel for a function runs its body: ONNX Runtime and TensorRT's parser put it in place of the call.
+Bodies have no type of their own, so the same one serves float32 and FP16; numbers that have one are inputs. TensorRT's
+parser finds functions by their name without the domain, so a name must be of no standard operator.
 
 What is a function, and what is not: an engine joins pointwise operations to the product before them, so GEGLU and
 residual sums stay as they are, which moves less than a kernel of their own. Nothing joins the copies around attention
