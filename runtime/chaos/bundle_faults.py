@@ -99,7 +99,7 @@ def tampered(setting: Setting) -> Finding:
                 restored.unlink(missing_ok=True)
                 shutil.copy2(path, restored)
     return Finding(
-        None, None, f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused",
+        None, None, f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused", "",
         unless(not accepted, f"accepted: {', '.join(accepted)}"),
     )  # fmt: skip
 

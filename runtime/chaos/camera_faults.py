@@ -10,7 +10,7 @@ import numpy as np
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras import CameraConfig
 from vpp_edge.runtime.chaos import switch as orders
-from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.finding import LONGEST_GAP, Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 from vpp_edge.runtime.session import SessionConfig, run_session
 
@@ -38,7 +38,7 @@ def dropped_frame(setting: Setting) -> Finding:
     trial = Trial(setting, _order(orders.DROP, view), 0.8).run()
     gap_ms, counted = trial.longest_gap_ms(), trial.grown_ms(f"dropped{view}")
     return Finding(
-        gap_ms, 2 * trial.report.period_ms, f"counted after {counted or 0:.0f} ms; longest time between two commands",
+        gap_ms, 2 * trial.report.period_ms, f"counted after {counted or 0:.0f} ms", LONGEST_GAP,
         unless(counted is not None, "the loss was not counted") + _ended_well(trial),
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ def stale_frames(setting: Setting) -> Finding:
     last = trial.ms_until(requests == requests[-1]) or 0.0
     waited = trial.grown_ms("stale_waits")
     return Finding(
-        last, STALE_FRAMES * _frame_ms(setting), "last chunk that came",
+        last, STALE_FRAMES * _frame_ms(setting), "nothing new was thought about the past", "last chunk that came",
         unless(waited is not None, "the stale view was not noticed") + _ended_well(trial),
     )  # fmt: skip
 
@@ -76,11 +76,8 @@ def _stopped_view(setting: Setting, fault: int, bound_ms: float) -> Finding:
         last = delivered[np.searchsorted(trial.times_ns, trial.begun_ns + noticed * 1e6)]
         noticed -= trial.ms_until(delivered == last) or 0
     back_s = 0.0 if back is None else back / 1e3 - BACK_S
-    seen = (
-        f"held at {held or 0:.0f} ms, at rest {rest or 0:.0f} ms later; moved {back_s:.1f} s after its return; "
-        "noticed, from the last frame on, after"
-    )
-    return Finding(noticed, bound_ms, seen, problems)
+    seen = f"held at {held or 0:.0f} ms, at rest {rest or 0:.0f} ms later; moved {back_s:.1f} s after its return"
+    return Finding(noticed, bound_ms, seen, "noticed, from the last frame on", problems)
 
 
 def unplugged(setting: Setting) -> Finding:
@@ -105,7 +102,7 @@ def hanging(setting: Setting) -> Finding:
     )
     back = None if restarted is None else trial.ms_until(delivered > at_restart, restarted)
     return Finding(
-        back, HANGING_MS, f"killed and restarted after {restarted or 0:.0f} ms; first frame of the new process",
+        back, HANGING_MS, f"killed and restarted after {restarted or 0:.0f} ms", "first frame of the new process",
         unless(len(trial.report.cameras[view].deaths) == 1, "the camera process was not restarted once")
         + unless(trial.longest_gap_ms() <= 5 * trial.report.period_ms, "the loop was disturbed")
         + _ended_well(trial),
@@ -140,7 +137,7 @@ def wrong_camera(setting: Setting) -> Finding:
         moved = float(np.abs(hand.read().vector - before)[:3].max())
     return Finding(
         None, None, f"{sum(found)} of {len(found)} wrong configurations refused at the start, the hand moved "
-        f"{1000 * moved:.1f} mm",
+        f"{1000 * moved:.1f} mm", "",
         unless(all(found), "one was accepted") + unless(moved < 1e-3, "the hand moved"),
     )  # fmt: skip
 
@@ -152,7 +149,7 @@ def skewed(setting: Setting) -> Finding:
     spread_ms = float(trial.column("spread_ns")[after].max(initial=0)) / 1e6
     waits = int(trial.column("apart_waits")[-1])
     return Finding(
-        spread_ms, _frame_ms(setting), f"views of one observation apart by; {waits} skipped", _ended_well(trial)
+        spread_ms, _frame_ms(setting), f"{waits} pairs skipped", "views of one observation apart by", _ended_well(trial)
     )
 
 

@@ -36,7 +36,7 @@ def limits_refused(setting: Setting) -> Finding:
     wrong.append({**given, "joint_lower_rad": given["joint_upper_rad"], "joint_upper_rad": given["joint_lower_rad"]})
     wrong.append({**given, "joint_names": given["joint_names"][1:]})
     refused = sum(_refused(values) for values in wrong)
-    return Finding(None, None, f"{refused} of {len(wrong)} wrong sets of limits refused", unless(
+    return Finding(None, None, f"{refused} of {len(wrong)} wrong sets of limits refused", "", unless(
         refused == len(wrong), "one was accepted"
     ))  # fmt: skip
 
@@ -62,7 +62,7 @@ def obstructed(setting: Setting) -> Finding:
     trial = Trial(setting, displace, 2.0).run()
     stopped = (trial.times_ns[-1] - since[0]) / 1e6
     return Finding(
-        stopped, TRACKING_MS + 2 * trial.report.period_ms, "last command after (limit and 2 T)",
+        stopped, TRACKING_MS + 2 * trial.report.period_ms, "stopped where it was", "last command (the bound, and 2 T)",
         unless("away from its command" in trial.report.ended, f"the run ended: {trial.report.ended}")
         + unless(trial.report.control.held, "the hand is not held"),
     )  # fmt: skip
@@ -79,8 +79,8 @@ def overrun(setting: Setting) -> Finding:
     stop_ms = ((many.hand.held_ns or many.times_ns[-1]) - fifth_ms) / 1e6 - many.report.control.stop_ms
     return Finding(
         max(0.0, stop_ms), 5 * trial.report.period_ms,
-        f"stall of {STALL_MS} ms: commands {shortest:.1f} to {longest:.1f} ms apart, no burst; stopped after the fifth "
-        "overrun in a row within",
+        f"stall of {STALL_MS} ms: commands {shortest:.1f} to {longest:.1f} ms apart, no burst",
+        "stopped after the fifth overrun in a row",
         unless(shortest > trial.report.period_ms / 4, f"a burst: {shortest:.1f} ms apart")
         + unless(ended, f"the run ended: {many.report.ended}")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
@@ -110,7 +110,7 @@ def stopped_from_outside(setting: Setting) -> Finding:
         times[name] = max(0.0, (stopping - trial.begun_ns) / 1e6)
     slowest = max(times, key=lambda name: times[name])
     words = ", ".join(f"{name} {ms:.0f}" for name, ms in times.items())
-    return Finding(times[slowest], STOP_MS, f"stop begun after ms: {words}; slowest", tuple(problems))
+    return Finding(times[slowest], STOP_MS, f"after ms: {words}", "slowest beginning of a stop", tuple(problems))
 
 
 def _stopping_since_ns(trial: Trial) -> int:

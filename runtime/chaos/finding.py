@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vpp_edge.runtime.chaos.trial import Setting
 
+LONGEST_GAP = "longest time between two commands"
 PASSED, FAILED, NEEDS_HARDWARE = "passed", "failed", "needs-hardware"
 
 
@@ -17,6 +18,7 @@ class Finding:
     Attributes:
         measured_ms: the time that the bound is about; None where what should happen never did, or no time is meant.
         bound_ms: None where no time is meant.
+        measures: what `measured_ms` is, in words; empty where it is None.
         problems: what else was not as it has to be, in words; empty when the trial passed.
         seen: what happened, in words.
     """
@@ -24,6 +26,7 @@ class Finding:
     measured_ms: float | None
     bound_ms: float | None
     seen: str
+    measures: str = ""
     problems: tuple[str, ...] = ()
 
     @property

@@ -59,7 +59,7 @@ def _stopped(trial: Trial, bound_periods: int, words: str) -> Finding:
     last_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
     return Finding(
         max(0.0, last_ms), bound_periods * trial.report.period_ms,
-        f"{trial.report.ended.partition('. ')[0].removeprefix('fault: ')}; last command after",
+        f"{trial.report.ended.partition('. ')[0].removeprefix('fault: ')}", "last command",
         unless(words in trial.report.ended, f"the run ended otherwise, not by {words!r}"),
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def control_killed(setting: Setting) -> Finding:
             _remove_left_behind(process.pid or 0)
     return Finding(
         stopped_ms if stopped else None, WATCHDOG_MS + POLL_MS,
-        f"all {JOINTS} servos stopped by register 98 ({WATCHDOG_MS} ms, looked at every {POLL_MS}) after",
+        f"register 98 of {JOINTS} servos, {WATCHDOG_MS} ms, looked at every {POLL_MS}", "last servo stopped",
         unless(moved, "the servos did not move") + unless(still, "a servo moved on"),
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.finding import LONGEST_GAP, Fault, Finding, unless
 from vpp_edge.runtime.chaos.injection import follow_clock
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
@@ -51,7 +51,7 @@ def heat(setting: Setting) -> Finding:
     ]
     return Finding(
         (noticed[0] - trial.begun_ns) / 1e6 if noticed else None, HEAT_MS,
-        f"policy at {rates[0]:.1f} Hz before and {rates[1]:.1f} Hz after; noticed after",
+        f"policy at {rates[0]:.1f} Hz before and {rates[1]:.1f} Hz after", "noticed",
         unless(rates[1] < rates[0], "the policy is not slower")
         + unless(any("throttled" in note for note in trial.report.notes), "no warning in the report")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
@@ -72,7 +72,7 @@ def clock_step(setting: Setting) -> Finding:
     used = np.diff(trial.column("used")[trial.times_ns >= trial.begun_ns]).sum()
     return Finding(
         trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"{used} chunks used meanwhile; longest time between two commands",
+        f"{used} chunks used meanwhile", LONGEST_GAP,
         unless(used > 0, "no chunk was used any more")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip
@@ -98,7 +98,7 @@ def full_disk(setting: Setting) -> Finding:
     told = "" if recording is None else recording.fault.partition("\n")[0]
     return Finding(
         trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"the report says: {told}; longest time between two commands",
+        f"the report says: {told}", LONGEST_GAP,
         unless(bool(told), "the loss is not told") + unless(not left, "half an episode was left")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip
@@ -118,7 +118,8 @@ def memory(setting: Setting) -> Finding:
     slope, error = _slope(seconds - seconds[0], mib)
     grown, doubt = setting.soak_s * slope, 3 * setting.soak_s * error
     return Finding(
-        None, None, f"{mib[-1]:.0f} MiB in all processes, {grown:+.2f} +- {doubt:.2f} MiB in {setting.soak_s:.0f} s",
+        None, None,
+        f"{mib[-1]:.0f} MiB in all processes, {grown:+.2f} +- {doubt:.2f} MiB in {setting.soak_s:.0f} s", "",
         unless(grown - doubt < NOISE_MIB, f"memory grows by {grown:.1f} MiB in {setting.soak_s:.0f} s")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from vpp_edge.runtime.chaos import switch as orders
 from vpp_edge.runtime.chaos.excess import largest_share
-from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.finding import LONGEST_GAP, Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 LATE_MS, AT_REST_MS, BACK_MS = 300, 100.0, 2000.0
@@ -29,8 +29,7 @@ def late(setting: Setting) -> Finding:
     dropped, again = trial.grown_ms("actions_dropped"), trial.grown_ms("used", 2)
     return Finding(
         trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"an inference of {LATE_MS} ms more; late actions dropped: {'yes' if dropped else 'none'}; longest time "
-        "between two commands",
+        f"an inference of {LATE_MS} ms more; late actions dropped: {'yes' if dropped else 'none'}", LONGEST_GAP,
         unless(again is not None, "no chunk came any more")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip
@@ -47,7 +46,7 @@ def exhausted(setting: Setting) -> Finding:
     rest = None if held is None else trial.rest_ms(held)
     again = None if held is None else trial.ms_until(trial.column("playing") >= 0, held)
     return Finding(
-        rest, AT_REST_MS, f"chunk over after {held or 0:.0f} ms; at rest after",
+        rest, AT_REST_MS, f"chunk over after {held or 0:.0f} ms", "at rest",
         unless(again is not None, "did not move again")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip
@@ -61,8 +60,7 @@ def not_a_number(setting: Setting) -> Finding:
     gap_ms = trial.longest_gap_ms(from_ms=third or 0)
     finite = bool(np.isfinite(trial.commands).all())
     return Finding(
-        gap_ms, 2 * trial.report.period_ms, f"stopped and held after {stopped / 1e6:.0f} ms; longest "
-        "time between two commands",
+        gap_ms, 2 * trial.report.period_ms, f"stopped and held after {stopped / 1e6:.0f} ms", LONGEST_GAP,
         unless("3 unusable chunks in a row" in trial.report.ended, f"the run ended: {trial.report.ended}")
         + unless(finite, "NaN was sent") + unless(trial.report.control.held, "the hand is not held"),
     )  # fmt: skip
@@ -78,7 +76,7 @@ def wild(setting: Setting) -> Finding:
     stopped_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
     return Finding(
         None, None, f"{clamps['speed']} targets clamped for speed; commands at most at {100 * share:.1f} % of a limit "
-        f"({worst}); stopped as it went on, after {stopped_ms:.0f} ms",
+        f"({worst}); stopped as it went on, after {stopped_ms:.0f} ms", "",
         unless(share <= 1 + ROUNDING, f"{worst} at {100 * share:.1f} % of its limit")
         + unless(clamps["speed"] > 0, "no target was clamped") + unless(ended, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip
@@ -103,7 +101,7 @@ def engine_error(setting: Setting) -> Finding:
     deaths = len(trial.report.policy.deaths)
     return Finding(
         trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"built anew once, stopped at error {deaths}, hand held; longest time between two commands",
+        f"built anew once, stopped at error {deaths}, hand held", LONGEST_GAP,
         unless(deaths == 2, f"{deaths} failures seen") + unless(trial.report.control.held, "the hand is not held")
         + unless("policy failed" in trial.report.ended, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip
@@ -128,7 +126,7 @@ def killed(setting: Setting) -> Finding:
     in_time = back is not None and back <= BACK_MS + load_ms
     return Finding(
         held, HELD_PERIODS * trial.report.period_ms,
-        f"moving again after {(back or 0) / 1e3:.1f} s, loading took {load_ms / 1e3:.1f} s at the start; held after",
+        f"moving again after {(back or 0) / 1e3:.1f} s, loading took {load_ms / 1e3:.1f} s at the start", "held",
         unless(in_time, f"back after {back} ms, expected {BACK_MS:.0f} and {load_ms:.0f} to load")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip
@@ -149,7 +147,7 @@ def earlier_episode(setting: Setting) -> Finding:
     in_order = refused is not None and playing is not None and refused <= playing
     return Finding(
         None, None, f"episode changed at {changed or 0:.0f} ms; the late answer refused at {refused or 0:.0f} ms; "
-        f"moved again for the new one at {playing or 0:.0f} ms",
+        f"moved again for the new one at {playing or 0:.0f} ms", "",
         unless(in_order, "an answer of the earlier episode was not refused")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
     )  # fmt: skip

@@ -28,6 +28,7 @@ bound. What only hardware can show is listed as such. Exit status 1 when one fai
   vpp-edge chaos my_bundle/ --storm 300          (random faults for 5 minutes, limits checked on every command)"""
 
 DEMO, SIM = "demo", "sim"
+NOTHING_MEASURED = {"measured": None, "bound_ms": None, "measures": ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +123,7 @@ def _demo_bundle(arguments: argparse.Namespace) -> str:
 
 def _row(fault: Fault, setting: Setting, arguments: argparse.Namespace) -> dict[str, Any]:
     """Runs one fault and prints its line."""
-    found: dict[str, Any] = {"status": "needs-hardware", "measured": None, "bound_ms": None, "seen": fault.needs}
+    found: dict[str, Any] = {"status": "needs-hardware", **NOTHING_MEASURED, "seen": fault.needs}
     if fault.trial is not None:
         found = _worst([_finding(fault.trial, setting) for _ in range(arguments.repeat)])
     row = {"id": fault.number, "fault": fault.name, "reaction": fault.reaction, "bound": fault.bound, **found}
@@ -137,10 +138,11 @@ def _finding(trial: Callable[[Setting], Finding], setting: Setting) -> dict[str,
     try:
         finding = trial(setting)
     except VppEdgeError as error:
-        return {"status": "failed", "measured": None, "bound_ms": None, "seen": str(error)}
+        return {"status": "failed", **NOTHING_MEASURED, "seen": str(error)}
     return {
         "status": "passed" if finding.passed else "failed", "measured": finding.measured_ms,
-        "bound_ms": finding.bound_ms, "seen": "; ".join((*finding.problems, finding.seen)),
+        "bound_ms": finding.bound_ms, "measures": finding.measures,
+        "seen": "; ".join((*finding.problems, finding.seen)),
     }  # fmt: skip
 
 
@@ -151,7 +153,8 @@ def _worst(found: list[dict[str, Any]]) -> dict[str, Any]:
 def line_of(row: dict[str, Any]) -> str:
     """What a person reads of one fault."""
     measured, bound = row["measured"], row["bound_ms"]
-    time = "" if bound is None else f" {'never' if measured is None else f'{measured:.0f} ms'} (bound {bound:.0f} ms)"
+    number = "never" if measured is None else f"{measured:.0f} ms"
+    time = "" if bound is None else f"; {row['measures']}: {number} (bound {bound:.0f} ms)"
     return f"{row['id']:3}  {row['fault']:44}  {row['status']:14}  {row['seen']}{time}"
 
 

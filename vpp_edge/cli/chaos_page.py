@@ -40,10 +40,14 @@ vpp-edge {__version__}, {escape(platform.machine())}, {os.cpu_count()} cores, si
     return path
 
 
+def _words(row: dict[str, Any]) -> str:
+    return f"{row['seen']}. Measured: {row['measures']}" if row["measures"] else str(row["seen"])
+
+
 def _line(row: dict[str, Any]) -> str:
     measured, bound = row["measured"], row["bound_ms"]
     cells = (
-        f"<td>{row['id']}</td><td>{escape(row['fault'])}<div class='seen'>{escape(row['seen'])}</div></td>"
+        f"<td>{row['id']}</td><td>{escape(row['fault'])}<div class='seen'>{escape(_words(row))}</div></td>"
         f"<td>{escape(row['reaction'])}</td><td>{escape(row['bound'])}</td>"
         f"<td class='{row['status']}'>{escape(row['status'])}</td>"
     )
