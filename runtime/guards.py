@@ -14,7 +14,7 @@ from vpp_edge.runtime.rotation import difference
 
 RUNAWAY_NS = 1_000_000_000  # a target that runs ahead of the speed limits for so long is not to be followed
 OVERRUNS_IN_A_ROW = 5  # each costs at least one slot, so by then the loop was late for ten periods
-ASTRAY_NS = 100_000_000  # this long away from the command, and it is no lag any more
+ASTRAY_NS = 80_000_000  # this long away from the command, and it is no lag any more; stopped within 100 ms
 
 
 class ObstructedError(HardwareFaultError):
@@ -80,7 +80,7 @@ class TrackingGuard:
         """Takes one measurement, (7 + J,) of `stamp_ns`, and the last command, (7 + J,).
 
         Raises:
-            ObstructedError: they have been too far apart for 100 ms.
+            ObstructedError: they have been too far apart for ASTRAY_NS.
         """
         np.subtract(measured[WRIST:], command[WRIST:], out=self._errors)
         np.abs(self._errors, out=self._errors)

@@ -95,7 +95,7 @@ class HandLimits:
         joint_names: J names, in the order of the vector.
         joint_lower_rad, joint_upper_rad: J position limits.
         joint_speed_rad_s, joint_acceleration_rad_s2, joint_jerk_rad_s3: J limits of the derivatives.
-        joint_tracking_rad: J distances between command and measurement; further apart for 100 ms, the run stops.
+        joint_tracking_rad: J distances between command and measurement; further apart for 80 ms, the run stops.
             More than the hand lags at full speed, less than what it would break.
         wrist_lower_m, wrist_upper_m: workspace box of the wrist, base frame.
         wrist_speed_m_s, wrist_acceleration_m_s2, wrist_jerk_m_s3: of its translation, lengths of vectors.

@@ -44,7 +44,7 @@ CAMERA = (
     ("camera_frames_total", "counter", "Frames delivered.", "delivered"),
     ("camera_dropped_total", "counter", "Frames missing in the device's counter.", "dropped"),
     ("camera_repeated_total", "counter", "Frames that came again.", "repeated"),
-    ("camera_timeouts_total", "counter", "Times a camera gave nothing new for 200 ms.", "timeouts"),
+    ("camera_timeouts_total", "counter", "Times a camera gave nothing new when it should.", "timeouts"),
 )
 
 

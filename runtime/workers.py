@@ -26,7 +26,7 @@ from vpp_edge.runtime.messages import (
 from vpp_edge.runtime.realtime import die_with_parent, leave_signals_to_parent
 from vpp_edge.runtime.rings import Board, NewestSlot
 
-SILENCE_NS = 200_000_000  # a camera that gives nothing new is noticed in this time
+SILENCE_NS = 180_000_000  # a camera that gives nothing new for so long, or two of its periods, is silent
 SILENCES_TO_REOPEN = 5
 SHORTEST_READ_NS = 1_000_000
 
@@ -80,10 +80,11 @@ def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
     before, news_ns = board.as_dict(), time.monotonic_ns()
     while not orders["stopping"] and silences < SILENCES_TO_REOPEN:
         now_ns = board["heartbeat_ns"] = time.monotonic_ns()
-        if now_ns - news_ns >= (silences + 1) * SILENCE_NS:
+        silence_ns = max(SILENCE_NS, 2 * pace.period_ns)
+        if now_ns - news_ns >= (silences + 1) * silence_ns:
             silences += 1
             board.add("timeouts")
-        frame = _next_frame(camera, channel.note, news_ns + (silences + 1) * SILENCE_NS - now_ns)
+        frame = _next_frame(camera, channel.note, news_ns + (silences + 1) * silence_ns - now_ns)
         if frame is None:
             continue
         fresh = pace.add(frame)
@@ -99,7 +100,7 @@ def _publish_frames(camera: Any, channel: CameraChannel, orders: Board) -> None:
         for field in CAMERA_COUNTS:
             board[field] = before[field] + getattr(camera.statistics, field)
     if not orders["stopping"]:
-        raise HardwareFaultError(f"camera {channel.name}: nothing new for {silences * SILENCE_NS / 1e6:g} ms")
+        raise HardwareFaultError(f"camera {channel.name}: nothing new {silences} times in a row")
 
 
 def _next_frame(camera: Any, note: NewestSlot, timeout_ns: int) -> Frame | None:

@@ -16,7 +16,6 @@ from vpp_edge.runtime.session import SessionConfig, run_session
 
 DETECTED_MS, FROZEN_MS, HANGING_MS, AT_REST_MS = 200.0, 300.0, 5000.0, 100.0
 STALE_FRAMES = 3
-T_MS = 10.0  # of the loop in which it is noticed
 BACK_S = 1.5  # after so long the camera gives frames again
 
 
@@ -82,7 +81,7 @@ def _stopped_view(setting: Setting, fault: int, bound_ms: float) -> Finding:
 
 def unplugged(setting: Setting) -> Finding:
     """No frames any more, for a while."""
-    return _stopped_view(setting, orders.SILENT, DETECTED_MS + 2 * T_MS)
+    return _stopped_view(setting, orders.SILENT, DETECTED_MS)
 
 
 def frozen(setting: Setting) -> Finding:
@@ -158,7 +157,7 @@ FAULTS = (
     Fault(2, "frames older than 2 frame periods", "no new chunk from a stale view", "3 frame periods", stale_frames),
     Fault(
         3, "camera unplugged", "finish committed actions, decelerate, hold; reopen",
-        "detected in 200 ms (and 2 T), holding at chunk end", unplugged,
+        "detected in 200 ms, holding at chunk end", unplugged,
     ),
     Fault(4, "camera call hangs", "kill the camera process, restart", "5 s", hanging),
     Fault(5, "frozen image", "as when unplugged", "300 ms", frozen),

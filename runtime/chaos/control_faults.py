@@ -62,7 +62,7 @@ def obstructed(setting: Setting) -> Finding:
     trial = Trial(setting, displace, 2.0).run()
     stopped = (trial.times_ns[-1] - since[0]) / 1e6
     return Finding(
-        stopped, TRACKING_MS + 2 * trial.report.period_ms, "stopped where it was", "last command (the bound, and 2 T)",
+        stopped, TRACKING_MS, "stopped where it was", "last command",
         unless("away from its command" in trial.report.ended, f"the run ended: {trial.report.ended}")
         + unless(trial.report.control.held, "the hand is not held"),
     )  # fmt: skip

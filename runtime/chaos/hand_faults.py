@@ -26,7 +26,7 @@ from vpp_edge.runtime.session import SessionConfig, run_session
 
 JOINTS = 16
 SWING = f"latency_ms=30,joints={JOINTS}"
-WATCHDOG_MS, POLL_MS = 100, 10
+WATCHDOG_MS, STOPPED_MS = 80, 100.0
 BEGUN_S, LONGEST_S = 1.0, 30.0
 CONFIG = LeapConfig(
     limits=HandLimits(
@@ -90,8 +90,8 @@ def control_killed(setting: Setting) -> Finding:
             process.join()
             _remove_left_behind(process.pid or 0)
     return Finding(
-        stopped_ms if stopped else None, WATCHDOG_MS + POLL_MS,
-        f"register 98 of {JOINTS} servos, {WATCHDOG_MS} ms, looked at every {POLL_MS}", "last servo stopped",
+        stopped_ms if stopped else None, STOPPED_MS,
+        f"register 98 of {JOINTS} servos, armed with {WATCHDOG_MS} ms", "last servo stopped",
         unless(moved, "the servos did not move") + unless(still, "a servo moved on"),
     )  # fmt: skip
 
@@ -124,7 +124,7 @@ def bus_errors(setting: Setting) -> Finding:
         bus.silent = True
 
     survived = _run(setting, disturb, 1.0)
-    found = _stopped(_run(setting, silence), 6, "5 failures in a row")
+    found = _stopped(_run(setting, silence), 5, "5 failures in a row")
     more = unless(survived.report.exit_status == 0, f"three bad answers ended the run: {survived.report.ended}")
     return replace(found, seen=f"3 bad answers survived; then silence: {found.seen}", problems=found.problems + more)
 
@@ -157,7 +157,7 @@ def lying_encoder(setting: Setting) -> Finding:
 
 FAULTS = (
     Fault(15, "control process killed", "the hand's own watchdog stops it", "100 ms", control_killed),
-    Fault(16, "bus timeout, CRC error", "retry, hold the last state; five in a row: fault", "5 T (and T)", bus_errors),
+    Fault(16, "bus timeout, CRC error", "retry, hold the last state; five in a row: fault", "5 T", bus_errors),
     Fault(17, "bus unplugged", "fault; the operator arms again", "5 T", unplugged),
     Fault(18, "motor overload", "cap the current, hold", "1 poll (2 T)", overloaded),
     Fault(19, "encoder jumping or frozen", "stop", "3 T", lying_encoder),

@@ -64,7 +64,7 @@ def test_the_first_target_arms_with_watchdog_and_current_limit(bus, hand):
     for servo in bus.servos.values():
         assert servo.get(table.TORQUE_ENABLE) == 1
         assert servo.get(table.OPERATING_MODE) == table.CURRENT_BASED_POSITION
-        assert servo.get(table.BUS_WATCHDOG) == 5
+        assert servo.get(table.BUS_WATCHDOG) == 4
         assert servo.get(table.GOAL_CURRENT) == 300
 
 
@@ -126,12 +126,12 @@ def test_a_fired_watchdog_is_noticed_and_arming_clears_it(bus, hand):
     pose = armed(hand)
     until(lambda: bus.servos[0].watchdog_stops, "the watchdog")
     error, _ = read_until_fault(hand)
-    assert "silent for 100 ms" in str(error)
+    assert "silent for 80 ms" in str(error)
     with pytest.raises(HardwareFaultError, match="armed again"):
         hand.send(pose)
     hand.arm()
     hand.send(pose)
-    assert bus.servos[0].get(table.BUS_WATCHDOG) == 5
+    assert bus.servos[0].get(table.BUS_WATCHDOG) == 4
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "lose"])
