@@ -6,6 +6,7 @@ deadline on the monotonic clock and a wait that lets other threads run.
 
 from __future__ import annotations
 
+import contextlib
 import termios
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from vpp_edge.errors import HardwareFaultError, MissingDependencyError
 from vpp_edge.runtime.hands.dynamixel_registers import MODEL_NUMBER, Register
-from vpp_edge.runtime.hands.guarded import LinkError, UnpluggedError
+from vpp_edge.runtime.hands.guarded import TRIES, LinkError, UnpluggedError
 
 ALERT = 0x80  # of a status packet's error byte: the servo has a hardware error
 WAIT_S = 0.0005
@@ -92,13 +93,12 @@ class DynamixelPort:
         return {number: int.from_bytes(value, "little") for number, value in values.items()}
 
     def models(self, ids: Sequence[int]) -> dict[int, int | None]:
-        """Model number by servo, None where none answers; raises UnpluggedError."""
-        found: dict[int, int | None] = {}
-        for number in ids:
-            try:
-                found[number] = self.numbers([number], MODEL_NUMBER)[number]
-            except LinkError:
-                found[number] = None
+        """Model number by servo, None where none answers in a few tries; raises UnpluggedError."""
+        found: dict[int, int | None] = dict.fromkeys(ids)
+        for _ in range(TRIES):
+            for number in (number for number, model in found.items() if model is None):
+                with contextlib.suppress(LinkError):
+                    found[number] = self.numbers([number], MODEL_NUMBER)[number]
         return found
 
     def reboot(self, number: int) -> None:
