@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vpp_edge.runtime.messages import CameraChannel, Channels
 from vpp_edge.runtime.metrics import run_metrics
 from vpp_edge.runtime.policy_worker import PolicySettings, run_policy
 from vpp_edge.runtime.processes import Child, ChildSettings
+from vpp_edge.runtime.realtime import other_cpus
 from vpp_edge.runtime.recording import RecorderSettings, run_recorder
 from vpp_edge.runtime.session_config import SessionConfig
 from vpp_edge.runtime.telemetry.process import TelemetrySettings, run_telemetry
@@ -53,6 +55,7 @@ def start_children(
     if recorder is not None:
         children.append(recorder)
     for child in children:
+        child.settings = replace(child.settings, cpus=other_cpus(config.control_cpu))
         child.start()
     return policy, recorder
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 
 from vpp_edge.runtime.messages import ENDED, RUNNING, STARTING, WORKING, read_note
+from vpp_edge.runtime.realtime import on_cpus
 from vpp_edge.runtime.rings import Board, NewestSlot
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -32,6 +33,7 @@ class ChildSettings:
         restart: whether it comes back after it died.
         failures: how often it may fail by itself, each time within CALM_NS of its start, before it is given up; None:
             as often as it likes. Being killed, from outside or because it hung, is no failure.
+        cpus: the cores that it may use; None: all.
         end_ns: how long it may take to end by itself when told to stop.
     """
 
@@ -41,6 +43,7 @@ class ChildSettings:
     open_ns: int | None = None
     restart: bool = True
     failures: int | None = None
+    cpus: frozenset[int] | None = None
     end_ns: int = 3_000_000_000
 
 
@@ -86,7 +89,7 @@ class Child:
         process = multiprocessing.get_context("spawn").Process(
             target=target, args=(os.getpid(), *arguments), name=f"vpp-edge {self.name}", daemon=True
         )
-        with threads_of_children(self.settings.threads):
+        with threads_of_children(self.settings.threads), on_cpus(self.settings.cpus):
             process.start()
         self._process, self._started_ns = process, time.monotonic_ns()
         self.generation += 1

@@ -8,7 +8,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+
+from vpp_edge.errors import BadInputError
 
 SWITCH_INTERVAL_S = (
     0.0005  # another thread of the process gives up the interpreter after this; Python's default is 5 ms
@@ -34,6 +36,37 @@ def quiet_interpreter() -> Iterator[None]:
         gc.unfreeze()
         if was_enabled:
             gc.enable()
+
+
+@contextlib.contextmanager
+def on_cpus(cpus: Collection[int] | None) -> Iterator[None]:
+    """The calling thread, and processes that it starts inside, run on these cores only; None: as before."""
+    if cpus is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def other_cpus(cpu: int | None) -> frozenset[int] | None:
+    """The cores that are left to everybody else when the loop has one to itself; None where it has not.
+
+    Raises:
+        BadInputError: this process may not use that core, or has no other.
+    """
+    if cpu is None:
+        return None
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if cpu not in usable or len(usable) < 2:
+        raise BadInputError(
+            f"--control-cpu {cpu}: expected one of the cores {sorted(usable)} that this process may use, and one more "
+            "for everything else"
+        )
+    return frozenset(usable - {cpu})
 
 
 @contextlib.contextmanager

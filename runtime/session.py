@@ -26,7 +26,7 @@ from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.metrics import checked_address
 from vpp_edge.runtime.processes import Child, end_children
-from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
+from vpp_edge.runtime.realtime import on_cpus, quiet_interpreter, real_time_thread
 from vpp_edge.runtime.recording import check_recording
 from vpp_edge.runtime.report import PolicyReport, RunReport
 from vpp_edge.runtime.scripted_policy import options_from_text, scripted_spec
@@ -81,7 +81,7 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
             supervisor = Supervisor(
                 loop, link, channels, children, policy, watch, Throttling(Path(config.sysfs)), config.real_time
             )
-            control, notes = _run_loop(loop, supervisor, config.real_time)
+            control, notes = _run_loop(loop, supervisor, config)
         if supervisor.hopeless and not loop.moving:
             raise BadInputError(supervisor.hopeless)
         policy_done = policy_report(channels, link, policy)
@@ -151,12 +151,13 @@ def check_cameras(spec: PolicySpec, cameras: tuple[Any, ...]) -> None:
 
 
 def _run_loop(
-    loop: ControlLoop, supervisor: Supervisor, real_time: bool
+    loop: ControlLoop, supervisor: Supervisor, config: SessionConfig
 ) -> tuple[ControlReport, tuple[str, ...]]:  # fmt: skip
     supervisor.start()
+    core = None if config.control_cpu is None else {config.control_cpu}
     ordinary = contextlib.nullcontext(("scheduling: ordinary, as asked",))
     try:
-        with quiet_interpreter(), real_time_thread() if real_time else ordinary as notes:
+        with quiet_interpreter(), real_time_thread() if config.real_time else ordinary as notes, on_cpus(core):
             return loop.run(), notes
     finally:
         supervisor.finish()

@@ -10,6 +10,7 @@ from vpp_edge.engine import EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.chunking import RTC, checked_mode
 from vpp_edge.runtime.interfaces import Hand
+from vpp_edge.runtime.realtime import other_cpus
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SessionConfig:
         viewer: where Rerun shows the run live, as in `viewer.check_viewer`; None: nowhere.
         log_frames_hz: how many images per second of each view are in them.
         metrics: where counts are given to Prometheus, as in `metrics.checked_address`; None: nowhere.
+        control_cpu: core that the control loop has to itself; None: it shares all.
         real_time: ask the system for SCHED_FIFO and locked memory.
         sysfs: where the kernel tells about heat and clocks.
         around_policy: takes the loaded policy and gives the one to use, in the policy process; picklable.
@@ -60,6 +62,7 @@ class SessionConfig:
     viewer: str | None = None
     log_frames_hz: float = 5.0
     metrics: str | None = None
+    control_cpu: int | None = None
     real_time: bool = True
     sysfs: str = "/sys"
     around_policy: Callable[[Any], Any] | None = None
@@ -70,6 +73,7 @@ class SessionConfig:
         checked_mode(self.chunking)
         EngineOptions(provider=self.provider)
         check_provider_belongs(self.backend, self.provider)
+        other_cpus(self.control_cpu)
         if not 1 <= self.rate_hz <= 1000:
             raise BadInputError(f"control rate of {self.rate_hz} Hz; expected 1 to 1000")
         if not 0 < self.log_frames_hz <= 1000:

@@ -207,6 +207,26 @@ def test_a_run_answers_prometheus_on_its_socket_until_it_ends(tmp_path):
     assert not path.exists()
 
 
+def test_the_loop_can_have_a_core_to_itself():
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        pytest.skip("this process may use one core only")
+    mine, found = usable[-1], {}
+
+    def look(statuses):
+        while not any(not status.waiting_for for status in statuses):
+            time.sleep(0.02)
+        found["control"] = os.sched_getaffinity(os.getpid())
+        found["children"] = [os.sched_getaffinity(pid) for pid in children()]
+
+    assert run(act=look, control_cpu=mine).report.exit_status == 0
+    assert found["control"] == {mine} and len(found["children"]) == 3
+    assert all(mine not in cores for cores in found["children"])
+    assert os.sched_getaffinity(0) == set(usable)
+    with pytest.raises(BadInputError, match="--control-cpu 999"):
+        run(control_cpu=999)
+
+
 def test_a_log_tells_every_period_every_chunk_and_some_images(tmp_path):
     reader = pytest.importorskip("mcap.reader")
     path = tmp_path / "run.mcap"

@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", metavar="WHERE", help="counts for Prometheus on a Unix socket (a path) or a loopback port"
     )
+    parser.add_argument("--control-cpu", type=int, metavar="N", help="core that only the control loop uses (none)")
     parser.add_argument("--no-real-time", action="store_true", help="ordinary scheduling, even where more is permitted")
     parser.add_argument("--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that is here (0)")
     parser.add_argument(
@@ -113,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
             viewer=arguments.rerun,
             log_frames_hz=arguments.log_frames,
             metrics=arguments.metrics,
+            control_cpu=arguments.control_cpu,
             real_time=not arguments.no_real_time,
         )
         try:
