@@ -22,6 +22,8 @@ from material import Golden
 from vpp_edge.cli.main import main
 from vpp_edge.workflow.closed_loop import evaluation
 
+pytestmark = pytest.mark.live
+
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     status = main([str(word) for word in words])

@@ -18,6 +18,8 @@ from vpp_edge.runtime.sim.sequence import Result
 from vpp_edge.runtime.sim.task import episode_from_seed
 from vpp_edge.workflow import demo_policy
 
+pytestmark = pytest.mark.live
+
 
 @pytest.mark.timeout(900)
 def test_demo_plays_an_episode_and_leaves_video_and_animation(

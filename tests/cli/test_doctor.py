@@ -16,6 +16,8 @@ from vpp_edge.profile import devices, host
 from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
 from vpp_edge.profile.serial_ports import check_serial_ports
 
+pytestmark = pytest.mark.live
+
 STATUSES = {OK, LIMITED, MISSING}
 
 

@@ -20,6 +20,8 @@ from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.supervisor import Status
 
+pytestmark = pytest.mark.live
+
 SCRIPTED = ["run", "latency_ms=20,joints=3", "--backend", "scripted", "--instruction", "Grasp the spoon."]
 TWO = ["--camera", "pattern:static", "--camera", "pattern:wrist"]
 

@@ -20,6 +20,8 @@ from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.control_contract import ControlSettings
 from vpp_edge.runtime.realtime import quiet_interpreter, real_time_thread
 
+pytestmark = pytest.mark.live
+
 MS = 1_000_000
 STEP = np.array([0.005, 0, 0, 0, 0, 0, 0, 0.02, 0.05, 0])
 

@@ -15,6 +15,8 @@ from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.limits import Limiter
 from vpp_edge.runtime.speed_limits import braking_speed
 
+pytestmark = pytest.mark.live
+
 PERIOD_NS = 10_000_000
 
 

@@ -12,6 +12,8 @@ from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.messages import FRAME_DEPTH, Channels, write_frame
 from vpp_edge.runtime.observing import Views
 
+pytestmark = pytest.mark.live
+
 MS = 1_000_000
 PERIOD_NS = 10_000 * MS  # long, so that a busy machine is still within the first two
 

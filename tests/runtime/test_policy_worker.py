@@ -15,6 +15,8 @@ from vpp_edge.runtime.messages import Channels
 from vpp_edge.runtime.policy_worker import PolicyWorker
 from vpp_edge.runtime.scripted_policy import ScriptedPolicy
 
+pytestmark = pytest.mark.live
+
 PERIOD_NS = 1_000_000_000  # long, so that a busy machine is still within the first one
 OPTIONS = {"joints": 3, "latency_ms": 0, "period_ms": 1000}
 

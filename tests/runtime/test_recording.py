@@ -17,7 +17,7 @@ from vpp_edge.runtime.recording import EpisodeWriter, RecorderSettings
 from vpp_edge.runtime.rings import Message
 from vpp_edge.runtime.session import SessionConfig, run_session
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.live]
 PERIOD_NS = 100_000_000
 
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.rings import Board, NewestSlot, OrderedRing
 
+pytestmark = pytest.mark.live
+
 SMALL = np.dtype([("value", "<i8"), ("vector", "<f8", (3,))])
 
 

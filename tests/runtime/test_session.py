@@ -27,7 +27,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.session import SessionConfig, run_session
 from vpp_edge.runtime.supervisor import Watch
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.live]
 SECOND_NS = 1_000_000_000
 
 

@@ -15,6 +15,8 @@ from vpp_edge.workflow.closed_loop.players import PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import summary_of
 from vpp_edge.workflow.demo_policy import SHIPPED, DemoOptions, demo_bundle
 
+pytestmark = pytest.mark.live
+
 LARGEST_BYTES = 16_000_000
 SEED = 990  # docs/closed-loop.md has results of others
 

@@ -18,6 +18,8 @@ from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 from vpp_edge.runtime.sim.world import SCENE_SIZE
 from vpp_edge.runtime.workers import run_camera
 
+pytestmark = pytest.mark.live
+
 DIMS = 19
 
 

@@ -13,6 +13,8 @@ from vpp_edge.runtime.cameras.sources import UNKNOWN_STATE
 from vpp_edge.runtime.cameras.video import VideoCamera
 from vpp_edge.runtime.interfaces import HandState
 
+pytestmark = pytest.mark.live
+
 SECOND_NS = 1_000_000_000
 
 

@@ -13,6 +13,8 @@ from vpp_edge.runtime.cameras import CameraStatistics, camera_from_text, open_ca
 from vpp_edge.runtime.cameras.inbox import CAPACITY
 from vpp_edge.video import read_frames
 
+pytestmark = pytest.mark.live
+
 SECOND_NS = 1_000_000_000
 EPISODE = Path(__file__).resolve().parents[4] / "shared/episodes/xhand/videos/val/0/0.mp4"
 

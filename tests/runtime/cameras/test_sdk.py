@@ -21,6 +21,8 @@ from vpp_edge.runtime.cameras.inbox import Inbox
 from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
 from vpp_edge.runtime.cameras.software import SoftwareDevice
 
+pytestmark = pytest.mark.live
+
 SECOND_NS = 1_000_000_000
 FRAMES, FIRST, PERIOD_S = 20, 100, 0.03
 

@@ -25,6 +25,8 @@ from vpp_edge.runtime.hands.inspire_config import InspireConfig
 pytest.importorskip("pymodbus")
 from vpp_edge.runtime.hands.simulators.inspire_server import InspireServer
 
+pytestmark = pytest.mark.live
+
 EXAMPLE = ROOT / "examples" / "hands" / "inspire.json"
 
 

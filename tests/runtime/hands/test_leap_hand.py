@@ -16,6 +16,8 @@ from vpp_edge.runtime.hands.guarded import FAILURES_IN_A_ROW
 from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
 
+pytestmark = pytest.mark.live
+
 pytest.importorskip("dynamixel_sdk")
 COUNT_RAD = table.RAD_PER_COUNT
 

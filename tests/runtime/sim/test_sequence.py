@@ -21,6 +21,8 @@ from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.world import SCENE_SIZE
 from vpp_edge.runtime.supervisor import Watch
 
+pytestmark = pytest.mark.live
+
 if importlib.util.find_spec("mujoco") is None:
     pytest.skip("the simulated hand needs MuJoCo", allow_module_level=True)
 

@@ -15,6 +15,8 @@ import pytest
 from vpp_edge.errors import BadInputError, VppEdgeError
 from vpp_edge.workflow.closed_loop.pool import results_in_any_order
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
