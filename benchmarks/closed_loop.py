@@ -66,11 +66,11 @@ def rows(extra: Sequence[tuple[str, str]]) -> Iterator[Row]:
 class Table:
     """Plays rows, and keeps what came of them in a folder."""
 
-    def __init__(self, folder: Path, seeds: Sequence[int], episodes: int) -> None:
+    def __init__(self, folder: Path, seeds: Sequence[int], episodes: int, fresh: bool) -> None:
         self._folder, self._seeds, self._episodes = folder, seeds, episodes
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / KEPT
-        self._kept: dict[str, Any] = json.loads(self._path.read_text()) if self._path.is_file() else {}
+        self._kept: dict[str, Any] = json.loads(self._path.read_text()) if self._path.is_file() and not fresh else {}
 
     def played(self, row: Row) -> dict[str, Any]:
         """Summary over all seeds, and the successes of each."""
@@ -149,10 +149,11 @@ def main() -> None:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("demo-output"), help="for bundles and rows (demo-output)"
     )
+    parser.add_argument("--fresh", action="store_true", help="play all rows again; when our own code has changed")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the table into this document")
     arguments = parser.parse_args()
     extra = [tuple(text.rpartition("=")[::2]) for text in arguments.bundles]
-    table = Table(arguments.output, arguments.seeds, arguments.episodes)
+    table = Table(arguments.output, arguments.seeds, arguments.episodes, arguments.fresh)
     lines = header(arguments.seeds, arguments.episodes)
     print("\n".join(lines), flush=True)
     for row in rows(extra):

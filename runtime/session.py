@@ -10,14 +10,15 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vpp_edge.certificate import certificate_from_json
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError, CheckFailedError
 from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.accounts import camera_reports, log_report, policy_report, recording_report
+from vpp_edge.runtime.cameras.views import cameras_by_view
 from vpp_edge.runtime.children import start_children
 from vpp_edge.runtime.control import ControlLoop
 from vpp_edge.runtime.control_contract import ControlReport, ControlSettings
@@ -38,7 +39,7 @@ from vpp_edge.runtime.telemetry.viewer import check_viewer
 from vpp_edge.runtime.throttling import Throttling
 from vpp_edge.spec import PolicySpec
 
-__all__ = ["SessionConfig", "check_cameras", "check_certificate", "policy_spec", "run_session"]
+__all__ = ["SessionConfig", "check_certificate", "policy_spec", "run_session"]
 
 
 def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
@@ -47,12 +48,12 @@ def run_session(config: SessionConfig, watch: Watch | None = None) -> RunReport:
     Call it from the main thread, where it can catch signals.
 
     Raises:
-        BadInputError, BundleError: wrong number of cameras, no such bundle, a record folder that cannot be written, or
-            a camera or the policy that can never work as it was asked. The hand has not moved.
+        BadInputError, BundleError: cameras that do not fit the policy's views, no such bundle, a record folder that
+            cannot be written, or a camera or the policy that can never work as it was asked. The hand has not moved.
         CheckFailedError: the bundle's parity certificate is missing or over its limits. The hand has not moved.
     """
     spec = policy_spec(config.bundle, config.backend)
-    check_cameras(spec, config.cameras)
+    config = replace(config, cameras=cameras_by_view(spec, config.cameras))
     if config.backend != "scripted" and not config.ignore_certificate:
         check_certificate(Bundle(Path(config.bundle)))
     if config.record is not None:
@@ -137,16 +138,6 @@ def check_certificate(bundle: Bundle) -> None:
         raise CheckFailedError(
             f"{bundle.path} is not certified to act like its policy: {'; '.join(problems)}. The hand was not moved. "
             "Export it anew within its limits, or take the risk with --ignore-certificate."
-        )
-
-
-def check_cameras(spec: PolicySpec, cameras: tuple[Any, ...]) -> None:
-    """Raises BadInputError unless there is one camera per view of the policy."""
-    if len(cameras) != len(spec.cameras):
-        views = ", ".join(camera.name for camera in spec.cameras)
-        raise BadInputError(
-            f"got {len(cameras)} cameras, this policy sees {len(spec.cameras)} views: {views}; "
-            "give --camera once for each, in this order"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ OPTIONS = {
     "bag": ("fps", "loop"),
     "video": ("width", "height", "fps", "loop"),
 }
+NAMED = re.compile(r"(\w+)=(.*)", re.DOTALL)
 EXAMPLES = {"software": "software:clip.mp4 or software:sim/top", "bag": "bag:take.bag", "video": "video:clip.mp4"}
 
 
@@ -38,6 +40,7 @@ class CameraConfig:
         fps: frames per second asked for; None: 30 of a camera, 15 of the simulator, the file's own of a video.
             Of a bag, which plays as it was recorded, what to expect.
         loop: a file starts again at its end; otherwise reading raises EndOfStreamError there.
+        view: which of the policy's views it gives, such as `static`; empty: the one at its place in the list.
 
     Raises:
         BadInputError: a value that cannot be.
@@ -49,6 +52,7 @@ class CameraConfig:
     height: int | None = None
     fps: float | None = None
     loop: bool = True
+    view: str = ""
 
     def __post_init__(self) -> None:
         name = f"camera {self.name}"
@@ -91,7 +95,8 @@ class CameraConfig:
         """What `camera_from_text` reads back as this configuration."""
         given = {"width": self.width, "height": self.height, "fps": self.fps, "loop": None if self.loop else 0}
         options = "&".join(f"{key}={value}" for key, value in given.items() if value is not None)
-        return f"{self.name}?{options}" if options or "?" in self.source else self.name
+        text = f"{self.name}?{options}" if options or "?" in self.source else self.name
+        return f"{self.view}={text}" if self.view else text
 
 
 def check_size(name: str, width: int, height: int) -> None:
@@ -104,8 +109,9 @@ def check_size(name: str, width: int, height: int) -> None:
 def camera_from_text(text: str) -> CameraConfig:
     """Reads a camera as typed: `KIND:SOURCE?OPTION=VALUE&...`, for example `software:clip.mp4?width=640&height=480`.
 
-    The options are those of OPTIONS; the source ends at the last `?`. Files are looked at, and what was not given is
-    filled in as `completed` says.
+    In front may stand which view of the policy it gives: `wrist=realsense:123622270915`. The options are those of
+    OPTIONS; the source ends at the last `?`. Files are looked at, and what was not given is filled in as `completed`
+    says.
 
     Raises:
         BadInputError: unknown kind, view or option, a value that cannot be, a file that is missing or no video.
@@ -122,6 +128,8 @@ def camera_from_text(text: str) -> CameraConfig:
 
 def parsed(text: str) -> CameraConfig:
     """The same without a look at the file."""
+    named = NAMED.match(text)
+    view, text = named.groups() if named else ("", text)
     head, mark, tail = text.rpartition("?")
     head, tail = (head, tail) if mark else (text, "")
     kind, _, source = head.partition(":")
@@ -138,7 +146,7 @@ def parsed(text: str) -> CameraConfig:
             options[key] = _READERS[key](value)
         except (ValueError, KeyError):
             raise BadInputError(f"camera {text!r}: {key}={value!r}; expected {_EXPECTED[key]}") from None
-    return CameraConfig(kind, source, **options)
+    return CameraConfig(kind, source, **options, view=view)
 
 
 def completed(config: CameraConfig) -> CameraConfig:

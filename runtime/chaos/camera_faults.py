@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def hanging(setting: Setting) -> Finding:
 
 
 def wrong_camera(setting: Setting) -> Finding:
-    """Cameras that are not there, twice the same, or too few: refused before the hand moves."""
+    """Cameras that are not there, twice the same, too many, or that may be swapped: refused before the hand moves."""
     from vpp_edge.runtime.cameras import camera_from_text
 
     def texts_refused(text: str) -> bool:
@@ -120,7 +121,12 @@ def wrong_camera(setting: Setting) -> Finding:
         return False
 
     absent, cameras = CameraConfig("realsense", "000000000000", 640, 480, 30), setting.cameras
-    lists = ((*cameras[:-1], absent), (absent,) * len(cameras), (*cameras, cameras[-1]))
+    of_one_name = tuple(replace(camera, view="static") for camera in cameras)
+    unnamed = tuple(replace(absent, source=f"{number:012}") for number, _ in enumerate(cameras))
+    lists = (
+        (*cameras[:-1], absent), (absent,) * len(cameras), (*cameras, cameras[-1]), of_one_name, unnamed,
+        (replace(cameras[0], view="nowhere"), *cameras[1:]),
+    )  # fmt: skip
     found = [
         texts_refused(text) for text in ("video:nowhere.mp4", "software:sim/nowhere", "realsense?width=640&height=0")
     ]
@@ -161,6 +167,6 @@ FAULTS = (
     ),
     Fault(4, "camera call hangs", "kill the camera process, restart", "5 s", hanging),
     Fault(5, "frozen image", "as when unplugged", "300 ms", frozen),
-    Fault(6, "wrong, missing or doubled cameras", "refuse to start", "at start", wrong_camera),
+    Fault(6, "wrong, missing, doubled or swapped cameras", "refuse to start", "at start", wrong_camera),
     Fault(7, "two views too far apart in time", "pair by timestamp, or skip", "1 frame", skewed),
 )  # fmt: skip

@@ -33,8 +33,16 @@ class UnreliableCamera:
     """A CameraConfig, or one that opens itself, whose camera fails as ordered; opens itself in the camera process."""
 
     inner: Any
-    view: int
+    number: int
     switch: Switch
+
+    @property
+    def name(self) -> str:
+        return str(self.inner.name)
+
+    @property
+    def view(self) -> str:
+        return str(self.inner.view)
 
     @property
     def fps(self) -> float | None:
@@ -43,7 +51,7 @@ class UnreliableCamera:
     def open(self, latest_state: Any) -> _Camera:
         opens_itself = hasattr(self.inner, "open")
         camera = self.inner.open(latest_state) if opens_itself else open_camera(self.inner, latest_state)
-        return _Camera(camera, self.view, self.switch)
+        return _Camera(camera, self.number, self.switch)
 
 
 class _Camera:

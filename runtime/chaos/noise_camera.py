@@ -19,6 +19,8 @@ class NoiseCamera:
     """A CameraConfig of frames that nobody has seen before."""
 
     fps: float = 30.0
+    name: str = "noise"
+    view: str = ""
 
     def open(self, latest_state: Any) -> _Noise:
         return _Noise(self.fps)

@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from vpp_edge.cli.main import main
 from vpp_edge.cli.run import LiveLine
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime import cameras, hands
 from vpp_edge.runtime.supervisor import Status
 
 pytestmark = pytest.mark.live
@@ -29,7 +29,6 @@ TWO = ["--camera", "pattern:static", "--camera", "pattern:wrist"]
 @pytest.fixture
 def perfect_devices(monkeypatch):
     """The command with the tests' own cameras and hand in place of the devices."""
-    cameras, hands = ModuleType("vpp_edge.runtime.cameras"), ModuleType("vpp_edge.runtime.hands")
 
     def camera_from_text(text):
         kind, _, name = text.partition(":")
@@ -37,10 +36,8 @@ def perfect_devices(monkeypatch):
             raise BadInputError(f"unknown camera kind {kind!r}")
         return PatternConfig(name)
 
-    cameras.camera_from_text = camera_from_text
-    hands.hand_from_text = lambda text: PerfectHand(MonotonicClock())
-    monkeypatch.setitem(sys.modules, "vpp_edge.runtime.cameras", cameras)
-    monkeypatch.setitem(sys.modules, "vpp_edge.runtime.hands", hands)
+    monkeypatch.setattr(cameras, "camera_from_text", camera_from_text)
+    monkeypatch.setattr(hands, "hand_from_text", lambda text: PerfectHand(MonotonicClock()))
 
 
 def test_a_short_run_prints_what_a_person_wants_to_know(perfect_devices, capsys):
@@ -93,7 +90,7 @@ class TestArming:
     def real_hand(self, perfect_devices, monkeypatch):
         hand = PerfectHand(MonotonicClock())
         hand.simulated = False
-        sys.modules["vpp_edge.runtime.hands"].hand_from_text = lambda text: hand
+        monkeypatch.setattr(hands, "hand_from_text", lambda text: hand)
         return hand
 
     @pytest.mark.parametrize("answer", ["arm\n", " ARM \n"])

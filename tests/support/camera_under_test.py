@@ -25,6 +25,7 @@ class PatternConfig:
     drop_every: int = 0
     end_after: int | None = None
     freeze_after: int | None = None
+    view: str = ""
 
     def open(self, latest_state):
         if self.refuse:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 HELP = """Run a bundle on cameras and a hand, until --duration is over or Ctrl-C; the hand is held then.
 
-Give --camera once for each view of the policy, static camera first, as KIND:SOURCE?OPTION=VALUE&...:
+Give --camera once for each view of the policy, as VIEW=KIND:SOURCE?OPTION=VALUE&..., where VIEW is its name in the
+policy (static, wrist...); without VIEW= the first is the static one. Several real cameras must have it:
   realsense:SERIAL     a RealSense camera; without :SERIAL the only one attached
   software:FILE.mp4    a recorded video through RealSense's software device
   software:sim/VIEW    the simulated hand (VIEW: top, side or wrist) through RealSense's software device
@@ -26,7 +27,7 @@ Give --camera once for each view of the policy, static camera first, as KIND:SOU
 Options: width and height in pixels, fps, and loop=0 for files that are to end rather than begin again; for example
 software:FILE.mp4?fps=30&loop=0 (in quotes, because of the &).
 
-  vpp-edge run my_bundle/ --camera realsense:123 --camera realsense:456 --hand sim --instruction "Grasp the spoon."
+  vpp-edge run my_bundle/ --camera static=realsense:123 --camera wrist=realsense:456 --instruction "Grasp the spoon."
 
 The summary on stdout says how well the loop kept its time, how fast the policy was, and where every frame went.
 --backend scripted needs no bundle (write `latency_ms=50` in its place): it swings the hand, to try cameras and hand."""
@@ -36,7 +37,7 @@ LOG_INTERVAL_S = 5.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder that `vpp-edge export` wrote")
-    parser.add_argument("--camera", action="append", metavar="KIND:SOURCE", default=[], help="one per view, in order")
+    parser.add_argument("--camera", action="append", metavar="VIEW=KIND:SOURCE", default=[], help="one per view")
     parser.add_argument(
         "--hand", default="sim", metavar="KIND", help="hand to move: sim, or sim:SEED for the world of an episode (sim)"
     )
@@ -78,8 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.runtime.cameras import camera_from_text
+    from vpp_edge.runtime.cameras.views import cameras_by_view
     from vpp_edge.runtime.hands import hand_from_text
-    from vpp_edge.runtime.session import SessionConfig, check_cameras, policy_spec, run_session
+    from vpp_edge.runtime.session import SessionConfig, policy_spec, run_session
     from vpp_edge.runtime.supervisor import Watch
 
     if arguments.threads is not None and arguments.threads < 1:
@@ -88,8 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInputError(f"--start-timeout {arguments.start_timeout}: expected a positive number of seconds")
     if arguments.seed < 0:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")
-    cameras = tuple(camera_from_text(text) for text in arguments.camera)
-    check_cameras(policy_spec(arguments.bundle, arguments.backend), cameras)
+    given = [camera_from_text(text) for text in arguments.camera]
+    cameras = cameras_by_view(policy_spec(arguments.bundle, arguments.backend), given)
     live = LiveLine(sys.stderr, quiet=arguments.quiet)
     watch = Watch(round(arguments.start_timeout * 1e9), on_status=live.show)
     with contextlib.closing(hand_from_text(arguments.hand)) as hand:

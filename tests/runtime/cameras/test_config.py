@@ -20,12 +20,13 @@ SOURCES = st.text(ascii_letters + digits + "/.:-_ ?=&äß", min_size=1, max_size
     lambda source: not source.startswith("sim/")
 )
 SIZES = st.none() | st.tuples(st.integers(1, 1440), st.integers(1, 1440))
+VIEWS = st.sampled_from(["", "static", "wrist2"])
 RATES = st.none() | st.floats(0, 1000, exclude_min=True)
 
 
-@given(st.sampled_from(["software", "video"]), SOURCES, SIZES, RATES, st.booleans())
-def test_a_configuration_survives_its_text_and_the_way_to_another_process(kind, source, size, fps, loop):
-    config = CameraConfig(kind, source, *(size or (None, None)), fps=fps, loop=loop)
+@given(st.sampled_from(["software", "video"]), SOURCES, SIZES, RATES, st.booleans(), VIEWS)
+def test_a_configuration_survives_its_text_and_the_way_to_another_process(kind, source, size, fps, loop, view):
+    config = CameraConfig(kind, source, *(size or (None, None)), fps=fps, loop=loop, view=view)
     assert parsed(config.text) == config
     assert pickle.loads(pickle.dumps(config)) == config
 

@@ -1,0 +1,62 @@
+"""Which camera gives which view: in, the cameras as the user gave them; out, one per view, in the policy's order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.spec import PolicySpec
+
+
+class NamedCamera(Protocol):
+    """What is known of a camera before it is opened."""
+
+    @property
+    def name(self) -> str:
+        """`KIND:SOURCE`."""
+        ...
+
+    @property
+    def view(self) -> str:
+        """The view that the user said it gives; empty: the one at its place in the list."""
+        ...
+
+
+Given = TypeVar("Given", bound=NamedCamera)
+
+
+def cameras_by_view(spec: PolicySpec, cameras: Sequence[Given]) -> tuple[Given, ...]:
+    """One camera for each view of the policy, in the order of its batch.
+
+    A policy that takes the wrist for the static camera moves the hand all the same, and wrongly. Nothing in a serial
+    number tells the two apart, so real cameras of a policy with several views have to be named: `static=realsense:123`.
+
+    Raises:
+        BadInputError: too few or too many; a view that the policy has not, or twice; some named and others not; several
+            real cameras without names; one real camera for two views.
+    """
+    views = [camera.name for camera in spec.cameras]
+    if len(cameras) != len(views):
+        raise BadInputError(
+            f"got {len(cameras)} cameras, this policy sees {len(views)} views: {', '.join(views)}; "
+            "give --camera once for each, in this order or as VIEW=KIND:SOURCE"
+        )
+    real = [camera.name for camera in cameras if camera.name.partition(":")[0] == "realsense"]
+    if len(set(real)) < len(real):
+        twice = next(name for name in real if real.count(name) > 1)
+        raise BadInputError(f"camera {twice} is given for two views; give each view its own, by serial number")
+    named = [camera for camera in cameras if camera.view]
+    if not named:
+        if len(real) > 1:
+            example = " ".join(f"--camera {view}={camera.name}" for view, camera in zip(views, cameras, strict=True))
+            raise BadInputError(
+                f"{len(real)} RealSense cameras, and nothing tells which is which; name the view of each, "
+                f"if it is so: {example}"
+            )
+        return tuple(cameras)
+    by_view = {camera.view: camera for camera in named}
+    if sorted(by_view) != sorted(views):
+        given = ", ".join(f"{camera.view or 'no view'} ({camera.name})" for camera in cameras)
+        raise BadInputError(f"cameras for {given}; expected one for each of: {', '.join(views)}")
+    return tuple(by_view[view] for view in views)
