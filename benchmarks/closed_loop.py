@@ -103,8 +103,9 @@ class Table:
 
 def header(seeds: Sequence[int], episodes: int) -> list[str]:
     by_seed = [f"seed {seed}" for seed in seeds] if len(seeds) > 1 else []
-    columns = ["policy", *by_seed, "success (95 % interval)", "wrong button", "out of time", "time to press, s",
-               "jerk of the wrist, m/s^3", "seam jump: wrist, mm", "joints, rad"]  # fmt: skip
+    columns = ["policy", *by_seed, "success (95 % interval)", "wrong button", "out of time",
+               "stopped by the loop", "time to press, s", "jerk of the wrist, m/s^3", "seam jump: wrist, mm",
+               "joints, rad"]  # fmt: skip
     played = f"{episodes} episodes of each of the seeds {', '.join(map(str, seeds))}"
     return [
         f"{played}. Times are medians, jerk and jumps are means.",
@@ -120,7 +121,7 @@ def line(row: Row, found: dict[str, Any]) -> str:
     seam = found["seam"]
     cells = [
         row.name, *each, str(SuccessRate(found["successes"], found["episodes"])), str(found["wrong"]),
-        str(found["timeouts"]), number(found["press_s"]["median"], 1, ".2f"),
+        str(found["timeouts"]), str(found["stopped"]), number(found["press_s"]["median"], 1, ".2f"),
         number(found["jerk"]["wrist_m_s3"]["mean"], 1, ".0f"), number(seam["wrist_m"]["mean"], 1000, ".1f"),
         number(seam["joints_rad"]["mean"], 1, ".3f"),
     ]  # fmt: skip
