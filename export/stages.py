@@ -76,7 +76,7 @@ class ActStage(nn.Module):
 
         def denoise(actions: Tensor, sigma: float) -> Tensor:
             variance = sigma**2 + data**2
-            x = self.head.action_emb(actions * variance**-0.5)
+            x = self.head.action_emb((actions * variance**-0.5).to(tokens.dtype))
             modulations: Any = self.modulations[self.sigmas.index(sigma)]
             for block, cross, modulation in zip(blocks, attended, modulations, strict=True):
                 x = block.modulated(x, modulation, cross)

@@ -64,11 +64,11 @@ class EdgePolicy:
         Args:
             bundle: folder that `vpp-edge export` wrote.
             backend: `onnxruntime`; `tensorrt` or `tensorrt-rtx`, for which `vpp-edge build` has made engines; or
-                `torch` for the eager baseline, which needs the trained checkpoint.
+                `torch` for the eager baseline and `torch-cuda` for our kernels, which need the trained checkpoint.
             threads: CPU threads; None lets the backend choose.
             seed: of the noise that `infer` draws where none is given; None: another one every time.
-            checkpoint: for backend `torch`: folder of the trained policy, where it is no longer where it was
-                exported from.
+            checkpoint: for backends `torch` and `torch-cuda`: folder of the trained policy, where it is no longer where
+                it was exported from.
             provider: for backend `onnxruntime`: its execution provider, `cpu` (None), `cuda` or `tensorrt`; one that
                 is missing or does not start is an error, never the CPU instead.
 

@@ -16,6 +16,10 @@ from vpp_edge.manifest import Bundle
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
+PRECISION_FROM_CHECKPOINT = {"torch": "fp32", "torch-cuda": "fp16"}
+"""Backends that run the trained checkpoint behind a bundle and not its graphs, and the precision that they run it in,
+whatever that of the bundle."""
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -23,7 +27,8 @@ class EngineOptions:
 
     Attributes:
         threads: CPU threads per stage; None lets the backend choose.
-        checkpoint: folder of the trained policy, for the `torch` backend only; None: where it was exported from.
+        checkpoint: folder of the trained policy, for backends of PRECISION_FROM_CHECKPOINT only; None: where it was
+            exported from.
         provider: execution provider, one of PROVIDERS, for the `onnxruntime` backend only; None: the CPU.
 
     Raises:

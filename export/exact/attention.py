@@ -70,9 +70,14 @@ class TextAttention(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
         """(N, C) from tokens (N, C) and text (1, 20, S)."""
-        scorer = torch.matmul(torch.matmul(text, self.key), self.query).flatten(0, 1)  # (heads * 20, C)
+        keys, values = self.sides(text)
+        return torch.matmul(text_attention(x, keys, self.heads), values)
+
+    def sides(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a text (1, 20, S), both (heads * 20, C)."""
+        keys = torch.matmul(torch.matmul(text, self.key), self.query).flatten(0, 1)
         values = torch.matmul(torch.matmul(text, self.value), self.out).flatten(0, 1) + self.out_share
-        return torch.matmul(text_attention(x, scorer, self.heads), values)
+        return keys, values
 
 
 class GatedFeedForward(nn.Module):
@@ -97,8 +102,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C) from (N, C)."""
-        x = standardized(x, self.norm)
-        return self.out(self.value(x) * functional.gelu(self.gate(x)))
+        standard = standardized(x, self.norm)
+        return self.out(self.value(standard) * functional.gelu(self.gate(standard)))
 
 
 def _constant(tensor: Tensor) -> nn.Parameter:

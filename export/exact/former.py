@@ -52,27 +52,30 @@ class LeanFormer(nn.Module):
         )
         self.norm = former.norm
         with torch.no_grad():
-            for name, tensor in zip(
-                ("carried", "scores", "values"), self.perceivers[0].sides(self.latents), strict=True
-            ):
-                self.register_buffer(f"first_{name}", tensor, persistent=False)
+            first = self.perceivers[0]
+            sides = first.sides(first.norm(self.latents))
+        for name, tensor in zip(("carried", "scores", "values"), sides, strict=True):
+            self.register_buffer(f"first_{name}", tensor, persistent=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(1, F * q, D) tokens from (V, F, P, h', w', K): features are a set here, their order has no meaning.
 
         With a divisor of F in its place, each of those frames stands for as many as are missing.
         """
-        hidden = hidden.transpose(0, 1).flatten(1, 4)
-        features = repeated(self.features(functional.gelu(hidden)), self.shift.shape[0])
-        features = standardized(features + self.shift, self.standard)
-        queries = self.latents
+        features, queries = self.standard_features(hidden), self.latents
         sides = (self.first_carried, self.first_scores, self.first_values)
         for index, (perceive, mix) in enumerate(zip(self.perceivers, self.mixers, strict=True)):
-            sides = perceive.sides(queries) if index else sides
+            sides = perceive.sides(perceive.norm(queries)) if index else sides
             queries = queries + perceive(features, *sides)
             for module in mix:
                 queries = queries + module(queries)
         return self.norm(queries.flatten(0, 1))[None]
+
+    def standard_features(self, hidden: Tensor) -> Tensor:
+        """(F, n, D): what every layer's perceiver attends to, behind a LayerNorm without scale and shift."""
+        hidden = hidden.transpose(0, 1).flatten(1, 4)
+        features = repeated(self.features(functional.gelu(hidden)), self.shift.shape[0])
+        return standardized(features + self.shift, self.standard)
 
 
 class Perceiver(nn.Module):
@@ -97,9 +100,9 @@ class Perceiver(nn.Module):
         self.value = nn.Parameter(values, requires_grad=False)  # (heads, D, d)
 
     def sides(self, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """From queries (F, q, D): queries carried to the features (F, heads, q, D), their scores among themselves
-        (F, heads, q, q), and their values (F, heads, q, d)."""
-        split = self.qkv(self.norm(queries)).unflatten(-1, (3, self.heads, -1))
+        """From queries (F, q, D) behind `norm`: themselves carried to the features (F, heads, q, D), their scores among
+        themselves (F, heads, q, q), and their values (F, heads, q, d)."""
+        split = self.qkv(queries).unflatten(-1, (3, self.heads, -1))
         q, k, v = split.permute(2, 0, 3, 1, 4).flatten(0, 1).chunk(3)
         return torch.matmul(q, self.key), torch.matmul(q, k.transpose(-1, -2)), v
 

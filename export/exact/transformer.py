@@ -29,7 +29,7 @@ class VideoTransformer(nn.Module):
         self.proj_in, self.proj_out = linear_after_norm(model.proj_in, model.norm), model.proj_out
         share = spatial_share(model.time_mixer)
         self.layers = nn.ModuleList(
-            _Layer(spatial, temporal, share)
+            TransformerLayer(spatial, temporal, share)
             for spatial, temporal in zip(model.transformer_blocks, model.temporal_transformer_blocks, strict=True)
         )
         with torch.no_grad():
@@ -48,7 +48,7 @@ class VideoTransformer(nn.Module):
         return x + tokens.transpose(1, 2).reshape(x.shape)
 
 
-class _Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """One block over pixels and one over frames: `a * s + (1 - a) * t(s)`, the last product of t scaled by 1 - a."""
 
     def __init__(self, spatial: Any, temporal: Any, share: float) -> None:

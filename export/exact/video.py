@@ -6,6 +6,8 @@ one convolution into the Linear's smaller width (docs/vpp.md, exact savings).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from vpp_edge.export.exact.image import ImageEncoder
 from vpp_edge.export.exact.resnet import VideoResnet
 from vpp_edge.export.exact.transformer import VideoTransformer
 from vpp_edge.model.tvp import VideoPredictionModel
+
+_Step = Callable[[Tensor], Tensor]
 
 
 class VideoReader(nn.Module):
@@ -46,12 +50,12 @@ class VideoReader(nn.Module):
         )
         self.features = FeatureReader(read, reader, video.all_layers)
 
-    def forward(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, text_hidden: Tensor | None, video_noise: Tensor) -> Tensor:
         """(V, F / stride, P, h', w', K): the features' pixels by parity P (DoubledConv.parities), read by the Linear.
 
         Args:
             frames: (V, H, W, 3) uint8 RGB.
-            text_hidden: (1, 20, S), shared by the views.
+            text_hidden: (1, 20, S), shared by the views; None where the transformers remember it (`torch_cuda`).
             video_noise: (V, F, c, h, w), standard normal.
         """
         if self.stride > 1:
@@ -59,18 +63,18 @@ class VideoReader(nn.Module):
         hidden = self.conv_in(video_noise, self.encoder(frames))
         residuals = [hidden]
         for block, downsampler in zip(self.down, self.downsamplers, strict=True):
-            for step in block.steps():
-                hidden = step(hidden, text_hidden)
+            for step in block.steps(text_hidden):
+                hidden = step(hidden)
                 residuals.append(hidden)
             if len(downsampler):
                 hidden = downsampler(hidden)
                 residuals.append(hidden)
-        for step in self.middle.steps():
-            hidden = step(hidden, text_hidden)
+        for step in self.middle.steps(text_hidden):
+            hidden = step(hidden)
         outputs = []
         for index, block in enumerate(self.up):
-            for step in block.steps():
-                hidden = step(torch.cat([hidden, residuals.pop()], dim=1), text_hidden)
+            for step in block.steps(text_hidden):
+                hidden = step(torch.cat([hidden, residuals.pop()], dim=1))
             if index < len(self.upsamplers):
                 hidden = self.upsamplers[index](hidden)
                 outputs.append(hidden)
@@ -146,22 +150,16 @@ class _Block(nn.Module):
         attentions = getattr(block, "attentions", ())
         self.transformers = nn.ModuleList(VideoTransformer(t, frames, stride) for t in attentions)
 
-    def steps(self) -> list[_Step]:
-        transformers: list[Any] = list(self.transformers)
-        missing = len(self.resnets) - len(transformers)
-        if transformers and missing:  # the middle block: a residual block, then transformer and residual block
-            first, *others = self.resnets
-            return [_Step([first]), *(_Step([t, r]) for t, r in zip(transformers, others, strict=True))]
-        return [_Step([r, *transformers[i : i + 1]]) for i, r in enumerate(self.resnets)]
+    def steps(self, text: Tensor | None) -> list[_Step]:
+        """What happens between two residual connections, each time from and to (N, C, h, w)."""
+        resnets, transformers = list(self.resnets), [partial(t, text=text) for t in self.transformers]
+        if transformers and len(resnets) > len(transformers):  # the middle block: these come before a residual block
+            first, *others = resnets
+            return [first, *(_behind(t, r) for t, r in zip(transformers, others, strict=True))]
+        if not transformers:
+            return resnets
+        return [_behind(r, t) for r, t in zip(resnets, transformers, strict=True)]
 
 
-class _Step:
-    """What happens between two residual connections."""
-
-    def __init__(self, modules: list[Any]) -> None:
-        self.modules = modules
-
-    def __call__(self, x: Tensor, text: Tensor) -> Tensor:
-        for module in self.modules:
-            x = module(x, text) if isinstance(module, VideoTransformer) else module(x)
-        return x
+def _behind(first: _Step, second: _Step) -> _Step:
+    return lambda x: second(first(x))

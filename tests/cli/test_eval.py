@@ -70,7 +70,7 @@ def test_a_share_that_is_reached_passes(capsys: pytest.CaptureFixture[str]) -> N
         (["expert", "--processes", "0"], "0 processes"),
         (["expert", "--delay-ms", "nan"], "--delay-ms nan"),
         (["demo", "--frames", "5", "--checkpoint", "x"], "--checkpoint is for --backend torch"),
-        (["demo", "--precision", "int8", "--backend", "torch"], "torch is the float32 model"),
+        (["demo", "--precision", "int8", "--backend", "torch"], "runs the checkpoint in fp32"),
         (["expert", "--seed", "1000"], "other worlds are for training"),
     ],
 )

@@ -11,49 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
-from torch import Tensor, nn
+from small_modules import FRAMES, VARIANTS, channels_of, former_of, random, video_model
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vpp_edge.checkpoint.config import FormerConfig
 from vpp_edge.export.exact.former import exact_former, reader_of
 from vpp_edge.export.exact.video import VideoReader
-from vpp_edge.model.former import LinearFormer, VideoFormer, tokens_from_views
-from vpp_edge.model.tvp import VideoPredictionModel
-
-FRAMES = 3
-
-
-def random(module: nn.Module) -> nn.Module:
-    for name, parameter in module.named_parameters():
-        parameter.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.1)
-    return module.eval()
-
-
-def video_model(extract_layer: int, all_layers: bool) -> VideoPredictionModel:
-    unet = UNetSpatioTemporalConditionModel(
-        down_block_types=("CrossAttnDownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal",
-                          "DownBlockSpatioTemporal"),
-        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
-        block_out_channels=(32, 64, 64), num_attention_heads=(1, 2, 2), layers_per_block=1, cross_attention_dim=24,
-        addition_time_embed_dim=8, projection_class_embeddings_input_dim=24,
-    )  # fmt: skip
-    vae = AutoencoderKLTemporalDecoder(
-        block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"), layers_per_block=1
-    )
-    scheduler = EulerDiscreteScheduler(prediction_type="v_prediction", use_karras_sigmas=True, sigma_max=700.0)
-    config: Any = SimpleNamespace(
-        former=SimpleNamespace(frames=FRAMES), extract_layer=extract_layer, all_layers=all_layers, video_steps=20
-    )
-    return VideoPredictionModel(random(unet), random(vae), scheduler, config).eval()
-
-
-def former_of(kind: str, channels: int, hidden: int) -> nn.Module:
-    config: Any = SimpleNamespace(
-        kind=kind, channels=channels, width=32, frames=FRAMES, hidden=hidden, depth=2, heads=2, head_width=16,
-        feed_forward=48, queries_per_frame=5, time_embeddings=FRAMES,
-    )  # fmt: skip
-    return random(LinearFormer(config) if kind == "linear" else VideoFormer(config))
+from vpp_edge.model.former import VideoFormer, tokens_from_views
 
 
 def assert_equal(found: Tensor, expected: Tensor) -> None:
@@ -62,17 +27,12 @@ def assert_equal(found: Tensor, expected: Tensor) -> None:
     assert worst <= 1e-5, f"{tuple(found.shape)}: {worst:.1e} of the largest token"
 
 
-# A Linear of 8 is composed with the convolution before it, one of 96 is not: that would cost more.
-@pytest.mark.parametrize(("kind", "extract_layer", "all_layers", "hidden"), [
-    ("3d", 1, False, 8), ("3d", 1, True, 96), ("2d", 0, False, 96), ("2d", 1, True, 8), ("linear", 1, False, 0),
-    ("linear", 2, True, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(("kind", "extract_layer", "all_layers", "hidden"), VARIANTS)
 @torch.no_grad()
 def test_tokens_are_those_of_the_eager_model(kind: str, extract_layer: int, all_layers: bool, hidden: int) -> None:
     torch.manual_seed(0)
     video = video_model(extract_layer, all_layers)
-    widths = (64, 64, 32)[: extract_layer + 1]
-    former = former_of(kind, sum(widths) if all_layers else widths[-1], hidden)
+    former = former_of(kind, channels_of(extract_layer, all_layers), hidden)
     frames = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8)
     text, noise = torch.randn(1, 20, 24), torch.randn(2, FRAMES, 4, 12, 20)
     reader, lean = VideoReader(video, reader_of(former)), exact_former(former)

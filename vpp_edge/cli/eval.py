@@ -60,10 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, default=Path("demo-output"), metavar="DIR",
         help="where bundles of the demo policy are kept (demo-output)",
     )  # fmt: skip
-    parser.add_argument("--backend", default="onnxruntime", help="what runs a policy: onnxruntime, torch (onnxruntime)")
+    parser.add_argument(
+        "--backend", default="onnxruntime", help="what runs a policy: onnxruntime, torch, torch-cuda (onnxruntime)"
+    )
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="CKPT", help="for backend torch: where the checkpoint was moved"
+        "--checkpoint", type=Path, metavar="CKPT", help="for backends torch and torch-cuda: where it was moved"
     )
     parser.add_argument("--processes", type=int, metavar="N", help="to play in, side by side (one per core)")
     parser.add_argument(
@@ -130,7 +132,7 @@ def _nanoseconds(option: str, milliseconds: float) -> int:
 
 def _choice(arguments: argparse.Namespace) -> PlayerChoice:
     """Who plays; the demo policy is exported now, unless it was before."""
-    from vpp_edge.engine import check_provider_belongs
+    from vpp_edge.engine import PRECISION_FROM_CHECKPOINT, check_provider_belongs
     from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 
     policy, exported_with = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
@@ -144,10 +146,15 @@ def _choice(arguments: argparse.Namespace) -> PlayerChoice:
             f"that it was exported with, {EXPERT} and {RANDOM} have none. {DEMO!r} takes them, and `vpp-edge export`."
         )
     check_provider_belongs(arguments.backend, arguments.provider)
-    if arguments.checkpoint is not None and arguments.backend != "torch":
-        raise BadInputError("--checkpoint is for --backend torch; other backends need the bundle only")
-    if arguments.backend == "torch" and arguments.precision not in (None, "fp32"):
-        raise BadInputError(f"--backend torch is the float32 model; leave it out for --precision {arguments.precision}")
+    runs_in = PRECISION_FROM_CHECKPOINT.get(arguments.backend)
+    if arguments.checkpoint is not None and runs_in is None:
+        backends = " and ".join(PRECISION_FROM_CHECKPOINT)
+        raise BadInputError(f"--checkpoint is for --backend {backends}; other backends need the bundle only")
+    if runs_in is not None and arguments.precision not in (None, runs_in):
+        raise BadInputError(
+            f"--backend {arguments.backend} runs the checkpoint in {runs_in}; leave it out for "
+            f"--precision {arguments.precision}"
+        )
     checkpoint = None if arguments.checkpoint is None else str(arguments.checkpoint)
     bundle = _demo(arguments, exported_with) if policy == DEMO else policy
     return PlayerChoice(bundle, arguments.backend, checkpoint, arguments.provider)

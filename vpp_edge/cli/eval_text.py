@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.engine import PRECISION_FROM_CHECKPOINT
 from vpp_edge.manifest import Bundle
 from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
 from vpp_edge.workflow.closed_loop.summary import SUCCESS, TIMEOUT, WRONG
@@ -24,8 +25,8 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
         policy = {
             "bundle": choice.policy,
             "backend": choice.backend if choice.provider is None else f"{choice.backend}/{choice.provider}",
-            "precision": "fp32" if choice.backend == "torch" else manifest.precision, "steps": len(spec.sigmas) - 1,
-            "solver": spec.sampler, "frames": spec.computed_frames or spec.frames,
+            "precision": PRECISION_FROM_CHECKPOINT.get(choice.backend, manifest.precision),
+            "steps": len(spec.sigmas) - 1, "solver": spec.sampler, "frames": spec.computed_frames or spec.frames,
         }  # fmt: skip
     return {
         **policy, "seed": settings.seed, "first_world": settings.seed * WORLDS_PER_SEED,

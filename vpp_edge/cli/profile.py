@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--compare", metavar="BACKEND", help="a second backend to measure in turns with the first")
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="CKPT", help="for backend torch: where the checkpoint was moved"
+        "--checkpoint", type=Path, metavar="CKPT", help="for backends torch and torch-cuda: where it was moved"
     )
     parser.add_argument("--inferences", type=int, default=20, metavar="N", help="counted inferences per backend (20)")
     parser.add_argument("--warmup", type=int, default=3, metavar="N", help="inferences that are not counted (3)")

@@ -55,7 +55,8 @@ class VideoPredictionPolicy:
 
         def denoise(actions: Tensor, sigma: float) -> Tensor:
             context = self.head.encode(tokens, goal, proprio)
-            return self.head.denoise(actions, torch.tensor([sigma]), context)
+            level = torch.tensor([sigma], dtype=actions.dtype, device=actions.device)
+            return self.head.denoise(actions, level, context)
 
         sample = SAMPLER_FUNCTIONS[self.sampler]
         return sample(denoise, action_noise * self.sigmas[0], self.sigmas)

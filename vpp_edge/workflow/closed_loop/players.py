@@ -38,7 +38,7 @@ class PlayerChoice:
     Attributes:
         policy: EXPERT, RANDOM, or the folder of a bundle.
         backend: engine library of a bundle.
-        checkpoint: for backend `torch`: where the trained policy is now.
+        checkpoint: for backends `torch` and `torch-cuda`: where the trained policy is now.
         provider: of ONNX Runtime, as in `EdgePolicy.load`.
     """
 

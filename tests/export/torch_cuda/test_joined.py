@@ -1,0 +1,80 @@
+"""The perceive stage from joined modules against the exact one: references in place of the kernels, float32.
+
+Tolerance: the same sums in another order, as in test_exact_perceive.
+"""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from small_modules import FRAMES, VARIANTS, channels_of, former_of, video_model
+
+from vpp_edge.export.stages import PerceiveStage
+from vpp_edge.export.torch_cuda.joined import JoinedPerceive
+from vpp_edge.export.torch_cuda.operations import reference_operations
+from vpp_edge.kernels.catalogue import OPERATIONS
+
+# Perceiver attention has no place in a Video Former that is one Linear; every other operation has in every variant.
+UNUSED = {"linear": {"perceiver_attention"}}
+
+
+class Counted(dict[str, Any]):
+    """The references, and how often each was called."""
+
+    def __init__(self) -> None:
+        references = reference_operations()
+        self.calls = dict.fromkeys(references, 0)
+        super().__init__({name: self._counted(name, function) for name, function in references.items()})
+
+    def _counted(self, name: str, function: Any) -> Any:
+        def called(**arguments: Any) -> Any:
+            self.calls[name] += 1
+            return function(**arguments)
+
+        return called
+
+
+def perceive_stage(kind: str, extract_layer: int, all_layers: bool, hidden: int, stride: int = 1) -> PerceiveStage:
+    former = former_of(kind, channels_of(extract_layer, all_layers), hidden)
+    policy: Any = SimpleNamespace(video=video_model(extract_layer, all_layers), former=former, frame_stride=stride)
+    return PerceiveStage(policy).eval()
+
+
+@pytest.mark.parametrize(("kind", "extract_layer", "all_layers", "hidden"), VARIANTS)
+@torch.no_grad()
+def test_tokens_are_those_of_the_exact_stage(kind: str, extract_layer: int, all_layers: bool, hidden: int) -> None:
+    torch.manual_seed(0)
+    exact, counted = perceive_stage(kind, extract_layer, all_layers, hidden), Counted()
+    joined = JoinedPerceive(copy.deepcopy(exact), counted)
+    for _ in range(2):  # another instruction takes the place of the first
+        frames, text = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8), torch.randn(1, 20, 24)
+        noise = torch.randn(2, FRAMES, 4, 12, 20)
+        joined.remember(text)
+        expected, found = exact(frames, text, noise), joined(frames, noise)
+        assert found.shape == expected.shape
+        worst = float((found - expected).abs().max() / expected.abs().max())
+        assert worst <= 1e-5, f"{tuple(found.shape)}: {worst:.1e} of the largest token"
+    assert {name for name in OPERATIONS if not counted.calls[name]} == UNUSED.get(kind, set())
+
+
+@torch.no_grad()
+def test_fewer_frames_are_those_of_the_exact_stage() -> None:
+    torch.manual_seed(0)
+    exact = perceive_stage("3d", 1, False, 8, FRAMES)
+    joined = JoinedPerceive(copy.deepcopy(exact), reference_operations())
+    frames, text = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8), torch.randn(1, 20, 24)
+    noise = torch.randn(2, FRAMES, 4, 12, 20)
+    joined.remember(text)
+    torch.testing.assert_close(joined(frames, noise), exact(frames, text, noise), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_text_must_be_remembered_first() -> None:
+    torch.manual_seed(0)
+    joined = JoinedPerceive(perceive_stage("3d", 1, False, 8), reference_operations())
+    with pytest.raises(RuntimeError, match="text"):
+        joined(torch.zeros(2, 24, 40, 3, dtype=torch.uint8), torch.randn(2, FRAMES, 4, 12, 20))
