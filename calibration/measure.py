@@ -15,6 +15,7 @@ import numpy as np
 
 from vpp_edge.calibration.probe import largest_magnitudes, probed_graph
 from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms, range_from_histogram
+from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.quantization import SWITCH, Product
@@ -29,7 +30,7 @@ def magnitudes(
     probed = work / f"{graph.stem}-probed.onnx"
     probed_graph(graph, probed, tensors)
     try:
-        return largest_magnitudes(session_of(probed), feeds)
+        return largest_magnitudes(cpu_session(probed), feeds)
     finally:
         for path in (probed, probed.with_name(f"{probed.name}.data")):
             path.unlink(missing_ok=True)
@@ -59,7 +60,7 @@ def ranges(
         return {name: range_from_histogram(np.zeros(BINS), value, method) for name, value in largest.items()}
     with_outputs = work / f"{graph.stem}-outputs.onnx"
     sizes = _with_outputs(graph, with_outputs, tensors)
-    counts = histograms(session_of(with_outputs), sizes, largest, feeds)
+    counts = histograms(cpu_session(with_outputs), sizes, largest, feeds)
     return {n: range_from_histogram(counts[n], largest[n], method, percentile) for n in tensors}
 
 
@@ -96,15 +97,6 @@ def switched_run(session: Any, products: Sequence[Product], low: set[str]) -> Ca
         return dict(zip(names, session.run(names, {**feed, **switches}), strict=True))
 
     return run
-
-
-def session_of(graph: Path) -> Any:
-    """ONNX Runtime on the CPU, which computes in float32 what it is told to."""
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
 
 
 def _with_outputs(source: Path, target: Path, tensors: Sequence[str]) -> dict[str, int]:

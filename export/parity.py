@@ -16,6 +16,7 @@ import torch
 
 from vpp_edge.certificate import Certificate, physical_errors
 from vpp_edge.compare import Comparison, compare, worst_of
+from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.tokenizer import text_inputs
 from vpp_edge.model.policy import VideoPredictionPolicy
@@ -93,7 +94,7 @@ class ParityCheck:
 
     def measure_stage(self, stage: HasOutputs, graph: Path) -> None:
         """Runs a stage on the reference inputs, and on what the stages before it gave."""
-        session, names = _session(graph), [t.name for t in stage.outputs]
+        session, names = cpu_session(graph), [t.name for t in stage.outputs]
         for reference, carried in zip(self.references, self._carried, strict=True):
             inputs = reference.inputs[stage.name]
             outputs = dict(zip(names, session.run(names, inputs), strict=True))
@@ -138,11 +139,3 @@ class ParityCheck:
 
 def _keep_worst(errors: dict[str, Comparison], name: str, found: Comparison) -> None:
     errors[name] = worst_of(errors.get(name, found), found)
-
-
-def _session(graph: Path) -> Any:
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])

@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from vpp_edge.cpu_session import exact_settings
 from vpp_edge.engine import EngineOptions
 
-_ERRORS, _WARNINGS = 3, 2
+_WARNINGS = 2
 
 
 def session_settings(options: EngineOptions) -> Any:
     """SessionOptions for one stage."""
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    # ONNX Runtime warns about single operators that a GPU's provider leaves to the CPU: that must not be silent.
-    settings.log_severity_level = _ERRORS if options.provider in (None, "cpu") else _WARNINGS
+    settings = exact_settings()
+    if options.provider not in (None, "cpu"):
+        # ONNX Runtime warns about single operators that a GPU's provider leaves to the CPU: that must not be silent.
+        settings.log_severity_level = _WARNINGS
     if options.threads is not None:
         settings.intra_op_num_threads = options.threads
     # Spinning is 0.94 in perceive and 0.69 to 0.82 in act while few others work, and 1.26 in perceive while others do:

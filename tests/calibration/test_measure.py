@@ -9,9 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vpp_edge.calibration import ranges as ranges_module
-from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity, session_of, switched_run
+from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity, switched_run
 from vpp_edge.calibration.probe import PREFIX, largest_magnitudes, probed_graph
 from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms
+from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.quantization import SWITCH, Product
 
@@ -92,11 +93,11 @@ def test_a_probed_graph_is_valid_and_computes_the_same(graph, tmp_path, axis):
     axes = {name: axis for name in TENSORS if name not in ("bias", "total")} | {"bias": axis and -1, "total": None}
     probed_graph(graph, target, axes)
     onnx.checker.check_model(onnx.load(target), full_check=True)
-    session = session_of(target)
+    session = cpu_session(target)
     names = [o.name for o in session.get_outputs()]
     assert names[0] == "y" and sorted(names[1:]) == sorted(PREFIX + name for name in TENSORS)
     values = dict(zip(names, session.run(None, FEEDS[0]), strict=True))
-    np.testing.assert_array_equal(values["y"], session_of(graph).run(["y"], FEEDS[0])[0])
+    np.testing.assert_array_equal(values["y"], cpu_session(graph).run(["y"], FEEDS[0])[0])
     for output in session.get_outputs():
         assert list(values[output.name].shape) == output.shape
 
@@ -104,7 +105,7 @@ def test_a_probed_graph_is_valid_and_computes_the_same(graph, tmp_path, axis):
 def test_the_largest_of_all_feeds_is_kept(graph, tmp_path):
     target = tmp_path / "probed.onnx"
     probed_graph(graph, target, {"x": None})
-    session = session_of(target)
+    session = cpu_session(target)
     assert largest_magnitudes(session, FEEDS)["x"] == largest_magnitudes(session, FEEDS[::-1])["x"] == largest_of("x")
     assert largest_magnitudes(session, []) == {}
 
@@ -114,7 +115,7 @@ def all_outputs(graph, folder):
     model = onnx.load(graph)
     model.graph.output.extend(v for v in model.graph.value_info if v.name in TENSORS)
     onnx.save(model, folder / "all.onnx")
-    return session_of(folder / "all.onnx")
+    return cpu_session(folder / "all.onnx")
 
 
 @pytest.mark.parametrize("limit", [None, 200, 1])
@@ -201,7 +202,7 @@ def switched(tmp_path_factory):
     graph = helper.make_graph(nodes, "switched", [x, *inputs], [y], weights)
     path = tmp_path_factory.mktemp("switched") / "switched.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), path)
-    return session_of(path)
+    return cpu_session(path)
 
 
 def test_a_switched_run_has_exactly_the_named_nodes_in_int8(switched):

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from vpp_edge.cpu_session import cpu_session, exact_settings
+
 Shapes = Mapping[str, Sequence[int]]
 
 
@@ -73,12 +75,11 @@ def run(source: Any, feeds: Mapping[str, np.ndarray], optimized: bool = True) ->
     """Outputs by name, from ONNX Runtime with all of its optimizations or with none."""
     import onnxruntime
 
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3
+    settings = exact_settings()
     settings.intra_op_num_threads = 1
     levels = onnxruntime.GraphOptimizationLevel
     settings.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(source.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    session = cpu_session(source.SerializeToString(), settings)
     names = [o.name for o in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity, session_of
+from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity
 from vpp_edge.calibration.ranges import smoothing_factors
+from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
@@ -136,7 +137,7 @@ def _with_sensitivity(
     """The tables with the error of the actions for every layer, perceive first, which has nearly all of them."""
     spread = np.linspace(0, len(references) - 1, min(options.sensitivity_samples, len(references))).round().astype(int)
     judged = [references[i] for i in spread]
-    act = session_of(bundle.path / bundle.stage("act").graph)
+    act = cpu_session(bundle.path / bundle.stage("act").graph)
 
     def perceive_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
         tokens = [run(r.inputs["perceive"])["tokens"] for r in judged]
@@ -157,7 +158,7 @@ def _with_sensitivity(
         def part(stage: str, done: float, start: float = start, end: float = end) -> None:
             report(stage, start + (end - start) * done)
 
-        errors = sensitivity(session_of(switched), products, error, part)
+        errors = sensitivity(cpu_session(switched), products, error, part)
         found[name] = StageTable(
             table.graph_sha256, table.ranges, table.smoothing, {n: _rounded(e) for n, e in errors.items()}
         )

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.calibration.choice import Choice, choices, layers_from
-from vpp_edge.calibration.measure import session_of, switched_run
+from vpp_edge.calibration.measure import switched_run
+from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import write_lowered, write_switched
@@ -104,7 +105,7 @@ class _Judge:
         for name in INT8_STAGES:
             switched = work / f"{name}-switched.onnx"
             products = write_switched(bundle.path / bundle.stage(name).graph, switched, table.stages[name])
-            self.stages[name] = session_of(switched), products
+            self.stages[name] = cpu_session(switched), products
 
     def errors(self, choice: Choice) -> tuple[float, float]:
         """Relative RMS error of the actions, and the worst cosine of the tokens."""
