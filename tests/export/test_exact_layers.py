@@ -157,7 +157,9 @@ def test_the_gate_of_a_feed_forward_is_a_product_of_its_own(scale: float) -> Non
 def test_a_transformer_reads_the_text_once(size: tuple[int, ...], layers: int) -> None:
     views, frames, *image = size
     model = random(TransformerSpatioTemporalModel(2, 32, in_channels=64, num_layers=layers, cross_attention_dim=48))
-    x, text = torch.randn(views * frames, 64, *image), torch.randn(1, 20, 48)
+    # Two layers deep: in float32 a processor without AVX-512 is at the tolerance already.
+    model.double()
+    x, text = torch.randn(views * frames, 64, *image).double(), torch.randn(1, 20, 48).double()
 
     def eager(x: Tensor, text: Tensor) -> Tensor:
         return model(x, text.expand(views * frames, -1, -1), torch.zeros(views, frames), return_dict=False)[0]
