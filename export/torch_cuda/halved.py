@@ -45,7 +45,8 @@ class HalvedPerceive(nn.Module):
         self.joined.remember(text_hidden.to(HALF))
 
     def forward(self, frames: Tensor, video_noise: Tensor) -> Tensor:
-        tokens: Tensor = self.joined(frames, video_noise.to(HALF))
+        noise = video_noise.flatten(0, 1).to(HALF, memory_format=torch.channels_last)
+        tokens: Tensor = self.joined(frames, noise.unflatten(0, video_noise.shape[:2]))
         return tokens.float()
 
 
@@ -59,7 +60,7 @@ class _Latents(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         with tf32():
             latents: Tensor = self.encoder(frames)
-        return latents.to(HALF)
+        return latents.to(HALF, memory_format=torch.channels_last)
 
 
 class HalvedAct(nn.Module):

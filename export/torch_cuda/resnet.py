@@ -7,7 +7,6 @@ frames of images and pixels of a video are the same memory in two views.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
@@ -95,7 +94,7 @@ class TransposedConv(nn.Module):
         super().__init__()
         phases = [conv.weight.detach() for conv in exact.phases]
         outputs, inputs = phases[0].shape[:2]
-        weight = torch.empty(inputs, outputs, 4, 4, dtype=phases[0].dtype)
+        weight = phases[0].new_empty(inputs, outputs, 4, 4)
         for index, phase in enumerate(phases):
             a, b = divmod(index, 2)
             weight[:, :, 1 - a :: 2, 1 - b :: 2] = phase.flip(2, 3).transpose(0, 1)
@@ -123,7 +122,7 @@ def add_rows(operations: Operations, x: Tensor, update: Tensor, bias: Tensor | N
     """
     (total,) = operations["residual_layer_norm"](
         residual=x.permute(0, 2, 3, 1), update=update, weight=None, bias=None,
-        positions=None if bias is None else bias.expand(x.shape[2], -1), keep_positions=True,
+        positions=None if bias is None else bias.expand(x.shape[2], -1), keep_positions=bias is not None,
     )  # fmt: skip
     return total.permute(0, 3, 1, 2)
 

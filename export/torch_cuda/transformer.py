@@ -152,9 +152,9 @@ class JoinedFeedForward(nn.Module):
         super().__init__()
         self.value, self.gate, self.out, self.eps = exact.value, exact.gate, exact.out, exact.norm.eps
         self.product = operations["geglu"]
-        width = self.value.in_features
-        self.register_buffer("weight", torch.ones(width, dtype=exact.value.weight.dtype), persistent=False)
-        self.register_buffer("bias", torch.zeros(width, dtype=exact.value.weight.dtype), persistent=False)
+        like = exact.value.weight[0]  # (C,)
+        self.register_buffer("weight", torch.ones_like(like), persistent=False)
+        self.register_buffer("bias", torch.zeros_like(like), persistent=False)
 
     def forward(self, normed: Tensor) -> Tensor:
         """(N, C) from (N, C) behind the norm."""

@@ -1,5 +1,5 @@
 """Residual LayerNorm at the sizes of VPP: B views, F frames, N pixels, C channels. P: positions, 1 for the norm
-alone, 2 for the stream too; M: the blend, without a norm; Q: the norm is int8.
+alone, 2 for the stream too; A: the sum alone, without a norm; M: the blend, without one; Q: the norm is int8.
 """
 
 from __future__ import annotations
@@ -12,32 +12,39 @@ from vpp_edge.kernels.residual_layer_norm.reference import reference
 
 
 def _sizes(views: int, frames: int, pixels: int, channels: int, **flags: int) -> dict[str, int]:
-    return {"B": views, "F": frames, "N": pixels, "C": channels, "P": 0, "M": 0, "Q": 0} | flags
+    return {"B": views, "F": frames, "N": pixels, "C": channels, "P": 0, "A": 0, "M": 0, "Q": 0} | flags
 
 
 # A transformer has four sums with a norm behind them, one whose positions are for the norm alone (the blend wants the
-# stream without), one that keeps them, and the blend. A layer of the Video Former has two with a norm.
-def _transformers(pixels: str, sizes: tuple[int, int], count: int) -> tuple[Case, ...]:
-    tokens, channels = sizes
+# stream without), one that keeps them, the blend, and the sum with the images before it. A residual block ends in a
+# sum over its frames and one over its video, in which "positions" are the bias of a convolution, the same in every row
+# of an image. A layer of the Video Former has two with a norm.
+def _level(side: int, channels: int, count: int, blocks: int) -> tuple[Case, ...]:
+    """Cases of the UNet's transformers (`count`) and residual blocks on images of side * side pixels."""
+    pixels, tokens = f"{side}x{side}", side * side
     return (
         Case(f"unet-{pixels}", _sizes(2, 16, tokens, channels), 4 * count),
         Case(f"unet-{pixels}-positions", _sizes(2, 16, tokens, channels, P=1), count),
         Case(f"unet-{pixels}-kept", _sizes(2, 16, tokens, channels, P=2), count),
         Case(f"unet-{pixels}-blend", _sizes(2, 16, tokens, channels, M=1), count),
+        Case(f"unet-{pixels}-sum", _sizes(32, side, side, channels, A=1), count),
+        Case(f"unet-{pixels}-bias", _sizes(32, side, side, channels, A=1, P=2), 2 * blocks),
         Case(f"unet-{pixels}-int8", _sizes(2, 16, tokens, channels, Q=1), 4 * count, "int8"),
     )
 
 
 CASES = (
-    *_transformers("32x32", (1024, 320), 2),
-    *_transformers("16x16", (256, 640), 2),
-    *_transformers("8x8", (64, 1280), 5),
-    *_transformers("4x4", (16, 1280), 1),
+    *_level(32, 320, count=2, blocks=2),
+    *_level(16, 640, count=2, blocks=2),
+    *_level(8, 1280, count=5, blocks=5),
+    *_level(4, 1280, count=1, blocks=7),
     Case("former", _sizes(1, 16, 14, 384), calls=12),
     Case("small-320", _sizes(1, 4, 8, 320)),
     Case("small-1280", _sizes(1, 2, 4, 1280)),
     Case("small-positions", _sizes(2, 16, 3, 320, P=1)),
     Case("small-blend", _sizes(1, 4, 3, 640, M=1)),
+    Case("small-sum", _sizes(2, 4, 5, 640, A=1)),
+    Case("small-bias", _sizes(2, 3, 4, 320, A=1, P=2)),
     Case("primes", _sizes(3, 5, 7, 97, P=2)),
     Case("one-row", _sizes(1, 1, 1, 16)),
     Case("past-a-power", _sizes(1, 1, 33, 257)),
@@ -49,7 +56,7 @@ CASES = (
 def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
     """A stream whose mean is four times its deviation, in rows wider than it; the update is a row of its own."""
     batch, frames, tokens, width = sizes["B"], sizes["F"], sizes["N"], sizes["C"]
-    normed = not sizes["M"]
+    normed = not (sizes["A"] or sizes["M"])
     return {
         "residual": new(batch, frames, tokens, width + 16, offset=4.0)[..., :width],
         "update": new(batch, frames, tokens, width),

@@ -34,12 +34,18 @@ class UntrainedSizes:
         channels: UNet block widths, multiples of 32; vae_channels: those of the VAE.
         width: of Video Former and action head, a multiple of 16.
         queries: Video Former queries per frame.
-        depth: layers of the Video Former, and of the head's encoder and decoder.
+        depth: layers of the Video Former.
         kind: of the Video Former: `3d`, `2d` or `linear`.
         all_layers: the Video Former sees all up blocks, not the last one only.
         actions, horizon, proprio: A, T and P (None: no proprioception).
         steps: sampling steps.
         text_width: of the text encoder.
+        blocks: residual blocks at each size of UNet and VAE.
+        attention_heads: of the UNet, for all sizes or for each.
+        time_width: of each of the UNet's three added time embeddings.
+        head_width: of a Video Former's attention head; None: what its 8 heads share of `width`.
+        head_depth: layers of the action head's encoder and decoder; None: `depth`.
+        text_layers, text_heads, text_feed_forward: of the text encoder; None: twice its width.
         corpus: texts whose frequent words become tokens; everything else is spelled in bytes.
     """
 
@@ -57,11 +63,28 @@ class UntrainedSizes:
     proprio: int | None = 19
     steps: int = 10
     text_width: int = 64
+    blocks: int = 1
+    attention_heads: int | tuple[int, ...] = 2
+    time_width: int = 32
+    head_width: int | None = None
+    head_depth: int | None = None
+    text_layers: int = 2
+    text_heads: int = 4
+    text_feed_forward: int | None = None
     corpus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image % 64 or self.image <= 0:
             raise BadInputError(f"image side {self.image} is no multiple of 64")
+
+
+# The released xhand policy (docs/vpp.md): Stable Video Diffusion's UNet and VAE, CLIP ViT-B/32's text encoder with a
+# smaller vocabulary. Its weights are 6.4 GB in float32.
+RELEASED_XHAND = UntrainedSizes(
+    image=256, channels=(320, 640, 1280, 1280), vae_channels=(128, 256, 512, 512), width=384, queries=14, depth=6,
+    horizon=10, text_width=512, blocks=2, attention_heads=(5, 10, 20, 20), time_width=256, head_width=64, head_depth=4,
+    text_layers=12, text_heads=8, text_feed_forward=2048,
+)  # fmt: skip
 
 
 def write_untrained_checkpoint(
@@ -87,7 +110,7 @@ def write_untrained_checkpoint(
         torch.manual_seed(seed)
         _write_video_model(folder / "svd", sizes)
         text = _write_text_encoder(folder / "clip", sizes)
-        former, head = _configs(sizes)
+        former, head = configs_of(sizes)
         tensors = _draw(names.FORMER_PREFIX, names.former_tensors(former)) | _draw(
             names.HEAD_PREFIX, names.head_tensors(head)
         )
@@ -115,7 +138,8 @@ def quiet_libraries() -> Iterator[None]:
         transformers_logging.enable_progress_bar()
 
 
-def _configs(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
+def configs_of(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
+    """Sizes of the Video Former and the action head."""
     blocks = list(reversed(s.channels))
     former = FormerConfig(
         kind=s.kind,
@@ -126,7 +150,7 @@ def _configs(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
         queries_per_frame=s.queries,
         depth=s.depth,
         heads=HEAD_ATTENTION_HEADS,
-        head_width=s.width // HEAD_ATTENTION_HEADS,
+        head_width=s.head_width or s.width // HEAD_ATTENTION_HEADS,
         hidden=2 * s.width,
         feed_forward=4 * s.width,
     )
@@ -135,8 +159,8 @@ def _configs(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
         token_width=s.width,
         goal_width=s.text_width,
         heads=HEAD_ATTENTION_HEADS,
-        encoder_layers=s.depth,
-        decoder_layers=s.depth,
+        encoder_layers=s.head_depth or s.depth,
+        decoder_layers=s.head_depth or s.depth,
         feed_forward=4 * s.width,
         actions=s.actions,
         horizon=s.horizon,
@@ -198,23 +222,27 @@ def _draw(prefix: str, shapes: names.Shapes) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
-    from diffusers import (
-        AutoencoderKLTemporalDecoder,
-        EulerDiscreteScheduler,
-        StableVideoDiffusionPipeline,
-        UNetSpatioTemporalConditionModel,
-    )
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+def video_networks(s: UntrainedSizes) -> tuple[Any, Any]:
+    """UNet and VAE of an untrained video model, on the default device."""
+    from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 
     unet = UNetSpatioTemporalConditionModel(
         sample_size=s.image // 8 * 3, in_channels=8, out_channels=4, block_out_channels=s.channels,
-        addition_time_embed_dim=32, projection_class_embeddings_input_dim=96, layers_per_block=1,
-        cross_attention_dim=2 * s.text_width, num_attention_heads=(2,) * len(s.channels), num_frames=s.frames,
+        addition_time_embed_dim=s.time_width, projection_class_embeddings_input_dim=3 * s.time_width,
+        layers_per_block=s.blocks, cross_attention_dim=2 * s.text_width, num_attention_heads=s.attention_heads,
+        num_frames=s.frames,
     )  # fmt: skip
     vae = AutoencoderKLTemporalDecoder(
-        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=s.vae_channels, layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=s.vae_channels, layers_per_block=s.blocks,
     )  # fmt: skip
+    return unet, vae
+
+
+def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
+    from diffusers import EulerDiscreteScheduler, StableVideoDiffusionPipeline
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    unet, vae = video_networks(s)
     scheduler = EulerDiscreteScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
         sigma_max=700.0, sigma_min=0.002, steps_offset=1, timestep_spacing="leading", timestep_type="continuous",
@@ -240,9 +268,10 @@ def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tens
     vocabulary, merges = _byte_pairs(s.corpus)
     start, end = (vocabulary[token] for token in _SPECIAL)
     config = CLIPTextConfig(
-        vocab_size=len(vocabulary), hidden_size=s.text_width, intermediate_size=2 * s.text_width,
-        projection_dim=s.text_width, num_hidden_layers=2, num_attention_heads=4, bos_token_id=start, eos_token_id=end,
-        pad_token_id=end,
+        vocab_size=len(vocabulary), hidden_size=s.text_width,
+        intermediate_size=s.text_feed_forward or 2 * s.text_width,
+        projection_dim=s.text_width, num_hidden_layers=s.text_layers, num_attention_heads=s.text_heads,
+        bos_token_id=start, eos_token_id=end, pad_token_id=end,
     )  # fmt: skip
     encoder = CLIPTextModelWithProjection(config)
     encoder.save_pretrained(folder)
