@@ -13,10 +13,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from vpp_edge.files import write_whole
-from vpp_edge.profile.host import processor_name
+from documents import put_table
 
-BEGIN, END = "<!-- table of benchmarks/chaos.py -->", "<!-- end of the faults' table -->"
+from vpp_edge.profile.host import processor_name
 
 
 def line_of(row: dict[str, Any]) -> str:
@@ -41,9 +40,7 @@ def main() -> None:
     text = "\n".join([where, "", head, "|---|---|---|---|---|---|", *lines])
     print(text)
     if arguments.write is not None:
-        before, _, rest = arguments.write.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        write_whole(arguments.write, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        put_table(arguments.write, "chaos.py", text)
 
 
 if __name__ == "__main__":

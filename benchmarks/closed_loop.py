@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from documents import put_table
+
 from vpp_edge.files import write_whole
 from vpp_edge.manifest import Bundle
 from vpp_edge.progress import Progress
@@ -26,7 +28,6 @@ from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import summary_of
 from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
 
-BEGIN, END = "<!-- table of benchmarks/closed_loop.py -->", "<!-- end of table -->"
 KEPT = "closed-loop-rows.json"
 DELAYS_MS = (0, 100, 200, 300)
 STEPS = {"ddim": (4, 2, 1), "dpmpp_2m": (10, 4, 2)}  # as trained: 10 of ddim; a single one is the same of both
@@ -132,15 +133,6 @@ def number(value: float | None, factor: float, form: str) -> str:
     return "-" if value is None else format(factor * value, form)
 
 
-def write_table(path: Path, lines: Sequence[str]) -> None:
-    """Puts the table between the two marks of a document."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{path}: has no lines {BEGIN!r} and {END!r} to put the table between")
-    write_whole(path, "\n".join([before + begin, "", *lines, "", end + after]))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="*", metavar="NAME=BUNDLE", help="further bundles to play, each with its name")
@@ -162,7 +154,7 @@ def main() -> None:
             lines.append(line(row, table.played(row)))
             print(lines[-1], flush=True)
     if arguments.write is not None:
-        write_table(arguments.write, lines)
+        put_table(arguments.write, "closed_loop.py", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from vpp_edge.files import write_whole
+from documents import put_table
+
 from vpp_edge.profile.host import processor_name
 from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
 
-BEGIN, END = "<!-- table of benchmarks/control_loop.py -->", "<!-- end of the control loop's table -->"
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 ENGINES = ("torch", "onnxruntime", "tensorrt", "libnvinfer")
 SETTLE_S = 30.0  # until caches are filled, and memory is compared from then on
@@ -113,9 +113,7 @@ def main() -> None:
         rows.append(measured(bundle, arguments.seconds, real_time, hogs))
         print(line_of(rows[-1]), flush=True)
     if arguments.write is not None:
-        before, _, rest = arguments.write.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        write_whole(arguments.write, f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{after}")
+        put_table(arguments.write, "control_loop.py", table(rows))
 
 
 if __name__ == "__main__":

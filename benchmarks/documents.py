@@ -1,0 +1,17 @@
+"""Tables in documents: in, a table and its script's name; out, the document with it between that script's marks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vpp_edge.files import write_whole
+
+
+def put_table(document: Path, script: str, text: str) -> None:
+    """Replaces what stands between `<!-- table of benchmarks/SCRIPT -->` and the line that ends it."""
+    begin, end = f"<!-- table of benchmarks/{script} -->", f"<!-- end of the table of benchmarks/{script} -->"
+    before, begun, rest = document.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise SystemExit(f"{document}: has no lines {begin!r} and {end!r} to put the table between")
+    write_whole(document, f"{before}{begin}\n\n{text}\n\n{end}{after}")

@@ -1,0 +1,79 @@
+"""Every kernel at every full size: in, a bench; out, its time beside that of PyTorch, and its floor on this device.
+
+A kernel that is wrong is not timed: its results are compared with the reference in float64 first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from gpu_timing import Bench
+from torch import Tensor
+
+from vpp_edge.compare import compare
+from vpp_edge.errors import CheckFailedError
+from vpp_edge.export.torch_cuda.operations import Operations
+from vpp_edge.kernels.case import Case, Operation, TensorFactory
+from vpp_edge.kernels.catalogue import OPERATIONS, operation
+from vpp_edge.kernels.traffic import traffic_of
+from vpp_edge.tolerances import KERNEL_LIMITS
+
+SEED = 0
+
+
+def measured_kernels(bench: Bench, kernels: Operations, ceilings: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """One record for each case.
+
+    Args:
+        kernels: what is measured, by name.
+        ceilings: of `Bench.ceilings`.
+
+    Raises:
+        CheckFailedError: a result is not within the limits of its operation.
+    """
+    for name in OPERATIONS:
+        cases = [c for c in operation(name).cases if c.interpreted == (bench.device.type != "cuda")]
+        heaviest = max(cases, key=lambda c: c.calls * traffic_of(operation(name), c).floor_bytes)
+        for case in cases:
+            yield _measured(bench, operation(name), case, kernels[name], ceilings, with_compile=case is heaviest)
+
+
+def _measured(
+    bench: Bench, found: Operation, case: Case, kernel: Callable[..., Any], ceilings: dict[str, float],
+    with_compile: bool,
+) -> dict[str, Any]:  # fmt: skip
+    inputs = found.inputs(case.sizes, TensorFactory(str(bench.device), SEED))
+    check(found, case, kernel, inputs)
+    traffic = traffic_of(found, case)
+    ours = bench.time(lambda: kernel(**inputs))
+    eager = bench.time(lambda: found.reference(**inputs))
+    record = {
+        "kernel": found.name, "case": case.name, "precision": case.precision, "calls": case.calls,
+        "p50_us": 1e6 * ours.p50_s, "p99_us": 1e6 * ours.p99_s, "eager_p50_us": 1e6 * eager.p50_s,
+        "floor_bytes": traffic.floor_bytes, "operations": traffic.operations,
+        "floor_us": 1e6 * traffic.floor_s(**ceilings),
+    }  # fmt: skip
+    if with_compile and bench.device.type == "cuda":
+        joined = torch.compile(found.reference, mode="max-autotune-no-cudagraphs", dynamic=False)
+        record["compile_p50_us"] = 1e6 * bench.time(lambda: joined(**inputs)).p50_s
+        torch.compiler.reset()
+    return record
+
+
+def check(found: Operation, case: Case, kernel: Callable[..., Any], inputs: dict[str, Any]) -> None:
+    """Raises CheckFailedError unless the kernel's results are those of the reference in float64."""
+    exact = found.reference(**{n: x.double() if isinstance(x, Tensor) else x for n, x in inputs.items()})
+    for result, expected in zip(_tuple(kernel(**inputs)), _tuple(exact), strict=True):
+        errors = compare(result.double().cpu().numpy(), expected.double().cpu().numpy())
+        limits = KERNEL_LIMITS["int8" if expected.dtype == torch.int8 else found.name]
+        if not all(limit.allows(errors) for limit in limits):
+            raise CheckFailedError(
+                f"{found.name} {case.name}: {errors}, allowed {', '.join(map(str, limits))}; "
+                f"shape {tuple(expected.shape)}, seed {SEED}"
+            )
+
+
+def _tuple(value: Any) -> tuple[Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
