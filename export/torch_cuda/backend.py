@@ -47,7 +47,8 @@ def usable_gpu() -> torch.device:
     if torch.version.cuda is None:
         raise BadInputError(
             f"{needs} and a PyTorch for it; the installed {torch.__version__} is built without CUDA. Install one: "
-            "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130"
+            f"pip install --force-reinstall torch=={torch.__version__.partition('+')[0]} "
+            "--index-url https://download.pytorch.org/whl/cu130"
         )
     if not torch.cuda.is_available():
         raise BadInputError(

@@ -52,7 +52,9 @@ LIBRARIES = {
     "cuda.bindings": Library(
         "cuda-bindings", CUDA_EXTRA, "build for the GPU here, run --backend tensorrt, tensorrt-rtx"
     ),
-    "triton": Library("triton", "kernels", "kernels: compiling our own for NVIDIA GPUs"),
+    "triton": Library(
+        "triton", "kernels", "kernels: compiling our own for NVIDIA GPUs; profile, eval --backend torch-cuda"
+    ),
     "pycuda": Library("pycuda", None, "kernels of our own on a Jetson", "{pip} install pycuda==2026.1"),
     "tensorrt": Library("tensorrt", None, "build, run --backend tensorrt", "sudo apt-get install python3-libnvinfer"),
     "tensorrt_rtx_bindings": Library(
