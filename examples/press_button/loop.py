@@ -19,6 +19,11 @@ SAVE_S = 60.0
 LossOf = Callable[[np.random.Generator, int], Tensor]
 
 
+def quick_products() -> torch.autocast:
+    """Within it, products are bfloat16: three times as fast with AVX-512. Without, that is slower: they stay float32."""
+    return torch.autocast("cpu", torch.bfloat16, enabled="AVX512" in torch.backends.cpu.get_cpu_capability())
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How a stage is trained: AdamW, warm-up, cosine decay to nothing, an average of the weights at the end."""

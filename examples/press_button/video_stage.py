@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from torch import Tensor
 
-from loop import Schedule, train
+from loop import Schedule, quick_products, train
 from vpp_edge.checkpoint.config import FPS, MOTION_BUCKET, NOISE_AUGMENTATION
 from vpp_edge.model.text import TextStage
 
@@ -93,7 +93,7 @@ def train_video(
         noisy = clean + sigma * noise
         sample = torch.cat([noisy / root, latents[:, :1].expand_as(latents)], dim=2)
         text = hidden[torch.from_numpy(clips.texts[first])]
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_products():
             velocity = unet(sample, 0.25 * sigma.flatten().log(), text, time_ids).sample
         wanted = (noisy / root**2 - clean) * root / sigma
         return (velocity.float() - wanted).square().mean()
