@@ -1,10 +1,11 @@
 """What our kernels are worth on a GPU: in, the GPU of this machine; out, a record in results/, and the README's table.
 
-    python benchmarks/gpu.py --write README.md            (about 20 minutes, 15 GB of disk, 30 GB of GPU memory)
-    python benchmarks/gpu.py --rehearse                   (every step on the CPU, small: does the command work?)
+    python benchmarks/gpu.py --write README.md
+    python benchmarks/gpu.py --rehearse            (every step but torch.compile on the CPU, small: does it work?)
 
 Correctness comes first, and nothing is printed of what is wrong. Without a GPU, nothing is measured; the table then
-shows what is in results/. Needs a PyTorch with CUDA and the extras `export` and `kernels`.
+shows what is in results/. Needs a PyTorch with CUDA, the extras `export` and `kernels`, and 6.4 GB of disk for an
+untrained checkpoint, which is in host memory twice while the contenders are made.
 """
 
 from __future__ import annotations
