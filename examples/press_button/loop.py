@@ -20,7 +20,7 @@ LossOf = Callable[[np.random.Generator, int], Tensor]
 
 
 def quick_products() -> torch.autocast:
-    """Within it, products are bfloat16: three times as fast with AVX-512. Without, that is slower: they stay float32."""
+    """Within it, products are bfloat16: three times as fast with AVX-512. Without, that is slower, so float32."""
     return torch.autocast("cpu", torch.bfloat16, enabled="AVX512" in torch.backends.cpu.get_cpu_capability())
 
 
