@@ -1,7 +1,7 @@
 """A process in which the stages of `torch-cuda` run on interpreted kernels: in, a checkpoint; out, JSON of its errors.
 
-The policy is an untrained one, its frames are few: the interpreter runs a program after the other. Every kernel is
-called by the very modules that run on a GPU, with the strides that these give it.
+The policy is an untrained one with one camera and two frames: the interpreter runs a program after the other. Every
+kernel is called by the very modules that run on a GPU, with the strides that these give it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     import torch
 
     from vpp_edge.checkpoint.files import paths_from_folder
-    from vpp_edge.checkpoint.reader import read_checkpoint
+    from vpp_edge.checkpoint.reader import Choices, read_checkpoint
     from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
     from vpp_edge.compare import compare
     from vpp_edge.export.torch_cuda.halved import halved_stages
@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
     from vpp_edge.model.policy import policy_from_checkpoint
 
     write_untrained_checkpoint(folder, replace(SMALL, frames=2))
-    checkpoint = read_checkpoint(paths_from_folder(folder))
+    checkpoint = read_checkpoint(paths_from_folder(folder), Choices(cameras=1))
     policy, spec = policy_from_checkpoint(checkpoint), checkpoint.spec
     torch.manual_seed(0)
     frames = torch.randint(0, 256, spec.frames_shape, dtype=torch.uint8)
