@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ class UnpluggedError(Exception):
 
 
 OneHand = TypeVar("OneHand", bound="GuardedHand")
+_Given = TypeVar("_Given")
 
 
 class GuardedHand:
@@ -192,7 +194,7 @@ class GuardedHand:
                 raise HardwareFaultError(
                     f"a joint is {outside:.2f} rad outside its limits; move it by hand, or calibrate"
                 )
-            self._hold_at(joints)
+            self._at_last(lambda: self._hold_at(joints))
             self._engage()
         except (LinkError, UnpluggedError) as error:
             self._relax()
@@ -235,10 +237,14 @@ class GuardedHand:
         return HandState(vector, self._clock.now_ns(), effort=effort, faults=self.faults)
 
     def _measured_at_last(self) -> HandState:
+        return self._at_last(self._measured)
+
+    def _at_last(self, exchange: Callable[[], _Given]) -> _Given:
+        """What an exchange gives, which may fail a few times."""
         for _ in range(TRIES - 1):
             with contextlib.suppress(LinkError):
-                return self._measured()
-        return self._measured()
+                return exchange()
+        return exchange()
 
     def _within(self, state: HandState) -> np.ndarray:
         return np.clip(state.vector[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)

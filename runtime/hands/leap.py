@@ -13,7 +13,7 @@ from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.hands import dynamixel_registers as table
 from vpp_edge.runtime.hands.config import config_from_file, device_and_file
 from vpp_edge.runtime.hands.dynamixel_port import DynamixelPort
-from vpp_edge.runtime.hands.guarded import GuardedHand, LinkError, UnpluggedError
+from vpp_edge.runtime.hands.guarded import TRIES, GuardedHand, LinkError, UnpluggedError
 from vpp_edge.runtime.hands.leap_config import LeapConfig
 
 READINGS_PER_CHECK = 10  # how often servos are asked whether their watchdog is still armed
@@ -128,7 +128,7 @@ class LeapHand(GuardedHand):
             if self._alerts:
                 raise HardwareFaultError(f"after a restart still: {self._motor_errors()}")
         self._set(table.BUS_WATCHDOG, 0)  # also clears one that has fired
-        modes = self._port.numbers(self._ids, table.OPERATING_MODE)
+        modes = self._at_last(lambda: self._port.numbers(self._ids, table.OPERATING_MODE))
         if set(modes.values()) != {table.CURRENT_BASED_POSITION}:
             self._set(table.TORQUE_ENABLE, 0)
             self._set(table.OPERATING_MODE, table.CURRENT_BASED_POSITION)
@@ -159,11 +159,15 @@ class LeapHand(GuardedHand):
         return dict(zip(self._ids, self._config.counts_from_joints(joints).tolist(), strict=True))
 
     def _set(self, register: table.Register, value: int) -> None:
-        """Writes the same value to all servos and reads it back."""
-        self._port.write(register, dict.fromkeys(self._ids, value))
-        wrong = [number for number, got in self._port.numbers(self._ids, register).items() if got != value]
-        if wrong:
-            raise HardwareFaultError(f"servos {wrong} do not take the value {value} at address {register.address}")
+        """Writes the same value to all servos and reads it back, a few times: while arming, nothing is urgent."""
+        wrong: list[int] = []
+        for _ in range(TRIES):
+            self._port.write(register, dict.fromkeys(self._ids, value))
+            found = self._at_last(lambda: self._port.numbers(self._ids, register))
+            wrong = [number for number, got in found.items() if got != value]
+            if not wrong:
+                return
+        raise HardwareFaultError(f"servos {wrong} do not take the value {value} at address {register.address}")
 
     def _heat(self, joint: int) -> str:
         return f"{self.limits.joint_names[joint]} is at {self.temperature_celsius[joint]} degrees Celsius"

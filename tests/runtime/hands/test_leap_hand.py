@@ -146,6 +146,26 @@ def test_one_bad_answer_is_repaired_or_survived(bus, hand, fault):
     assert hand.armed
 
 
+READ_BACK = ("BUS_WATCHDOG", "OPERATING_MODE", "GOAL_CURRENT", "GOAL_POSITION", "TORQUE_ENABLE")
+
+
+@pytest.mark.parametrize("fault", ["corrupt", "lose"])
+@pytest.mark.parametrize("name", READ_BACK)
+def test_a_bad_answer_while_arming_is_asked_for_again(bus, hand, monkeypatch, name, fault):
+    numbers, spoiled = hand._port.numbers, []
+
+    def first_spoiled(ids, register):
+        if register == getattr(table, name) and not spoiled:
+            spoiled.append(register)
+            setattr(bus, fault, 1)
+        return numbers(ids, register)
+
+    monkeypatch.setattr(hand._port, "numbers", first_spoiled)
+    hand.arm()
+    assert spoiled and hand.armed
+    assert all(servo.get(table.TORQUE_ENABLE) == 1 for servo in bus.servos.values())
+
+
 def test_four_silent_readings_give_the_last_state_the_fifth_is_a_fault(bus):
     with LeapHand(bus.device, leap_config(read_ms=4.0)) as hand:
         last = hand.read()
