@@ -76,7 +76,7 @@ class Feeds:
 
 def stage_feeds(bundle: Path, count: int, seed: int) -> dict[str, list[Feed]]:
     """Inputs of `perceive` and `act` for random observations; text and tokens come from the stages before."""
-    from vpp_edge.runtime.policy import EdgePolicy
+    from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 
     policy, generator = EdgePolicy.load(bundle), np.random.default_rng(seed)
     policy.instruct("pick up the red block")
@@ -184,7 +184,7 @@ def engine_of(target: Path, bundle: Path, stage: str, sm: str | None) -> str:
 
     from vpp_edge.errors import VppEdgeError
     from vpp_edge.manifest import Bundle
-    from vpp_edge.runtime.engines.tensorrt import builder, flags, library, network
+    from vpp_edge.runtime.policy.engines.tensorrt import builder, flags, library, network
 
     trt = library.LIBRARIES["tensorrt-rtx"].load()
     record = replace(Bundle(bundle).stage(stage), graph=target.name, weights=None)

@@ -85,8 +85,8 @@ def engine_of(bundle: Path, stage: str, change: str, threads: int | None) -> Any
     """An engine by the very way of the runtime, with one option changed."""
     from vpp_edge.engine import EngineOptions
     from vpp_edge.manifest import Bundle
-    from vpp_edge.runtime.engines.onnxruntime import open_session
-    from vpp_edge.runtime.engines.onnxruntime_settings import session_settings
+    from vpp_edge.runtime.policy.engines.onnxruntime import open_session
+    from vpp_edge.runtime.policy.engines.onnxruntime_settings import session_settings
 
     opened, engine_options = Bundle(bundle), EngineOptions(threads)
     record, settings = opened.stage(stage), session_settings(engine_options)

@@ -1,6 +1,6 @@
 """What a backend is: the contract between a bundle's stages and the library that runs them.
 
-Backends register under the entry-point group `vpp_edge.backends`; `runtime/engines/registry.py` finds them.
+Backends register under the entry-point group `vpp_edge.backends`; `runtime/policy/engines/registry.py` finds them.
 """
 
 from __future__ import annotations

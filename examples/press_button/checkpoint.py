@@ -21,8 +21,8 @@ from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes, quiet_libraries, write_untrained_checkpoint
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.model.text import TextStage
+from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
 from vpp_edge.runtime.sim.layout import COLOURS
-from vpp_edge.runtime.tokenizer import InstructionTokenizer
 from vpp_edge.spec import PolicySpec
 
 SIZES = UntrainedSizes(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.messages import MOST_PIXEL_BYTES
+from vpp_edge.runtime.ipc.channels import MOST_PIXEL_BYTES
 
 SIM_PREFIX = "sim/"
 HIGHEST_FPS = 1000.0

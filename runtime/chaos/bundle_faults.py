@@ -11,9 +11,9 @@ from pathlib import Path
 
 from vpp_edge.errors import VppEdgeError
 from vpp_edge.manifest import Bundle
-from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.result import Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting
-from vpp_edge.runtime.session import SessionConfig, run_session
+from vpp_edge.runtime.session.run import SessionConfig, run_session
 
 MANIFEST = "manifest.json"
 

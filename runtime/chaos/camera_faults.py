@@ -10,10 +10,10 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras import CameraConfig
-from vpp_edge.runtime.chaos import switch as orders
-from vpp_edge.runtime.chaos.finding import LONGEST_GAP, Fault, Finding, unless
+from vpp_edge.runtime.chaos import orders
+from vpp_edge.runtime.chaos.result import LONGEST_GAP, Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
-from vpp_edge.runtime.session import SessionConfig, run_session
+from vpp_edge.runtime.session.run import SessionConfig, run_session
 
 DETECTED_MS, FROZEN_MS, HANGING_MS, AT_REST_MS = 200.0, 300.0, 5000.0, 100.0
 STALE_FRAMES = 3

@@ -14,7 +14,7 @@ from vpp_edge.runtime.chaos import (
     machine_faults,
     policy_faults,
 )
-from vpp_edge.runtime.chaos.finding import Fault
+from vpp_edge.runtime.chaos.result import Fault
 
 ON_A_BUS = "the Dynamixel SDK for the simulated servos of these trials (pip install 'vpp-edge[leap]')"
 

@@ -12,7 +12,7 @@ from contextlib import closing
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
+from vpp_edge.runtime.chaos.result import Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 from vpp_edge.runtime.interfaces import HandLimits
 

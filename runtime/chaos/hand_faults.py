@@ -15,14 +15,14 @@ from dataclasses import replace
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
-from vpp_edge.runtime.chaos.finding import Fault, Finding, unless
 from vpp_edge.runtime.chaos.noise_camera import NoiseCamera
+from vpp_edge.runtime.chaos.result import Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.leap_config import LeapConfig
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
 from vpp_edge.runtime.interfaces import HandLimits
-from vpp_edge.runtime.session import SessionConfig, run_session
+from vpp_edge.runtime.session.run import SessionConfig, run_session
 
 JOINTS = 16
 SWING = f"latency_ms=30,joints={JOINTS}"

@@ -11,8 +11,8 @@ import numpy as np
 
 from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.cameras import CameraStatistics, open_camera
-from vpp_edge.runtime.chaos import switch as orders
-from vpp_edge.runtime.chaos.switch import Switch
+from vpp_edge.runtime.chaos import orders
+from vpp_edge.runtime.chaos.orders import Switch
 from vpp_edge.runtime.interfaces import Frame
 
 FOREVER_S = 3600.0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.runtime.chaos.finding import LONGEST_GAP, Fault, Finding, unless
 from vpp_edge.runtime.chaos.injection import follow_clock
+from vpp_edge.runtime.chaos.result import LONGEST_GAP, Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 HEAT_MS = 1000.0

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vpp_edge.runtime.chaos import switch as orders
-from vpp_edge.runtime.chaos.excess import largest_share
-from vpp_edge.runtime.chaos.finding import LONGEST_GAP, Fault, Finding, unless
+from vpp_edge.runtime.chaos import orders
+from vpp_edge.runtime.chaos.limit_usage import largest_share
+from vpp_edge.runtime.chaos.result import LONGEST_GAP, Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 LATE_MS, AT_REST_MS, BACK_MS = 300, 100.0, 2000.0

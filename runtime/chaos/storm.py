@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.runtime.chaos import switch as orders
-from vpp_edge.runtime.chaos.excess import largest_share
+from vpp_edge.runtime.chaos import orders
+from vpp_edge.runtime.chaos.limit_usage import largest_share
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 EVERY_S = (0.2, 1.2)  # between two faults

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import CheckFailedError
-from vpp_edge.runtime.chaos.hand import WatchedHand
 from vpp_edge.runtime.chaos.injection import AroundPolicy, UnreliableCamera
-from vpp_edge.runtime.chaos.switch import Switch
-from vpp_edge.runtime.control import ControlLoop
+from vpp_edge.runtime.chaos.orders import Switch
+from vpp_edge.runtime.chaos.watched_hand import WatchedHand
+from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import Hand
-from vpp_edge.runtime.messages import Channels
-from vpp_edge.runtime.report import RunReport
-from vpp_edge.runtime.session import SessionConfig, run_session
-from vpp_edge.runtime.supervisor import Watch
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.session.report import RunReport
+from vpp_edge.runtime.session.run import SessionConfig, run_session
+from vpp_edge.runtime.session.supervisor import Watch
 
 SETTLE_S = 0.6  # of motion before anything goes wrong
 LONGEST_START_S = 300.0

@@ -12,9 +12,9 @@ from importlib.metadata import entry_points
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.hands.inspire import inspire_hand_from_address
 from vpp_edge.runtime.hands.leap import leap_hand_from_address
-from vpp_edge.runtime.hands.sim import sim_hand_from_address
 from vpp_edge.runtime.hands.xhand import xhand_from_address
 from vpp_edge.runtime.interfaces import Hand
+from vpp_edge.runtime.sim.hand import sim_hand_from_address
 
 GROUP = "vpp_edge.hands"
 OWN: dict[str, Callable[[str], Hand]] = {

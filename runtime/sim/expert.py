@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vpp_edge.runtime.rotation import difference, turned
+from vpp_edge.runtime.control.scalar_rotation import difference, turned
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.scene import PLATE_TOP_M
 from vpp_edge.runtime.sim.task import PALM_DOWN, Episode

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.clock import FakeClock
-from vpp_edge.runtime.chunking import NAIVE, Chunking
-from vpp_edge.runtime.chunks import Chunk, chunk_to_play
-from vpp_edge.runtime.control import ControlLoop
-from vpp_edge.runtime.control_contract import ControlSettings, Stand
-from vpp_edge.runtime.hands.sim import SimHand
+from vpp_edge.runtime.control.chunk_player import Chunk, chunk_to_play
+from vpp_edge.runtime.control.contract import ControlSettings, Stand
+from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import HandState
+from vpp_edge.runtime.policy.chunk_handover import NAIVE, Chunking
+from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
 from vpp_edge.runtime.sim.world import scene_of
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpp_edge.runtime.control import ControlLoop
-from vpp_edge.runtime.hands.sim import SimHand
-from vpp_edge.runtime.instructions import NEVER, Instruction, write_instruction
-from vpp_edge.runtime.messages import Channels
-from vpp_edge.runtime.rotation import difference
+from vpp_edge.runtime.control.loop import ControlLoop
+from vpp_edge.runtime.control.scalar_rotation import difference
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.instruction import NEVER, Instruction, write_instruction
+from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
 
 LINGER_S = 0.8  # after the verdict, so that one can see it

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vpp_edge.runtime.rotation import difference, normalized, turned
+from vpp_edge.runtime.control.scalar_rotation import difference, normalized, turned
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.model import (
     JOINTS,

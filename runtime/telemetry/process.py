@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vpp_edge.errors import HardwareFaultError
-from vpp_edge.runtime.messages import Channels
-from vpp_edge.runtime.telemetry.moments import Sink, tell
-from vpp_edge.runtime.workers import child_process
+from vpp_edge.runtime.cameras.process import child_process
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.telemetry.sinks import Sink, tell
 
 
 @dataclass(frozen=True)

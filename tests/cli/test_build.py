@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vpp_edge.cli import main as cli
-from vpp_edge.runtime.engines.tensorrt.library import LIBRARIES
+from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES
 
 COMMAND = [str(Path(sys.executable).parent / "vpp-edge"), "build"]
 RTX = ["--backend", "tensorrt-rtx", "--sm", "86"]

@@ -13,7 +13,7 @@ from vpp_edge.cli.demo import line_of
 from vpp_edge.cli.main import main
 from vpp_edge.profile.lettering import ink_of
 from vpp_edge.profile.picture import captioned, side_by_side
-from vpp_edge.runtime import guards
+from vpp_edge.runtime.control.loop import guards
 from vpp_edge.runtime.sim.sequence import Result
 from vpp_edge.runtime.sim.task import episode_from_seed
 from vpp_edge.workflow import demo_policy

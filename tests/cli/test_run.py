@@ -18,7 +18,7 @@ from vpp_edge.cli.run import LiveLine
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime import cameras, hands
-from vpp_edge.runtime.supervisor import Status
+from vpp_edge.runtime.session.supervisor import Status
 
 pytestmark = pytest.mark.live
 

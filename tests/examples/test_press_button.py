@@ -15,7 +15,7 @@ import torch
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes
-from vpp_edge.runtime.targets import targets_from_actions
+from vpp_edge.runtime.policy.targets import targets_from_actions
 
 if any(importlib.util.find_spec(name) is None for name in ("mujoco", "av")):  # importing MuJoCo would choose its GL
     pytest.skip("the demonstrations are simulated with MuJoCo and kept as videos", allow_module_level=True)

@@ -78,7 +78,7 @@ def assert_within_limits(poses, period_ns, limits=LIMITS):
 
     Turning is bounded to first order in how far the wrist turns within the few periods that build an acceleration up.
     """
-    from vpp_edge.runtime.rotation import difference
+    from vpp_edge.runtime.control.scalar_rotation import difference
 
     poses, dt = np.asarray(poses), period_ns / 1e9
     joints, wrist = poses[:, 7:], poses[:, :3]

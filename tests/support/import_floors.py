@@ -27,7 +27,7 @@ FLOORS = {
 TRAINING_LIBRARIES = ("torch", "diffusers", "transformers")
 BARE_NAMES = ("calibration", "export", "kernels", "runtime")
 # The one stated exception: `from vpp_edge import EdgePolicy`, resolved when it is asked for.
-EXCEPTIONS = {("vpp_edge", "vpp_edge.runtime.policy")}
+EXCEPTIONS = {("vpp_edge", "vpp_edge.runtime.policy.edge_policy")}
 
 
 @dataclass(frozen=True)

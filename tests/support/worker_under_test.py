@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from vpp_edge.runtime.control_contract import Stand
+from vpp_edge.runtime.control.contract import Stand
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.messages import Channels, write_frame
-from vpp_edge.runtime.policy_worker import PolicySettings, PolicyWorker
+from vpp_edge.runtime.ipc.channels import Channels, write_frame
+from vpp_edge.runtime.policy.process import PolicySettings, PolicyWorker
 
 DIMS, HORIZON = 10, 8  # a wrist and three joints; those of the scripted policy
 

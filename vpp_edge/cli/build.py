@@ -16,7 +16,7 @@ from vpp_edge.manifest import Bundle
 from vpp_edge.progress import Progress
 
 if TYPE_CHECKING:
-    from vpp_edge.runtime.engines.tensorrt.build import BuiltEngine, Target
+    from vpp_edge.runtime.policy.engines.tensorrt.build import BuiltEngine, Target
 
 HELP = """Build TensorRT engines from a bundle and keep them in its folder engines/.
 
@@ -70,9 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from vpp_edge.runtime.engines.tensorrt.build import BuildOptions, build_engines, step_name, targets_of_library
-    from vpp_edge.runtime.engines.tensorrt.flags import BuildFlags, memory_pools_from_text
-    from vpp_edge.runtime.engines.tensorrt.library import library_of_backend
+    from vpp_edge.runtime.policy.engines.tensorrt.build import (
+        BuildOptions,
+        build_engines,
+        step_name,
+        targets_of_library,
+    )
+    from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags, memory_pools_from_text
+    from vpp_edge.runtime.policy.engines.tensorrt.library import library_of_backend
 
     for option, reason in REFUSED.items():
         if getattr(arguments, option) is not None:
@@ -138,7 +143,7 @@ def _expected_seconds(bundle: Bundle, stage: str) -> float:
 
 
 def _read_timing_cache(path: Path | None, target: Target) -> Any:
-    from vpp_edge.runtime.engines.tensorrt.builder import TimingCache
+    from vpp_edge.runtime.policy.engines.tensorrt.builder import TimingCache
 
     if path is None:
         return None
@@ -152,8 +157,8 @@ def _read_timing_cache(path: Path | None, target: Target) -> Any:
 
 
 def _export_layers(bundle: Bundle, engines: list[BuiltEngine], target: Target, file: Path) -> None:
-    from vpp_edge.runtime.engines.tensorrt.cache import EngineCache
-    from vpp_edge.runtime.engines.tensorrt.engine import layers_of_engine
+    from vpp_edge.runtime.policy.engines.tensorrt.cache import EngineCache
+    from vpp_edge.runtime.policy.engines.tensorrt.engine import layers_of_engine
 
     trt = target.library.load()
     for engine in engines:

@@ -14,7 +14,7 @@ from vpp_edge.errors import BadInputError
 
 if TYPE_CHECKING:
     from vpp_edge.profile.picture import PictureMaker
-    from vpp_edge.runtime.report import RunReport
+    from vpp_edge.runtime.session.report import RunReport
     from vpp_edge.runtime.sim.sequence import Result
 
 HELP = """Press the asked one of four coloured buttons with a simulated hand, in real time.
@@ -72,11 +72,11 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     from vpp_edge.cli.run import LiveLine
     from vpp_edge.profile.picture import PictureMaker
     from vpp_edge.runtime.cameras import camera_from_text
-    from vpp_edge.runtime.hands.sim import SimHand
-    from vpp_edge.runtime.session import SessionConfig, run_session
+    from vpp_edge.runtime.session.run import SessionConfig, run_session
+    from vpp_edge.runtime.session.supervisor import Watch
+    from vpp_edge.runtime.sim.hand import SimHand
     from vpp_edge.runtime.sim.sequence import EpisodeSequence
     from vpp_edge.runtime.sim.task import episode_from_seed
-    from vpp_edge.runtime.supervisor import Watch
     from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
 
     first = arguments.seed * WORLDS_PER_SEED

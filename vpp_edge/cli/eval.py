@@ -115,7 +115,7 @@ def _settings(arguments: argparse.Namespace) -> EvalSettings:
 
 
 def _chunking(arguments: argparse.Namespace) -> str:
-    from vpp_edge.runtime.chunking import NAIVE, RTC
+    from vpp_edge.runtime.policy.chunk_handover import NAIVE, RTC
     from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM
 
     samples = arguments.policy not in (EXPERT, RANDOM)

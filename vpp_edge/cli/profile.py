@@ -70,7 +70,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _measure(arguments: argparse.Namespace) -> int:
     from vpp_edge.engine import check_provider_belongs
     from vpp_edge.profile.latency import STAGES, profile_policies
-    from vpp_edge.runtime.policy import EdgePolicy
+    from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 
     if arguments.inferences < 1 or arguments.warmup < 0:
         raise BadInputError("--inferences must be at least 1 and --warmup at least 0")

@@ -13,7 +13,7 @@ from vpp_edge.errors import BadInputError
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import Hand
-    from vpp_edge.runtime.supervisor import Status
+    from vpp_edge.runtime.session.supervisor import Status
 
 HELP = """Run a bundle on cameras and a hand, until --duration is over or Ctrl-C; the hand is held then.
 
@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.runtime.cameras import camera_from_text
     from vpp_edge.runtime.cameras.views import cameras_by_view
     from vpp_edge.runtime.hands import hand_from_text
-    from vpp_edge.runtime.session import SessionConfig, policy_spec, run_session
-    from vpp_edge.runtime.supervisor import Watch
+    from vpp_edge.runtime.session.run import SessionConfig, policy_spec, run_session
+    from vpp_edge.runtime.session.supervisor import Watch
 
     if arguments.threads is not None and arguments.threads < 1:
         raise BadInputError(f"--threads {arguments.threads}: expected at least 1")

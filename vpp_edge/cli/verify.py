@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checks(arguments: argparse.Namespace, reference: Path | None) -> list[Check]:
     from vpp_edge.profile.verification import verify_checkpoint, verify_golden, verify_kept
-    from vpp_edge.runtime.policy import EdgePolicy
+    from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 
     policy = EdgePolicy.load(
         arguments.bundle, arguments.backend, threads=arguments.threads, provider=arguments.provider

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpp_edge.runtime.policy import EdgePolicy
+from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.trace import Latency, Trace
 
 STAGES = ("text", "perceive", "act", "total")

@@ -16,7 +16,7 @@ from vpp_edge.certificate import certificate_from_json
 from vpp_edge.compare import Comparison, compare
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.manifest import PARITY_NAME
-from vpp_edge.runtime.policy import EdgePolicy
+from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.tolerances import TOLERANCES, Limit
 
 # Names of a stage output in a golden file.

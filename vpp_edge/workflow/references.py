@@ -10,7 +10,7 @@ import numpy as np
 from vpp_edge.export.parity import References
 from vpp_edge.manifest import Bundle
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.runtime.policy import EdgePolicy
+from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.samples import Sample
 
 

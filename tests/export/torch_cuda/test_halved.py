@@ -22,7 +22,7 @@ from vpp_edge.export.torch_cuda.halved import halved_stages
 from vpp_edge.export.torch_cuda.operations import kernel_operations, reference_operations
 from vpp_edge.kernels.catalogue import OPERATIONS
 from vpp_edge.model.policy import policy_from_checkpoint
-from vpp_edge.runtime.policy import EdgePolicy
+from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.tolerances import TOLERANCES
 
 CPU = torch.device("cpu")

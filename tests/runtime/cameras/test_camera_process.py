@@ -12,11 +12,11 @@ import pytest
 
 from vpp_edge.errors import MissingDependencyError
 from vpp_edge.runtime.cameras import camera_from_text
+from vpp_edge.runtime.cameras.process import run_camera
 from vpp_edge.runtime.cameras.sources import UNKNOWN_STATE
-from vpp_edge.runtime.messages import Channels, read_frame, read_note
+from vpp_edge.runtime.ipc.channels import Channels, read_frame, read_note
 from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 from vpp_edge.runtime.sim.world import SCENE_SIZE
-from vpp_edge.runtime.workers import run_camera
 
 pytestmark = pytest.mark.live
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras.config import parsed
 from vpp_edge.runtime.cameras.views import cameras_by_view
-from vpp_edge.runtime.scripted_policy import options_from_text, scripted_spec
+from vpp_edge.runtime.policy.scripted import options_from_text, scripted_spec
 
 SPEC = scripted_spec(options_from_text("joints=3"))  # sees `static` and `wrist`
 

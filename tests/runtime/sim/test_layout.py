@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpp_edge.runtime.hands.sim import LIMITS
+from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.layout import (
     BUTTON_RADIUS_M,
     COLOURS,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vpp_edge.runtime.hands.sim import LIMITS
 from vpp_edge.runtime.sim.expert import expert_targets
+from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.lockstep import Moment, Outcome, Pace, play
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed

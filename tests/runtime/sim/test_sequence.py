@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from camera_under_test import PatternConfig
 
-from vpp_edge.runtime.hands.sim import SimHand
-from vpp_edge.runtime.instructions import NEVER, read_instruction
-from vpp_edge.runtime.messages import Channels
-from vpp_edge.runtime.session import SessionConfig, run_session
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.instruction import NEVER, read_instruction
+from vpp_edge.runtime.session.run import SessionConfig, run_session
+from vpp_edge.runtime.session.supervisor import Watch
 from vpp_edge.runtime.sim import sequence
 from vpp_edge.runtime.sim.expert import expert_targets
+from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.sequence import LIFT_M, EpisodeSequence
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.world import SCENE_SIZE
-from vpp_edge.runtime.supervisor import Watch
 
 pytestmark = pytest.mark.live
 

@@ -10,9 +10,9 @@ import pytest
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
-from vpp_edge.runtime.hands.sim import LIMITS
-from vpp_edge.runtime.policy import EdgePolicy
-from vpp_edge.runtime.scripted_policy import scripted_spec
+from vpp_edge.runtime.policy.edge_policy import EdgePolicy
+from vpp_edge.runtime.policy.scripted import scripted_spec
+from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.lockstep import Moment
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed

@@ -11,16 +11,16 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.manifest import Bundle
-from vpp_edge.runtime.guidance import Guide
-from vpp_edge.runtime.hands.sim import LIMITS, SimHand
-from vpp_edge.runtime.policy import EdgePolicy
-from vpp_edge.runtime.rotation import turned
+from vpp_edge.runtime.control.scalar_rotation import turned
+from vpp_edge.runtime.policy.edge_policy import EdgePolicy
+from vpp_edge.runtime.policy.inference import think
+from vpp_edge.runtime.policy.rtc_prefix import Guide
+from vpp_edge.runtime.policy.targets import state_from_hand, targets_from_actions
 from vpp_edge.runtime.sim.expert import expert_targets
+from vpp_edge.runtime.sim.hand import LIMITS, SimHand
 from vpp_edge.runtime.sim.lockstep import Moment, Thinker
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
-from vpp_edge.runtime.targets import state_from_hand, targets_from_actions
-from vpp_edge.runtime.thinking import think
 from vpp_edge.spec import PolicySpec
 
 EXPERT, RANDOM = "expert", "random"

@@ -18,8 +18,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from vpp_edge.errors import BadInputError, VppEdgeError
-from vpp_edge.runtime.processes import cause_of_end, threads_of_children
-from vpp_edge.runtime.realtime import die_with_parent, leave_signals_to_parent
+from vpp_edge.runtime.ipc.child import cause_of_end, threads_of_children
+from vpp_edge.runtime.ipc.real_time import die_with_parent, leave_signals_to_parent
 
 Work = Callable[[int], Any]
 READY, DONE, REFUSED, FAILED = "ready", "done", "refused", "failed"

@@ -1,0 +1,39 @@
+"""A board of named 64-bit counters that one process sets and every other may read at any time: heartbeats, totals."""
+
+from __future__ import annotations
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.ipc.rings.memory import SharedBlock
+
+
+class Board:
+    """Non-negative integers by name, each read and written in one piece. Picklable while a child is spawned."""
+
+    def __init__(self, fields: tuple[str, ...], purpose: str = "board", name: str | None = None) -> None:
+        if not fields or len(set(fields)) != len(fields):
+            raise BadInputError(f"board {purpose!r}: fields {fields} must be at least one, each once")
+        self.fields = tuple(fields)
+        self.purpose = purpose
+        self._places = {field: i for i, field in enumerate(self.fields)}
+        size = 8 * len(self.fields)
+        self._block = SharedBlock.create(size, purpose) if name is None else SharedBlock.attach(name, size)
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.fields, self.purpose, self._block.name)
+
+    def __getitem__(self, field: str) -> int:
+        return self._block.words[self._places[field]]
+
+    def __setitem__(self, field: str, value: int) -> None:
+        self._block.words[self._places[field]] = value
+
+    def add(self, field: str, amount: int = 1) -> None:
+        """Adds to a counter; only the process that owns the board may."""
+        self[field] = self[field] + amount
+
+    def as_dict(self) -> dict[str, int]:
+        return {field: self[field] for field in self.fields}
+
+    def close(self) -> None:
+        """Unmaps the board; in the process that created it also removes it. May be called twice."""
+        self._block.close()

@@ -1,0 +1,160 @@
+"""A newest-wins slot: one writer publishes messages, any number of readers take the latest, nobody waits.
+
+A sequence lock over `depth` buffers. The writer marks a buffer as begun, fills it, marks it as complete and only then
+points at it; the next message goes to the next buffer, so that a reader has `depth - 1` messages of time to copy. A
+reader copies, then checks that the buffer was not begun again meanwhile; if it was, the copy is torn and thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.ipc.rings.memory import CACHE_LINE, SharedBlock, aligned, fence
+
+T = TypeVar("T")
+ATTEMPTS = 8  # a reader that is overtaken this often is too slow for the depth; it gets nothing rather than garbage
+_BEGUN, _COMPLETE, _STAMP = range(3)  # words of a buffer's header
+
+
+@dataclass(frozen=True)
+class Message(Generic[T]):
+    """What a reader took.
+
+    Attributes:
+        value: whatever the reader's copy function returned.
+        sequence: 1 for the first message ever, one more for each; a gap counts the messages not seen.
+        stamp_ns: monotonic time that the writer gave.
+    """
+
+    value: T
+    sequence: int
+    stamp_ns: int
+
+
+class NewestSlot:
+    """The slot, in the process that created it or in one that attached to it. Picklable while a child is spawned.
+
+    Args:
+        dtype: numpy dtype of one message, usually structured.
+        depth: buffers; 3 for newest-wins, more to look up the message nearest to a time (`read_at`).
+    """
+
+    def __init__(self, dtype: np.dtype, depth: int = 3, purpose: str = "slot", name: str | None = None) -> None:
+        if depth < 2:
+            raise BadInputError(f"slot {purpose!r}: depth {depth}; expected at least 2")
+        self.dtype = np.dtype(dtype)
+        self.depth = depth
+        self.purpose = purpose
+        self._stride = CACHE_LINE + aligned(self.dtype.itemsize)
+        size = CACHE_LINE + depth * self._stride
+        self._block = SharedBlock.create(size, purpose) if name is None else SharedBlock.attach(name, size)
+        starts = [CACHE_LINE + i * self._stride for i in range(depth)]
+        self._headers = [start // 8 for start in starts]
+        memory = self._block.memory
+        self._records = [np.frombuffer(memory, self.dtype, 1, start + CACHE_LINE)[0] for start in starts]
+        self._pending = 0
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.dtype, self.depth, self.purpose, self._block.name)
+
+    @property
+    def sequence(self) -> int:
+        """Number of messages published so far."""
+        return self._block.words[0]
+
+    def begin(self) -> np.void:
+        """The buffer to fill, whose fields are views into shared memory; `commit` makes it the newest message.
+
+        A writer that takes over from a killed one begins the message again that the other left half-written.
+        """
+        self._pending = self._block.words[0] + 1
+        index = self._pending % self.depth
+        self._block.words[self._headers[index] + _BEGUN] = self._pending
+        fence()
+        return self._records[index]
+
+    def commit(self, stamp_ns: int) -> int:
+        """Publishes the buffer that `begin` gave; returns its sequence number."""
+        words, header = self._block.words, self._headers[self._pending % self.depth]
+        words[header + _STAMP] = stamp_ns
+        fence()
+        words[header + _COMPLETE] = self._pending
+        fence()
+        words[0] = self._pending
+        return self._pending
+
+    def write(self, stamp_ns: int, **fields: Any) -> int:
+        """Publishes a message whose fields are all given by name; returns its sequence number.
+
+        Raises:
+            BadInputError: a field is missing or unknown, or its shape is not the dtype's (numpy would broadcast it).
+        """
+        if set(fields) != set(self.dtype.names or ()):
+            raise BadInputError(f"slot {self.purpose!r}: fields {sorted(fields)}, expected {self.dtype.names}")
+        for name, value in fields.items():
+            if np.shape(value) != self.dtype[name].shape:
+                expected = self.dtype[name].shape
+                raise BadInputError(f"slot {self.purpose!r}: {name} has shape {np.shape(value)}, expected {expected}")
+        record = self.begin()
+        for name, value in fields.items():
+            record[name] = value
+        return self.commit(stamp_ns)
+
+    def read(self, copy: Callable[[np.void], T], newer_than: int = 0) -> Message[T] | None:
+        """The newest message with a sequence above `newer_than`, or None when there is none.
+
+        Args:
+            copy: takes what it needs out of the buffer, by value; may be called again when it was overtaken, and
+                may see a half-written message then, so it must not trust lengths that it finds there.
+        """
+        for _ in range(ATTEMPTS):
+            sequence = self._block.words[0]
+            if sequence <= newer_than:
+                return None
+            message = self._copy(sequence, copy)
+            if message is not None:
+                return message
+        return None
+
+    def read_numbered(self, sequence: int, copy: Callable[[np.void], T]) -> Message[T] | None:
+        """The message with this sequence number, or None when it is not there yet or no more."""
+        return self._copy(sequence, copy) if 0 < sequence <= self.sequence else None
+
+    def read_at(self, stamp_ns: int, copy: Callable[[np.void], T]) -> Message[T] | None:
+        """Of the last `depth - 1` messages the one whose stamp is nearest to `stamp_ns`, or None when there is none."""
+        for _ in range(ATTEMPTS):
+            newest = self._block.words[0]
+            best, best_distance = 0, 0
+            for sequence in range(max(1, newest - self.depth + 2), newest + 1):
+                stamp = self._block.words[self._headers[sequence % self.depth] + _STAMP]
+                if not best or abs(stamp - stamp_ns) < best_distance:
+                    best, best_distance = sequence, abs(stamp - stamp_ns)
+            if not best:
+                return None
+            message = self._copy(best, copy)
+            if message is not None:
+                return message
+        return None
+
+    def _copy(self, sequence: int, copy: Callable[[np.void], T]) -> Message[T] | None:
+        words, index = self._block.words, sequence % self.depth
+        header = self._headers[index]
+        fence()
+        if words[header + _COMPLETE] != sequence:
+            return None
+        stamp_ns = words[header + _STAMP]
+        value = copy(self._records[index])
+        fence()
+        if words[header + _BEGUN] != sequence:
+            return None
+        return Message(value, sequence, stamp_ns)
+
+    def close(self) -> None:
+        """Unmaps the slot; in the process that created it also removes it. May be called twice."""
+        self._records.clear()
+        self._block.close()

@@ -1,0 +1,201 @@
+"""A policy from its bundle: in, camera images, state and an instruction; out, a chunk of actions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vpp_edge.engine import Engine, EngineOptions
+from vpp_edge.errors import BadInputError
+from vpp_edge.manifest import Bundle
+from vpp_edge.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
+from vpp_edge.preprocess import frames_from_images
+from vpp_edge.runtime.policy.engines.registry import open_engines
+from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
+from vpp_edge.spec import PolicySpec, TensorSpec
+
+_STAGES = ("text", "perceive", "act")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What one inference gave.
+
+    Attributes:
+        tokens: (1, L, D) float32, output of `perceive`.
+        actions: (1, T, A) float32, normalized.
+        timings_ns: wall time of `perceive` and `act`.
+    """
+
+    tokens: np.ndarray
+    actions: np.ndarray
+    timings_ns: dict[str, int]
+
+
+class EdgePolicy:
+    """A loaded policy. Not thread-safe; one inference at a time.
+
+    Attributes:
+        spec: sizes and meaning of everything that goes in and out.
+        bundle: where it was loaded from.
+    """
+
+    def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], seed: int | None = None) -> None:
+        self.bundle = bundle
+        self.spec: PolicySpec = bundle.manifest.policy
+        self._engines = engines
+        self._inputs = {name: bundle.stage(name).inputs for name in _STAGES}
+        self._random = np.random.default_rng(seed)
+        definition = bytes(bundle.open_verified(bundle.manifest.tokenizer))
+        self._tokenizer = InstructionTokenizer(definition, self.spec.pad_token_id)
+        self._text: tuple[np.ndarray, np.ndarray] | None = None
+
+    @classmethod
+    def load(
+        cls, bundle: str | Path, backend: str = "onnxruntime", *, threads: int | None = None, seed: int | None = None,
+        checkpoint: str | Path | None = None, provider: str | None = None,
+    ) -> EdgePolicy:  # fmt: skip
+        """Opens a bundle; every file is verified against the manifest before an engine sees it.
+
+        Args:
+            bundle: folder that `vpp-edge export` wrote.
+            backend: `onnxruntime`; `tensorrt` or `tensorrt-rtx`, for which `vpp-edge build` has made engines; or
+                `torch` for the eager baseline and `torch-cuda` for our kernels, which need the trained checkpoint.
+            threads: CPU threads; None lets the backend choose.
+            seed: of the noise that `infer` draws where none is given; None: another one every time.
+            checkpoint: for backends `torch` and `torch-cuda`: folder of the trained policy, where it is no longer where
+                it was exported from.
+            provider: for backend `onnxruntime`: its execution provider, `cpu` (None), `cuda` or `tensorrt`; one that
+                is missing or does not start is an error, never the CPU instead.
+
+        Raises:
+            BundleError: the bundle is missing, damaged, forged or of another schema version.
+            BadInputError: the backend or provider is unknown, or does not start here.
+            MissingDependencyError: the library of the backend is not installed, or lacks the provider.
+        """
+        opened = Bundle(Path(bundle))
+        for stage in _STAGES:
+            opened.stage(stage)
+        options = EngineOptions(threads, None if checkpoint is None else str(checkpoint), provider)
+        return cls(opened, open_engines(opened, backend, options), seed)
+
+    def instruct(self, instruction: str) -> None:
+        """Sets the instruction of the following inferences. Too long text is cut, as in training."""
+        outputs = self._engines["text"].run(self.text_inputs(instruction))
+        self._text = outputs["text_hidden"], outputs["goal"]
+
+    def text_inputs(self, instruction: str) -> dict[str, np.ndarray]:
+        """Inputs of stage `text`: token ids and masks, (1, 20) and (1, 77) int64."""
+        (short, long), spec = self.spec.text_lengths, self._inputs["text"]
+        arrays = [*self._tokenizer.encode(instruction, short), *self._tokenizer.encode(instruction, long)]
+        return {t.name: a for t, a in zip(spec, arrays, strict=True)}
+
+    @property
+    def text(self) -> tuple[np.ndarray, np.ndarray]:
+        """text_hidden (1, 20, 1024) and goal (1, 512) of the current instruction."""
+        if self._text is None:
+            raise BadInputError("no instruction yet; call instruct() first")
+        return self._text
+
+    def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(V, H, W, 3) uint8 frames from one camera image per view; see `frames_from_images`."""
+        return frames_from_images(self.spec, images)
+
+    def normalize_state(self, state: np.ndarray) -> np.ndarray:
+        """(P,) float32 in [-1, 1] from a state in physical units (P,); see `normalized_from_state`."""
+        return normalized_from_state(self.spec, state)
+
+    def denormalize(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """(T, A) float64 in physical units from normalized actions (T, A); see `physical_from_actions`."""
+        return physical_from_actions(self.spec, actions, state)
+
+    def normalize_actions(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """(T, A) float64 normalized from actions in physical units (T, A); see `normalized_from_actions`."""
+        return normalized_from_actions(self.spec, actions, state)
+
+    def infer(
+        self, frames: np.ndarray, proprio: np.ndarray | None = None, *, video_noise: np.ndarray | None = None,
+        action_noise: np.ndarray | None = None, prefix: np.ndarray | None = None,
+        prefix_weight: np.ndarray | None = None,
+    ) -> Inference:  # fmt: skip
+        """One chunk of actions for one observation.
+
+        Args:
+            frames: (V, H, W, 3) uint8 RGB at the model's size, static camera first (`prepare` makes them).
+            proprio: normalized state, (P,) or (1, 1, P) float32 (`normalize_state` makes it); None for policies
+                without one.
+            video_noise: (V, F, 4, h, w) float32, standard normal; drawn when left out.
+            action_noise: (1, T, A) float32, standard normal; drawn when left out.
+            prefix, prefix_weight: what the chunk is pulled to, as for `act`; nothing when left out.
+
+        Raises:
+            BadInputError: an array has another dtype or shape, a value is not finite, or no instruction was given.
+        """
+        started_ns = time.monotonic_ns()
+        tokens = self.perceive(frames, video_noise=video_noise)
+        perceived_ns = time.monotonic_ns()
+        actions = self.act(tokens, proprio, action_noise=action_noise, prefix=prefix, prefix_weight=prefix_weight)
+        timings = {"perceive": perceived_ns - started_ns, "act": time.monotonic_ns() - perceived_ns}
+        return Inference(tokens, actions, timings)
+
+    def perceive(self, frames: np.ndarray, *, video_noise: np.ndarray | None = None) -> np.ndarray:
+        """(1, L, D) tokens of an observation; arguments as for `infer`."""
+        if video_noise is None:
+            video_noise = self._random.standard_normal(self.spec.video_noise_shape, dtype=np.float32)
+        return self._run("perceive", {"frames": frames, "text_hidden": self.text[0], "video_noise": video_noise})[
+            "tokens"
+        ]
+
+    def act(
+        self, tokens: np.ndarray, proprio: np.ndarray | None = None, *, action_noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None, prefix_weight: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """(1, T, A) normalized actions from tokens; arguments as for `infer`.
+
+        Args:
+            prefix: (1, T, A) normalized actions that the chunk is pulled to, and prefix_weight: (1, T) how much, 0 to
+                1 per action (real-time chunking, arXiv 2506.07339). None: not at all.
+        """
+        chunk = (1, *self.spec.chunk_shape)
+        if action_noise is None:
+            action_noise = self._random.standard_normal(chunk, dtype=np.float32)
+        inputs = {
+            "tokens": tokens, "goal": self.text[1], "action_noise": action_noise,
+            "prefix": np.zeros(chunk, np.float32) if prefix is None else prefix,
+            "prefix_weight": np.zeros(chunk[:2], np.float32) if prefix_weight is None else prefix_weight,
+        }  # fmt: skip
+        if self.spec.state is not None:
+            if proprio is None:
+                raise BadInputError(
+                    f"this policy needs proprio, ({self.spec.state.dims},) float32; normalize_state makes it"
+                )
+            inputs["proprio"] = np.reshape(proprio, (1, 1, -1))
+        elif proprio is not None:
+            raise BadInputError("this policy takes no proprioception; leave proprio out")
+        return self._run("act", inputs)["actions"]
+
+    def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._engines[stage].run(
+            {spec.name: checked_input(spec, inputs[spec.name]) for spec in self._inputs[stage]}
+        )
+
+
+def checked_input(spec: TensorSpec, value: np.ndarray) -> np.ndarray:
+    """`value` as the stage wants it: other float types become float32, everything else must fit as it is.
+
+    Raises:
+        BadInputError: no array, another shape or kind of number, NaN or infinity.
+    """
+    array = value
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and spec.dtype == "float32":
+        array = value.astype(np.float32, copy=False)
+    if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise BadInputError(f"{spec.name} must be {spec.dtype} {spec.shape}, got {got}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise BadInputError(f"{spec.name} holds NaN or infinity")
+    return array

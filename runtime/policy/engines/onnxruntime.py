@@ -1,0 +1,101 @@
+"""ONNX Runtime: in, verified graph and weight bytes of a bundle; out, an engine per stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.engine import EngineOptions
+from vpp_edge.errors import BundleError, MissingDependencyError
+from vpp_edge.manifest import Bundle, StageRecord
+from vpp_edge.runtime.policy.engines.execution_providers import chain, check_available, check_started, not_started
+from vpp_edge.runtime.policy.engines.onnx_scan import check_external_data
+from vpp_edge.runtime.policy.engines.onnx_weights import external_weights
+from vpp_edge.runtime.policy.engines.onnxruntime_settings import session_settings
+
+_TYPES = {
+    "float32": "tensor(float)", "float16": "tensor(float16)", "int64": "tensor(int64)", "int32": "tensor(int32)",
+    "uint8": "tensor(uint8)", "bool": "tensor(bool)",
+}  # fmt: skip
+
+
+class OnnxRuntimeEngine:
+    """One stage in an InferenceSession.
+
+    Args:
+        session: of onnxruntime.
+        stage: for its output names.
+        weights: what the session refers to and does not own.
+    """
+
+    def __init__(self, session: Any, stage: StageRecord, weights: object) -> None:
+        self._session, self._weights = session, weights
+        self._outputs = [t.name for t in stage.outputs]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+
+def open_bundle(bundle: Bundle, options: EngineOptions) -> dict[str, OnnxRuntimeEngine]:
+    """Engines for all stages; graph and weights are read once, verified, and loaded from those very bytes."""
+    return {name: _open_stage(bundle, stage, options) for name, stage in bundle.manifest.stages.items()}
+
+
+def _open_stage(bundle: Bundle, stage: StageRecord, options: EngineOptions) -> OnnxRuntimeEngine:
+    graph = bytes(bundle.open_verified(stage.graph))
+    weights = {} if stage.weights is None else {stage.weights.rsplit("/", 1)[-1]: bundle.open_verified(stage.weights)}
+    return open_session(stage, graph, weights, options)
+
+
+def open_session(
+    stage: StageRecord, graph: bytes, weights: Mapping[str, Any], options: EngineOptions, settings: Any = None
+) -> OnnxRuntimeEngine:
+    """An engine from a graph and its external data by file name, all in memory.
+
+    Args:
+        settings: SessionOptions instead of `session_settings(options)`, for measurements.
+
+    Raises:
+        MissingDependencyError: no ONNX Runtime, or one without the provider.
+        BadInputError: the provider does not start here.
+        BundleError: the graph takes data from elsewhere, cannot be loaded, or has another signature than its stage.
+    """
+    check_external_data(stage.graph, graph, weights.keys())
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError("onnxruntime", "backend onnxruntime", "pip install vpp-edge") from error
+    check_available(options.provider)
+    settings = settings or session_settings(options)
+    arrays = external_weights(stage.graph, graph, weights)
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+    settings.add_external_initializers(list(arrays), values)
+    try:
+        # Else a provider that fails is replaced by the CPU, with a line on stdout.
+        session = onnxruntime.InferenceSession(graph, settings, providers=chain(options.provider), enable_fallback=0)
+    except Exception as error:  # onnxruntime raises its own classes without a common base
+        if options.provider not in (None, "cpu"):
+            raise not_started(options.provider, str(error)) from error
+        raise BundleError(
+            f"stage {stage.name}: ONNX Runtime {onnxruntime.__version__} cannot load its graph: {error}"
+        ) from error
+    check_started(options.provider, session)
+    _check_signature(stage, session)
+    return OnnxRuntimeEngine(session, stage, (weights, arrays, values))
+
+
+def _check_signature(stage: StageRecord, session: Any) -> None:
+    """Finds out at load, not at the first inference on the robot, whether graph and manifest belong together."""
+    for kind, stated, found in (
+        ("inputs", stage.inputs, session.get_inputs()),
+        ("outputs", stage.outputs, session.get_outputs()),
+    ):
+        expected = [(t.name, _TYPES.get(t.dtype), list(t.shape)) for t in stated]
+        got = [(t.name, t.type, t.shape) for t in found]
+        if expected != got:
+            raise BundleError(
+                f"stage {stage.name}: the {kind} of its graph are {got}, its manifest states {expected}; refused. "
+                "Export the bundle again."
+            )

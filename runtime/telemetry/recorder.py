@@ -1,0 +1,228 @@
+"""A run on disk: in, the frames, ticks and inferences of a running loop; out, an episode in the layout VPP trains on.
+
+    DIR/annotation/<split>/<id>.json    texts, videos, states, actions, video_length (as in the released data sets)
+    DIR/videos/<split>/<id>/<view>.mp4  what the policy sees: cropped, resized, one frame per action period
+    DIR/timings/<split>/<id>.npz        every tick, every inference, which camera frame each row shows
+
+A row of the episode is one action period: the newest frame of every view, the measured state and the command of that
+moment. The recorder is a process of its own that only reads what the others publish; nobody waits for it, and what it
+does not keep up with is counted. An episode appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.preprocess import resized_square
+from vpp_edge.rotation import stored_from_xyzw
+from vpp_edge.runtime.cameras.process import child_process
+from vpp_edge.runtime.ipc.channels import RUNNING, Channels, read_frame
+from vpp_edge.video import VideoWriter
+
+TASK = "robot_trajectory_prediction"  # as the released annotations have it
+LONGEST_S = 6 * 3600  # ticks of a longer run are not kept: 6 h at 100 Hz is 1 GB
+
+
+@dataclass(frozen=True)
+class RecorderSettings:
+    """What the recorder writes where.
+
+    Attributes:
+        folder: the data set; episodes are added to it.
+        period_ns: time between two rows, that of the actions.
+        sizes: height and width of the policy's view, per camera (square).
+        quaternion_order: how the wrist's quaternion is stored in states and actions.
+        origin: bundle, hand and cameras in words, kept in the annotation.
+    """
+
+    folder: str
+    instruction: str
+    period_ns: int
+    sizes: tuple[int, ...]
+    quaternion_order: str
+    origin: dict[str, Any]
+    split: str = "val"
+
+
+def check_recording(folder: str) -> None:
+    """Raises before the run what would spoil the recording: no PyAV, a folder that cannot be written.
+
+    Raises:
+        MissingDependencyError, BadInputError.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("av") is None:
+        raise MissingDependencyError("PyAV", "--record", "pip install 'vpp-edge[video]'")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"--record {folder}: {error.strerror}; give a folder that can be written") from error
+    if not os.access(folder, os.W_OK):
+        raise BadInputError(f"--record {folder}: no permission to write; give a folder that can be written")
+
+
+def run_recorder(parent_pid: int, settings: RecorderSettings, channels: Channels) -> None:
+    """Body of the recorder process: collects until told to stop, then completes the episode."""
+    with child_process(parent_pid, channels.recorder, channels.recorder_note):
+        episode = EpisodeWriter(settings, [camera.name for camera in channels.cameras])
+        try:
+            _collect(settings, channels, episode)
+            episode.complete()
+        except OSError as error:
+            raise HardwareFaultError(f"the recording stopped: {error}; is the disk full?") from error
+        finally:
+            episode.discard()
+
+
+def _collect(settings: RecorderSettings, channels: Channels, episode: EpisodeWriter) -> None:
+    board = channels.recorder
+    board["phase"] = RUNNING
+    tick = np.empty(1, channels.ticks.dtype)
+    verdict = np.empty(1, channels.verdicts.dtype)
+    ticks_kept, next_ns = 0, 0
+    most = LONGEST_S * 100
+    while True:
+        stopping = bool(channels.orders["stopping"])  # read before draining: nothing comes after it
+        board["heartbeat_ns"] = time.monotonic_ns()
+        fresh = False
+        while channels.ticks.take_into(tick):
+            fresh = True
+            if ticks_kept < most:
+                episode.add_tick(tick)
+                ticks_kept += 1
+        while channels.verdicts.take_into(verdict):
+            episode.add_inference(verdict)
+            board.add("inferences")
+        if fresh and episode.moving and (now_ns := time.monotonic_ns()) >= next_ns:
+            frames = [read_frame(camera.frames) for camera in channels.cameras]
+            if all(frame is not None for frame in frames):
+                episode.add_row(tick[0], frames)
+                board.add("rows")
+            # The grid goes on after a stall; rows that were missed show in the stamps.
+            next_ns = max(next_ns + settings.period_ns, now_ns - settings.period_ns // 2)
+        board["ticks"] = ticks_kept
+        if stopping:
+            return
+        time.sleep(min(0.01, settings.period_ns / 4e9))
+
+
+class EpisodeWriter:
+    """Writes one episode under a temporary name; `complete` gives it its own. Use from one thread."""
+
+    def __init__(self, settings: RecorderSettings, view_names: list[str]) -> None:
+        self._settings, self._names = settings, view_names
+        self._root = Path(settings.folder)
+        self.number, self._partial = self._claim()
+        self._ticks: list[np.ndarray] = []
+        self._inferences: list[np.ndarray] = []
+        self._states: list[list[float]] = []
+        self._actions: list[list[float]] = []
+        self._rows: list[tuple[int, list[int], list[int]]] = []
+        self.moving = False
+        self._videos = [
+            VideoWriter(self._partial / f"{i}.mp4", size, size, Fraction(1_000_000_000, settings.period_ns))
+            for i, size in enumerate(settings.sizes)
+        ]
+
+    def _claim(self) -> tuple[int, Path]:
+        """The first free number, claimed by creating its temporary folder."""
+        split, number = self._settings.split, 0
+        while True:
+            taken = (self._root / "annotation" / split / f"{number}.json").exists()
+            partial = self._root / f".partial-{split}-{number}"
+            if not taken and not (self._root / "videos" / split / str(number)).exists():
+                try:
+                    partial.mkdir(parents=True)
+                    return number, partial
+                except FileExistsError:  # another run is writing it, or was killed while it did
+                    pass
+            number += 1
+
+    def add_tick(self, tick: np.ndarray) -> None:
+        """Keeps one period of the loop, (1,) of `tick_dtype`."""
+        self._ticks.append(tick.copy())
+
+    def add_inference(self, verdict: np.ndarray) -> None:
+        """Keeps one inference, (1,) of `verdict_dtype`; the first one used begins the episode."""
+        self._inferences.append(verdict.copy())
+        self.moving = self.moving or bytes(verdict["verdict"][0]) == b"used"
+
+    def add_row(self, tick: np.void, frames: list) -> None:
+        """One action period: V frame messages with the state and command of a tick."""
+        for video, message, size in zip(self._videos, frames, self._settings.sizes, strict=True):
+            video.add(resized_square(message.value.image, size))
+        self._states.append(self._stored(tick["state"]))
+        self._actions.append(self._stored(tick["command"]))
+        numbers, stamps = [m.value.number for m in frames], [m.stamp_ns for m in frames]
+        self._rows.append((int(tick["stamp_ns"]), numbers, stamps))
+
+    def _stored(self, vector: np.ndarray) -> list[float]:
+        quaternion = stored_from_xyzw(vector[3:7], self._settings.quaternion_order)
+        return [float(v) for v in (*vector[:3], *quaternion, *vector[7:])]
+
+    def complete(self) -> Path | None:
+        """Moves the episode to its place; the path of its annotation, or None when nothing was recorded."""
+        for video in self._videos:
+            video.close()
+        if not self._rows:
+            return None
+        split, number = self._settings.split, str(self.number)
+        self._write_timings(self._partial / "timings.npz")
+        (self._partial / "annotation.json").write_text(json.dumps(self._annotation()), encoding="utf-8")
+        places = {kind: self._root / kind / split for kind in ("videos", "timings", "annotation")}
+        for place in places.values():
+            place.mkdir(parents=True, exist_ok=True)
+        (places["videos"] / number).mkdir()
+        for i in range(len(self._videos)):
+            os.replace(self._partial / f"{i}.mp4", places["videos"] / number / f"{i}.mp4")
+        os.replace(self._partial / "timings.npz", places["timings"] / f"{number}.npz")
+        annotation = places["annotation"] / f"{number}.json"
+        os.replace(self._partial / "annotation.json", annotation)  # last: it is what makes the episode exist
+        return annotation
+
+    def discard(self) -> None:
+        """Removes what is left under the temporary name."""
+        for video in self._videos:
+            with contextlib.suppress(OSError):  # what is on the disk is removed, however full that is
+                video.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _annotation(self) -> dict[str, Any]:
+        settings, split = self._settings, self._settings.split
+        return {
+            "task": TASK,
+            "texts": [settings.instruction],
+            "videos": [{"video_path": f"videos/{split}/{self.number}/{i}.mp4"} for i in range(len(self._videos))],
+            "episode_id": self.number,
+            "video_length": len(self._rows),
+            "latent_videos": [],
+            "states": self._states,
+            "actions": self._actions,
+            "period_ms": settings.period_ns / 1e6,
+            "views": self._names,
+            "timings": f"timings/{split}/{self.number}.npz",
+            "origin": settings.origin,
+        }
+
+    def _write_timings(self, path: Path) -> None:
+        stamps, numbers, frame_stamps = zip(*self._rows, strict=True)
+        np.savez_compressed(
+            path,
+            ticks=np.concatenate(self._ticks),
+            inferences=np.concatenate(self._inferences),
+            row_stamps_ns=np.array(stamps),
+            row_frame_numbers=np.array(numbers),
+            row_frame_stamps_ns=np.array(frame_stamps),
+        )

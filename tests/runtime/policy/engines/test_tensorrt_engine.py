@@ -1,0 +1,196 @@
+"""The TensorRT backends against stand-ins for TensorRT and CUDA: what reaches the library, and what an engine is given.
+
+No GPU takes part: these tests say nothing about TensorRT itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from fake_cuda import FakeCudart
+
+from vpp_edge.engine import EngineOptions
+from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
+from vpp_edge.manifest import Bundle, StageRecord
+from vpp_edge.runtime.policy.engines.registry import backend_names, open_engines
+from vpp_edge.runtime.policy.engines.tensorrt import build, cuda, engine
+from vpp_edge.runtime.policy.engines.tensorrt.build import Target
+from vpp_edge.runtime.policy.engines.tensorrt.cache import EngineCache
+from vpp_edge.runtime.policy.engines.tensorrt.cuda import Cuda, Device
+from vpp_edge.runtime.policy.engines.tensorrt.engine import TensorRTEngine, deserialize_engine
+from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags
+from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, Library
+from vpp_edge.spec import TensorSpec
+
+STAGE = StageRecord(
+    "double", "double.onnx", None, "fp32",
+    (TensorSpec("x", "float32", (2, 3)), TensorSpec("on", "bool", (1,))), (TensorSpec("y", "float32", (2, 3)),),
+)  # fmt: skip
+
+
+class FakeEngine:
+    """y = 2 x, by addresses, as an ICudaEngine and its IExecutionContext would."""
+
+    def __init__(self, cudart: FakeCudart, stage: StageRecord = STAGE, capturable: bool = True) -> None:
+        self._cudart, self._stage, self._capturable = cudart, stage, capturable
+        self._tensors = {t.name: t for t in (*stage.inputs, *stage.outputs)}
+        self._addresses: dict[str, int] = {}
+        self.num_io_tensors = len(self._tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self._tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> str:
+        return "input" if name in {t.name for t in self._stage.inputs} else "output"
+
+    def get_tensor_dtype(self, name: str) -> str:
+        return self._tensors[name].dtype
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name].shape
+
+    def create_execution_context(self) -> FakeEngine:
+        return self
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        return self._capturable
+
+    def set_tensor_address(self, name: str, address: int) -> None:
+        self._addresses[name] = address
+
+    def execute_async_v3(self, stream: int) -> bool:
+        x, y = (np.frombuffer((ctypes.c_float * 6).from_address(self._addresses[n]), np.float32) for n in "xy")
+        self._cudart.do(lambda: np.multiply(x, 2, out=y))
+        return True
+
+
+class FakeTensorRT(ModuleType):
+    """A TensorRT that notes what it is asked to deserialize."""
+
+    __version__ = "10.3.0"
+    TensorIOMode = SimpleNamespace(INPUT="input")
+    ILogger = type("ILogger", (), {"Severity": SimpleNamespace(ERROR=1)})
+
+    def __init__(self) -> None:
+        super().__init__("tensorrt")
+        self.deserialized: list[bytes] = []
+        self.host_code: list[bool] = []
+
+    @staticmethod
+    def nptype(dtype: str) -> type:
+        return np.dtype(dtype).type
+
+    def Runtime(self, logger: object) -> SimpleNamespace:
+        runtime = SimpleNamespace(engine_host_code_allowed=True)
+
+        def deserialize(plan: bytes) -> None:
+            self.deserialized.append(bytes(plan))
+            self.host_code.append(runtime.engine_host_code_allowed)
+
+        runtime.deserialize_cuda_engine = deserialize
+        return runtime
+
+
+@pytest.fixture
+def orin(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
+    """A Jetson with JetPack's TensorRT, as far as it is asked for."""
+    trt, cudart = FakeTensorRT(), FakeCudart()
+    monkeypatch.setattr(Library, "version", lambda self: ("10.3.0", None))
+    monkeypatch.setattr(Library, "load", lambda self: trt)
+    monkeypatch.setattr(build, "present_device", lambda: Device("87", "12.6"))
+    monkeypatch.setattr(engine, "load_runtime", lambda: cudart)
+    return trt
+
+
+def store_engines(bundle: Path, flags: BuildFlags = BuildFlags()) -> EngineCache:  # noqa: B008 - frozen
+    opened, cache = Bundle(bundle), EngineCache(bundle)
+    target = Target(LIBRARIES["tensorrt"], "10.3.0", "12.6", "87", False)
+    for stage in opened.manifest.stages.values():
+        plan = memoryview(f"engine of {stage.name}".encode())
+        cache.store(target.key(opened, stage, flags), plan, seconds=1, layers=1)
+    return cache
+
+
+def open_tensorrt(bundle: Path) -> object:
+    return open_engines(Bundle(bundle), "tensorrt", EngineOptions())
+
+
+@pytest.mark.parametrize("capture", ["captured", "not capturable", "capture fails"])
+def test_an_engine_is_fed_and_read(capture: str) -> None:
+    cudart = FakeCudart(capture_fails=capture == "capture fails")
+    stand_in = FakeEngine(cudart, capturable=capture != "not capturable")
+    ready = TensorRTEngine(FakeTensorRT(), Cuda(cudart), 77, stand_in, STAGE)
+    allocations = len(cudart.calls)
+    results = []
+    for start in (1, 5):
+        x = np.arange(start, start + 6, dtype=np.float32).reshape(2, 3)
+        out = ready.run({"x": x, "on": np.array([True])})["y"]
+        np.testing.assert_array_equal(out, 2 * x)
+        results.append(out)
+    assert not np.shares_memory(*results)
+    assert cudart.launched == (2 if capture == "captured" else 0)
+    assert not {"cudaMalloc", "cudaHostAlloc"} & set(cudart.calls[allocations:])
+
+
+def test_an_engine_of_another_signature_is_refused() -> None:
+    cudart = FakeCudart()
+    other = StageRecord("double", "double.onnx", None, "fp32", STAGE.inputs, (TensorSpec("y", "float32", (2, 4)),))
+    with pytest.raises(BundleError, match="its manifest states"):
+        TensorRTEngine(FakeTensorRT(), Cuda(cudart), 77, FakeEngine(cudart), other)
+
+
+def test_the_backends_are_registered() -> None:
+    assert {"tensorrt", "tensorrt-rtx"} <= set(backend_names())
+
+
+def test_the_very_bytes_are_deserialized_without_host_code(orin: FakeTensorRT, bundle_copy: Path) -> None:
+    store_engines(bundle_copy)
+    with pytest.raises(BundleError, match=r"stage text: tensorrt 10\.3\.0 does not take its engine"):
+        open_tensorrt(bundle_copy)
+    assert orin.deserialized == [b"engine of text"] and orin.host_code == [False]
+
+
+def test_a_damaged_engine_never_reaches_tensorrt(orin: FakeTensorRT, bundle_copy: Path) -> None:
+    """Not even the intact ones beside it do."""
+    cache = store_engines(bundle_copy)
+    path = next(cache.path.glob("act-*.engine"))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(BundleError, match=r"refused before TensorRT saw it\. `vpp-edge build"):
+        open_tensorrt(bundle_copy)
+    assert orin.deserialized == []
+
+
+def test_without_engines_the_command_is_named(orin: FakeTensorRT, bundle_copy: Path) -> None:
+    with pytest.raises(BundleError, match=r"vpp-edge build .*bundle --backend tensorrt$"):
+        open_tensorrt(bundle_copy)
+    store_engines(bundle_copy)
+    (bundle_copy / "engines" / "old").mkdir()
+    orin_of_today = Device("87", "13.2")
+    build.present_device = lambda: orin_of_today  # undone by the fixture's monkeypatch
+    with pytest.raises(BundleError, match=r"\(CUDA 13.2\) for SM 87 yet \(there are engines of tensorrt 10.3.0"):
+        open_tensorrt(bundle_copy)
+
+
+def test_without_a_gpu_the_error_says_so(monkeypatch: pytest.MonkeyPatch, bundle_copy: Path) -> None:
+    monkeypatch.setattr(Library, "version", lambda self: ("10.3.0", None))
+    monkeypatch.setattr(cuda, "load_runtime", lambda: FakeCudart(devices=0, error=35))
+    with pytest.raises(BadInputError, match=r"no usable NVIDIA GPU here \(no driver\).*--backend onnxruntime"):
+        open_tensorrt(bundle_copy)
+
+
+def test_a_missing_library_names_its_installation(monkeypatch: pytest.MonkeyPatch, bundle_copy: Path) -> None:
+    monkeypatch.setattr(Library, "is_installed", property(lambda self: False))
+    with pytest.raises(MissingDependencyError, match="apt-get install python3-libnvinfer"):
+        open_tensorrt(bundle_copy)
+    with pytest.raises(MissingDependencyError, match=r"vpp-edge\[tensorrt-rtx\]"):
+        open_engines(Bundle(bundle_copy), "tensorrt-rtx", EngineOptions())
+
+
+@pytest.mark.skipif(not LIBRARIES["tensorrt-rtx"].is_installed, reason="tensorrt_rtx_bindings is not installed")
+def test_the_library_itself_refuses_what_is_no_engine() -> None:
+    with pytest.raises(BundleError, match="does not take its engine"):
+        deserialize_engine(LIBRARIES["tensorrt-rtx"].load(), b"no engine" * 100, "act")

@@ -1,0 +1,90 @@
+"""The policy process guides every chunk by the one that the control loop is playing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from worker_under_test import DIMS, HORIZON, next_chunk, settings
+
+from vpp_edge.runtime.control.contract import MOVING, Stand
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
+from vpp_edge.runtime.policy.chunk_handover import MODES, RTC, SYNCHRONOUS
+from vpp_edge.runtime.policy.process import PolicyWorker
+from vpp_edge.runtime.policy.scripted import ScriptedPolicy
+
+pytestmark = pytest.mark.live
+
+PERIOD_NS = 1_000_000_000  # long, so that a busy machine is still within the first one
+OPTIONS = {"joints": 3, "latency_ms": 0, "period_ms": 1000}
+
+
+@pytest.fixture
+def channels() -> Iterator[Channels]:
+    channels = Channels.create(("static", "wrist"), HORIZON, DIMS)
+    write_instruction(channels.instruction, Instruction("swing"))
+    yield channels
+    channels.close()
+
+
+class Guided(ScriptedPolicy):
+    """Remembers what it was asked to continue."""
+
+    weight: np.ndarray | None = None
+
+    def infer(self, *inputs, prefix=None, prefix_weight=None, **more):
+        self.weight = prefix_weight
+        return super().infer(*inputs, prefix=prefix, prefix_weight=prefix_weight, **more)
+
+
+def worker_of(channels: Channels, mode: str) -> tuple[Guided, PolicyWorker]:
+    policy = Guided(OPTIONS)
+    return policy, PolicyWorker(policy, settings(mode), channels, 0)
+
+
+def playing(chunk: np.void) -> Stand:
+    return Stand(1, int(chunk["request"]), MOVING, int(chunk["request"]), int(chunk["observed_ns"]))
+
+
+def test_the_first_chunk_continues_nothing(channels: Channels) -> None:
+    policy, worker = worker_of(channels, RTC)
+    assert next_chunk(channels, worker, Stand()) is not None
+    assert policy.weight is None
+
+
+def test_the_next_chunk_begins_as_the_present_one_goes_on(channels: Channels) -> None:
+    policy, worker = worker_of(channels, RTC)
+    first = next_chunk(channels, worker, Stand())
+    assert first is not None
+    second = next_chunk(channels, worker, playing(first))
+    assert second is not None and policy.weight is not None and policy.weight[0, 0] == 1
+    late = (second["observed_ns"] - first["observed_ns"]) / PERIOD_NS
+    assert 0 <= late < 1, "this machine is far too slow for the test"
+    between = (1 - late) * first["targets"][0] + late * first["targets"][1]
+    np.testing.assert_allclose(second["targets"][0, 7:], between[7:], atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in (RTC, SYNCHRONOUS)])
+def test_other_ways_guide_nothing(channels: Channels, mode: str) -> None:
+    policy, worker = worker_of(channels, mode)
+    first = next_chunk(channels, worker, Stand())
+    assert first is not None and next_chunk(channels, worker, playing(first)) is not None
+    assert policy.weight is None
+
+
+def test_a_chunk_of_an_interrupted_episode_is_not_continued(channels: Channels) -> None:
+    policy, worker = worker_of(channels, RTC)
+    first = next_chunk(channels, worker, Stand())
+    assert first is not None
+    assert next_chunk(channels, worker, Stand(2, int(first["request"]), MOVING)) is not None
+    assert policy.weight is None
+
+
+def test_a_synchronous_worker_waits_for_the_hand_to_rest(channels: Channels) -> None:
+    _, worker = worker_of(channels, SYNCHRONOUS)
+    first = next_chunk(channels, worker, Stand())
+    assert first is not None
+    assert next_chunk(channels, worker, playing(first)) is None
+    assert next_chunk(channels, worker, Stand(1, int(first["request"]), resting_since_ns=1)) is not None
