@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vpp_edge.bundle.comparison import Comparison, compare
 from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.meaning import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
-from vpp_edge.compare import Comparison, compare
 from vpp_edge.export.parity import References, references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import Stage, stages_from_policy

@@ -18,10 +18,10 @@ from typing import Any
 
 from documents import put_table
 
+from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.files import write_whole
-from vpp_edge.manifest import Bundle
 from vpp_edge.progress import Progress
-from vpp_edge.proportion import SuccessRate
 from vpp_edge.runtime.policy.chunk_handover import MODES, NAIVE
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate, progress_stages
 from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice

@@ -163,7 +163,7 @@ def error_of(source: Path, target: Path, feed: Feed) -> str:
     """Relative RMS error and cosine of the first output, both graphs on ONNX Runtime's CPU."""
     import onnxruntime
 
-    from vpp_edge.compare import compare
+    from vpp_edge.bundle.comparison import compare
 
     outputs = []
     for path in (source, target):
@@ -182,8 +182,8 @@ def engine_of(target: Path, bundle: Path, stage: str, sm: str | None) -> str:
     """What TensorRT-RTX says to a graph, by the very calls of `vpp-edge build`: strongly typed."""
     import onnx
 
+    from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.errors import VppEdgeError
-    from vpp_edge.manifest import Bundle
     from vpp_edge.runtime.policy.engines.tensorrt import builder, flags, library, network
 
     trt = library.LIBRARIES["tensorrt-rtx"].load()

@@ -83,8 +83,8 @@ def feed_of(stage: Any) -> dict[str, np.ndarray]:
 
 def engine_of(bundle: Path, stage: str, change: str, threads: int | None) -> Any:
     """An engine by the very way of the runtime, with one option changed."""
-    from vpp_edge.engine import EngineOptions
-    from vpp_edge.manifest import Bundle
+    from vpp_edge.bundle.engine import EngineOptions
+    from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.runtime.policy.engines.onnxruntime import open_session
     from vpp_edge.runtime.policy.engines.onnxruntime_settings import session_settings
 
@@ -97,7 +97,7 @@ def engine_of(bundle: Path, stage: str, change: str, threads: int | None) -> Any
 
 
 def _ratio(bundle: Path, stage: str, change: str, threads: int | None, rounds: int, answers: Any) -> None:
-    from vpp_edge.manifest import Bundle
+    from vpp_edge.bundle.manifest import Bundle
 
     feed = feed_of(Bundle(bundle).stage(stage))
     engines = [engine_of(bundle, stage, name, threads) for name in ("nothing", change)]
@@ -114,7 +114,7 @@ def _ratio(bundle: Path, stage: str, change: str, threads: int | None, rounds: i
 
 
 def _memory(bundle: Path, stage: str, change: str, threads: int | None, answers: Any) -> None:
-    from vpp_edge.manifest import Bundle
+    from vpp_edge.bundle.manifest import Bundle
 
     feed, engine = feed_of(Bundle(bundle).stage(stage)), engine_of(bundle, stage, change, threads)
     for _ in range(2):

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.bundle.quantization import SWITCH, Product
 from vpp_edge.calibration.probe import largest_magnitudes, probed_graph
 from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms, range_from_histogram
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.quantization import SWITCH, Product
 
 Feed = Mapping[str, np.ndarray]
 
@@ -43,7 +43,7 @@ def ranges(
 
     Args:
         graph: smoothed, in float32.
-        method: one of vpp_edge.quantization.METHODS; all but `max` run every feed once more.
+        method: one of vpp_edge.bundle.quantization.METHODS; all but `max` run every feed once more.
 
     Raises:
         BadInputError: an unknown method or percentile, or a tensor that becomes NaN or infinite.

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.bundle.quantization import INT8_LEVELS, METHODS
 from vpp_edge.errors import BadInputError
-from vpp_edge.quantization import INT8_LEVELS, METHODS
 
 BINS = 2048
 SMALLEST = 1e-6  # a tensor that was zero in every observation

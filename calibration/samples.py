@@ -9,10 +9,10 @@ import numpy as np
 
 from vpp_edge.calibration.datasets import Recording
 from vpp_edge.errors import BadInputError
-from vpp_edge.normalization import normalized_from_state
-from vpp_edge.preprocess import frames_from_images
-from vpp_edge.samples import Sample
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.normalization import normalized_from_state
+from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.spec.preprocess import frames_from_images
+from vpp_edge.spec.sample import Sample
 
 HELD_OUT_SHARE = 0.25  # of a single recording, its end
 _GAP_SHARE = 0.05  # between the two parts, so that the last frame of one is not the first of the other

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from vpp_edge.bundle.comparison import Comparison, compare
 from vpp_edge.checkpoint.config import PolicyConfig
 from vpp_edge.checkpoint.meaning import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint
-from vpp_edge.compare import Comparison, compare
 from vpp_edge.export.parity import References
 from vpp_edge.model.policy import VideoPredictionPolicy
 

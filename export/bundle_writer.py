@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.certificate import Certificate
+from vpp_edge.bundle.certificate import Certificate
+from vpp_edge.bundle.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, file_record
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
 from vpp_edge.files import write_whole
-from vpp_edge.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, file_record
 
 # Observations kept in a bundle with what the reference made of them: a few megabytes at most.
 KEPT_OBSERVATIONS = 2

@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from vpp_edge.certificate import Certificate
+from vpp_edge.bundle.certificate import Certificate
+from vpp_edge.bundle.manifest import Manifest, StageRecord, file_record
+from vpp_edge.bundle.tolerances import TOLERANCES
 from vpp_edge.checkpoint.files import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.export.approximations import measured_approximations
@@ -19,10 +21,8 @@ from vpp_edge.export.parity import ParityCheck, References, references_from_poli
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
-from vpp_edge.manifest import Manifest, StageRecord, file_record
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.tolerances import TOLERANCES
 
 TOKENIZER_NAME = "tokenizer.json"
 # (stage of the progress display, seconds on two cores for a small policy)

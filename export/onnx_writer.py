@@ -11,7 +11,7 @@ import torch
 
 from vpp_edge.export.functions.graphs import define_functions
 from vpp_edge.export.stages import Stage
-from vpp_edge.spec import TensorSpec
+from vpp_edge.spec.policy import TensorSpec
 
 OPSET = 20
 

@@ -14,15 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from vpp_edge.certificate import Certificate, physical_errors
-from vpp_edge.compare import Comparison, compare, worst_of
+from vpp_edge.bundle.certificate import Certificate, physical_errors
+from vpp_edge.bundle.comparison import Comparison, compare, worst_of
+from vpp_edge.bundle.tolerances import Limit
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.tokenizer import text_inputs
 from vpp_edge.model.policy import VideoPredictionPolicy
-from vpp_edge.samples import Sample
-from vpp_edge.spec import PolicySpec, TensorSpec
-from vpp_edge.tolerances import Limit
+from vpp_edge.spec.policy import PolicySpec, TensorSpec
+from vpp_edge.spec.sample import Sample
 
 Arrays = dict[str, np.ndarray]
 

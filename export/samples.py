@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vpp_edge.samples import Sample
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.spec.sample import Sample
 
 # Words of tabletop instructions, for text lengths between a few tokens and more than fit.
 INSTRUCTIONS = (

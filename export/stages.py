@@ -19,7 +19,7 @@ from vpp_edge.export.exact.video import VideoReader
 from vpp_edge.model.head import ActionHead, Attention, DecoderBlock
 from vpp_edge.model.policy import VideoPredictionPolicy
 from vpp_edge.model.sampler import SAMPLER_FUNCTIONS
-from vpp_edge.spec import PolicySpec, TensorSpec
+from vpp_edge.spec.policy import PolicySpec, TensorSpec
 
 
 class PerceiveStage(nn.Module):

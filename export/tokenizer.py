@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vpp_edge.errors import CheckpointError
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -23,7 +23,7 @@ from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.model.text import TextStage
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
 from vpp_edge.runtime.sim.layout import COLOURS
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 SIZES = UntrainedSizes(
     image=128, frames=4, channels=(32, 64, 64, 64), vae_channels=(32, 32, 64, 64), width=128, queries=16, depth=2,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.rotation import quaternion_product
+from vpp_edge.spec.rotation import quaternion_product
 from vpp_edge.video import read_frames
 
 
@@ -26,7 +26,7 @@ class Demonstration:
     videos: tuple[Path, ...]
 
     def frames(self, view: int, size: int) -> torch.Tensor:
-        """(N, 3, size, size) float32 in -1..1, resized as `vpp_edge.preprocess` does it."""
+        """(N, 3, size, size) float32 in -1..1, resized as `vpp_edge.spec.preprocess` does it."""
         images = torch.from_numpy(np.stack(list(read_frames(self.videos[view])))).permute(0, 3, 1, 2).float()
         images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
         return images.round().clamp(0, 255) / 127.5 - 1

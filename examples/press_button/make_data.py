@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from vpp_edge.progress import Progress
-from vpp_edge.rotation import quaternion_from_rpy, quaternion_product
 from vpp_edge.runtime.sim.expert import HOVER_M, POINTING_RAD, TIP_M, expert_targets
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.lockstep import Moment, Pace, play
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.scene import PLATE_TOP_M
 from vpp_edge.runtime.sim.task import PALM_DOWN, Episode, episode_from_seed
+from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product
 from vpp_edge.video import write_video
 
 FIRST_SEED = 10_000_000  # evaluation stays below

@@ -25,7 +25,7 @@ from loop import Schedule
 from policy_stage import Samples, features_of, train_policy
 from text_stage import train_text
 from video_stage import Clips, Texts, save_prediction, train_video
-from vpp_edge.normalization import bounds_arrays, normalized_from_state
+from vpp_edge.spec.normalization import bounds_arrays, normalized_from_state
 
 TEXT = Schedule(steps=100, rate=1e-3)
 IMAGES = Schedule(steps=3000, rate=1e-3)

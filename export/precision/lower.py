@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.bundle.quantization import Product, StageTable
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.functions.graphs import inline_calls, load_flat, outline_calls
 from vpp_edge.export.precision.half import HALF_MAX, half_graph
@@ -24,7 +25,6 @@ from vpp_edge.export.precision.smoothing import (
     smooth_graph,
     smoothing_groups,
 )
-from vpp_edge.quantization import Product, StageTable
 
 _ARITHMETIC = ("Add", "Mul", "Sub")
 HALF_HEADROOM = 8.0  # times larger than in every observation before FP16 overflows

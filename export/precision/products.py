@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Any
 
-from vpp_edge.quantization import Product
+from vpp_edge.bundle.quantization import Product
 
 # Computed from these inputs alone, a product is as good as a constant: once per instruction, on twenty tokens.
 _CONDITION = frozenset({"text_hidden"})

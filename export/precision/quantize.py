@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.quantization import INT8_LEVELS, SWITCH, Product
+from vpp_edge.bundle.quantization import INT8_LEVELS, SWITCH, Product
 
 
 def quantize_products(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.quantization import Product
+from vpp_edge.bundle.quantization import Product
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import torch
 
-from vpp_edge.engine import EngineOptions
+from vpp_edge.bundle.engine import EngineOptions
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.torch_cuda.captured import CapturedStage, EagerStage
 from vpp_edge.export.torch_cuda.halved import halved_stages
 from vpp_edge.export.torch_cuda.operations import kernel_operations
-from vpp_edge.manifest import Bundle
 from vpp_edge.model.backend import eager_policy
 
 LEAST_CAPABILITY = (8, 0)  # asynchronous copies to shared memory, which the kernels' tiles are made for
 
 
 def open_bundle(bundle: Bundle, options: EngineOptions) -> dict[str, EagerStage]:
-    """The three stages of a bundle on the first GPU; see `vpp_edge.engine.Backend`.
+    """The three stages of a bundle on the first GPU; see `vpp_edge.bundle.engine.Backend`.
 
     Raises:
         BadInputError: there is no such GPU, or the checkpoint is not where it was.

@@ -45,7 +45,7 @@ class EagerStage:
         self._known = False
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs by name; see `vpp_edge.engine.Engine`."""
+        """Outputs by name; see `vpp_edge.bundle.engine.Engine`."""
         with torch.inference_mode():
             self._take(inputs)
             for spec, output in zip(self._stage.outputs, self._compute(), strict=True):

@@ -20,7 +20,7 @@ from vpp_edge.export.torch_cuda.joined import JoinedPerceive
 from vpp_edge.export.torch_cuda.operations import Operations
 from vpp_edge.export.torch_cuda.resnet import TransposedConv
 from vpp_edge.model.policy import VideoPredictionPolicy
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 HALF = torch.float16
 

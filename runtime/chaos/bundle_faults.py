@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import VppEdgeError
-from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.chaos.result import Fault, Finding, unless
 from vpp_edge.runtime.chaos.trial import Setting
 from vpp_edge.runtime.session.run import SessionConfig, run_session

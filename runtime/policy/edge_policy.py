@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.engine import Engine, EngineOptions
+from vpp_edge.bundle.engine import Engine, EngineOptions
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
-from vpp_edge.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
-from vpp_edge.preprocess import frames_from_images
 from vpp_edge.runtime.policy.engines.registry import open_engines
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
-from vpp_edge.spec import PolicySpec, TensorSpec
+from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
+from vpp_edge.spec.policy import PolicySpec, TensorSpec
+from vpp_edge.spec.preprocess import frames_from_images
 
 _STAGES = ("text", "perceive", "act")
 

@@ -24,7 +24,7 @@ from vpp_edge.runtime.policy.chunk_handover import KEPT, Chunking
 from vpp_edge.runtime.policy.frame_sync import Views
 from vpp_edge.runtime.policy.inference import Thought, think
 from vpp_edge.runtime.policy.rtc_prefix import Guide
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
 POLL_S = 0.002

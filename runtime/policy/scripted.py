@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.normalization import normalized_from_state
-from vpp_edge.preprocess import frames_from_images
-from vpp_edge.spec import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.spec.normalization import normalized_from_state
+from vpp_edge.spec.policy import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.spec.preprocess import frames_from_images
 
 SWING_S = 4.0
 

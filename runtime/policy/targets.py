@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.normalization import bounds_arrays, checked_vector
-from vpp_edge.rotation import (
+from vpp_edge.spec.normalization import bounds_arrays, checked_vector
+from vpp_edge.spec.policy import ActionSegment, PolicySpec
+from vpp_edge.spec.rotation import (
     conjugate_quaternion,
     quaternion_from_rpy,
     quaternion_product,
@@ -19,7 +20,6 @@ from vpp_edge.rotation import (
     unit_quaternion,
     xyzw_from,
 )
-from vpp_edge.spec import ActionSegment, PolicySpec
 
 Grip = tuple[np.ndarray, np.ndarray]  # joint angles of the open and of the closed hand, (J,) each
 

@@ -20,7 +20,7 @@ from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.telemetry.process import TelemetrySettings, run_telemetry
 from vpp_edge.runtime.telemetry.prometheus import run_metrics
 from vpp_edge.runtime.telemetry.recorder import RecorderSettings, run_recorder
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 POLICY_FAILURES = 2  # after an error of the engine it is built anew once
 CAMERA_SILENT_NS = 2_000_000_000  # a hanging camera is back within 5 s

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vpp_edge.engine import EngineOptions, check_provider_belongs
+from vpp_edge.bundle.engine import EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.ipc.real_time import other_cpus

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vpp_edge.certificate import certificate_from_json
+from vpp_edge.bundle.certificate import certificate_from_json
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError, CheckFailedError
-from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.cameras.views import cameras_by_view
 from vpp_edge.runtime.control.channel_link import SharedLink
 from vpp_edge.runtime.control.contract import ControlReport, ControlSettings
@@ -37,7 +37,7 @@ from vpp_edge.runtime.telemetry.mcap_log import check_log
 from vpp_edge.runtime.telemetry.prometheus import checked_address
 from vpp_edge.runtime.telemetry.recorder import check_recording
 from vpp_edge.runtime.telemetry.viewer import check_viewer
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 __all__ = ["SessionConfig", "check_certificate", "policy_spec", "run_session"]
 

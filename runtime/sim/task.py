@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpp_edge.rotation import quaternion_from_rpy, quaternion_product
 from vpp_edge.runtime.sim.layout import COLOURS, Layout, layout_from_seed
 from vpp_edge.runtime.sim.model import OPEN_RAD
+from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product
 
 PRESSED_M = 0.005
 TIME_LIMIT_S = 8.0

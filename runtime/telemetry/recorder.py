@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
-from vpp_edge.preprocess import resized_square
-from vpp_edge.rotation import stored_from_xyzw
 from vpp_edge.runtime.cameras.process import child_process
 from vpp_edge.runtime.ipc.channels import RUNNING, Channels, read_frame
+from vpp_edge.spec.preprocess import resized_square
+from vpp_edge.spec.rotation import stored_from_xyzw
 from vpp_edge.video import VideoWriter
 
 TASK = "robot_trajectory_prediction"  # as the released annotations have it

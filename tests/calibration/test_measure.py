@@ -8,13 +8,13 @@ import onnx_graphs
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from vpp_edge.bundle.quantization import SWITCH, Product
 from vpp_edge.calibration import ranges as ranges_module
 from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity, switched_run
 from vpp_edge.calibration.probe import PREFIX, largest_magnitudes, probed_graph
 from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
-from vpp_edge.quantization import SWITCH, Product
 
 TENSORS = ("x", "bias", "hidden", "summed", "total", "y")
 SIZES = {"x": 2 * 3 * 4 * 4, "bias": 4 * 4, "hidden": 96, "summed": 96, "total": 4, "y": 96}

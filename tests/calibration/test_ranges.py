@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from vpp_edge.bundle.quantization import INT8_LEVELS, METHODS
 from vpp_edge.calibration.ranges import BINS, SMALLEST, range_from_histogram, smoothing_factors
 from vpp_edge.errors import BadInputError
-from vpp_edge.quantization import INT8_LEVELS, METHODS
 
 OUTLIER = 100.0
 

@@ -18,9 +18,9 @@ from onnx import numpy_helper
 from onnx_graphs import kinds
 
 from vpp_edge import EdgePolicy
+from vpp_edge.bundle.manifest import CALIBRATION_NAME, PARITY_NAME, Bundle, file_record
 from vpp_edge.calibration import measure
 from vpp_edge.cli.main import main
-from vpp_edge.manifest import CALIBRATION_NAME, PARITY_NAME, Bundle, file_record
 from vpp_edge.workflow import calibrating
 from vpp_edge.workflow.lowering import layer_macs
 

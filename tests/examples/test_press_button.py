@@ -59,7 +59,7 @@ def tiny(example, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_chunks_become_the_commands_again(example, data: Path, small_bundle: Path) -> None:
-    from vpp_edge.manifest import Bundle
+    from vpp_edge.bundle.manifest import Bundle
 
     one = example("demonstrations").read_demonstrations(data)[0]
     spec = Bundle(small_bundle).manifest.policy

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from vpp_edge import EdgePolicy
+from vpp_edge.bundle.comparison import compare
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.cli.main import main
-from vpp_edge.compare import compare
 from vpp_edge.export.approximations import measured_approximations, trained_policy
 from vpp_edge.export.parity import references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.tokenizer import load_tokenizer
-from vpp_edge.manifest import Bundle
 from vpp_edge.model.policy import policy_from_checkpoint
-from vpp_edge.spec import policy_spec_from_json
+from vpp_edge.spec.policy import policy_spec_from_json
 
 
 def test_the_manifest_states_settings_and_error(approximate_bundle: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from material import CACHE, ROOT, Golden
 
 from vpp_edge import EdgePolicy
-from vpp_edge.certificate import certificate_from_json
-from vpp_edge.compare import compare
-from vpp_edge.manifest import Bundle
-from vpp_edge.tolerances import TOLERANCES as ALL_TOLERANCES
+from vpp_edge.bundle.certificate import certificate_from_json
+from vpp_edge.bundle.comparison import compare
+from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.tolerances import TOLERANCES as ALL_TOLERANCES
 
 TOLERANCES_FP32 = ALL_TOLERANCES["fp32"]
 TOLERANCES = {"text_hidden": 1e-5, "text_embed": 1e-5, "tokens": 1e-4, "actions": 1e-4}

@@ -14,7 +14,7 @@ from vpp_edge.export.exact.former import exact_former, reader_of
 from vpp_edge.export.onnx_writer import write_onnx
 from vpp_edge.export.stages import Stage
 from vpp_edge.model.former import VideoFormer
-from vpp_edge.spec import TensorSpec
+from vpp_edge.spec.policy import TensorSpec
 
 VIEWS, PIXELS, CHANNELS, HIDDEN, WIDTH = 2, 3, 6, 16, 16
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vpp_edge import EdgePolicy
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.errors import BadInputError, CheckFailedError, CheckpointError
@@ -19,7 +20,6 @@ from vpp_edge.export import bundle_writer, exporter
 from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, export_bundle
 from vpp_edge.export.onnx_writer import example_input, write_onnx
 from vpp_edge.export.stages import Stage, stages_from_policy
-from vpp_edge.manifest import Bundle
 from vpp_edge.model.policy import policy_from_checkpoint
 
 Report = Callable[[str, float], None]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from vpp_edge.bundle.tolerances import KERNEL_LIMITS
 from vpp_edge.errors import BadInputError
 from vpp_edge.kernels.case import TensorFactory
 from vpp_edge.kernels.catalogue import OPERATIONS, host_side, operation
 from vpp_edge.kernels.traffic import CountedFunctions, traffic_of
-from vpp_edge.tolerances import KERNEL_LIMITS
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
 needs_triton = pytest.mark.skipif(

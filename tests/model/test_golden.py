@@ -7,14 +7,14 @@ import pytest
 import torch
 from material import Golden
 
+from vpp_edge.bundle.comparison import compare
+from vpp_edge.bundle.tolerances import TOLERANCES
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
-from vpp_edge.compare import compare
 from vpp_edge.export.tokenizer import load_tokenizer, text_inputs
 from vpp_edge.model.former import tokens_from_views
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
-from vpp_edge.spec import PolicySpec
-from vpp_edge.tolerances import TOLERANCES
+from vpp_edge.spec.policy import PolicySpec
 
 # Outputs as they are promised; what lies between them passes no more layers than the tokens do.
 ALLOWED = {name: limit.value for name, limit in TOLERANCES["fp32"].items()} | {

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from onnx_graphs import model, node
 from small_policy import SMALL
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 from vpp_edge.profile.operations import graph_from_model
 from vpp_edge.profile.prediction import graph_of_stage
 

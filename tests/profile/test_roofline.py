@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_graphs import model, node
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.cli.main import main
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 from vpp_edge.profile.accelerators import BANDWIDTH, DEVICES, EFFICIENCIES, KERNEL_S, PRECISIONS, Device
 from vpp_edge.profile.operations import Graph, graph_from_model
 from vpp_edge.profile.prediction import graph_of_stage, predict_bundle

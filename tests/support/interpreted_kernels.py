@@ -192,8 +192,8 @@ def _widened(tensor: Any, wider: int) -> list[int]:
 
 
 def _found(operation: str, index: int, result: Guarded, expected: Any) -> Found:
-    from vpp_edge.compare import compare
-    from vpp_edge.tolerances import KERNEL_LIMITS
+    from vpp_edge.bundle.comparison import compare
+    from vpp_edge.bundle.tolerances import KERNEL_LIMITS
 
     shape = tuple(expected.shape)
     limits = KERNEL_LIMITS["int8" if str(expected.dtype) == "torch.int8" else operation]

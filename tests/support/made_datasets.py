@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.spec import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.spec.policy import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
 from vpp_edge.video import write_video
 
 SIZE, FPS, STATES = 64, 10, 3

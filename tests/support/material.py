@@ -66,14 +66,14 @@ def key_of(paths: Iterable[Path]) -> str:
 
 def sources_of_a_bundle() -> list[Path]:
     """What decides the content of a bundle, beside the checkpoint."""
-    floor_0 = [ROOT / "vpp_edge" / name for name in ("spec.py", "manifest.py", "tolerances.py")]
+    floor_0 = [ROOT / "vpp_edge" / name for name in ("spec/policy.py", "bundle/manifest.py", "bundle/tolerances.py")]
     checkpoint = sorted(set((ROOT / "vpp_edge" / "checkpoint").glob("*.py")) - {UNTRAINED})
     return [ROOT / "export", ROOT / "vpp_edge" / "model", *checkpoint, *floor_0]
 
 
 def sources_of_low_precision() -> list[Path]:
     """What decides the content of an FP16 or INT8 bundle, beside the float32 bundle."""
-    floor_0 = [ROOT / "vpp_edge" / name for name in ("certificate.py", "quantization.py", "tolerances.py")]
+    floor_0 = [ROOT / "vpp_edge" / "bundle" / name for name in ("certificate.py", "quantization.py", "tolerances.py")]
     return [ROOT / "calibration", ROOT / "export", ROOT / "vpp_edge" / "workflow", *floor_0]
 
 

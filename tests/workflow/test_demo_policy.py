@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 from vpp_edge.workflow import demo_policy
 from vpp_edge.workflow.demo_observations import expert_observations
 from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from robot_recordings import ROWS
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.workflow.observations import DataOptions, observations
 from vpp_edge.workflow.picture import scatter_svg
 

@@ -7,7 +7,7 @@ import math
 from vpp_edge.checkpoint.arguments import Arguments
 from vpp_edge.checkpoint.config import GOAL_TEXT_LENGTH, PolicyConfig, SamplerConfig
 from vpp_edge.errors import BadInputError, CheckpointError
-from vpp_edge.spec import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.spec.policy import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
 
 VARIANTS = ("calvin", "xhand", "xbot")
 # Views that the released code feeds, in batch order.

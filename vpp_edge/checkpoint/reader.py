@@ -22,7 +22,7 @@ from vpp_edge.checkpoint.meaning import policy_spec, variant_from
 from vpp_edge.checkpoint.policy_file import load_policy_file
 from vpp_edge.checkpoint.weights import load_tensors, tensor_problems
 from vpp_edge.errors import CheckpointError
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 __all__ = ["Checkpoint", "Choices", "ModelPart", "read_checkpoint"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 from vpp_edge.progress import Progress
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    from vpp_edge.manifest import Bundle
+    from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.workflow.calibrating import PROGRESS_STAGES, calibrate_bundle
     from vpp_edge.workflow.observations import observations
     from vpp_edge.workflow.tradeoff import PROGRESS_STAGES as REPORT_STAGES

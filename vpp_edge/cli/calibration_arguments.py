@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vpp_edge.workflow.observations import DataOptions
 
 
-DEFAULT_BUDGET = 0.015  # vpp_edge.tolerances has it too; --help must not load numpy
+DEFAULT_BUDGET = 0.015  # vpp_edge.bundle.tolerances has it too; --help must not load numpy
 
 
 def is_table(path: Path) -> bool:

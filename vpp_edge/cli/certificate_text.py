@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vpp_edge.certificate import Certificate, SegmentError
-    from vpp_edge.closed_loop import ClosedLoopRecord
+    from vpp_edge.bundle.certificate import Certificate, SegmentError
+    from vpp_edge.bundle.closed_loop import ClosedLoopRecord
 
 
 def certificate_lines(certificate: Certificate, every_column: bool = False) -> list[str]:

@@ -132,7 +132,7 @@ def _nanoseconds(option: str, milliseconds: float) -> int:
 
 def _choice(arguments: argparse.Namespace) -> PlayerChoice:
     """Who plays; the demo policy is exported now, unless it was before."""
-    from vpp_edge.engine import PRECISION_FROM_CHECKPOINT, check_provider_belongs
+    from vpp_edge.bundle.engine import PRECISION_FROM_CHECKPOINT, check_provider_belongs
     from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 
     policy, exported_with = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}

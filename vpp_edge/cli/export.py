@@ -24,9 +24,9 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress, ProgressCallback
 
 if TYPE_CHECKING:
+    from vpp_edge.bundle.manifest import Bundle, Manifest
     from vpp_edge.checkpoint.files import CheckpointPaths
     from vpp_edge.export.exporter import ExportOptions
-    from vpp_edge.manifest import Bundle, Manifest
     from vpp_edge.workflow.observations import DataOptions
 
     Stages = tuple[tuple[str, float], ...]
@@ -133,8 +133,8 @@ def _export(
     arguments: argparse.Namespace, source: CheckpointPaths | Bundle, options: ExportOptions
 ) -> tuple[Stages, Callable[[Path, ProgressCallback], Manifest]]:
     """Stages of the progress display, and what makes the bundle in a folder."""
+    from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.export.exporter import PROGRESS_STAGES, export_bundle
-    from vpp_edge.manifest import Bundle
     from vpp_edge.workflow.exporting import LoweredExport, export_lowered
 
     if arguments.precision != "fp32":
@@ -150,8 +150,8 @@ def _export(
 
 
 def _source(arguments: argparse.Namespace) -> CheckpointPaths | Bundle:
+    from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
-    from vpp_edge.manifest import Bundle
     from vpp_edge.workflow.exporting import is_bundle
 
     apart = (arguments.video_model, arguments.text_encoder, arguments.policy)
@@ -176,7 +176,7 @@ def _data(arguments: argparse.Namespace) -> tuple[DataOptions | None, Path | Non
 
 
 def _answer(arguments: argparse.Namespace, manifest: Manifest) -> int:
-    from vpp_edge.certificate import certificate_from_json
+    from vpp_edge.bundle.certificate import certificate_from_json
     from vpp_edge.cli.certificate_text import certificate_lines
 
     certificate = certificate_from_json(manifest.certificate)

@@ -6,10 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
+from vpp_edge.bundle.manifest import Bundle, Manifest
 from vpp_edge.cli.certificate_text import certificate_lines
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle, Manifest
-from vpp_edge.spec import SEGMENT_KINDS, PolicySpec
+from vpp_edge.spec.policy import SEGMENT_KINDS, PolicySpec
 
 HELP = "Show what is in a bundle: policy, actions, stages, files, parity certificate and where it came from."
 
@@ -76,7 +76,7 @@ def _files(manifest: Manifest) -> list[str]:
 
 
 def _origin(manifest: Manifest) -> list[str]:
-    from vpp_edge.certificate import certificate_from_json
+    from vpp_edge.bundle.certificate import certificate_from_json
 
     origin = manifest.provenance
     try:

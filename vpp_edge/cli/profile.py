@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from vpp_edge.manifest import Bundle
+    from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.profile.prediction import predict_bundle
     from vpp_edge.profile.prediction_table import lines_of_prediction
 
@@ -68,7 +68,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from vpp_edge.engine import check_provider_belongs
+    from vpp_edge.bundle.engine import check_provider_belongs
     from vpp_edge.profile.latency import STAGES, profile_policies
     from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 

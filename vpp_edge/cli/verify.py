@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    from vpp_edge.certificate import certificate_from_json
-    from vpp_edge.manifest import Bundle
+    from vpp_edge.bundle.certificate import certificate_from_json
+    from vpp_edge.bundle.manifest import Bundle
 
     if arguments.samples < 1:
         raise BadInputError("--samples must be at least 1")

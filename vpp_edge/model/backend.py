@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vpp_edge.bundle.engine import EngineOptions
+from vpp_edge.bundle.manifest import Bundle, file_record
 from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
-from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.manifest import Bundle, file_record
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 
 
@@ -90,7 +90,7 @@ class _ActEngine:
 
 
 def open_bundle(bundle: Bundle, options: EngineOptions) -> dict[str, _TextEngine | _PerceiveEngine | _ActEngine]:
-    """The eager policy behind the three stages of a bundle; see `vpp_edge.engine.Backend`."""
+    """The eager policy behind the three stages of a bundle; see `vpp_edge.bundle.engine.Backend`."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     policy = eager_policy(bundle, options.checkpoint)

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.manifest import Bundle
 from vpp_edge.profile.accelerators import (
     BANDWIDTH,
     EFFICIENCIES,

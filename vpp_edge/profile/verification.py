@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.certificate import certificate_from_json
-from vpp_edge.compare import Comparison, compare
+from vpp_edge.bundle.certificate import certificate_from_json
+from vpp_edge.bundle.comparison import Comparison, compare
+from vpp_edge.bundle.manifest import PARITY_NAME
+from vpp_edge.bundle.tolerances import TOLERANCES, Limit
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.manifest import PARITY_NAME
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-from vpp_edge.tolerances import TOLERANCES, Limit
 
 # Names of a stage output in a golden file.
 _GOLDEN = {"text_hidden": "text_hidden", "goal": "text_embed", "tokens": "tokens", "actions": "actions"}

@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.quantization import CalibrationTable, StageTable
 from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity
 from vpp_edge.calibration.ranges import smoothing_factors
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
-from vpp_edge.manifest import Bundle
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.quantization import CalibrationTable, StageTable
-from vpp_edge.samples import Sample
+from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.references import references_from_bundle, stage_key, with_prefix
 
 # Text runs once per instruction and is a thousandth of the work: it stays in FP16.
@@ -39,7 +39,7 @@ class CalibrationOptions:
     """How to calibrate.
 
     Attributes:
-        method: of the ranges, one of vpp_edge.quantization.METHODS.
+        method: of the ranges, one of vpp_edge.bundle.quantization.METHODS.
         percentile: share of values, in percent, that method `percentile` does not cut off.
         alpha: SmoothQuant's migration strength, 0 (none) to 1.
         sensitivity_samples: observations that every layer's error is measured on; 0 leaves that out.

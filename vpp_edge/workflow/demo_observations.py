@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from vpp_edge.normalization import normalized_from_state
-from vpp_edge.preprocess import frames_from_images
 from vpp_edge.runtime.policy.targets import state_from_hand
 from vpp_edge.runtime.sim import SimRenderer
 from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.lockstep import Moment, play
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
-from vpp_edge.samples import Sample
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.normalization import normalized_from_state
+from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.spec.preprocess import frames_from_images
+from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.observations import Observations
 
 VIEWS = ("top", "side")  # the simulation's cameras, in the order of the demo policy's views

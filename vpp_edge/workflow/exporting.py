@@ -8,15 +8,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle, Manifest
+from vpp_edge.bundle.quantization import CalibrationTable, calibration_from_json
 from vpp_edge.checkpoint.files import CheckpointPaths
 from vpp_edge.errors import BadInputError
 from vpp_edge.export import exporter
 from vpp_edge.export.bundle_writer import check_target
 from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.samples import random_samples
-from vpp_edge.manifest import MANIFEST_NAME, Bundle, Manifest
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.quantization import CalibrationTable, calibration_from_json
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import CalibrationOptions, calibrate_bundle
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle

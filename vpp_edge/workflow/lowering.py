@@ -20,18 +20,18 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.bundle.certificate import Certificate
+from vpp_edge.bundle.manifest import CALIBRATION_NAME, Bundle, Manifest, StageRecord
+from vpp_edge.bundle.quantization import CalibrationTable
+from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, TOLERANCES, Limit
 from vpp_edge.calibration.choice import Choice, largest_share_within, layers_from
 from vpp_edge.calibration.measure import magnitudes
-from vpp_edge.certificate import Certificate
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.bundle_writer import staging_folder, write_bundle
 from vpp_edge.export.parity import ParityCheck, References
 from vpp_edge.export.precision.lower import flat_graph, float_tensors, stage_products, wide_nodes, write_lowered
-from vpp_edge.manifest import CALIBRATION_NAME, Bundle, Manifest, StageRecord
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.quantization import CalibrationTable
-from vpp_edge.samples import Sample
-from vpp_edge.tolerances import DEFAULT_BUDGET, TOLERANCES, Limit
+from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.calibrating import INT8_STAGES
 from vpp_edge.workflow.references import references_from_bundle, stage_key
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.samples import Sample
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.spec.sample import Sample
 
 
 @dataclass(frozen=True)

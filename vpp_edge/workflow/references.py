@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.export.parity import References
-from vpp_edge.manifest import Bundle
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-from vpp_edge.samples import Sample
+from vpp_edge.spec.sample import Sample
 
 
 def references_from_bundle(

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.quantization import CalibrationTable
 from vpp_edge.calibration.choice import Choice, choices, layers_from
 from vpp_edge.calibration.measure import switched_run
 from vpp_edge.cpu_session import cpu_session
@@ -19,14 +21,12 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import write_lowered, write_switched
 from vpp_edge.files import write_whole
-from vpp_edge.manifest import Bundle
 from vpp_edge.profile.accelerators import DEVICES
 from vpp_edge.profile.operations import graph_from_model
 from vpp_edge.profile.prediction import sum_of
 from vpp_edge.profile.roofline import costs_of_graph
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.quantization import CalibrationTable
-from vpp_edge.samples import Sample
+from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.calibrating import INT8_STAGES, relative_rms
 from vpp_edge.workflow.lowering import layer_macs, measured_errors
 from vpp_edge.workflow.picture import scatter_svg
@@ -109,7 +109,7 @@ class _Judge:
 
     def errors(self, choice: Choice) -> tuple[float, float]:
         """Relative RMS error of the actions, and the worst cosine of the tokens."""
-        from vpp_edge.compare import compare
+        from vpp_edge.bundle.comparison import compare
 
         runs = {}
         for name, (session, products) in self.stages.items():

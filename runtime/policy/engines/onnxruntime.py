@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.engine import EngineOptions
+from vpp_edge.bundle.engine import EngineOptions
+from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BundleError, MissingDependencyError
-from vpp_edge.manifest import Bundle, StageRecord
 from vpp_edge.runtime.policy.engines.execution_providers import chain, check_available, check_started, not_started
 from vpp_edge.runtime.policy.engines.onnx_scan import check_external_data
 from vpp_edge.runtime.policy.engines.onnx_weights import external_weights

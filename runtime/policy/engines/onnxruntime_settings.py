@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from vpp_edge.bundle.engine import EngineOptions
 from vpp_edge.cpu_session import exact_settings
-from vpp_edge.engine import EngineOptions
 
 _WARNINGS = 2
 

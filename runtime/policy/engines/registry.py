@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-from vpp_edge.engine import Backend, Engine, EngineOptions, check_provider_belongs
+from vpp_edge.bundle.engine import Backend, Engine, EngineOptions, check_provider_belongs
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 
 GROUP = "vpp_edge.backends"
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx_graphs import kinds, node, run, runnable
 
+from vpp_edge.bundle.quantization import SWITCH, StageTable
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.precision.lower import float_tensors, wide_nodes, write_lowered, write_switched
-from vpp_edge.quantization import SWITCH, StageTable
 
 RANDOM = np.random.default_rng(4)
 X = {"x": RANDOM.standard_normal((4, 8), dtype=np.float32)}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx_graphs import kinds, node, ops_of, rewritten, run, runnable, weights_of
 
+from vpp_edge.bundle.quantization import SWITCH
 from vpp_edge.export.precision.half import half_graph
 from vpp_edge.export.precision.products import products_of_graph
 from vpp_edge.export.precision.quantize import int8_weight, quantize_products, scale_of
-from vpp_edge.quantization import SWITCH
 
 RANDOM = np.random.default_rng(1)
 X = RANDOM.standard_normal((6, 8), dtype=np.float32)

@@ -12,9 +12,10 @@ import torch
 from interpreted_stages import errors_of_interpreted_stages
 from material import Golden
 
+from vpp_edge.bundle.comparison import compare
+from vpp_edge.bundle.tolerances import TOLERANCES
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
-from vpp_edge.compare import compare
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.torch_cuda.backend import usable_gpu
 from vpp_edge.export.torch_cuda.captured import CapturedStage, EagerStage
@@ -23,7 +24,6 @@ from vpp_edge.export.torch_cuda.operations import kernel_operations, reference_o
 from vpp_edge.kernels.catalogue import OPERATIONS
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-from vpp_edge.tolerances import TOLERANCES
 
 CPU = torch.device("cpu")
 

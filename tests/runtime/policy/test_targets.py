@@ -10,10 +10,10 @@ import pytest
 
 from vpp_edge.checkpoint.meaning import CALVIN_METRES, CALVIN_RADIANS, segments_of
 from vpp_edge.errors import BadInputError
-from vpp_edge.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
-from vpp_edge.rotation import quaternion_from_rpy, quaternion_product, rotation_angle_rad, unit_quaternion
 from vpp_edge.runtime.policy.targets import actions_from_targets, state_from_hand, targets_from_actions
-from vpp_edge.spec import ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
+from vpp_edge.spec.policy import ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product, rotation_angle_rad, unit_quaternion
 
 HORIZON = 5
 SIZES = {"calvin": (7, None), "xhand": (18, 19), "xbot": (38, 38)}

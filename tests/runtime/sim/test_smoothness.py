@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vpp_edge.rotation import quaternion_from_rpy
 from vpp_edge.runtime.control.chunk_player import Chunk
 from vpp_edge.runtime.sim.smoothness import jerks, pose_at, seam_jumps
+from vpp_edge.spec.rotation import quaternion_from_rpy
 
 PERIOD_NS = 100_000_000
 JOINTS = 3

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.runtime.policy.scripted import scripted_spec
 from vpp_edge.runtime.sim.hand import LIMITS
@@ -17,7 +17,7 @@ from vpp_edge.runtime.sim.lockstep import Moment
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.world import World, scene_of
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.workflow.closed_loop.players import (
     IMAGE_SIZE,
     RANDOM,

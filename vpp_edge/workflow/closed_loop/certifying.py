@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vpp_edge.certificate import certificate_from_json
+from vpp_edge.bundle.certificate import certificate_from_json
+from vpp_edge.bundle.closed_loop import ClosedLoopRecord
+from vpp_edge.bundle.manifest import Bundle, Manifest
+from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.files import CheckpointPaths
 from vpp_edge.checkpoint.reader import read_checkpoint
-from vpp_edge.closed_loop import ClosedLoopRecord
 from vpp_edge.export.bundle_writer import rename_bundle, staging_folder, write_certificate
-from vpp_edge.manifest import Bundle, Manifest
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.proportion import SuccessRate
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
 from vpp_edge.workflow.closed_loop.players import PlayerChoice, check_drives_sim_hand
 from vpp_edge.workflow.closed_loop.summary import summary_of

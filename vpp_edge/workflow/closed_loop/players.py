@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 from vpp_edge.runtime.control.scalar_rotation import turned
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.runtime.policy.inference import think
@@ -21,7 +21,7 @@ from vpp_edge.runtime.sim.hand import LIMITS, SimHand
 from vpp_edge.runtime.sim.lockstep import Moment, Thinker
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 EXPERT, RANDOM = "expert", "random"
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000

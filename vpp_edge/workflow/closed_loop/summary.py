@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.proportion import SuccessRate
+from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.runtime.sim.lockstep import STOPPED
 from vpp_edge.workflow.closed_loop.evaluation import EpisodeResult
 

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vpp_edge.bundle.manifest import open_inside
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.manifest import open_inside
 
 FOLDER = "engines"
 _SCHEMA = 1

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.engine import EngineOptions
+from vpp_edge.bundle.engine import EngineOptions
+from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BundleError, HardwareFaultError
-from vpp_edge.manifest import Bundle, StageRecord
 from vpp_edge.runtime.policy.engines.tensorrt.build import Target, present_target
 from vpp_edge.runtime.policy.engines.tensorrt.builder import make_logger
 from vpp_edge.runtime.policy.engines.tensorrt.cache import EngineCache

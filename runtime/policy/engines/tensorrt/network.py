@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle, StageRecord
 from vpp_edge.runtime.policy.engines.onnx_scan import check_external_data
 from vpp_edge.runtime.policy.engines.onnx_weights import external_weights
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpp_edge.engine import EngineOptions
+from vpp_edge.bundle.engine import EngineOptions
+from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BundleError
-from vpp_edge.manifest import Bundle, StageRecord
 from vpp_edge.runtime.policy.engines.onnx_scan import ExternalData, check_external_data, external_data
 
 onnx = pytest.importorskip("onnx")

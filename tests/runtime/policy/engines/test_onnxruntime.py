@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 
 from vpp_edge import EdgePolicy
+from vpp_edge.bundle.engine import EngineOptions
 from vpp_edge.cli.main import main
-from vpp_edge.engine import EngineOptions
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.runtime.policy.engines.execution_providers import swap_command
 

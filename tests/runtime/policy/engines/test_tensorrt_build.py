@@ -14,8 +14,8 @@ import pytest
 from edited import edit_json
 from fake_cuda import FakeCudart
 
+from vpp_edge.bundle.manifest import Bundle, file_record
 from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
-from vpp_edge.manifest import Bundle, file_record
 from vpp_edge.runtime.policy.engines.tensorrt import build as building
 from vpp_edge.runtime.policy.engines.tensorrt.build import BuildOptions, Target, build_engines, targets_of_library
 from vpp_edge.runtime.policy.engines.tensorrt.builder import _interruptible

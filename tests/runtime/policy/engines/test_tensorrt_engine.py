@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from fake_cuda import FakeCudart
 
-from vpp_edge.engine import EngineOptions
+from vpp_edge.bundle.engine import EngineOptions
+from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
-from vpp_edge.manifest import Bundle, StageRecord
 from vpp_edge.runtime.policy.engines.registry import backend_names, open_engines
 from vpp_edge.runtime.policy.engines.tensorrt import build, cuda, engine
 from vpp_edge.runtime.policy.engines.tensorrt.build import Target
@@ -24,7 +24,7 @@ from vpp_edge.runtime.policy.engines.tensorrt.cuda import Cuda, Device
 from vpp_edge.runtime.policy.engines.tensorrt.engine import TensorRTEngine, deserialize_engine
 from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, Library
-from vpp_edge.spec import TensorSpec
+from vpp_edge.spec.policy import TensorSpec
 
 STAGE = StageRecord(
     "double", "double.onnx", None, "fp32",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vpp_edge.proportion import SuccessRate, success_rate_from_json
+from vpp_edge.bundle.success_rate import SuccessRate, success_rate_from_json
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vpp_edge.bundle.success_rate import Z_95, SuccessRate, success_rate_from_json, wilson_interval
 from vpp_edge.errors import BadInputError
-from vpp_edge.proportion import Z_95, SuccessRate, success_rate_from_json, wilson_interval
 
 counts = st.integers(1, 5000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vpp_edge.bundle.quantization import METHODS, CalibrationTable, StageTable, calibration_from_json
 from vpp_edge.errors import BadInputError
-from vpp_edge.quantization import METHODS, CalibrationTable, StageTable, calibration_from_json
 
 names = st.text(max_size=8)
 positive = st.floats(0, exclude_min=True, allow_infinity=False)

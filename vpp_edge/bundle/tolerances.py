@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vpp_edge.compare import Comparison
+from vpp_edge.bundle.comparison import Comparison
 from vpp_edge.errors import BadInputError
 
 # measure -> whether larger is worse

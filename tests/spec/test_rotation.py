@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vpp_edge.rotation import (
+from vpp_edge.spec.rotation import (
     conjugate_quaternion,
     quaternion_from_rpy,
     quaternion_product,

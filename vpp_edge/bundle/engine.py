@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpp_edge import EdgePolicy
+from vpp_edge.bundle.manifest import SCHEMA_VERSION, Bundle, manifest_from_json
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.manifest import SCHEMA_VERSION, Bundle, manifest_from_json
 
 SHA = "0" * 64
 SPEC = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.spec import Bounds, PolicySpec
+from vpp_edge.spec.policy import Bounds, PolicySpec
 
 _EPSILON = 1e-8  # of the released normalization
 

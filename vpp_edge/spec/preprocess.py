@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.spec import PolicySpec
+from vpp_edge.spec.policy import PolicySpec
 
 
 def frames_from_images(spec: PolicySpec, images: Sequence[np.ndarray]) -> np.ndarray:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.spec import PolicySpec, TensorSpec, policy_spec_from_json
+from vpp_edge.spec.policy import PolicySpec, TensorSpec, policy_spec_from_json
 
 SCHEMA_VERSION = 2  # 2: limits with their measure and physical errors in the certificate, kept observations
 MANIFEST_NAME = "manifest.json"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.preprocess import frames_from_images, resized_square
-from vpp_edge.spec import ActionSegment, ActionSpec, CameraSpec, PolicySpec
+from vpp_edge.spec.policy import ActionSegment, ActionSpec, CameraSpec, PolicySpec
+from vpp_edge.spec.preprocess import frames_from_images, resized_square
 
 
 def image(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vpp_edge.certificate import Certificate, SegmentError, certificate_from_json, physical_errors
+from vpp_edge.bundle.certificate import Certificate, SegmentError, certificate_from_json, physical_errors
+from vpp_edge.bundle.closed_loop import ClosedLoopRecord
+from vpp_edge.bundle.comparison import Comparison
+from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.success_rate import SuccessRate
+from vpp_edge.bundle.tolerances import Limit
 from vpp_edge.cli.certificate_text import certificate_lines
-from vpp_edge.closed_loop import ClosedLoopRecord
-from vpp_edge.compare import Comparison
 from vpp_edge.errors import BadInputError
-from vpp_edge.manifest import Bundle
-from vpp_edge.proportion import SuccessRate
-from vpp_edge.spec import ActionSegment, ActionSpec, Bounds, PolicySpec
-from vpp_edge.tolerances import Limit
+from vpp_edge.spec.policy import ActionSegment, ActionSpec, Bounds, PolicySpec
 
 GOOD = Comparison(0.001, 0.0005, 0.9999, True)
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.closed_loop import ClosedLoopRecord, closed_loop_from_json
-from vpp_edge.compare import Comparison, worst_of
+from vpp_edge.bundle.closed_loop import ClosedLoopRecord, closed_loop_from_json
+from vpp_edge.bundle.comparison import Comparison, worst_of
+from vpp_edge.bundle.tolerances import Limit
 from vpp_edge.errors import BadInputError
-from vpp_edge.spec import PolicySpec
-from vpp_edge.tolerances import Limit
+from vpp_edge.spec.policy import PolicySpec
 
 # How errors of an action segment are shown: unit, and how many of them are one unit of the segment.
 _SHOWN = {"m": ("mm", 1000.0), "rad": ("rad", 1.0), "1": ("1", 1.0)}
