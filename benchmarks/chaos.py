@@ -15,7 +15,7 @@ from typing import Any
 
 from documents import put_table
 
-from vpp_edge.profile.host import processor_name
+from vpp_edge.doctor.host import processor_name
 
 
 def line_of(row: dict[str, Any]) -> str:

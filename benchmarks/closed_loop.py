@@ -20,13 +20,13 @@ from documents import put_table
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.success_rate import SuccessRate
+from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 from vpp_edge.files import write_whole
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.chunk_handover import MODES, NAIVE
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate, progress_stages
 from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import summary_of
-from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
 
 KEPT = "closed-loop-rows.json"
 DELAYS_MS = (0, 100, 200, 300)

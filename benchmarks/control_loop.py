@@ -22,8 +22,8 @@ from typing import Any
 
 from documents import put_table
 
-from vpp_edge.profile.host import processor_name
-from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
+from vpp_edge.demo.bundle import DemoOptions, demo_bundle
+from vpp_edge.doctor.host import processor_name
 
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 ENGINES = ("torch", "onnxruntime", "tensorrt", "libnvinfer")

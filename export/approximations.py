@@ -13,7 +13,7 @@ import torch
 
 from vpp_edge.bundle.comparison import Comparison, compare
 from vpp_edge.checkpoint.config import PolicyConfig
-from vpp_edge.checkpoint.meaning import exponential_sigmas
+from vpp_edge.checkpoint.policy_spec import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.export.parity import References
 from vpp_edge.model.policy import VideoPredictionPolicy

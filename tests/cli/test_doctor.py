@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from vpp_edge.cli import doctor, libraries, main
-from vpp_edge.profile import devices, host
-from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
-from vpp_edge.profile.serial_ports import check_serial_ports
+from vpp_edge.doctor import devices, host
+from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+from vpp_edge.doctor.serial_ports import check_serial_ports
 
 pytestmark = pytest.mark.live
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from vpp_edge.cli.main import main
-from vpp_edge.workflow import demo_policy
-from vpp_edge.workflow.demo_policy import DemoOptions
+from vpp_edge.demo import bundle as demo_policy
+from vpp_edge.demo.bundle import DemoOptions
 
 FACTS = {
     "policy", "bundle", "backend", "precision", "steps", "solver", "frames", "seed", "first_world", "delay_ms",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vpp_edge.checkpoint.config import SAMPLERS, SamplerConfig
-from vpp_edge.checkpoint.meaning import exponential_sigmas
+from vpp_edge.checkpoint.policy_spec import exponential_sigmas
 from vpp_edge.model.sampler import SAMPLER_FUNCTIONS
 
 MEAN, SPREAD = 0.3, 0.5

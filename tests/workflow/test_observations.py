@@ -13,7 +13,7 @@ from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.workflow.observations import DataOptions, observations
-from vpp_edge.workflow.picture import scatter_svg
+from vpp_edge.workflow.scatter_plot import scatter_svg
 
 
 @pytest.fixture

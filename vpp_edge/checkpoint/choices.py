@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vpp_edge.checkpoint.config import SAMPLERS, PolicyConfig
-from vpp_edge.checkpoint.meaning import VARIANTS
+from vpp_edge.checkpoint.policy_spec import VARIANTS
 from vpp_edge.errors import CheckpointError
 
 

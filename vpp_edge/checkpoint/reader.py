@@ -18,8 +18,8 @@ from vpp_edge.checkpoint.arguments import Arguments
 from vpp_edge.checkpoint.choices import Choices, chosen_config
 from vpp_edge.checkpoint.config import PolicyConfig, policy_config
 from vpp_edge.checkpoint.files import CheckpointPaths, read_json, refuse_partial_downloads
-from vpp_edge.checkpoint.meaning import policy_spec, variant_from
 from vpp_edge.checkpoint.policy_file import load_policy_file
+from vpp_edge.checkpoint.policy_spec import policy_spec, variant_from
 from vpp_edge.checkpoint.weights import load_tensors, tensor_problems
 from vpp_edge.errors import CheckpointError
 from vpp_edge.spec.policy import PolicySpec

@@ -10,7 +10,7 @@ from vpp_edge.cli.calibration_arguments import add_calibration_arguments, calibr
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.files import write_whole
-from vpp_edge.profile.accelerators import DEVICES
+from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
 
 HELP = """Measure a float32 bundle on recordings, for INT8.

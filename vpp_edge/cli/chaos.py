@@ -112,7 +112,7 @@ def _setting(arguments: argparse.Namespace) -> Setting:
 
 
 def _demo_bundle(arguments: argparse.Namespace) -> str:
-    from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
+    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 
     def say(text: str) -> None:
         if not arguments.quiet:

@@ -13,7 +13,7 @@ from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 
 if TYPE_CHECKING:
-    from vpp_edge.profile.picture import PictureMaker
+    from vpp_edge.demo.run_video import PictureMaker
     from vpp_edge.runtime.session.report import RunReport
     from vpp_edge.runtime.sim.sequence import Result
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInputError(f"--episodes {arguments.episodes}: expected 1 to 1000")
     if not 0 <= arguments.seed < 1000:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 to 999")
-    from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
+    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 
     def say(text: str) -> None:
         if not arguments.quiet:
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[Result], PictureMaker]:
     """One run through all episodes."""
     from vpp_edge.cli.run import LiveLine
-    from vpp_edge.profile.picture import PictureMaker
+    from vpp_edge.demo.run_video import PictureMaker
     from vpp_edge.runtime.cameras import camera_from_text
     from vpp_edge.runtime.session.run import SessionConfig, run_session
     from vpp_edge.runtime.session.supervisor import Watch

@@ -13,8 +13,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from vpp_edge.cli.libraries import LIBRARIES, install_command, installed_version, is_installed
-from vpp_edge.profile import devices, host, serial_ports
-from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check
+from vpp_edge.doctor import devices, host, serial_ports
+from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check
 
 HELP = """Tell what this machine can run, and the command that mends each lack.
 

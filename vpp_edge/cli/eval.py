@@ -162,7 +162,7 @@ def _choice(arguments: argparse.Namespace) -> PlayerChoice:
 
 def _demo(arguments: argparse.Namespace, given: dict[str, Any]) -> str:
     """The demo policy's bundle with these options: that of an earlier command, or a new one."""
-    from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
+    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 
     options = DemoOptions(**{name: value for name, value in given.items() if value is not None})
 

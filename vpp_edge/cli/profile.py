@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.profile.accelerators import DEVICES, PRECISIONS
+from vpp_edge.profile.roofline.accelerators import DEVICES, PRECISIONS
 from vpp_edge.progress import Progress
 
 HELP = """Measure the latency of every stage on this machine, or predict it for another device.
@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from vpp_edge.bundle.manifest import Bundle
-    from vpp_edge.profile.prediction import predict_bundle
-    from vpp_edge.profile.prediction_table import lines_of_prediction
+    from vpp_edge.profile.roofline.prediction import predict_bundle
+    from vpp_edge.profile.roofline.prediction_table import lines_of_prediction
 
     if arguments.compare:
         raise BadInputError("--roofline measures nothing, so there is nothing to --compare it with")

@@ -1,1 +1,1 @@
-"""Measures and reports: parity of bundles, latency of stages, what a machine can run."""
+"""Latency of stages as it is measured here, and as it is predicted for devices that are not at hand."""

@@ -21,16 +21,16 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import write_lowered, write_switched
 from vpp_edge.files import write_whole
-from vpp_edge.profile.accelerators import DEVICES
-from vpp_edge.profile.operations import graph_from_model
-from vpp_edge.profile.prediction import sum_of
-from vpp_edge.profile.roofline import costs_of_graph
+from vpp_edge.profile.roofline.accelerators import DEVICES
+from vpp_edge.profile.roofline.costs import costs_of_graph
+from vpp_edge.profile.roofline.operations import graph_from_model
+from vpp_edge.profile.roofline.prediction import sum_of
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.calibrating import INT8_STAGES, relative_rms
 from vpp_edge.workflow.lowering import layer_macs, measured_errors
-from vpp_edge.workflow.picture import scatter_svg
 from vpp_edge.workflow.references import references_from_bundle
+from vpp_edge.workflow.scatter_plot import scatter_svg
 
 PROGRESS_STAGES = (("choices", 90.0),)
 SHARES = (1.0, 0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0)  # of what can run in INT8
@@ -71,7 +71,7 @@ def measure_tradeoff(
     Args:
         bundle: in float32, that the table was measured on.
         samples: observations to judge on.
-        device: one of vpp_edge.profile.accelerators.DEVICES, whose latency is predicted.
+        device: one of vpp_edge.profile.roofline.accelerators.DEVICES, whose latency is predicted.
         report: called with ("choices", fraction).
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vpp_edge.checkpoint.meaning import CALVIN_METRES, CALVIN_RADIANS, segments_of
+from vpp_edge.checkpoint.policy_spec import CALVIN_METRES, CALVIN_RADIANS, segments_of
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.policy.targets import actions_from_targets, state_from_hand, targets_from_actions
 from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_python
+from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, ask_python
 
 GIB = 1024**3
 PYTHONS = ((3, 10), (3, 13))

@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-from vpp_edge.profile.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
 from vpp_edge.runtime.policy.engines.execution_providers import swap_command
 
 # The probes use the runtime's own ways to these libraries, so that doctor says what `run` will meet.

@@ -15,10 +15,10 @@ from onnx_graphs import model, node
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.cli.main import main
 from vpp_edge.errors import BadInputError
-from vpp_edge.profile.accelerators import BANDWIDTH, DEVICES, EFFICIENCIES, KERNEL_S, PRECISIONS, Device
-from vpp_edge.profile.operations import Graph, graph_from_model
-from vpp_edge.profile.prediction import graph_of_stage, predict_bundle
-from vpp_edge.profile.roofline import Cost, costs_of_graph, int8_nodes
+from vpp_edge.profile.roofline.accelerators import BANDWIDTH, DEVICES, EFFICIENCIES, KERNEL_S, PRECISIONS, Device
+from vpp_edge.profile.roofline.costs import Cost, costs_of_graph, int8_nodes
+from vpp_edge.profile.roofline.operations import Graph, graph_from_model
+from vpp_edge.profile.roofline.prediction import graph_of_stage, predict_bundle
 
 DEVICE = Device("test", 1.0, 4.0, 8.0, 100.0, "by hand")
 STAGES = ("text", "perceive", "act")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.demo import bundle as demo_policy
+from vpp_edge.demo.bundle import DemoOptions, demo_bundle
+from vpp_edge.demo.observations import expert_observations
 from vpp_edge.errors import BadInputError
-from vpp_edge.workflow import demo_policy
-from vpp_edge.workflow.demo_observations import expert_observations
-from vpp_edge.workflow.demo_policy import DemoOptions, demo_bundle
 
 AS_TRAINED = DemoOptions()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.demo.bitmap_font import HEIGHT, ink_of
 from vpp_edge.errors import BadInputError
-from vpp_edge.profile.lettering import HEIGHT, ink_of
 from vpp_edge.video import write_animation, write_video
 
 _GAP = 8

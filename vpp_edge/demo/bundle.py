@@ -11,13 +11,13 @@ import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
+from vpp_edge.demo.observations import expert_observations
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.export import exporter
 from vpp_edge.export.exporter import ExportOptions, checkpoint_hashes, export_bundle
 from vpp_edge.progress import Progress
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
-from vpp_edge.workflow.demo_observations import expert_observations
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from vpp_edge.profile.prediction import Prediction
+from vpp_edge.profile.roofline.prediction import Prediction
 
 _LABEL = "predicted, not measured"
 _WIDTH = 118

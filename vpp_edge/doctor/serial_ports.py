@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vpp_edge.profile.checks import LIMITED, OK, Check
+from vpp_edge.doctor.checks import LIMITED, OK, Check
 
 NEEDED_FOR = "run --hand leap, inspire, xhand"
 KINDS = ("ttyUSB*", "ttyACM*")

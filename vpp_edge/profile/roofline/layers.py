@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
-from vpp_edge.profile.fusion import Group
-from vpp_edge.profile.operations import CONSTANT, VIEW, Graph
+from vpp_edge.profile.roofline.fusion import Group
+from vpp_edge.profile.roofline.operations import CONSTANT, VIEW, Graph
 
 # Perceive is told apart by these words in the path of a module; what has none of them is the UNet and what joins it.
 _PERCEIVE = {"former": "Video Former", "vae": "VAE encoder", "encoder": "VAE encoder"}

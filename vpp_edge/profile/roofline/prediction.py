@@ -12,7 +12,7 @@ from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.profile.accelerators import (
+from vpp_edge.profile.roofline.accelerators import (
     BANDWIDTH,
     EFFICIENCIES,
     KERNEL_S,
@@ -21,9 +21,9 @@ from vpp_edge.profile.accelerators import (
     VECTOR,
     Device,
 )
-from vpp_edge.profile.layers import part_of
-from vpp_edge.profile.operations import Graph, graph_from_model
-from vpp_edge.profile.roofline import Cost, costs_of_graph
+from vpp_edge.profile.roofline.costs import Cost, costs_of_graph
+from vpp_edge.profile.roofline.layers import part_of
+from vpp_edge.profile.roofline.operations import Graph, graph_from_model
 
 # One inference with the instruction given, as measured latencies count it.
 INFERENCE = ("perceive", "act")

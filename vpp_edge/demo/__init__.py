@@ -1,0 +1,1 @@
+"""The demo: bundles of the policy that ships with this package, its observations, the video of its run."""
