@@ -16,8 +16,8 @@ from vpp_edge.bundle.comparison import compare
 from vpp_edge.bundle.tolerances import KERNEL_LIMITS
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.torch_cuda.operations import Operations
-from vpp_edge.kernels.case import Case, Operation, TensorFactory
 from vpp_edge.kernels.catalogue import OPERATIONS, operation
+from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 from vpp_edge.kernels.traffic import traffic_of
 
 SEED = 0

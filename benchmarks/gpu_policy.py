@@ -23,8 +23,8 @@ from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.stages import Stage, stages_from_policy
-from vpp_edge.export.torch_cuda.captured import CapturedStage, EagerStage
-from vpp_edge.export.torch_cuda.halved import HALF, halved_stages
+from vpp_edge.export.torch_cuda.cuda_graph import CapturedStage, EagerStage
+from vpp_edge.export.torch_cuda.fp16 import HALF, halved_stages
 from vpp_edge.export.torch_cuda.operations import Operations
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.trace import Trace

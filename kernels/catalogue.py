@@ -6,8 +6,8 @@ import importlib
 from typing import Any
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
-from vpp_edge.kernels.case import Case, Operation, TensorFactory
 from vpp_edge.kernels.launch import Launch
+from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 
 OPERATIONS = (
     "temporal_attention",

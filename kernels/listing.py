@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vpp_edge.kernels.case import Case, Operation
 from vpp_edge.kernels.catalogue import operation
+from vpp_edge.kernels.operation import Case, Operation
 from vpp_edge.kernels.traffic import traffic_of
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from vpp_edge.kernels.case import Case, Operation, TensorFactory
+from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from vpp_edge.bundle.engine import EngineOptions
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.torch_cuda.captured import CapturedStage, EagerStage
-from vpp_edge.export.torch_cuda.halved import halved_stages
+from vpp_edge.export.torch_cuda.cuda_graph import CapturedStage, EagerStage
+from vpp_edge.export.torch_cuda.fp16 import halved_stages
 from vpp_edge.export.torch_cuda.operations import kernel_operations
 from vpp_edge.model.backend import eager_policy
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vpp_edge.kernels.case import Case, Operation, TensorFactory
 from vpp_edge.kernels.geglu.reference import reference
+from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 
 # Each transformer has three: behind its pixels, before and behind its frames.
 CASES = (

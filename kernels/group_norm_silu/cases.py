@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vpp_edge.kernels.case import Case, Operation, TensorFactory
 from vpp_edge.kernels.group_norm_silu.reference import reference
+from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 
 
 def _sizes(images: int, channels: int, pixels: int, groups: int = 32, **flags: int) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vpp_edge.kernels.case import Case, Operation, TensorFactory
+from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 from vpp_edge.kernels.perceiver_attention.reference import reference
 
 CASES = (

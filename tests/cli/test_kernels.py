@@ -11,8 +11,8 @@ from project import ROOT, shell_lines
 
 from vpp_edge.cli import kernels as command
 from vpp_edge.cli import main as cli
+from vpp_edge.kernels.artifact import load_kernel
 from vpp_edge.kernels.catalogue import OPERATIONS
-from vpp_edge.kernels.compiled import load_kernel
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install 'vpp-edge[kernels]'"
@@ -37,7 +37,7 @@ def test_the_report_has_registers_spills_and_shared_memory(capsys: pytest.Captur
 def test_spills_are_a_failed_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from vpp_edge.kernels import compiling
+    from vpp_edge.kernels import compiler as compiling
 
     genuine = compiling.compile_case
     monkeypatch.setattr(

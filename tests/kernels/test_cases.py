@@ -11,8 +11,8 @@ import torch
 
 from vpp_edge.bundle.tolerances import KERNEL_LIMITS
 from vpp_edge.errors import BadInputError
-from vpp_edge.kernels.case import TensorFactory
 from vpp_edge.kernels.catalogue import OPERATIONS, host_side, operation
+from vpp_edge.kernels.operation import TensorFactory
 from vpp_edge.kernels.traffic import CountedFunctions, traffic_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"

@@ -95,9 +95,9 @@ def main() -> None:
 def _check(operation: str, case: str, layout: str, source: str | None) -> list[Found]:
     import torch
 
-    from vpp_edge.kernels.case import TensorFactory
     from vpp_edge.kernels.catalogue import host_side
     from vpp_edge.kernels.catalogue import operation as named
+    from vpp_edge.kernels.operation import TensorFactory
 
     host, chosen = host_side(operation), named(operation)
     if source is not None:

@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     from vpp_edge.checkpoint.files import paths_from_folder
     from vpp_edge.checkpoint.reader import Choices, read_checkpoint
     from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
-    from vpp_edge.export.torch_cuda.halved import halved_stages
+    from vpp_edge.export.torch_cuda.fp16 import halved_stages
     from vpp_edge.export.torch_cuda.operations import kernel_operations
     from vpp_edge.model.policy import policy_from_checkpoint
 

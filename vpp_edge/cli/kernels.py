@@ -12,7 +12,7 @@ from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.progress import Progress
 
 if TYPE_CHECKING:
-    from vpp_edge.kernels.compiled import CompiledKernel
+    from vpp_edge.kernels.artifact import CompiledKernel
 
 HELP = """Compile the GPU kernels of this package ahead of time, or list what they fuse. Neither needs a GPU.
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _compile(arguments: argparse.Namespace) -> int:
     if not is_installed("triton"):
         raise MissingDependencyError("triton", "compiling kernels", install_command("triton"))
-    from vpp_edge.kernels.compiling import ARCHITECTURES, compile_case
+    from vpp_edge.kernels.compiler import ARCHITECTURES, compile_case
 
     architectures = arguments.sm or list(ARCHITECTURES)
     if unknown := [sm for sm in architectures if sm not in ARCHITECTURES]:

@@ -18,10 +18,10 @@ from torch.overrides import TorchFunctionMode
 
 from vpp_edge.checkpoint.untrained import RELEASED_XHAND, configs_of, video_networks
 from vpp_edge.export.stages import PerceiveStage
-from vpp_edge.export.torch_cuda.halved import HalvedPerceive
-from vpp_edge.export.torch_cuda.joined import JoinedPerceive
-from vpp_edge.kernels.case import TensorFactory
+from vpp_edge.export.torch_cuda.fp16 import HalvedPerceive
+from vpp_edge.export.torch_cuda.fused import JoinedPerceive
 from vpp_edge.kernels.catalogue import OPERATIONS, host_side, operation
+from vpp_edge.kernels.operation import TensorFactory
 from vpp_edge.model.former import VideoFormer
 from vpp_edge.model.tvp import VideoPredictionModel
 

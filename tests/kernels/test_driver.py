@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.kernels.compiled import SCRATCH, TENSOR, Argument, CompiledKernel
-from vpp_edge.kernels.launching import LoadedKernel, packed_arguments
+from vpp_edge.kernels.artifact import SCRATCH, TENSOR, Argument, CompiledKernel
+from vpp_edge.kernels.driver import LoadedKernel, packed_arguments
 
 KERNEL = CompiledKernel(
     "geglu", "small", 0, 87, "geglu_kernel", (3, 2, 1), 4, 1024, 32, 0,

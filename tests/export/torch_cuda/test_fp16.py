@@ -18,8 +18,8 @@ from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.torch_cuda.backend import usable_gpu
-from vpp_edge.export.torch_cuda.captured import CapturedStage, EagerStage
-from vpp_edge.export.torch_cuda.halved import halved_stages
+from vpp_edge.export.torch_cuda.cuda_graph import CapturedStage, EagerStage
+from vpp_edge.export.torch_cuda.fp16 import halved_stages
 from vpp_edge.export.torch_cuda.operations import kernel_operations, reference_operations
 from vpp_edge.kernels.catalogue import OPERATIONS
 from vpp_edge.model.policy import policy_from_checkpoint

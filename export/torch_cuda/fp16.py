@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vpp_edge.export.stages import Stage, stages_from_policy
-from vpp_edge.export.torch_cuda.joined import JoinedPerceive
+from vpp_edge.export.torch_cuda.fused import JoinedPerceive
 from vpp_edge.export.torch_cuda.operations import Operations
 from vpp_edge.export.torch_cuda.resnet import TransposedConv
 from vpp_edge.model.policy import VideoPredictionPolicy

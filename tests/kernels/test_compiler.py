@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from vpp_edge.errors import BadInputError, CheckFailedError
+from vpp_edge.kernels.artifact import SCRATCH, TENSOR, Argument, CompiledKernel, load_kernel
 from vpp_edge.kernels.catalogue import OPERATIONS, launches_of, operation
-from vpp_edge.kernels.compiled import SCRATCH, TENSOR, Argument, CompiledKernel, load_kernel
-from vpp_edge.kernels.compiling import (
+from vpp_edge.kernels.compiler import (
     ARCHITECTURES,
     SHARED_LIMITS,
     compile_case,
@@ -68,7 +68,7 @@ def test_the_arguments_are_the_parameters_of_the_code(compiled: CompiledKernel) 
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from vpp_edge.kernels.compiling import _specialized
+    from vpp_edge.kernels.compiler import _specialized
 
     (launch,) = launches_of("geglu", operation("geglu").case("unet-8x8"), 87)
     signature, constants, attributes, _ = _specialized(launch)

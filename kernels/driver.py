@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
-from vpp_edge.kernels.compiled import ALIGNMENT, SCRATCH, TENSOR, CompiledKernel
+from vpp_edge.kernels.artifact import ALIGNMENT, SCRATCH, TENSOR, CompiledKernel
 
 THREADS_OF_A_WARP = 32
 _STATIC_SHARED_BYTES = 48 * 1024  # what a program may have without asking (CUDA C++ Programming Guide)

@@ -14,7 +14,7 @@ import torch
 from small_modules import FRAMES, VARIANTS, channels_of, former_of, video_model
 
 from vpp_edge.export.stages import PerceiveStage
-from vpp_edge.export.torch_cuda.joined import JoinedPerceive
+from vpp_edge.export.torch_cuda.fused import JoinedPerceive
 from vpp_edge.export.torch_cuda.operations import reference_operations
 from vpp_edge.kernels.catalogue import OPERATIONS
 

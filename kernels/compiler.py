@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.errors import CheckFailedError
-from vpp_edge.kernels.case import Case, Operation
+from vpp_edge.kernels.artifact import ALIGNMENT, SCRATCH, TENSOR, Argument, CompiledKernel
 from vpp_edge.kernels.catalogue import launches_of
-from vpp_edge.kernels.compiled import ALIGNMENT, SCRATCH, TENSOR, Argument, CompiledKernel
 from vpp_edge.kernels.launch import Launch
+from vpp_edge.kernels.operation import Case, Operation
 
 if TYPE_CHECKING:
     from torch import Tensor
