@@ -121,11 +121,17 @@ def line(row: Row, found: dict[str, Any]) -> str:
     each = [f"{100 * n * len(by_seed) / found['episodes']:.1f} %" for n in by_seed] if len(by_seed) > 1 else []
     seam = found["seam"]
     cells = [
-        row.name, *each, str(SuccessRate(found["successes"], found["episodes"])), str(found["wrong"]),
-        str(found["timeouts"]), str(found["stopped"]), number(found["press_s"]["median"], 1, ".2f"),
-        number(found["jerk"]["wrist_m_s3"]["mean"], 1, ".0f"), number(seam["wrist_m"]["mean"], 1000, ".1f"),
+        row.name,
+        *each,
+        str(SuccessRate(found["successes"], found["episodes"])),
+        str(found["wrong"]),
+        str(found["timeouts"]),
+        str(found["stopped"]),
+        number(found["press_s"]["median"], 1, ".2f"),
+        number(found["jerk"]["wrist_m_s3"]["mean"], 1, ".0f"),
+        number(seam["wrist_m"]["mean"], 1000, ".1f"),
         number(seam["joints_rad"]["mean"], 1, ".3f"),
-    ]  # fmt: skip
+    ]
     return "| " + " | ".join(cells) + " |"
 
 

@@ -59,9 +59,12 @@ def measured(bundle: Path, seconds: float, real_time: bool, hogs: int) -> dict[s
             burner.kill()
     late = [mib for at_s, mib in samples if at_s > SETTLE_S]
     return {
-        "real_time": real_time, "hogs": hogs, "engines": sorted(libraries), "report": answer,
+        "real_time": real_time,
+        "hogs": hogs,
+        "engines": sorted(libraries),
+        "report": answer,
         "memory_mib": (late[0], late[-1]) if late else None,
-    }  # fmt: skip
+    }
 
 
 def _watch(process: subprocess.Popen[str], samples: list[tuple[float, float]], libraries: set[str]) -> None:

@@ -89,10 +89,12 @@ def stage_feeds(bundle: Path, count: int, seed: int) -> dict[str, list[Feed]]:
         frames = policy.prepare([generator.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in spec.cameras])
         perceive = {"frames": frames, "text_hidden": policy.text[0], "video_noise": normal(spec.video_noise_shape)}
         act = {
-            "tokens": policy.perceive(frames, video_noise=perceive["video_noise"]), "goal": policy.text[1],
-            "action_noise": normal((1, *spec.chunk_shape)), "prefix": np.zeros((1, *spec.chunk_shape), np.float32),
+            "tokens": policy.perceive(frames, video_noise=perceive["video_noise"]),
+            "goal": policy.text[1],
+            "action_noise": normal((1, *spec.chunk_shape)),
+            "prefix": np.zeros((1, *spec.chunk_shape), np.float32),
             "prefix_weight": np.zeros((1, spec.chunk_shape[0]), np.float32),
-        }  # fmt: skip
+        }
         if spec.state is not None:
             act["proprio"] = generator.uniform(-1, 1, (1, 1, spec.state.dims)).astype(np.float32)
         feeds["perceive"].append(perceive)

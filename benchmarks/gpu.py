@@ -112,8 +112,10 @@ def identity(bench: Bench) -> dict[str, Any]:
     asked = "driver_version,clocks.sm,clocks.mem,power.limit"
     said = subprocess.run(
         ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader", "--id=0"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
     return {"device": torch.cuda.get_device_name(bench.device), "versions": versions, asked: said.stdout.strip()}
 

@@ -41,20 +41,30 @@ def measured_kernels(bench: Bench, kernels: Operations, ceilings: dict[str, floa
 
 
 def _measured(
-    bench: Bench, found: Operation, case: Case, kernel: Callable[..., Any], ceilings: dict[str, float],
+    bench: Bench,
+    found: Operation,
+    case: Case,
+    kernel: Callable[..., Any],
+    ceilings: dict[str, float],
     with_compile: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     inputs = found.inputs(case.sizes, TensorFactory(str(bench.device), SEED))
     check(found, case, kernel, inputs)
     traffic = traffic_of(found, case)
     ours = bench.time(lambda: kernel(**inputs))
     eager = bench.time(lambda: found.reference(**inputs))
     record = {
-        "kernel": found.name, "case": case.name, "precision": case.precision, "calls": case.calls,
-        "p50_us": 1e6 * ours.p50_s, "p99_us": 1e6 * ours.p99_s, "eager_p50_us": 1e6 * eager.p50_s,
-        "floor_bytes": traffic.floor_bytes, "operations": traffic.operations,
+        "kernel": found.name,
+        "case": case.name,
+        "precision": case.precision,
+        "calls": case.calls,
+        "p50_us": 1e6 * ours.p50_s,
+        "p99_us": 1e6 * ours.p99_s,
+        "eager_p50_us": 1e6 * eager.p50_s,
+        "floor_bytes": traffic.floor_bytes,
+        "operations": traffic.operations,
         "floor_us": 1e6 * traffic.floor_s(**ceilings),
-    }  # fmt: skip
+    }
     if with_compile and bench.device.type == "cuda":
         joined = torch.compile(found.reference, mode="max-autotune-no-cudagraphs", dynamic=False)
         record["compile_p50_us"] = 1e6 * bench.time(lambda: joined(**inputs)).p50_s

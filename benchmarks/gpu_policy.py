@@ -125,9 +125,13 @@ def measured_policy(bench: Bench, folder: Path, kernels: Operations, rounds: int
 
 
 def _contenders(
-    bench: Bench, policy: VideoPredictionPolicy, spec: Any, signatures: Mapping[str, Stage], kernels: Operations,
+    bench: Bench,
+    policy: VideoPredictionPolicy,
+    spec: Any,
+    signatures: Mapping[str, Stage],
+    kernels: Operations,
     compiles: bool,
-) -> Iterator[Contender]:  # fmt: skip
+) -> Iterator[Contender]:
     half = halved_policy(policy)
     released: dict[str, nn.Module] = {"perceive": ReleasedPerceive(half), "act": ReleasedAct(half)}
     for module in released.values():

@@ -27,8 +27,13 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 TOKENIZER_NAME = "tokenizer.json"
 # (stage of the progress display, seconds on two cores for a small policy)
 PROGRESS_STAGES = (
-    ("read", 5.0), ("reference", 8.0), ("text", 5.0), ("perceive", 32.0), ("act", 38.0), ("write", 2.0),
-)  # fmt: skip
+    ("read", 5.0),
+    ("reference", 8.0),
+    ("text", 5.0),
+    ("perceive", 32.0),
+    ("act", 38.0),
+    ("write", 2.0),
+)
 _LIBRARIES = ("vpp-edge", "torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -99,9 +104,13 @@ def _export_stages(
         report(stage.name, 0.8)
         check.require_stage(stage, graph)
         records[stage.name] = StageRecord(
-            stage.name, f"onnx/{graph.name}", f"onnx/{weights.name}" if weights.exists() else None, "fp32",
-            stage.inputs, stage.outputs,
-        )  # fmt: skip
+            stage.name,
+            f"onnx/{graph.name}",
+            f"onnx/{weights.name}" if weights.exists() else None,
+            "fp32",
+            stage.inputs,
+            stage.outputs,
+        )
     data = f"{len(samples)} random observations, seed {options.seed}"
     certificate = check.certificate(checkpoint.spec, "the eager float32 policy, same inputs and noise", data)
     return records, references, replace(certificate, approximations=approximations)

@@ -29,9 +29,14 @@ def write_onnx(stage: Stage, folder: Path) -> tuple[Path, Path]:
         for library in ("torch.onnx", "onnxscript", "onnx_ir"):
             logging.getLogger(library).setLevel(logging.ERROR)  # notes on each constant that was not folded
         program = torch.onnx.export(
-            stage.module, examples, dynamo=True, opset_version=OPSET, verbose=False,
-            input_names=[s.name for s in stage.inputs], output_names=[s.name for s in stage.outputs],
-        )  # fmt: skip
+            stage.module,
+            examples,
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            input_names=[s.name for s in stage.inputs],
+            output_names=[s.name for s in stage.outputs],
+        )
         _drop_traces(program.model)
         define_functions(program.model)
         program.save(path, external_data=True)

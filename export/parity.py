@@ -50,8 +50,13 @@ def references_from_policy(
         text_hidden, goal = policy.encode_text(*ids)
         tokens = policy.perceive(frames, text_hidden, video_noise)
         actions = policy.act(tokens, goal, proprio, action_noise)
-        act = {"tokens": tokens, "goal": goal, "action_noise": action_noise,
-               "prefix": torch.zeros_like(actions), "prefix_weight": torch.zeros(actions.shape[:2])}  # fmt: skip
+        act = {
+            "tokens": tokens,
+            "goal": goal,
+            "action_noise": action_noise,
+            "prefix": torch.zeros_like(actions),
+            "prefix_weight": torch.zeros(actions.shape[:2]),
+        }
         if proprio is not None:
             act["proprio"] = proprio
         inputs = {

@@ -29,10 +29,13 @@ def random_samples(spec: PolicySpec, count: int, seed: int) -> list[Sample]:
             proprio = generator.uniform(-1, 1, (1, 1, spec.state.dims)).astype(np.float32)
         samples.append(
             Sample(
-                INSTRUCTIONS[i % len(INSTRUCTIONS)], _smooth_images(generator, spec.frames_shape),
-                normal(spec.video_noise_shape), normal((1, *spec.chunk_shape)), proprio,
+                INSTRUCTIONS[i % len(INSTRUCTIONS)],
+                _smooth_images(generator, spec.frames_shape),
+                normal(spec.video_noise_shape),
+                normal((1, *spec.chunk_shape)),
+                proprio,
             )
-        )  # fmt: skip
+        )
     return samples
 
 

@@ -144,23 +144,36 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
     tokens = TensorSpec("tokens", "float32", (1, *spec.tokens))
     chunk = (1, *spec.chunk_shape)
     text = Stage(
-        "text", policy.text,
-        (TensorSpec("ids", "int64", (1, short)), TensorSpec("mask", "int64", (1, short)),
-         TensorSpec("goal_ids", "int64", (1, long)), TensorSpec("goal_mask", "int64", (1, long))),
+        "text",
+        policy.text,
+        (
+            TensorSpec("ids", "int64", (1, short)),
+            TensorSpec("mask", "int64", (1, short)),
+            TensorSpec("goal_ids", "int64", (1, long)),
+            TensorSpec("goal_mask", "int64", (1, long)),
+        ),
         (text_hidden, goal),
-    )  # fmt: skip
+    )
     perceive = Stage(
-        "perceive", PerceiveStage(policy).eval(),
-        (TensorSpec("frames", "uint8", spec.frames_shape), text_hidden,
-         TensorSpec("video_noise", "float32", spec.video_noise_shape)),
+        "perceive",
+        PerceiveStage(policy).eval(),
+        (
+            TensorSpec("frames", "uint8", spec.frames_shape),
+            text_hidden,
+            TensorSpec("video_noise", "float32", spec.video_noise_shape),
+        ),
         (tokens,),
-    )  # fmt: skip
+    )
     act: nn.Module = ActStage(policy.head, spec.sigmas, spec.sampler, spec.action.horizon)
     proprio = () if spec.state is None else (TensorSpec("proprio", "float32", (1, 1, spec.state.dims)),)
     if spec.state is None:
         act = _WithoutProprio(act)
     act_inputs = (
-        tokens, goal, *proprio, TensorSpec("action_noise", "float32", chunk), TensorSpec("prefix", "float32", chunk),
+        tokens,
+        goal,
+        *proprio,
+        TensorSpec("action_noise", "float32", chunk),
+        TensorSpec("prefix", "float32", chunk),
         TensorSpec("prefix_weight", "float32", (1, spec.action.horizon)),
-    )  # fmt: skip
+    )
     return text, perceive, Stage("act", act.eval(), act_inputs, (TensorSpec("actions", "float32", chunk),))

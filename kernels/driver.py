@@ -110,9 +110,15 @@ class LoadedKernel:
         """
         block = (THREADS_OF_A_WARP * self.kernel.warps, 1, 1)
         self._call(
-            "cuLaunchKernel", self._function, *self.kernel.grid, *block, self.kernel.shared_bytes, stream,
-            arguments.pointers.ctypes.data, 0,
-        )  # fmt: skip
+            "cuLaunchKernel",
+            self._function,
+            *self.kernel.grid,
+            *block,
+            self.kernel.shared_bytes,
+            stream,
+            arguments.pointers.ctypes.data,
+            0,
+        )
 
     def _call(self, name: str, *arguments: Any) -> Any:
         error, *values = getattr(self._driver, name)(*arguments)

@@ -66,9 +66,12 @@ class CountedFunctions(TorchFunctionMode):
         self.bytes, self.kernels = 0, 0
 
     def __torch_function__(
-        self, function: Callable[..., Any], types: object, args: tuple[Any, ...] = (),
+        self,
+        function: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         given = {id(tensor): tensor for tensor in _tensors((args, kwargs or {}))}
         storages = {_storage(tensor) for tensor in given.values()}

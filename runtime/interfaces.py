@@ -81,10 +81,15 @@ class HandState:
 
 _POSITIVE_BY_JOINT = ("joint_speed_rad_s", "joint_acceleration_rad_s2", "joint_jerk_rad_s3", "joint_tracking_rad")
 _POSITIVE_OF_WRIST = (
-    "wrist_speed_m_s", "wrist_acceleration_m_s2", "wrist_jerk_m_s3",
-    "wrist_turn_rad_s", "wrist_turn_acceleration_rad_s2", "wrist_turn_jerk_rad_s3",
-    "wrist_tracking_m", "wrist_tracking_rad",
-)  # fmt: skip
+    "wrist_speed_m_s",
+    "wrist_acceleration_m_s2",
+    "wrist_jerk_m_s3",
+    "wrist_turn_rad_s",
+    "wrist_turn_acceleration_rad_s2",
+    "wrist_turn_jerk_rad_s3",
+    "wrist_tracking_m",
+    "wrist_tracking_rad",
+)
 
 
 @dataclass(frozen=True)

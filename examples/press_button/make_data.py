@@ -100,10 +100,15 @@ def write_episode(folder: Path, number: int, split: str, shown: Demonstration, r
         write_video(folder / path, images, RATE_HZ)
         videos.append({"video_path": path})
     annotation = {
-        "task": "press_button", "texts": [shown.episode.instruction], "videos": videos, "views": list(VIEWS),
-        "episode_id": number, "video_length": len(shown.states), "states": shown.states.tolist(),
+        "task": "press_button",
+        "texts": [shown.episode.instruction],
+        "videos": videos,
+        "views": list(VIEWS),
+        "episode_id": number,
+        "video_length": len(shown.states),
+        "states": shown.states.tolist(),
         "actions": shown.commands.tolist(),
-    }  # fmt: skip
+    }
     path = folder / "annotation" / split / f"{number}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

@@ -62,9 +62,14 @@ def features_of(video: VideoPredictionModel, latents: Tensor, hidden: Tensor, se
 
 
 def train_policy(
-    former: VideoFormer, head: ActionHead, samples: Samples, sampler: SamplerConfig, schedule: Schedule, folder: Path,
+    former: VideoFormer,
+    head: ActionHead,
+    samples: Samples,
+    sampler: SamplerConfig,
+    schedule: Schedule,
+    folder: Path,
     seed: int,
-) -> None:  # fmt: skip
+) -> None:
     """Trains `former` and `head` in place, as a denoiser of action chunks (EDM, arXiv 2206.00364)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -68,9 +68,15 @@ class Clips:
 
 
 def train_video(
-    unet: UNetSpatioTemporalConditionModel, clips: Clips, hidden: Tensor, scale: float,
-    first_sigma: float, schedule: Schedule, folder: Path, seed: int,
-) -> None:  # fmt: skip
+    unet: UNetSpatioTemporalConditionModel,
+    clips: Clips,
+    hidden: Tensor,
+    scale: float,
+    first_sigma: float,
+    schedule: Schedule,
+    folder: Path,
+    seed: int,
+) -> None:
     """Trains `unet` in place.
 
     Args:
@@ -103,9 +109,14 @@ def train_video(
 
 @torch.no_grad()
 def save_prediction(
-    unet: UNetSpatioTemporalConditionModel, vae: AutoencoderKLTemporalDecoder, scheduler: EulerDiscreteScheduler,
-    hidden: Tensor, real: Tensor, file: Path, steps: int = 20,
-) -> None:  # fmt: skip
+    unet: UNetSpatioTemporalConditionModel,
+    vae: AutoencoderKLTemporalDecoder,
+    scheduler: EulerDiscreteScheduler,
+    hidden: Tensor,
+    real: Tensor,
+    file: Path,
+    steps: int = 20,
+) -> None:
     """A picture of real futures above predicted ones, one pair of rows per clip.
 
     Args:

@@ -28,10 +28,11 @@ class DoubledConv(nn.Module):
         super().__init__()
         wide = weight.detach().double()
         self.phases = nn.ModuleList(
-            conv_from_tensors(torch.einsum("ar,oirc,bc->oiab", _ROWS[a].double(), wide, _ROWS[b].double())
-                              .to(weight.dtype), bias)
+            conv_from_tensors(
+                torch.einsum("ar,oirc,bc->oiab", _ROWS[a].double(), wide, _ROWS[b].double()).to(weight.dtype), bias
+            )
             for a, b in _PHASES
-        )  # fmt: skip
+        )
 
     def parities(self, x: Tensor) -> Tensor:
         """(N, 4, O, h, w) from (N, I, h, w): entry 2a + b holds the pixels (2i + a, 2j + b)."""

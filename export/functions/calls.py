@@ -71,8 +71,10 @@ def group_norm_silu(x: Tensor, norm: nn.GroupNorm) -> Tensor:
     one, zero = (torch.full((groups,), number, dtype=x.dtype) for number in (1.0, 0.0))
     inputs = [x, one, zero, norm.weight.reshape(-1, 1, 1), norm.bias.reshape(-1, 1, 1)]
     attributes = {
-        "groups": (count, groups, math.prod(x.shape[1:]) // groups), "shape": tuple(x.shape), "epsilon": norm.eps,
-    }  # fmt: skip
+        "groups": (count, groups, math.prod(x.shape[1:]) // groups),
+        "shape": tuple(x.shape),
+        "epsilon": norm.eps,
+    }
     return _call("group_norm_silu", inputs, attributes, x.shape)
 
 

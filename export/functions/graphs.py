@@ -104,9 +104,12 @@ def _body(call: Any, function: Any, inputs: Sequence[Any]) -> tuple[list[Any], l
     nodes = []
     for inner in function:
         made = ir.node(
-            inner.op_type, [values[v] for v in inner.inputs], _attributes(inner, call),
-            num_outputs=len(inner.outputs), name=f"{call.name}/{inner.outputs[0].name}",
-        )  # fmt: skip
+            inner.op_type,
+            [values[v] for v in inner.inputs],
+            _attributes(inner, call),
+            num_outputs=len(inner.outputs),
+            name=f"{call.name}/{inner.outputs[0].name}",
+        )
         made.meta[_CALL], made.meta[_INNER] = call, inner
         for ours, theirs in zip(made.outputs, inner.outputs, strict=True):
             ours.name = f"{call.name}/{theirs.name}"

@@ -69,9 +69,11 @@ class _Conversion:
         name = f"{value.name}/half"
         array = half_array(value.const_value.numpy())
         made = self.ir.Value(
-            name=name, const_value=self.ir.tensor(array, name=name), shape=value.shape,
+            name=name,
+            const_value=self.ir.tensor(array, name=name),
+            shape=value.shape,
             type=self.ir.TensorType(self.ir.DataType.FLOAT16),
-        )  # fmt: skip
+        )
         self.graph.register_initializer(made)
         self.half.add(made)
         return made

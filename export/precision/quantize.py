@@ -128,9 +128,11 @@ class _Quantizer:
     def _dequantize(self, quantized: Any, scale: Any, original: Any, axis: int | None) -> Any:
         attributes = {} if axis is None else {"axis": axis}
         made = self.ir.node(
-            "DequantizeLinear", [quantized, scale, self._zero(scale.shape)], attributes,
+            "DequantizeLinear",
+            [quantized, scale, self._zero(scale.shape)],
+            attributes,
             name=f"dequantize/{quantized.name}",
-        )  # fmt: skip
+        )
         self._describe(made.outputs[0], f"{quantized.name}/real", original.shape, original.dtype)
         return made
 

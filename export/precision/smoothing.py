@@ -43,11 +43,13 @@ def smoothing_groups(products: Iterable[Product]) -> list[SmoothingGroup]:
         groups = [g for g in groups if g not in shared] + [[p for g in shared for p in g] + [product]]
     return [
         SmoothingGroup(
-            group[0].activations[0], tuple(p.node for p in group),
-            tuple(dict.fromkeys(p.activations[0] for p in group)), group[0].channels or 0,
+            group[0].activations[0],
+            tuple(p.node for p in group),
+            tuple(dict.fromkeys(p.activations[0] for p in group)),
+            group[0].channels or 0,
         )
         for group in groups
-    ]  # fmt: skip
+    ]
 
 
 def _share(a: Product, b: Product) -> bool:
@@ -125,8 +127,10 @@ def _weight(graph: Any, name: str, array: np.ndarray) -> Any:
     import onnx_ir as ir
 
     made = ir.Value(
-        name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape),
+        name=name,
+        const_value=ir.tensor(array, name=name),
+        shape=ir.Shape(array.shape),
         type=ir.TensorType(ir.DataType.FLOAT),
-    )  # fmt: skip
+    )
     graph.register_initializer(made)
     return made

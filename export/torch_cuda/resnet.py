@@ -74,9 +74,14 @@ class _ConvPair(nn.Module):
 
     def _normed(self, x: Tensor, norm: nn.GroupNorm, shift: Tensor | None) -> Tensor:
         normed = self.norm(
-            x=x.flatten(2), weight=norm.weight, bias=norm.bias, shift=shift, groups=norm.num_groups, eps=norm.eps,
+            x=x.flatten(2),
+            weight=norm.weight,
+            bias=norm.bias,
+            shift=shift,
+            groups=norm.num_groups,
+            eps=norm.eps,
             silu=True,
-        )  # fmt: skip
+        )
         return normed.unflatten(2, x.shape[2:])
 
 
@@ -121,9 +126,13 @@ def add_rows(operations: Operations, x: Tensor, update: Tensor, bias: Tensor | N
         bias: (C,).
     """
     (total,) = operations["residual_layer_norm"](
-        residual=x.permute(0, 2, 3, 1), update=update, weight=None, bias=None,
-        positions=None if bias is None else bias.expand(x.shape[2], -1), keep_positions=bias is not None,
-    )  # fmt: skip
+        residual=x.permute(0, 2, 3, 1),
+        update=update,
+        weight=None,
+        bias=None,
+        positions=None if bias is None else bias.expand(x.shape[2], -1),
+        keep_positions=bias is not None,
+    )
     return total.permute(0, 3, 1, 2)
 
 

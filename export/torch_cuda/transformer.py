@@ -79,20 +79,34 @@ class _Layer(nn.Module):
         y, normed = self._norm(y, self.temporal(normed, grid), self.frames_norm2, grid)
         y, normed = self._norm(y, self.temporal_text(normed), self.temporal_feed, grid)
         (blend,) = self.operations["residual_layer_norm"](
-            residual=y.view(*grid, -1), update=self.temporal_feed(normed).view(*grid, -1), weight=None, bias=None,
-            blended=x.view(*grid, -1), share=self.share,
-        )  # fmt: skip
+            residual=y.view(*grid, -1),
+            update=self.temporal_feed(normed).view(*grid, -1),
+            weight=None,
+            bias=None,
+            blended=x.view(*grid, -1),
+            share=self.share,
+        )
         return blend.view(x.shape)
 
     def _norm(
-        self, residual: Tensor, update: Tensor, norm: nn.LayerNorm | JoinedFeedForward, grid: Grid,
-        positions: Tensor | None = None, keep_positions: bool = False,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        self,
+        residual: Tensor,
+        update: Tensor,
+        norm: nn.LayerNorm | JoinedFeedForward,
+        grid: Grid,
+        positions: Tensor | None = None,
+        keep_positions: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         """The stream `residual + update`, and the norm of it (plus the positions); both (V * F * n, C)."""
         stream, normed = self.operations["residual_layer_norm"](
-            residual=residual.view(*grid, -1), update=update.view(*grid, -1), weight=norm.weight, bias=norm.bias,
-            positions=positions, keep_positions=keep_positions, eps=norm.eps,
-        )  # fmt: skip
+            residual=residual.view(*grid, -1),
+            update=update.view(*grid, -1),
+            weight=norm.weight,
+            bias=norm.bias,
+            positions=positions,
+            keep_positions=keep_positions,
+            eps=norm.eps,
+        )
         return stream.view(residual.shape), normed.view(residual.shape)
 
 

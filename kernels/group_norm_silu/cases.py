@@ -67,10 +67,15 @@ def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
     else:
         x = new(images, pixels, channels, offset=4.0).transpose(1, 2)
     return {
-        "x": x, "weight": new(channels, scale=0.2, offset=1.0), "bias": new(channels, scale=0.2),
-        "shift": new(images, channels) if sizes["T"] else None, "groups": sizes["G"],
-        "eps": 1e-5 if sizes["L"] else 1e-6, "silu": bool(sizes["L"]), "inverse_step": 32.0 if sizes["Q"] else None,
-    }  # fmt: skip
+        "x": x,
+        "weight": new(channels, scale=0.2, offset=1.0),
+        "bias": new(channels, scale=0.2),
+        "shift": new(images, channels) if sizes["T"] else None,
+        "groups": sizes["G"],
+        "eps": 1e-5 if sizes["L"] else 1e-6,
+        "silu": bool(sizes["L"]),
+        "inverse_step": 32.0 if sizes["Q"] else None,
+    }
 
 
 def products(sizes: Mapping[str, int]) -> int:

@@ -116,9 +116,7 @@ def group_norm_silu_kernel(
     x_at = channel.to(tl.int64) * x_channel
 
     if partial is None or SUMS_ONLY:
-        origin, sums, squares = _sums(
-            x, image * x_image, first_pixel, end, x_at, inside, x_pixel, PIXELS, CHANNELS
-        )  # fmt: skip
+        origin, sums, squares = _sums(x, image * x_image, first_pixel, end, x_at, inside, x_pixel, PIXELS, CHANNELS)
         if SUMS_ONLY:
             at = partial + (image * stretches + tl.program_id(0)) * 2 * channels + channel
             tl.store(at, sums, mask=inside)
@@ -195,14 +193,17 @@ def launches(
         **strides_of("x", x, "image", "channel", "pixel"), **strides_of("out", out, "image", "channel", "pixel"),
     }  # fmt: skip
     constants = {
-        "PIXELS": tile.rows, "CHANNELS": tile.columns, "SIZE": size, "GROUPS": together, "SILU": silu,
-        "STRETCH": STRETCH, "STRETCHES": power_of_two(stretches),
-    }  # fmt: skip
+        "PIXELS": tile.rows,
+        "CHANNELS": tile.columns,
+        "SIZE": size,
+        "GROUPS": together,
+        "SILU": silu,
+        "STRETCH": STRETCH,
+        "STRETCHES": power_of_two(stretches),
+    }
     grid = (stretches, ceil_div(groups, together), images)
     passes = (False,) if partial is None else (True, False)
-    return [
-        Launch(group_norm_silu_kernel, grid, arguments, constants | {"SUMS_ONLY": only}, tile) for only in passes
-    ]  # fmt: skip
+    return [Launch(group_norm_silu_kernel, grid, arguments, constants | {"SUMS_ONLY": only}, tile) for only in passes]
 
 
 def groups_of_a_slab(size: int, groups: int) -> int:

@@ -8,9 +8,15 @@ from torch import Tensor
 
 
 def reference(
-    x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor | None, groups: int, eps: float, silu: bool,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    shift: Tensor | None,
+    groups: int,
+    eps: float,
+    silu: bool,
     inverse_step: float | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """(B, C, S): silu(group_norm(x + shift)), or int8 steps of it.
 
     Args:

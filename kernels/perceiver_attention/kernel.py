@@ -136,8 +136,12 @@ def launches(
     ):
         expect_shape(name, tensor, (frames, rows, last), carried)
     tensors = {
-        "carried": carried, "features": features, "own_scores": own_scores, "out": out[0], "own_weights": out[1],
-    }  # fmt: skip
+        "carried": carried,
+        "features": features,
+        "own_scores": own_scores,
+        "out": out[0],
+        "own_weights": out[1],
+    }
     strides: dict[str, int] = {}
     for name, tensor in tensors.items():
         expect_dtype(name, tensor, torch.float16)
@@ -145,9 +149,13 @@ def launches(
         strides |= strides_of(name, tensor, "frame", "token" if name == "features" else "row")
     tile, (left, right) = tile_for(architecture), parts_of(width)
     constants = {
-        "ROWS": tile.rows, "TOKENS": tile.columns, "QUERIES": power_of_two(queries, 16), "LEFT": left, "RIGHT": right,
+        "ROWS": tile.rows,
+        "TOKENS": tile.columns,
+        "QUERIES": power_of_two(queries, 16),
+        "LEFT": left,
+        "RIGHT": right,
         "LOG2_E": LOG2_E,
-    }  # fmt: skip
+    }
     sizes = {"rows": rows, "count": count, "width": width, "queries": queries}
     grid = (ceil_div(rows, tile.rows), frames, 1)
     return [Launch(perceiver_attention_kernel, grid, tensors | sizes | strides, constants, tile)]

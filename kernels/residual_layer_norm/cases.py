@@ -65,8 +65,10 @@ def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
         "positions": new(frames, width) if sizes["P"] else None,
         "keep_positions": sizes["P"] == 2,
         "blended": new(batch, frames, tokens, width, offset=-4.0) if sizes["M"] else None,
-        "share": 0.3 if sizes["M"] else 0.0, "eps": 1e-5, "inverse_step": 32.0 if sizes["Q"] else None,
-    }  # fmt: skip
+        "share": 0.3 if sizes["M"] else 0.0,
+        "eps": 1e-5,
+        "inverse_step": 32.0 if sizes["Q"] else None,
+    }
 
 
 def products(sizes: Mapping[str, int]) -> int:

@@ -124,8 +124,10 @@ def launches(
     tile = tile_for(tokens, architecture)
     sizes = {"tokens": tokens, "heads": heads, "width": width, "score_scale": scale * LOG2_E}
     constants = {
-        "QUERIES": tile.rows, "KEYS": tile.columns, "WIDTH": power_of_two(width, 16),
+        "QUERIES": tile.rows,
+        "KEYS": tile.columns,
+        "WIDTH": power_of_two(width, 16),
         "WHOLE": tokens % tile.columns == 0,
-    }  # fmt: skip
+    }
     grid = (ceil_div(tokens, tile.rows), images * heads, 1)
     return [Launch(spatial_attention_kernel, grid, tensors | sizes | strides, constants, tile)]

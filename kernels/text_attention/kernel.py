@@ -116,9 +116,13 @@ def launches(out: Tensor, tokens: Tensor, keys: Tensor, heads: int, architecture
     tile = TILE
     together = min(tile.columns // words, heads)
     constants = {
-        "TOKENS": tile.rows, "SCORES": tile.columns, "DEPTH": DEPTH, "WORDS": words, "HEADS": together,
+        "TOKENS": tile.rows,
+        "SCORES": tile.columns,
+        "DEPTH": DEPTH,
+        "WORDS": words,
+        "HEADS": together,
         "LOG2_E": LOG2_E,
-    }  # fmt: skip
+    }
     sizes = {"count": count, "channels": channels, "scores_in_all": heads * words}
     grid = (ceil_div(heads, together), ceil_div(count, tile.rows), 1)
     return [Launch(text_attention_kernel, grid, tensors | sizes | strides, constants, tile)]

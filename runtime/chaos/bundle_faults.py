@@ -74,9 +74,7 @@ def _no_certificate(folder: Path) -> None:
     _edit(folder, lambda data: data.update(certificate={}))
 
 
-TAMPERINGS = (
-    _changed_byte, _truncated, _missing, _link, _way_out, _forged_hash, _bomb, _no_certificate
-)  # fmt: skip
+TAMPERINGS = (_changed_byte, _truncated, _missing, _link, _way_out, _forged_hash, _bomb, _no_certificate)
 
 
 def tampered(setting: Setting) -> Finding:
@@ -99,9 +97,12 @@ def tampered(setting: Setting) -> Finding:
                 restored.unlink(missing_ok=True)
                 shutil.copy2(path, restored)
     return Finding(
-        None, None, f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused", "",
+        None,
+        None,
+        f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused",
+        "",
         unless(not accepted, f"accepted: {', '.join(accepted)}"),
-    )  # fmt: skip
+    )
 
 
 FAULTS = (

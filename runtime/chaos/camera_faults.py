@@ -38,9 +38,12 @@ def dropped_frame(setting: Setting) -> Finding:
     trial = Trial(setting, _order(orders.DROP, view), 0.8).run()
     gap_ms, counted = trial.longest_gap_ms(), trial.grown_ms(f"dropped{view}")
     return Finding(
-        gap_ms, 2 * trial.report.period_ms, f"counted after {counted or 0:.0f} ms", LONGEST_GAP,
+        gap_ms,
+        2 * trial.report.period_ms,
+        f"counted after {counted or 0:.0f} ms",
+        LONGEST_GAP,
         unless(counted is not None, "the loss was not counted") + _ended_well(trial),
-    )  # fmt: skip
+    )
 
 
 def stale_frames(setting: Setting) -> Finding:
@@ -50,17 +53,23 @@ def stale_frames(setting: Setting) -> Finding:
     last = trial.ms_until(requests == requests[-1]) or 0.0
     waited = trial.grown_ms("stale_waits")
     return Finding(
-        last, STALE_FRAMES * _frame_ms(setting), "nothing new was thought about the past", "last chunk that came",
+        last,
+        STALE_FRAMES * _frame_ms(setting),
+        "nothing new was thought about the past",
+        "last chunk that came",
         unless(waited is not None, "the stale view was not noticed") + _ended_well(trial),
-    )  # fmt: skip
+    )
 
 
 def _stopped_view(setting: Setting, fault: int, bound_ms: float) -> Finding:
     """The view stops: noticed, held at the end of the chunk, and moved again when it is back."""
     view, chunk_ms = setting.last_view, 0.0
     trial = Trial(
-        setting, _order(fault, view), BACK_S + 3.0, later=((BACK_S, _order(orders.NOTHING, view)),),
-    ).run()  # fmt: skip
+        setting,
+        _order(fault, view),
+        BACK_S + 3.0,
+        later=((BACK_S, _order(orders.NOTHING, view)),),
+    ).run()
     chunk_ms = trial.loop.chunk_s * 1e3
     noticed, held = trial.grown_ms(f"timeouts{view}"), trial.ms_until(trial.column("playing") < 0)
     rest = None if held is None else trial.rest_ms(held)
@@ -102,11 +111,14 @@ def hanging(setting: Setting) -> Finding:
     )
     back = None if restarted is None else trial.ms_until(delivered > at_restart, restarted)
     return Finding(
-        back, HANGING_MS, f"killed and restarted after {restarted or 0:.0f} ms", "first frame of the new process",
+        back,
+        HANGING_MS,
+        f"killed and restarted after {restarted or 0:.0f} ms",
+        "first frame of the new process",
         unless(len(trial.report.cameras[view].deaths) == 1, "the camera process was not restarted once")
         + unless(trial.longest_gap_ms() <= 5 * trial.report.period_ms, "the loop was disturbed")
         + _ended_well(trial),
-    )  # fmt: skip
+    )
 
 
 def wrong_camera(setting: Setting) -> Finding:
@@ -124,9 +136,13 @@ def wrong_camera(setting: Setting) -> Finding:
     of_one_name = tuple(replace(camera, view="static") for camera in cameras)
     unnamed = tuple(replace(absent, source=f"{number:012}") for number, _ in enumerate(cameras))
     lists = (
-        (*cameras[:-1], absent), (absent,) * len(cameras), (*cameras, cameras[-1]), of_one_name, unnamed,
+        (*cameras[:-1], absent),
+        (absent,) * len(cameras),
+        (*cameras, cameras[-1]),
+        of_one_name,
+        unnamed,
         (replace(cameras[0], view="nowhere"), *cameras[1:]),
-    )  # fmt: skip
+    )
     found = [
         texts_refused(text) for text in ("video:nowhere.mp4", "software:sim/nowhere", "realsense?width=640&height=0")
     ]
@@ -141,10 +157,12 @@ def wrong_camera(setting: Setting) -> Finding:
                 found.append(True)
         moved = float(np.abs(hand.read().vector - before)[:3].max())
     return Finding(
-        None, None, f"{sum(found)} of {len(found)} wrong configurations refused at the start, the hand moved "
-        f"{1000 * moved:.1f} mm", "",
+        None,
+        None,
+        f"{sum(found)} of {len(found)} wrong configurations refused at the start, the hand moved {1000 * moved:.1f} mm",
+        "",
         unless(all(found), "one was accepted") + unless(moved < 1e-3, "the hand moved"),
-    )  # fmt: skip
+    )
 
 
 def skewed(setting: Setting) -> Finding:
@@ -162,11 +180,14 @@ FAULTS = (
     Fault(1, "one camera frame dropped", "use the last one, count it", "no missed T", dropped_frame),
     Fault(2, "frames older than 2 frame periods", "no new chunk from a stale view", "3 frame periods", stale_frames),
     Fault(
-        3, "camera unplugged", "finish committed actions, decelerate, hold; reopen",
-        "detected in 200 ms, holding at chunk end", unplugged,
+        3,
+        "camera unplugged",
+        "finish committed actions, decelerate, hold; reopen",
+        "detected in 200 ms, holding at chunk end",
+        unplugged,
     ),
     Fault(4, "camera call hangs", "kill the camera process, restart", "5 s", hanging),
     Fault(5, "frozen image", "as when unplugged", "300 ms", frozen),
     Fault(6, "wrong, missing, doubled or swapped cameras", "refuse to start", "at start", wrong_camera),
     Fault(7, "two views too far apart in time", "pair by timestamp, or skip", "1 frame", skewed),
-)  # fmt: skip
+)

@@ -29,12 +29,16 @@ def _hand_faults() -> tuple[Fault, ...]:
 FAULTS = tuple(
     sorted(
         (
-            *camera_faults.FAULTS, *policy_faults.FAULTS, *control_faults.FAULTS,
-            *_hand_faults(), *machine_faults.FAULTS, *bundle_faults.FAULTS,
+            *camera_faults.FAULTS,
+            *policy_faults.FAULTS,
+            *control_faults.FAULTS,
+            *_hand_faults(),
+            *machine_faults.FAULTS,
+            *bundle_faults.FAULTS,
         ),
         key=lambda fault: fault.number,
     )
-)  # fmt: skip
+)
 
 
 def faults_of(numbers: list[int] | None) -> tuple[Fault, ...]:

@@ -36,9 +36,13 @@ def limits_refused(setting: Setting) -> Finding:
     wrong.append({**given, "joint_lower_rad": given["joint_upper_rad"], "joint_upper_rad": given["joint_lower_rad"]})
     wrong.append({**given, "joint_names": given["joint_names"][1:]})
     refused = sum(_refused(values) for values in wrong)
-    return Finding(None, None, f"{refused} of {len(wrong)} wrong sets of limits refused", "", unless(
-        refused == len(wrong), "one was accepted"
-    ))  # fmt: skip
+    return Finding(
+        None,
+        None,
+        f"{refused} of {len(wrong)} wrong sets of limits refused",
+        "",
+        unless(refused == len(wrong), "one was accepted"),
+    )
 
 
 def _refused(values: dict) -> bool:
@@ -62,10 +66,13 @@ def obstructed(setting: Setting) -> Finding:
     trial = Trial(setting, displace, 2.0).run()
     stopped = (trial.times_ns[-1] - since[0]) / 1e6
     return Finding(
-        stopped, TRACKING_MS, "stopped where it was", "last command",
+        stopped,
+        TRACKING_MS,
+        "stopped where it was",
+        "last command",
         unless("away from its command" in trial.report.ended, f"the run ended: {trial.report.ended}")
         + unless(trial.report.control.held, "the hand is not held"),
-    )  # fmt: skip
+    )
 
 
 def overrun(setting: Setting) -> Finding:
@@ -78,13 +85,14 @@ def overrun(setting: Setting) -> Finding:
     fifth_ms = many.begun_ns + OVERRUNS * (OVERRUN_MS + many.report.period_ms) * 1e6
     stop_ms = ((many.hand.held_ns or many.times_ns[-1]) - fifth_ms) / 1e6 - many.report.control.stop_ms
     return Finding(
-        max(0.0, stop_ms), 5 * trial.report.period_ms,
+        max(0.0, stop_ms),
+        5 * trial.report.period_ms,
         f"stall of {STALL_MS} ms: commands {shortest:.1f} to {longest:.1f} ms apart, no burst",
         "stopped after the fifth overrun in a row",
         unless(shortest > trial.report.period_ms / 4, f"a burst: {shortest:.1f} ms apart")
         + unless(ended, f"the run ended: {many.report.ended}")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def stopped_from_outside(setting: Setting) -> Finding:

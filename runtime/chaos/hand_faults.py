@@ -48,9 +48,13 @@ def _run(setting: Setting, plant: Callable[[DynamixelBus], None], seconds: float
     """A run of the LEAP driver on a simulated bus, in which something is planted."""
     with DynamixelBus(range(JOINTS)) as bus:
         on_bus = replace(
-            setting, bundle=SWING, cameras=(NoiseCamera(), NoiseCamera()), instruction="swing",
-            open_hand=lambda: LeapHand(bus.device, CONFIG), options={"backend": "scripted"},
-        )  # fmt: skip
+            setting,
+            bundle=SWING,
+            cameras=(NoiseCamera(), NoiseCamera()),
+            instruction="swing",
+            open_hand=lambda: LeapHand(bus.device, CONFIG),
+            options={"backend": "scripted"},
+        )
         return Trial(on_bus, lambda trial: plant(bus), seconds).run()
 
 
@@ -58,10 +62,12 @@ def _stopped(trial: Trial, bound_periods: int, words: str) -> Finding:
     """The run stopped for this reason: from the fault to the last command that was sent."""
     last_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
     return Finding(
-        max(0.0, last_ms), bound_periods * trial.report.period_ms,
-        f"{trial.report.ended.partition('. ')[0].removeprefix('fault: ')}", "last command",
+        max(0.0, last_ms),
+        bound_periods * trial.report.period_ms,
+        f"{trial.report.ended.partition('. ')[0].removeprefix('fault: ')}",
+        "last command",
         unless(words in trial.report.ended, f"the run ended otherwise, not by {words!r}"),
-    )  # fmt: skip
+    )
 
 
 def _swing(parent_pid: int, device: str) -> None:
@@ -90,10 +96,12 @@ def control_killed(setting: Setting) -> Finding:
             process.join()
             _remove_left_behind(process.pid or 0)
     return Finding(
-        stopped_ms if stopped else None, STOPPED_MS,
-        f"register 98 of {JOINTS} servos, armed with {WATCHDOG_MS} ms", "last servo stopped",
+        stopped_ms if stopped else None,
+        STOPPED_MS,
+        f"register 98 of {JOINTS} servos, armed with {WATCHDOG_MS} ms",
+        "last servo stopped",
         unless(moved, "the servos did not move") + unless(still, "a servo moved on"),
-    )  # fmt: skip
+    )
 
 
 def _remove_left_behind(pid: int) -> None:

@@ -50,12 +50,14 @@ def heat(setting: Setting) -> Finding:
         )
     ]
     return Finding(
-        (noticed[0] - trial.begun_ns) / 1e6 if noticed else None, HEAT_MS,
-        f"policy at {rates[0]:.1f} Hz before and {rates[1]:.1f} Hz after", "noticed",
+        (noticed[0] - trial.begun_ns) / 1e6 if noticed else None,
+        HEAT_MS,
+        f"policy at {rates[0]:.1f} Hz before and {rates[1]:.1f} Hz after",
+        "noticed",
         unless(rates[1] < rates[0], "the policy is not slower")
         + unless(any("throttled" in note for note in trial.report.notes), "no warning in the report")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def clock_step(setting: Setting) -> Finding:
@@ -71,11 +73,13 @@ def clock_step(setting: Setting) -> Finding:
     trial = Trial(setting, step(HOUR_S), 1.6, later=((0.8, step(0)),)).run()
     used = np.diff(trial.column("used")[trial.times_ns >= trial.begun_ns]).sum()
     return Finding(
-        trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"{used} chunks used meanwhile", LONGEST_GAP,
+        trial.longest_gap_ms(),
+        2 * trial.report.period_ms,
+        f"{used} chunks used meanwhile",
+        LONGEST_GAP,
         unless(used > 0, "no chunk was used any more")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def full_disk(setting: Setting) -> Finding:
@@ -97,11 +101,14 @@ def full_disk(setting: Setting) -> Finding:
     recording = trial.report.recording
     told = "" if recording is None else recording.fault.partition("\n")[0]
     return Finding(
-        trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"the report says: {told}", LONGEST_GAP,
-        unless(bool(told), "the loss is not told") + unless(not left, "half an episode was left")
+        trial.longest_gap_ms(),
+        2 * trial.report.period_ms,
+        f"the report says: {told}",
+        LONGEST_GAP,
+        unless(bool(told), "the loss is not told")
+        + unless(not left, "half an episode was left")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def memory(setting: Setting) -> Finding:
@@ -118,11 +125,13 @@ def memory(setting: Setting) -> Finding:
     slope, error = _slope(seconds - seconds[0], mib)
     grown, doubt = setting.soak_s * slope, 3 * setting.soak_s * error
     return Finding(
-        None, None,
-        f"{mib[-1]:.0f} MiB in all processes, {grown:+.2f} +- {doubt:.2f} MiB in {setting.soak_s:.0f} s", "",
+        None,
+        None,
+        f"{mib[-1]:.0f} MiB in all processes, {grown:+.2f} +- {doubt:.2f} MiB in {setting.soak_s:.0f} s",
+        "",
         unless(grown - doubt < NOISE_MIB, f"memory grows by {grown:.1f} MiB in {setting.soak_s:.0f} s")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def _resident_mib(pid: int) -> float:
@@ -143,8 +152,12 @@ FAULTS = (
     Fault(22, "machine slowed down by heat or power mode", "warn, lower the policy rate", "1 s", heat),
     Fault(23, "wall clock steps", "nothing: time is monotonic", "no missed T", clock_step),
     Fault(
-        24, "logger slow, disk full", "drop records, count them, never block", "no missed T",
-        full_disk if find_spec("av") else None, "PyAV, to record (pip install 'vpp-edge[video]')",
+        24,
+        "logger slow, disk full",
+        "drop records, count them, never block",
+        "no missed T",
+        full_disk if find_spec("av") else None,
+        "PyAV, to record (pip install 'vpp-edge[video]')",
     ),
     Fault(27, "memory growth over a long run", "none", "slope within noise", memory),
-)  # fmt: skip
+)

@@ -11,10 +11,16 @@ NOTHING = 0
 DROP, STALE, SILENT, HANG, FREEZE, SKEW = range(1, 7)  # of a camera
 SLOW, NAN, WILD, FAIL = range(1, 5)  # of the policy
 FIELDS = (
-    "camera", "camera_view", "camera_order", "camera_served",
-    "policy", "policy_ms", "policy_order", "policy_served",
+    "camera",
+    "camera_view",
+    "camera_order",
+    "camera_served",
+    "policy",
+    "policy_ms",
+    "policy_order",
+    "policy_served",
     "clock_s",
-)  # fmt: skip
+)
 
 
 class Switch:

@@ -28,11 +28,13 @@ def late(setting: Setting) -> Finding:
     trial = Trial(setting, _order(orders.SLOW, LATE_MS), 1.5).run()
     dropped, again = trial.grown_ms("actions_dropped"), trial.grown_ms("used", 2)
     return Finding(
-        trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"an inference of {LATE_MS} ms more; late actions dropped: {'yes' if dropped else 'none'}", LONGEST_GAP,
+        trial.longest_gap_ms(),
+        2 * trial.report.period_ms,
+        f"an inference of {LATE_MS} ms more; late actions dropped: {'yes' if dropped else 'none'}",
+        LONGEST_GAP,
         unless(again is not None, "no chunk came any more")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def exhausted(setting: Setting) -> Finding:
@@ -46,10 +48,13 @@ def exhausted(setting: Setting) -> Finding:
     rest = None if held is None else trial.rest_ms(held)
     again = None if held is None else trial.ms_until(trial.column("playing") >= 0, held)
     return Finding(
-        rest, AT_REST_MS, f"chunk over after {held or 0:.0f} ms", "at rest",
+        rest,
+        AT_REST_MS,
+        f"chunk over after {held or 0:.0f} ms",
+        "at rest",
         unless(again is not None, "did not move again")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def not_a_number(setting: Setting) -> Finding:
@@ -60,10 +65,14 @@ def not_a_number(setting: Setting) -> Finding:
     gap_ms = trial.longest_gap_ms(from_ms=third or 0)
     finite = bool(np.isfinite(trial.commands).all())
     return Finding(
-        gap_ms, 2 * trial.report.period_ms, f"stopped and held after {stopped / 1e6:.0f} ms", LONGEST_GAP,
+        gap_ms,
+        2 * trial.report.period_ms,
+        f"stopped and held after {stopped / 1e6:.0f} ms",
+        LONGEST_GAP,
         unless("3 unusable chunks in a row" in trial.report.ended, f"the run ended: {trial.report.ended}")
-        + unless(finite, "NaN was sent") + unless(trial.report.control.held, "the hand is not held"),
-    )  # fmt: skip
+        + unless(finite, "NaN was sent")
+        + unless(trial.report.control.held, "the hand is not held"),
+    )
 
 
 def wild(setting: Setting) -> Finding:
@@ -75,11 +84,15 @@ def wild(setting: Setting) -> Finding:
     ended = any(words in trial.report.ended for words in guards)
     stopped_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
     return Finding(
-        None, None, f"{clamps['speed']} targets clamped for speed; commands at most at {100 * share:.1f} % of a limit "
-        f"({worst}); stopped as it went on, after {stopped_ms:.0f} ms", "",
+        None,
+        None,
+        f"{clamps['speed']} targets clamped for speed; commands at most at {100 * share:.1f} % of a limit "
+        f"({worst}); stopped as it went on, after {stopped_ms:.0f} ms",
+        "",
         unless(share <= 1 + ROUNDING, f"{worst} at {100 * share:.1f} % of its limit")
-        + unless(clamps["speed"] > 0, "no target was clamped") + unless(ended, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+        + unless(clamps["speed"] > 0, "no target was clamped")
+        + unless(ended, f"the run ended: {trial.report.ended}"),
+    )
 
 
 def engine_error(setting: Setting) -> Finding:
@@ -100,11 +113,14 @@ def engine_error(setting: Setting) -> Finding:
     trial = Trial(setting, begin, LONGEST_LOAD_S, each=fail_again).run()
     deaths = len(trial.report.policy.deaths)
     return Finding(
-        trial.longest_gap_ms(), 2 * trial.report.period_ms,
-        f"built anew once, stopped at error {deaths}, hand held", LONGEST_GAP,
-        unless(deaths == 2, f"{deaths} failures seen") + unless(trial.report.control.held, "the hand is not held")
+        trial.longest_gap_ms(),
+        2 * trial.report.period_ms,
+        f"built anew once, stopped at error {deaths}, hand held",
+        LONGEST_GAP,
+        unless(deaths == 2, f"{deaths} failures seen")
+        + unless(trial.report.control.held, "the hand is not held")
         + unless("policy failed" in trial.report.ended, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def killed(setting: Setting) -> Finding:
@@ -125,11 +141,13 @@ def killed(setting: Setting) -> Finding:
     back = None if held is None else trial.ms_until(trial.column("playing") >= 0, held)
     in_time = back is not None and back <= BACK_MS + load_ms
     return Finding(
-        held, HELD_PERIODS * trial.report.period_ms,
-        f"moving again after {(back or 0) / 1e3:.1f} s, loading took {load_ms / 1e3:.1f} s at the start", "held",
+        held,
+        HELD_PERIODS * trial.report.period_ms,
+        f"moving again after {(back or 0) / 1e3:.1f} s, loading took {load_ms / 1e3:.1f} s at the start",
+        "held",
         unless(in_time, f"back after {back} ms, expected {BACK_MS:.0f} and {load_ms:.0f} to load")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def earlier_episode(setting: Setting) -> Finding:
@@ -146,11 +164,14 @@ def earlier_episode(setting: Setting) -> Finding:
     playing = None if changed is None else trial.ms_until(trial.column("playing") >= 0, changed + 1)
     in_order = refused is not None and playing is not None and refused <= playing
     return Finding(
-        None, None, f"episode changed at {changed or 0:.0f} ms; the late answer refused at {refused or 0:.0f} ms; "
-        f"moved again for the new one at {playing or 0:.0f} ms", "",
+        None,
+        None,
+        f"episode changed at {changed or 0:.0f} ms; the late answer refused at {refused or 0:.0f} ms; "
+        f"moved again for the new one at {playing or 0:.0f} ms",
+        "",
         unless(in_order, "an answer of the earlier episode was not refused")
         + unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}"),
-    )  # fmt: skip
+    )
 
 
 def _interrupt_once(trial: Trial) -> None:

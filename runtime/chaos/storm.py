@@ -18,9 +18,14 @@ from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 EVERY_S = (0.2, 1.2)  # between two faults
 CAMERA = {
-    "drop": orders.DROP, "stale": orders.STALE, "silent": orders.SILENT, "hang": orders.HANG, "freeze": orders.FREEZE,
-    "skew": orders.SKEW, "camera well": orders.NOTHING,
-}  # fmt: skip
+    "drop": orders.DROP,
+    "stale": orders.STALE,
+    "silent": orders.SILENT,
+    "hang": orders.HANG,
+    "freeze": orders.FREEZE,
+    "skew": orders.SKEW,
+    "camera well": orders.NOTHING,
+}
 POLICY = {"slow": orders.SLOW, "nan": orders.NAN, "wild": orders.WILD, "policy well": orders.NOTHING}
 OTHER = ("kill policy", "kill camera", "stall", "interrupt")
 ROUNDING = 1e-4

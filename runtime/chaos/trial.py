@@ -68,10 +68,14 @@ class Trial:
     """
 
     def __init__(
-        self, setting: Setting, inject: Callable[[Trial], None], seconds: float,
+        self,
+        setting: Setting,
+        inject: Callable[[Trial], None],
+        seconds: float,
         later: tuple[tuple[float, Callable[[Trial], None]], ...] = (),
-        each: Callable[[Trial], None] = lambda trial: None, **changes: Any,
-    ) -> None:  # fmt: skip
+        each: Callable[[Trial], None] = lambda trial: None,
+        **changes: Any,
+    ) -> None:
         self._setting, self._inject, self._seconds = setting, inject, seconds
         self._later, self._each = list(later), each
         self._changes = changes

@@ -138,9 +138,10 @@ class _JerkCount:
     """Whether the change of acceleration from step to step was over a limit, before it was smoothed."""
 
     def __init__(self, limits: HandLimits, period_s: float) -> None:
-        self._limits = np.array([
-            *(limits.wrist_jerk_m_s3,) * 3, *(limits.wrist_turn_jerk_rad_s3,) * 3, *limits.joint_jerk_rad_s3
-        ]) * period_s**2  # fmt: skip
+        self._limits = (
+            np.array([*(limits.wrist_jerk_m_s3,) * 3, *(limits.wrist_turn_jerk_rad_s3,) * 3, *limits.joint_jerk_rad_s3])
+            * period_s**2
+        )
         self._speed, self._change, self._next = (np.zeros(len(self._limits)) for _ in range(3))
 
     def exceeded(self, speed: np.ndarray) -> bool:

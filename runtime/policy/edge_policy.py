@@ -56,9 +56,15 @@ class EdgePolicy:
 
     @classmethod
     def load(
-        cls, bundle: str | Path, backend: str = "onnxruntime", *, threads: int | None = None, seed: int | None = None,
-        checkpoint: str | Path | None = None, provider: str | None = None,
-    ) -> EdgePolicy:  # fmt: skip
+        cls,
+        bundle: str | Path,
+        backend: str = "onnxruntime",
+        *,
+        threads: int | None = None,
+        seed: int | None = None,
+        checkpoint: str | Path | None = None,
+        provider: str | None = None,
+    ) -> EdgePolicy:
         """Opens a bundle; every file is verified against the manifest before an engine sees it.
 
         Args:
@@ -118,10 +124,15 @@ class EdgePolicy:
         return normalized_from_actions(self.spec, actions, state)
 
     def infer(
-        self, frames: np.ndarray, proprio: np.ndarray | None = None, *, video_noise: np.ndarray | None = None,
-        action_noise: np.ndarray | None = None, prefix: np.ndarray | None = None,
+        self,
+        frames: np.ndarray,
+        proprio: np.ndarray | None = None,
+        *,
+        video_noise: np.ndarray | None = None,
+        action_noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None,
         prefix_weight: np.ndarray | None = None,
-    ) -> Inference:  # fmt: skip
+    ) -> Inference:
         """One chunk of actions for one observation.
 
         Args:
@@ -151,9 +162,14 @@ class EdgePolicy:
         ]
 
     def act(
-        self, tokens: np.ndarray, proprio: np.ndarray | None = None, *, action_noise: np.ndarray | None = None,
-        prefix: np.ndarray | None = None, prefix_weight: np.ndarray | None = None,
-    ) -> np.ndarray:  # fmt: skip
+        self,
+        tokens: np.ndarray,
+        proprio: np.ndarray | None = None,
+        *,
+        action_noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None,
+        prefix_weight: np.ndarray | None = None,
+    ) -> np.ndarray:
         """(1, T, A) normalized actions from tokens; arguments as for `infer`.
 
         Args:
@@ -164,10 +180,12 @@ class EdgePolicy:
         if action_noise is None:
             action_noise = self._random.standard_normal(chunk, dtype=np.float32)
         inputs = {
-            "tokens": tokens, "goal": self.text[1], "action_noise": action_noise,
+            "tokens": tokens,
+            "goal": self.text[1],
+            "action_noise": action_noise,
             "prefix": np.zeros(chunk, np.float32) if prefix is None else prefix,
             "prefix_weight": np.zeros(chunk[:2], np.float32) if prefix_weight is None else prefix_weight,
-        }  # fmt: skip
+        }
         if self.spec.state is not None:
             if proprio is None:
                 raise BadInputError(

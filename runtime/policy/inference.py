@@ -32,9 +32,14 @@ class Thought:
 
 
 def think(
-    policy: Any, images: Sequence[np.ndarray], hand: np.ndarray, noise: tuple[int, ...], arm: int = 0,
-    grip: Grip | None = None, guide: Guide | None = None,
-) -> Thought:  # fmt: skip
+    policy: Any,
+    images: Sequence[np.ndarray],
+    hand: np.ndarray,
+    noise: tuple[int, ...],
+    arm: int = 0,
+    grip: Grip | None = None,
+    guide: Guide | None = None,
+) -> Thought:
     """One inference of a policy with the face of EdgePolicy, which has its instruction.
 
     Args:

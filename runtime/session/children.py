@@ -71,9 +71,12 @@ def _camera(config: Any, channel: CameraChannel, channels: Channels) -> Child:
 
 def _telemetry(config: SessionConfig, channels: Channels) -> Child:
     about = {
-        "bundle": Path(config.bundle).name, "hand": config.hand.name, "instruction": config.instruction,
-        "rate_hz": f"{config.rate_hz:g}", "vpp_edge": __version__,
-    }  # fmt: skip
+        "bundle": Path(config.bundle).name,
+        "hand": config.hand.name,
+        "instruction": config.instruction,
+        "rate_hz": f"{config.rate_hz:g}",
+        "vpp_edge": __version__,
+    }
     settings = TelemetrySettings(
         config.log, config.viewer, config.hand.limits.joint_names, round(1e9 / config.log_frames_hz), about
     )

@@ -143,7 +143,7 @@ def check_certificate(bundle: Bundle) -> None:
 
 def _run_loop(
     loop: ControlLoop, supervisor: Supervisor, config: SessionConfig
-) -> tuple[ControlReport, tuple[str, ...]]:  # fmt: skip
+) -> tuple[ControlReport, tuple[str, ...]]:
     supervisor.start()
     core = None if config.control_cpu is None else {config.control_cpu}
     ordinary = contextlib.nullcontext(("scheduling: ordinary, as asked",))

@@ -88,9 +88,14 @@ class Outcome:
 
 
 def play(
-    episode: Episode, think: Thinker, horizon: int, pace: Pace = Pace(), *, time_limit_s: float = TIME_LIMIT_S,
+    episode: Episode,
+    think: Thinker,
+    horizon: int,
+    pace: Pace = Pace(),
+    *,
+    time_limit_s: float = TIME_LIMIT_S,
     linger_s: float = 0.0,
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     """Plays one episode until its verdict, and `linger_s` longer.
 
     Args:

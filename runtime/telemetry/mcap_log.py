@@ -31,18 +31,28 @@ from vpp_edge.video import load_av
 NUMBERS = {"type": "array", "items": {"type": "number"}}
 TIME = {"type": "object", "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}}}
 TICK = {
-    "monotonic_ns": {"type": "integer"}, "late_ms": {"type": "number"}, "state": NUMBERS, "command": NUMBERS,
+    "monotonic_ns": {"type": "integer"},
+    "late_ms": {"type": "number"},
+    "state": NUMBERS,
+    "command": NUMBERS,
     "holding": {"type": "boolean"},
-}  # fmt: skip
+}
 CHUNK = {
-    "monotonic_ns": {"type": "integer"}, "request": {"type": "integer"}, "verdict": {"type": "string"},
-    "dropped": {"type": "integer"}, "observed_ns": {"type": "integer"}, "age_ms": {"type": "number"},
-    "targets": {"type": "array", "items": NUMBERS}, "stages_ms": {"type": "object"},
-}  # fmt: skip
+    "monotonic_ns": {"type": "integer"},
+    "request": {"type": "integer"},
+    "verdict": {"type": "string"},
+    "dropped": {"type": "integer"},
+    "observed_ns": {"type": "integer"},
+    "age_ms": {"type": "number"},
+    "targets": {"type": "array", "items": NUMBERS},
+    "stages_ms": {"type": "object"},
+}
 IMAGE = {
-    "timestamp": TIME, "frame_id": {"type": "string"},
-    "data": {"type": "string", "contentEncoding": "base64"}, "format": {"type": "string"},
-}  # fmt: skip
+    "timestamp": TIME,
+    "frame_id": {"type": "string"},
+    "data": {"type": "string", "contentEncoding": "base64"},
+    "format": {"type": "string"},
+}
 
 
 def check_log(path: str) -> None:
@@ -94,9 +104,11 @@ class McapLog:
     def frame(self, view: str, frame: Frame) -> None:
         sec, nsec = divmod(frame.stamp_ns + self._ahead_ns, 1_000_000_000)
         content = {
-            "timestamp": {"sec": sec, "nsec": nsec}, "frame_id": view, "format": "jpeg",
+            "timestamp": {"sec": sec, "nsec": nsec},
+            "frame_id": view,
+            "format": "jpeg",
             "data": base64.b64encode(self._jpeg(frame.image)).decode(),
-        }  # fmt: skip
+        }
         self._add(f"/cameras/{view}", "foxglove.CompressedImage", IMAGE, frame.stamp_ns, content)
 
     def close(self) -> None:
@@ -113,11 +125,11 @@ class McapLog:
             number = self._writer.register_schema(name=schema, encoding="jsonschema", data=described)
             self._channels[topic] = self._writer.register_channel(
                 topic=topic, message_encoding="json", schema_id=number
-            )  # fmt: skip
+            )
         wall_ns = at_ns + self._ahead_ns
         self._writer.add_message(
             self._channels[topic], log_time=wall_ns, publish_time=wall_ns, data=json.dumps(content).encode()
-        )  # fmt: skip
+        )
 
     def _jpeg(self, image: np.ndarray) -> bytes:
         av = load_av()

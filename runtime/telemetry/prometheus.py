@@ -70,9 +70,11 @@ def checked_address(text: str) -> str:
 def text_of(channels: Channels) -> str:
     """The counts of this moment in Prometheus's text format."""
     lines: list[str] = []
-    boards = [("", channels.loop)], [("", channels.policy)], [
-        (f'{{view="{camera.name}"}}', camera.board) for camera in channels.cameras
-    ]  # fmt: skip
+    boards = (
+        [("", channels.loop)],
+        [("", channels.policy)],
+        [(f'{{view="{camera.name}"}}', camera.board) for camera in channels.cameras],
+    )
     for family, labelled in zip((LOOP, POLICY, CAMERA), boards, strict=True):
         for name, kind, words, field in family:
             lines += [f"# HELP vpp_edge_{name} {words}", f"# TYPE vpp_edge_{name} {kind}"]

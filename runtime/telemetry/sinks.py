@@ -87,17 +87,22 @@ class _NewFrames:
 
 def _tick_values(tick: np.void) -> dict[str, Any]:
     return {
-        "late_ms": int(tick["late_ns"]) / 1e6, "state": tick["state"].copy(), "command": tick["command"].copy(),
+        "late_ms": int(tick["late_ns"]) / 1e6,
+        "state": tick["state"].copy(),
+        "command": tick["command"].copy(),
         "holding": bool(tick["holding"]),
-    }  # fmt: skip
+    }
 
 
 def _chunk_values(verdict: np.void) -> dict[str, Any]:
     chunk = verdict["chunk"]
     names = [name.decode() for name in chunk["stage_names"] if name]
     return {
-        "request": int(chunk["request"]), "verdict": verdict["verdict"].decode(), "dropped": int(verdict["dropped"]),
+        "request": int(chunk["request"]),
+        "verdict": verdict["verdict"].decode(),
+        "dropped": int(verdict["dropped"]),
         "observed_ns": int(chunk["observed_ns"]),
-        "age_ms": (int(verdict["arrived_ns"]) - int(chunk["observed_ns"])) / 1e6, "targets": chunk["targets"].copy(),
+        "age_ms": (int(verdict["arrived_ns"]) - int(chunk["observed_ns"])) / 1e6,
+        "targets": chunk["targets"].copy(),
         "stages_ms": {name: int(ns) / 1e6 for name, ns in zip(names, chunk["stages_ns"], strict=False)},
-    }  # fmt: skip
+    }

@@ -58,9 +58,14 @@ def test_a_page_without_the_marks_is_left_alone(gpu: Any, tmp_path: Path) -> Non
 def test_a_kernel_below_its_goal_is_named_and_ratios_are_against_ours(gpu: Any) -> None:
     def row(case: str, calls: int, p50_us: float) -> dict[str, Any]:
         return {
-            "kernel": "geglu", "case": case, "precision": "fp16", "calls": calls, "p50_us": p50_us,
-            "eager_p50_us": 60.0, "floor_us": 10.0,
-        }  # fmt: skip
+            "kernel": "geglu",
+            "case": case,
+            "precision": "fp16",
+            "calls": calls,
+            "p50_us": p50_us,
+            "eager_p50_us": 60.0,
+            "floor_us": 10.0,
+        }
 
     def stages(total_ms: float) -> dict[str, Any]:
         latency = {"p50_ms": total_ms / 2, "p99_ms": total_ms}
@@ -68,11 +73,13 @@ def test_a_kernel_below_its_goal_is_named_and_ratios_are_against_ours(gpu: Any) 
         return {"perceive": latency, "act": latency, "total": total, "errors": {"tokens": 1e-3}}
 
     record = {
-        "device": "a GPU", "date": "a day", "versions": {"torch": "2"},
+        "device": "a GPU",
+        "date": "a day",
+        "versions": {"torch": "2"},
         "ceilings": {"bytes_per_s": 4e12, "operations_per_s": 7e14},
         "kernels": [row("large", 1, 30.0) | {"compile_p50_us": 45.0}, row("small", 3, 10.0)],
         "policy": {gpu.EAGER: stages(90.0), gpu.OURS: stages(20.0)},
-    }  # fmt: skip
+    }
     text = gpu.table([record])
     assert "4000 GB/s" in text and "700 TFLOP/s" in text
     assert "| `geglu` | 4 | 0.06 | 4.0x | 1.5x | 67% (below the goal of 70 %) |" in text

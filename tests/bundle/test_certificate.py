@@ -45,8 +45,10 @@ def test_units_are_those_of_the_hand(spec: PolicySpec) -> None:
     """Positions in mm, rotations of the wrist in degrees, joints in rad; bounds of -1 and 1 change nothing."""
     found = errors_of(spec, np.full(spec.chunk_shape, 0.01))
     assert [(s.name, s.unit, len(s.rms)) for s in found] == [
-        ("delta_position", "mm", 3), ("relative_rotation", "deg", 3), ("joint_position", "rad", 12)
-    ]  # fmt: skip
+        ("delta_position", "mm", 3),
+        ("relative_rotation", "deg", 3),
+        ("joint_position", "rad", 12),
+    ]
     for segment, expected in zip(found, (10, np.degrees(0.01), 0.01), strict=True):
         np.testing.assert_allclose([*segment.rms, *segment.largest], expected)
 
@@ -60,8 +62,10 @@ def test_bounds_and_scale_lead_back_to_physical_units(spec: PolicySpec) -> None:
     )
     raw = errors_of(with_actions(spec, segments, None), np.full((2, 7), 0.1))
     assert [(s.unit, round(s.rms[0], 9)) for s in raw] == [
-        ("mm", 2.0), ("deg", round(float(np.degrees(0.005)), 9)), ("1", 0.1)
-    ]  # fmt: skip
+        ("mm", 2.0),
+        ("deg", round(float(np.degrees(0.005)), 9)),
+        ("1", 0.1),
+    ]
     bounded = errors_of(with_actions(spec, segments, 3.0), np.full((2, 7), 0.1))
     for a, b in zip(raw, bounded, strict=True):
         np.testing.assert_allclose(b.rms, 3 * np.array(a.rms))
@@ -79,32 +83,44 @@ def test_two_arms_are_told_apart(spec: PolicySpec) -> None:
     difference = np.concatenate([np.full((2, 3), 0.001), np.full((2, 3), 0.002)], axis=1)
     found = errors_of(with_actions(spec, segments, None), difference)
     assert [(s.name, round(s.largest[0], 6)) for s in found] == [
-        ("delta_position arm 0", 1.0), ("delta_position arm 1", 2.0)
-    ]  # fmt: skip
+        ("delta_position arm 0", 1.0),
+        ("delta_position arm 1", 2.0),
+    ]
 
 
 @pytest.fixture
 def certificate() -> Certificate:
     return Certificate(
-        "float32", "2 observations", 2, {"tokens": Limit("cosine", 0.995), "actions": Limit("rms_relative", 0.02)},
-        {"tokens": GOOD, "actions": GOOD}, {"tokens": GOOD, "actions": GOOD},
-        (SegmentError("joint_position", "rad", (0.1, 0.2), (0.3, 0.4)),), {"share": 0.9}, None,
-    )  # fmt: skip
+        "float32",
+        "2 observations",
+        2,
+        {"tokens": Limit("cosine", 0.995), "actions": Limit("rms_relative", 0.02)},
+        {"tokens": GOOD, "actions": GOOD},
+        {"tokens": GOOD, "actions": GOOD},
+        (SegmentError("joint_position", "rad", (0.1, 0.2), (0.3, 0.4)),),
+        {"share": 0.9},
+        None,
+    )
 
 
 def test_what_is_over_a_limit_is_said(certificate: Certificate) -> None:
     assert certificate.problems() == []
     bad = replace(certificate, end_to_end={"actions": replace(GOOD, rms_relative=0.03)})
-    assert bad.problems() == ["tokens was not measured (end to end)",
-                              "actions end to end: rms_relative 0.03, rel. RMS <= 0.02"]  # fmt: skip
+    assert bad.problems() == [
+        "tokens was not measured (end to end)",
+        "actions end to end: rms_relative 0.03, rel. RMS <= 0.02",
+    ]
     for broken in (replace(GOOD, finite=False), replace(GOOD, cosine=0.9), replace(GOOD, cosine=float("nan"))):
         assert replace(certificate, stages={"tokens": broken, "actions": GOOD}).problems()
 
 
 def test_two_measurements_join_to_the_worse(certificate: Certificate) -> None:
     worse = Comparison(0.0001, 0.01, 0.99, True)
-    other = replace(certificate, end_to_end={"tokens": worse, "actions": GOOD},
-                    physical=(SegmentError("joint_position", "rad", (0.0, 0.5), (0.6, 0.0)),))  # fmt: skip
+    other = replace(
+        certificate,
+        end_to_end={"tokens": worse, "actions": GOOD},
+        physical=(SegmentError("joint_position", "rad", (0.0, 0.5), (0.6, 0.0)),),
+    )
     joined = certificate.joined(other)
     assert joined.end_to_end["tokens"] == Comparison(0.001, 0.01, 0.99, True)
     assert joined.physical == (SegmentError("joint_position", "rad", (0.1, 0.5), (0.6, 0.4)),)

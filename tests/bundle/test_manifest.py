@@ -33,20 +33,28 @@ SPEC = {
     "state": None, "sigmas": [80.0, 0.0], "sampler": "ddim", "notes": [],
 }  # fmt: skip
 STAGE = {
-    "name": "act", "graph": "onnx/act.onnx", "weights": "onnx/act.onnx.data", "precision": "fp32",
+    "name": "act",
+    "graph": "onnx/act.onnx",
+    "weights": "onnx/act.onnx.data",
+    "precision": "fp32",
     "inputs": [{"name": "tokens", "dtype": "float32", "shape": [1, 32, 32]}],
     "outputs": [{"name": "actions", "dtype": "float32", "shape": [1, 4, 7]}],
-}  # fmt: skip
+}
 FILES = {name: {"sha256": SHA, "bytes": 3} for name in ("onnx/act.onnx", "onnx/act.onnx.data", "tokenizer.json")}
 
 
 def manifest() -> dict[str, Any]:
     return copy.deepcopy(
         {
-            "schema_version": SCHEMA_VERSION, "policy": SPEC, "stages": [STAGE], "files": FILES,
-            "tokenizer": "tokenizer.json", "provenance": {}, "certificate": {},
+            "schema_version": SCHEMA_VERSION,
+            "policy": SPEC,
+            "stages": [STAGE],
+            "files": FILES,
+            "tokenizer": "tokenizer.json",
+            "provenance": {},
+            "certificate": {},
         }
-    )  # fmt: skip
+    )
 
 
 def test_a_manifest_is_read_back_as_it_was_written() -> None:

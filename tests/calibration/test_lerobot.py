@@ -211,9 +211,7 @@ def test_what_is_wrong_with_an_episode_is_said(copied, column, values, message):
         open_dataset(copied)
 
 
-@pytest.mark.parametrize(
-    "column", ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index", START]
-)  # fmt: skip
+@pytest.mark.parametrize("column", ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index", START])
 def test_a_missing_column_is_named(copied, column):
     edit_table(table_of(copied, "meta/episodes"), lambda columns: columns.pop(column))
     with pytest.raises(BadInputError, match=f"lacks or misstates .*{column}"):
@@ -278,9 +276,15 @@ def test_any_damage_of_a_table_is_read_or_refused(spoilt, data):
     assert recordings and all(r.length >= 1 and r.instruction is not None for r in recordings)
 
 
-json_values = st.none() | st.booleans() | st.integers(-3, 10**30) | st.floats() | st.text(max_size=4) | st.lists(
-    st.integers(0, 3), max_size=3
-) | st.dictionaries(st.text(max_size=3), st.none() | st.text(max_size=3), max_size=3)  # fmt: skip
+json_values = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 10**30)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.lists(st.integers(0, 3), max_size=3)
+    | st.dictionaries(st.text(max_size=3), st.none() | st.text(max_size=3), max_size=3)
+)
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,10 +14,15 @@ from vpp_edge.errors import CheckpointError
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 6094000000\n"
 WEIGHTS = ("svd/unet", "svd/vae")
 FILES = [
-    "policy.pt", "svd/unet/diffusion_pytorch_model.safetensors", "svd/vae/diffusion_pytorch_model.safetensors",
-    "clip/model.safetensors", "svd/unet/config.json", "clip/config.json", "svd/model_index.json",
+    "policy.pt",
+    "svd/unet/diffusion_pytorch_model.safetensors",
+    "svd/vae/diffusion_pytorch_model.safetensors",
+    "clip/model.safetensors",
+    "svd/unet/config.json",
+    "clip/config.json",
+    "svd/model_index.json",
     "svd/scheduler/scheduler_config.json",
-]  # fmt: skip
+]
 
 
 def refusal(folder: Path) -> str:

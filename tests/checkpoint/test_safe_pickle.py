@@ -50,10 +50,11 @@ PLACES: dict[str, Callable[[Any], Any]] = {
     "args": lambda bomb: {"model": GOOD_MODEL, "args": bomb},
     "inside args": lambda bomb: {"model": GOOD_MODEL, "args": {"model": {"latent_dim": bomb}}},
     "inside omegaconf args": lambda bomb: {
-        "model": GOOD_MODEL, "args": OmegaConf.create({"model": {"x": bomb}}, flags={"allow_objects": True}),
+        "model": GOOD_MODEL,
+        "args": OmegaConf.create({"model": {"x": bomb}}, flags={"allow_objects": True}),
     },
     "beside": lambda bomb: {"model": GOOD_MODEL, "args": {"model": {}}, "optimizer": bomb},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -119,8 +120,9 @@ def test_the_files_of_older_torch_are_read(tmp_path: Path) -> None:
 
 def test_omegaconf_arguments_become_plain_values(tmp_path: Path) -> None:
     values = {
-        "model": {"a": 1, "b": "${c}", "d": [1.5, None, {"e": "x"}], "f": True, "g": "${oc.env:HOME}"}, "c": 3,
-    }  # fmt: skip
+        "model": {"a": 1, "b": "${c}", "d": [1.5, None, {"e": "x"}], "f": True, "g": "${oc.env:HOME}"},
+        "c": 3,
+    }
     path = tmp_path / "policy.pt"
     torch.save({"model": GOOD_MODEL, "args": OmegaConf.create(values)}, path)
     _, arguments = load_policy_pickle(path)

@@ -53,9 +53,12 @@ class TestExport:
 
     @pytest.mark.usefixtures("traced_before")
     def test_success_in_closed_loop_is_exported_and_inspected(
-        self, capsys: pytest.CaptureFixture[str], small_checkpoint: Path, tmp_path: Path,
+        self,
+        capsys: pytest.CaptureFixture[str],
+        small_checkpoint: Path,
+        tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         defaults = {field.name: field.default for field in dataclasses.fields(evaluation.EvalSettings)}
         shorter = tuple({**defaults, "time_limit_s": 0.1}.values())
         monkeypatch.setattr(evaluation.EvalSettings.__init__, "__defaults__", shorter)

@@ -41,8 +41,12 @@ def test_faults_pass_within_their_bounds_and_are_written_down(
     status, found, lines = chaos(capsys, POLICY, *words, "--html", str(page))
     rows = {row["id"]: row for row in found["faults"]}
     assert {number: row["status"] for number, row in rows.items()} == {
-        2: "passed", 9: "passed", 12: "passed", 14: "passed", 26: "passed",
-    }, lines  # fmt: skip
+        2: "passed",
+        9: "passed",
+        12: "passed",
+        14: "passed",
+        26: "passed",
+    }, lines
     assert status == 0 and found["failed"] == []
     assert rows[14]["measured"] <= rows[14]["bound_ms"] == 30 and rows[9]["measured"] <= 100
     text = page.read_text()

@@ -23,9 +23,12 @@ pytestmark = pytest.mark.live
 
 @pytest.mark.timeout(900)
 def test_demo_plays_an_episode_and_leaves_video_and_animation(
-    small_checkpoint: Path, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    small_checkpoint: Path,
+    small_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(demo_policy, "SHIPPED", small_checkpoint)
     monkeypatch.setattr(guards, "RUNAWAY_NS", 60_000_000_000)  # its weights are random, and so are its targets
     shutil.copytree(small_bundle, tmp_path / "bundle-fp32")  # as an earlier demo would have left one

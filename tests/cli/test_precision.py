@@ -64,8 +64,10 @@ class TestBundles:
     def test_the_int8_manifest_states_what_was_done(self, int8_bundle: Path) -> None:
         bundle = Bundle(int8_bundle)
         assert {n: s.precision for n, s in bundle.manifest.stages.items()} == {
-            "text": "fp16", "perceive": "int8", "act": "int8"
-        }  # fmt: skip
+            "text": "fp16",
+            "perceive": "int8",
+            "act": "int8",
+        }
         int8 = bundle.manifest.certificate["int8"]
         assert 0.9 < int8["share"] < 1 and int8["budget"] == 0.2
         assert (int8["high"], int8["expected_error"]) == ({}, None)  # nothing was measured that could say
@@ -169,9 +171,13 @@ class TestBudget:
     WORDS = ("--held-out-samples", 1, "--quiet", "--precision", "int8", "--calibration")
 
     def test_the_costliest_layers_leave_int8(
-        self, capsys: pytest.CaptureFixture[str], small_bundle: Path, int8_bundle: Path, robot_recordings: Path,
+        self,
+        capsys: pytest.CaptureFixture[str],
+        small_bundle: Path,
+        int8_bundle: Path,
+        robot_recordings: Path,
         tmp_path: Path,
-    ) -> None:  # fmt: skip
+    ) -> None:
         costly = next(layer for _, layer in layer_macs(Bundle(small_bundle))[0])
         table = measured_table(int8_bundle, small_bundle, tmp_path, lambda layer: 0.5 if layer == costly else 1e-6)
         words = (*self.WORDS, table, "--held-out", robot_recordings, "--budget", 0.2, "--json")
@@ -183,9 +189,13 @@ class TestBudget:
         assert answer["certificate"]["data"] == "1 observation of recordings 0, 1, 2"
 
     def test_a_budget_that_cannot_be_kept_is_status_1_and_says_so(
-        self, capsys: pytest.CaptureFixture[str], small_bundle: Path, int8_bundle: Path, robot_recordings: Path,
+        self,
+        capsys: pytest.CaptureFixture[str],
+        small_bundle: Path,
+        int8_bundle: Path,
+        robot_recordings: Path,
         tmp_path: Path,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Every layer leaves INT8, and FP16 alone costs more than this budget."""
         table = measured_table(int8_bundle, small_bundle, tmp_path, lambda layer: 0.1)
         words = (*self.WORDS, table, "--held-out", robot_recordings, "--budget", 1e-5)
@@ -218,9 +228,13 @@ def few_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestCalibrate:
     def test_a_report(
-        self, capsys: pytest.CaptureFixture[str], small_bundle: Path, robot_recordings: Path, tmp_path: Path,
+        self,
+        capsys: pytest.CaptureFixture[str],
+        small_bundle: Path,
+        robot_recordings: Path,
+        tmp_path: Path,
         few_measured: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         table, folder = tmp_path / "deep" / "table.json", tmp_path / "report"
         words = ("--samples", 1, "--held-out-samples", 1, "--recordings", "2,0", "--quiet", "--json")
         status, out, _ = run(
@@ -256,8 +270,10 @@ class TestWrongUse:
             (["--precision", "int8", "--calibration", "DATA", "--budget", "2"], "error budget of 2 makes no sense"),
             (["--precision", "int8", "--calibration", "DATA", "--budget", "nan"], "error budget of nan"),
             (["--precision", "int8", "--calibration", "DATA", "--alpha", "1.5"], "alpha is 1.5"),
-            (["--precision", "int8", "--calibration", "DATA", "--method", "percentile", "--percentile", "0"],
-             "percentile 0"),
+            (
+                ["--precision", "int8", "--calibration", "DATA", "--method", "percentile", "--percentile", "0"],
+                "percentile 0",
+            ),
             (["--precision", "int8", "--calibration", "DATA", "--recordings", "7"], "has no recording '7'; it has 0"),
             (["--precision", "int8", "--calibration", "DATA", "--samples", "0"], "at least one observation"),
             (["--precision", "int8", "--calibration", "nowhere"], "no such data set"),
@@ -266,11 +282,17 @@ class TestWrongUse:
             (["--precision", "fp32"], "is a bundle already"),
             (["--precision", "int4"], "invalid choice"),
         ],
-    )  # fmt: skip
+    )
     def test_is_status_2(
-        self, capsys: pytest.CaptureFixture[str], small_bundle: Path, int8_bundle: Path, robot_recordings: Path,
-        tmp_path: Path, words: list[str], said: str,
-    ) -> None:  # fmt: skip
+        self,
+        capsys: pytest.CaptureFixture[str],
+        small_bundle: Path,
+        int8_bundle: Path,
+        robot_recordings: Path,
+        tmp_path: Path,
+        words: list[str],
+        said: str,
+    ) -> None:
         places = {"DATA": robot_recordings, "TABLE": int8_bundle / CALIBRATION_NAME}
         typed = [places.get(word, word) for word in words]
         status, out, err = run(capsys, "export", small_bundle, "-o", tmp_path / "b", "--quiet", *typed)
@@ -287,9 +309,13 @@ class TestWrongUse:
         assert status == 2 and "--calibration is for --precision int8" in err
 
     def test_a_table_of_another_bundle(
-        self, capsys: pytest.CaptureFixture[str], small_bundle: Path, int8_bundle: Path, robot_recordings: Path,
+        self,
+        capsys: pytest.CaptureFixture[str],
+        small_bundle: Path,
+        int8_bundle: Path,
+        robot_recordings: Path,
         tmp_path: Path,
-    ) -> None:  # fmt: skip
+    ) -> None:
         table = measured_table(int8_bundle, small_bundle, tmp_path, lambda layer: 0.1)
         edit_json(table, lambda data: data["stages"]["act"].update(graph_sha256="0" * 64))
         words = ("--precision", "int8", "--calibration", table, "--held-out", robot_recordings, "--quiet")
@@ -305,9 +331,7 @@ class TestWrongUse:
         tmp_path: Path,
         command: str,
     ) -> None:
-        words = {
-            "export": ("--precision", "int8", "--calibration", robot_recordings), "calibrate": (robot_recordings,)
-        }  # fmt: skip
+        words = {"export": ("--precision", "int8", "--calibration", robot_recordings), "calibrate": (robot_recordings,)}
         status, _, err = run(capsys, command, int8_bundle, *words[command], "-o", tmp_path / "b", "--quiet")
         assert status == 2 and "float32 bundle" in err
         assert not list(tmp_path.iterdir())

@@ -169,10 +169,15 @@ class TestCertificate:
         def twelve_joints(text):
             hand = PerfectHand(MonotonicClock(), np.array([0.4, 0, 0.3, 0, 0, 0, 1, *[0.2] * 12]))
             hand.limits = replace(
-                LIMITS, joint_names=tuple(f"joint{i}" for i in range(12)), joint_lower_rad=(-2.0,) * 12,
-                joint_upper_rad=(2.0,) * 12, joint_speed_rad_s=(2.0,) * 12, joint_acceleration_rad_s2=(40.0,) * 12,
-                joint_jerk_rad_s3=(4000.0,) * 12, joint_tracking_rad=(0.3,) * 12,
-            )  # fmt: skip
+                LIMITS,
+                joint_names=tuple(f"joint{i}" for i in range(12)),
+                joint_lower_rad=(-2.0,) * 12,
+                joint_upper_rad=(2.0,) * 12,
+                joint_speed_rad_s=(2.0,) * 12,
+                joint_acceleration_rad_s2=(40.0,) * 12,
+                joint_jerk_rad_s3=(4000.0,) * 12,
+                joint_tracking_rad=(0.3,) * 12,
+            )
             return hand
 
         sys.modules["vpp_edge.runtime.hands"].hand_from_text = twelve_joints

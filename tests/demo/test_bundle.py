@@ -73,8 +73,11 @@ def test_lower_precision_is_made_from_the_float32_bundle(folder: Path) -> None:
 def test_every_choice_has_a_folder_of_its_own() -> None:
     choices = [DemoOptions(), DemoOptions("int8"), DemoOptions(steps=4), DemoOptions(solver="ddim", frames=4)]
     assert [choice.folder_name for choice in choices] == [
-        "bundle-fp32", "bundle-int8", "bundle-fp32-steps4", "bundle-fp32-solverddim-frames4",
-    ]  # fmt: skip
+        "bundle-fp32",
+        "bundle-int8",
+        "bundle-fp32-steps4",
+        "bundle-fp32-solverddim-frames4",
+    ]
     with pytest.raises(BadInputError, match="int4"):
         DemoOptions("int4")
 

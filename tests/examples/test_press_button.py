@@ -21,9 +21,14 @@ if any(importlib.util.find_spec(name) is None for name in ("mujoco", "av")):  # 
     pytest.skip("the demonstrations are simulated with MuJoCo and kept as videos", allow_module_level=True)
 EXAMPLE = Path(__file__).parents[2] / "examples" / "press_button"
 TINY = UntrainedSizes(
-    frames=4, channels=(32, 32, 64, 64), width=16, queries=2, depth=1, horizon=4,
+    frames=4,
+    channels=(32, 32, 64, 64),
+    width=16,
+    queries=2,
+    depth=1,
+    horizon=4,
     corpus=("press the red button",),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -52,9 +52,12 @@ def test_a_prefix_is_kept_by_the_other_solver(approximate_bundle: Path) -> None:
     prefix, weight = normal(1, *spec.chunk_shape), np.zeros((1, spec.action.horizon), np.float32)
     weight[:, :2] = 1
     actions = policy.act(
-        normal(1, *spec.tokens), normal(1, 1, spec.state.dims), action_noise=normal(1, *spec.chunk_shape),
-        prefix=prefix, prefix_weight=weight,
-    )  # fmt: skip
+        normal(1, *spec.tokens),
+        normal(1, 1, spec.state.dims),
+        action_noise=normal(1, *spec.chunk_shape),
+        prefix=prefix,
+        prefix_weight=weight,
+    )
     np.testing.assert_allclose(actions[:, :2], prefix[:, :2], atol=1e-5)
 
 

@@ -51,8 +51,9 @@ def test_the_driver_reads_every_argument_in_its_type() -> None:
     driver = FakeDriver()
     LoadedKernel(KERNEL, 87, driver).launch(packed_arguments(KERNEL, ADDRESSES), stream=77)
     assert driver.calls[:2] == [
-        ("cuModuleLoadData", b"machine code"), ("cuModuleGetFunction", "module", b"geglu_kernel"),
-    ]  # fmt: skip
+        ("cuModuleLoadData", b"machine code"),
+        ("cuModuleGetFunction", "module", b"geglu_kernel"),
+    ]
     assert driver.calls[2][:10] == ("cuLaunchKernel", "function", 3, 2, 1, 128, 1, 1, 1024, 77)
     formats = ("<Q", "<i", "<q", "<f", "<Q", "<Q")
     found = [struct.unpack_from(f, read)[0] for f, read in zip(formats, driver.read, strict=True)]
@@ -66,12 +67,15 @@ def test_much_shared_memory_is_asked_for_before_the_launch(shared: int, asked: b
     assert (("cuFuncSetAttribute", "function", "dynamic", shared) in driver.calls) == asked
 
 
-@pytest.mark.parametrize(("addresses", "message"), [
-    ({"value": 16}, "expected addresses of partial, value, got value"),
-    (ADDRESSES | {"other": 16}, "got other, partial, value"),
-    (ADDRESSES | {"value": 0}, "address of value is 0x0"),
-    (ADDRESSES | {"value": 24}, "address of value is 0x18"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("addresses", "message"),
+    [
+        ({"value": 16}, "expected addresses of partial, value, got value"),
+        (ADDRESSES | {"other": 16}, "got other, partial, value"),
+        (ADDRESSES | {"value": 0}, "address of value is 0x0"),
+        (ADDRESSES | {"value": 24}, "address of value is 0x18"),
+    ],
+)
 def test_a_wrong_address_is_refused_before_the_device_sees_it(addresses: dict[str, int], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         packed_arguments(KERNEL, addresses)

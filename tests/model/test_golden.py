@@ -18,8 +18,10 @@ from vpp_edge.spec.policy import PolicySpec
 
 # Outputs as they are promised; what lies between them passes no more layers than the tokens do.
 ALLOWED = {name: limit.value for name, limit in TOLERANCES["fp32"].items()} | {
-    "image_latents": 1e-5, "features": 1e-4, "context": 1e-5
-}  # fmt: skip
+    "image_latents": 1e-5,
+    "features": 1e-4,
+    "context": 1e-5,
+}
 
 
 @pytest.fixture(scope="module")

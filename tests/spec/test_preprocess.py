@@ -90,10 +90,16 @@ def test_views_keep_their_order() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        image(8, 8).astype(np.float32), image(8, 8)[..., :1], image(8, 8)[..., 0], np.zeros((8, 8, 4), np.uint8),
-        np.zeros((0, 8, 3), np.uint8), image(8, 8).astype(np.int16), [[1, 2, 3]], None,
+        image(8, 8).astype(np.float32),
+        image(8, 8)[..., :1],
+        image(8, 8)[..., 0],
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+        image(8, 8).astype(np.int16),
+        [[1, 2, 3]],
+        None,
     ],
-)  # fmt: skip
+)
 def test_what_is_no_rgb_image_is_refused(wrong: Any) -> None:
     with pytest.raises(BadInputError, match=r"an image must be uint8 RGB \(height, width, 3\), got"):
         frames_from_images(spec(8), [wrong])

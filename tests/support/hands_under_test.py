@@ -88,12 +88,14 @@ def assert_within_limits(poses, period_ns, limits=LIMITS):
     speed, acceleration, jerk = derivatives(np.diff(joints, axis=0), dt)
     for values, name in ((speed, "speed_rad_s"), (acceleration, "acceleration_rad_s2"), (jerk, "jerk_rad_s3")):
         assert_bounded(np.abs(values), np.array(getattr(limits, f"joint_{name}")), 1e-6)
-    for values, name in zip(derivatives(np.diff(wrist, axis=0), dt), ("speed_m_s", "acceleration_m_s2", "jerk_m_s3"),
-                            strict=True):  # fmt: skip
+    for values, name in zip(
+        derivatives(np.diff(wrist, axis=0), dt), ("speed_m_s", "acceleration_m_s2", "jerk_m_s3"), strict=True
+    ):
         assert_bounded(np.linalg.norm(values, axis=1), getattr(limits, f"wrist_{name}"), 1e-6)
     turns = np.array([difference(a[3:7], b[3:7]) for a, b in itertools.pairwise(poses)])
-    for values, name in zip(derivatives(turns, dt), ("turn_rad_s", "turn_acceleration_rad_s2", "turn_jerk_rad_s3"),
-                            strict=True):  # fmt: skip
+    for values, name in zip(
+        derivatives(turns, dt), ("turn_rad_s", "turn_acceleration_rad_s2", "turn_jerk_rad_s3"), strict=True
+    ):
         assert_bounded(np.linalg.norm(values, axis=1), getattr(limits, f"wrist_{name}"), 0.01)
 
 

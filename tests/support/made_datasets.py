@@ -51,10 +51,14 @@ def write_trajectories(root: Path, lengths: Sequence[int], split: str = "val", v
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             write_video(root / name, (painted(view, n) for n in range(first, first + length)), FPS)
         note = {
-            "task": "robot_trajectory_prediction", "texts": [f"task {episode}"], "episode_id": episode,
+            "task": "robot_trajectory_prediction",
+            "texts": [f"task {episode}"],
+            "episode_id": episode,
             "videos": [{"video_path": name} for name in videos],
-            "video_length": length, "states": states_of(first, length), "actions": states_of(first, length),
-        }  # fmt: skip
+            "video_length": length,
+            "states": states_of(first, length),
+            "actions": states_of(first, length),
+        }
         (root / "annotation" / split / f"{episode}.json").write_text(json.dumps(note))
         first += length
     return root
@@ -71,13 +75,17 @@ def write_lerobot(
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     total, numbers = sum(lengths), range(len(lengths))
     episodes: Columns = {
-        "episode_index": [*numbers], "tasks": [[f"task {i}"] for i in numbers], "length": [*lengths],
-        "data/chunk_index": [0 for _ in numbers], "data/file_index": [0 for _ in numbers],
+        "episode_index": [*numbers],
+        "tasks": [[f"task {i}"] for i in numbers],
+        "length": [*lengths],
+        "data/chunk_index": [0 for _ in numbers],
+        "data/file_index": [0 for _ in numbers],
         "dataset_from_index": starts,
         "dataset_to_index": [s + n for s, n in zip(starts, lengths, strict=True)],
         "stats/observation.state/mean": [[0.0] * STATES for _ in numbers],
-        "meta/episodes/chunk_index": [0 for _ in numbers], "meta/episodes/file_index": [0 for _ in numbers],
-    }  # fmt: skip
+        "meta/episodes/chunk_index": [0 for _ in numbers],
+        "meta/episodes/file_index": [0 for _ in numbers],
+    }
     for view, key in enumerate(VIEWS):
         episodes[f"videos/{key}/chunk_index"] = [0 for _ in numbers]
         episodes[f"videos/{key}/file_index"] = [view for _ in numbers]  # each view has its own numbering
@@ -89,14 +97,22 @@ def write_lerobot(
     owners = [i for i in numbers for _ in range(lengths[i])]
     rows = [n - starts[i] for n, i in enumerate(owners)]
     data: Columns = {
-        "observation.state": states_of(0, total), "action": states_of(0, total),
-        "timestamp": [r / FPS for r in rows], "frame_index": rows, "episode_index": owners,
-        "index": [*range(total)], "task_index": owners,
-    }  # fmt: skip
+        "observation.state": states_of(0, total),
+        "action": states_of(0, total),
+        "timestamp": [r / FPS for r in rows],
+        "frame_index": rows,
+        "episode_index": owners,
+        "index": [*range(total)],
+        "task_index": owners,
+    }
     features: dict[str, Any] = {key: {"dtype": "video", "shape": [SIZE, SIZE, 3], "names": None} for key in VIEWS}
     features["observation.state"] = {"dtype": "float32", "shape": [STATES], "names": None}
-    info: dict[str, Any] = {"codebase_version": "v3.0", "fps": FPS, "total_episodes": len(lengths),
-                            "features": features}  # fmt: skip
+    info: dict[str, Any] = {
+        "codebase_version": "v3.0",
+        "fps": FPS,
+        "total_episodes": len(lengths),
+        "features": features,
+    }
     edit_info(info)
     edit_episodes(episodes)
     edit_data(data)
@@ -120,8 +136,12 @@ def small_spec(views: int = 2, state: bool = True) -> PolicySpec:
     return PolicySpec(
         variant="xhand",
         cameras=tuple(CameraSpec(f"camera{i}", SIZE, SIZE) for i in range(views)),
-        frames=2, latent=(4, 8, 8), tokens=(4, 8), text_lengths=(20, 77), pad_token_id=0,
+        frames=2,
+        latent=(4, 8, 8),
+        tokens=(4, 8),
+        text_lengths=(20, 77),
+        pad_token_id=0,
         action=ActionSpec(3, 2, 100_000_000, None, (ActionSegment("raw", 0, 3, "1"),)),
         state=StateSpec(STATES, Bounds((0.0, 0.0, 0.0), (100.0, 10_000.0, 1.0))) if state else None,
         sigmas=(1.0, 0.0),
-    )  # fmt: skip
+    )

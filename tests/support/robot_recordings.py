@@ -24,9 +24,11 @@ def write_recordings(root: Path, count: int) -> Path:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             write_video(root / name, _moving_blocks(random), FPS)
         note = {
-            "texts": [f"push block {number}"], "videos": [{"video_path": name} for name in videos],
-            "video_length": ROWS, "states": _states(random).tolist(),
-        }  # fmt: skip
+            "texts": [f"push block {number}"],
+            "videos": [{"video_path": name} for name in videos],
+            "video_length": ROWS,
+            "states": _states(random).tolist(),
+        }
         (root / "annotation" / "val" / f"{number}.json").write_text(json.dumps(note))
     return root
 

@@ -49,9 +49,13 @@ def former_of(kind: str, channels: int, hidden: int) -> nn.Module:
 # kind, extracted layer, whether all layers are read, hidden width. A Linear of 8 is composed with the convolution
 # before it, one of 96 is not: that would cost more.
 VARIANTS = (
-    ("3d", 1, False, 8), ("3d", 1, True, 96), ("2d", 0, False, 96), ("2d", 1, True, 8), ("linear", 1, False, 0),
+    ("3d", 1, False, 8),
+    ("3d", 1, True, 96),
+    ("2d", 0, False, 96),
+    ("2d", 1, True, 8),
+    ("linear", 1, False, 0),
     ("linear", 2, True, 0),
-)  # fmt: skip
+)
 
 
 def channels_of(extract_layer: int, all_layers: bool) -> int:

@@ -31,9 +31,13 @@ def spec(small_bundle: Path) -> PolicySpec:
     ],
 )
 def test_no_recording_is_on_both_sides(
-    spec: PolicySpec, robot_recordings: Path, recordings: tuple[str, ...], elsewhere: bool, seen: list[str],
+    spec: PolicySpec,
+    robot_recordings: Path,
+    recordings: tuple[str, ...],
+    elsewhere: bool,
+    seen: list[str],
     judged: list[str],
-) -> None:  # fmt: skip
+) -> None:
     held_out = robot_recordings / "annotation" / "val" / "0.json" if elsewhere else None
     found = observations(
         spec, DataOptions(robot_recordings, recordings, held_out=held_out, samples=5, held_out_samples=2)

@@ -96,14 +96,17 @@ class Certificate:
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `certificate_from_json`."""
         return {
-            "reference": self.reference, "data": self.data, "samples": self.samples,
+            "reference": self.reference,
+            "data": self.data,
+            "samples": self.samples,
             "limits": {name: limit.to_json() for name, limit in self.limits.items()},
             "stages": {name: c.to_json() for name, c in self.stages.items()},
             "end_to_end": {name: c.to_json() for name, c in self.end_to_end.items()},
             "physical": [asdict(s) for s in self.physical],
-            "int8": self.int8, "approximations": self.approximations,
+            "int8": self.int8,
+            "approximations": self.approximations,
             "closed_loop": None if self.closed_loop is None else self.closed_loop.to_json(),
-        }  # fmt: skip
+        }
 
 
 def certificate_from_json(data: Any) -> Certificate:
@@ -116,12 +119,17 @@ def certificate_from_json(data: Any) -> Certificate:
         raise BadInputError("there is no parity certificate; nobody has measured how this bundle acts")
     try:
         return Certificate(
-            str(data["reference"]), str(data["data"]), int(data["samples"]),
+            str(data["reference"]),
+            str(data["data"]),
+            int(data["samples"]),
             _limits(data["limits"]),
-            _comparisons(data["stages"]), _comparisons(data["end_to_end"]),
+            _comparisons(data["stages"]),
+            _comparisons(data["end_to_end"]),
             tuple(SegmentError(s["name"], s["unit"], tuple(s["rms"]), tuple(s["largest"])) for s in data["physical"]),
-            data["int8"], data["approximations"], closed_loop_from_json(data.get("closed_loop")),
-        )  # fmt: skip
+            data["int8"],
+            data["approximations"],
+            closed_loop_from_json(data.get("closed_loop")),
+        )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, BadInputError) as error:
         raise BadInputError(
             f"the parity certificate is not what this version writes ({type(error).__name__}: {error})"
@@ -151,8 +159,9 @@ def physical_errors(
     Args:
         actions, references: (T, A) or (1, T, A) each, one per observation.
     """
-    difference = np.stack([a.reshape(spec.chunk_shape) - r.reshape(spec.chunk_shape)
-                           for a, r in zip(actions, references, strict=True)])  # fmt: skip
+    difference = np.stack(
+        [a.reshape(spec.chunk_shape) - r.reshape(spec.chunk_shape) for a, r in zip(actions, references, strict=True)]
+    )
     if spec.action.bounds is not None:  # (a + 1) / 2 * (upper - lower) + lower
         difference = difference * (np.array(spec.action.bounds.upper) - np.array(spec.action.bounds.lower)) / 2
     arms = {s.arm for s in spec.action.segments}
@@ -164,9 +173,10 @@ def physical_errors(
         errors = difference[..., s.columns] * s.scale * factor
         found.append(
             SegmentError(
-                f"{s.kind} arm {s.arm}" if len(arms) > 1 else s.kind, unit,
+                f"{s.kind} arm {s.arm}" if len(arms) > 1 else s.kind,
+                unit,
                 tuple(float(v) for v in np.sqrt((errors**2).mean(axis=(0, 1)))),
                 tuple(float(v) for v in np.abs(errors).max(axis=(0, 1))),
             )
-        )  # fmt: skip
+        )
     return tuple(found)

@@ -27,9 +27,12 @@ class ClosedLoopRecord:
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `closed_loop_from_json`."""
         return {
-            "task": self.task, "policy": self.policy.to_json(), "reference": self.reference.to_json(),
-            "reference_name": self.reference_name, "seed": self.seed,
-        }  # fmt: skip
+            "task": self.task,
+            "policy": self.policy.to_json(),
+            "reference": self.reference.to_json(),
+            "reference_name": self.reference_name,
+            "seed": self.seed,
+        }
 
 
 def closed_loop_from_json(data: Any) -> ClosedLoopRecord | None:

@@ -61,6 +61,8 @@ def compare(array: np.ndarray, reference: np.ndarray) -> Comparison:
 def worst_of(a: Comparison, b: Comparison) -> Comparison:
     """The worse of every measure, which may come from different arrays."""
     return Comparison(
-        max(a.max_relative, b.max_relative), max(a.rms_relative, b.rms_relative), min(a.cosine, b.cosine),
+        max(a.max_relative, b.max_relative),
+        max(a.rms_relative, b.rms_relative),
+        min(a.cosine, b.cosine),
         a.finite and b.finite,
-    )  # fmt: skip
+    )

@@ -87,15 +87,21 @@ class Manifest:
             "schema_version": SCHEMA_VERSION,
             "policy": self.policy.to_json(),
             "stages": [
-                {"name": s.name, "graph": s.graph, "weights": s.weights, "precision": s.precision,
-                 "inputs": [_tensor_json(t) for t in s.inputs], "outputs": [_tensor_json(t) for t in s.outputs]}
+                {
+                    "name": s.name,
+                    "graph": s.graph,
+                    "weights": s.weights,
+                    "precision": s.precision,
+                    "inputs": [_tensor_json(t) for t in s.inputs],
+                    "outputs": [_tensor_json(t) for t in s.outputs],
+                }
                 for s in self.stages.values()
             ],
             "files": {name: {"sha256": f.sha256, "bytes": f.size} for name, f in self.files.items()},
             "tokenizer": self.tokenizer,
             "provenance": self.provenance,
             "certificate": self.certificate,
-        }  # fmt: skip
+        }
 
 
 def manifest_from_json(data: Any) -> Manifest:
@@ -116,9 +122,13 @@ def manifest_from_json(data: Any) -> Manifest:
         files = {_safe_name(name): _file_record(name, f) for name, f in data["files"].items()}
         stages = {s["name"]: _stage_record(s) for s in data["stages"]}
         manifest = Manifest(
-            policy_spec_from_json(data["policy"]), stages, files, _safe_name(data["tokenizer"]),
-            dict(data["provenance"]), dict(data["certificate"]),
-        )  # fmt: skip
+            policy_spec_from_json(data["policy"]),
+            stages,
+            files,
+            _safe_name(data["tokenizer"]),
+            dict(data["provenance"]),
+            dict(data["certificate"]),
+        )
     except BadInputError as error:
         raise BundleError(f"manifest.json: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -140,10 +150,13 @@ def _tensor(data: dict[str, Any]) -> TensorSpec:
 def _stage_record(data: dict[str, Any]) -> StageRecord:
     weights = data["weights"]
     return StageRecord(
-        str(data["name"]), _safe_name(data["graph"]), None if weights is None else _safe_name(weights),
+        str(data["name"]),
+        _safe_name(data["graph"]),
+        None if weights is None else _safe_name(weights),
         str(data["precision"]),
-        tuple(_tensor(t) for t in data["inputs"]), tuple(_tensor(t) for t in data["outputs"]),
-    )  # fmt: skip
+        tuple(_tensor(t) for t in data["inputs"]),
+        tuple(_tensor(t) for t in data["outputs"]),
+    )
 
 
 def _file_record(name: str, data: dict[str, Any]) -> FileRecord:

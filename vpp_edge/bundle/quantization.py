@@ -85,11 +85,15 @@ class CalibrationTable:
             "alpha": self.alpha,
             "data": self.data,
             "stages": {
-                name: {"graph_sha256": s.graph_sha256, "sensitivity": dict(s.sensitivity), "ranges": dict(s.ranges),
-                       "smoothing": {k: list(v) for k, v in s.smoothing.items()}}
+                name: {
+                    "graph_sha256": s.graph_sha256,
+                    "sensitivity": dict(s.sensitivity),
+                    "ranges": dict(s.ranges),
+                    "smoothing": {k: list(v) for k, v in s.smoothing.items()},
+                }
                 for name, s in self.stages.items()
             },
-        }  # fmt: skip
+        }
 
 
 def calibration_from_json(data: Any) -> CalibrationTable:
@@ -116,9 +120,11 @@ def calibration_from_json(data: Any) -> CalibrationTable:
 def _stage(data: dict[str, Any]) -> StageTable:
     numbers = {str(k): tuple(_positive(v) for v in s) for k, s in data["smoothing"].items()}
     return StageTable(
-        str(data["graph_sha256"]), {str(k): _positive(v) for k, v in data["ranges"].items()}, numbers,
+        str(data["graph_sha256"]),
+        {str(k): _positive(v) for k, v in data["ranges"].items()},
+        numbers,
         {str(k): _number(v) for k, v in data["sensitivity"].items()},
-    )  # fmt: skip
+    )
 
 
 def _positive(value: Any) -> float:

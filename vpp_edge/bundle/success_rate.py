@@ -51,8 +51,11 @@ class SuccessRate:
     def to_json(self) -> dict[str, Any]:
         """Plain values; `success_rate_from_json` reads the two counts back."""
         return {
-            "success": self.share, "ci95": list(self.interval), "successes": self.successes, "episodes": self.episodes,
-        }  # fmt: skip
+            "success": self.share,
+            "ci95": list(self.interval),
+            "successes": self.successes,
+            "episodes": self.episodes,
+        }
 
     def __str__(self) -> str:
         low, high = self.interval

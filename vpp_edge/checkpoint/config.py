@@ -195,9 +195,11 @@ def _sampler_config(arguments: Arguments) -> SamplerConfig:
             f"policy.pt: args.model.noise_scheduler {schedule!r} is not built; built: {', '.join(NOISE_SCHEDULES)}"
         )
     sampler = SamplerConfig(
-        name, arguments.integer("model.num_sampling_steps", 10), arguments.number("model.sigma_min", 0.001),
+        name,
+        arguments.integer("model.num_sampling_steps", 10),
+        arguments.number("model.sigma_min", 0.001),
         arguments.number("model.sigma_max", 80),
-    )  # fmt: skip
+    )
     if sampler.steps < 1 or not 0 < sampler.sigma_min < sampler.sigma_max < float("inf"):
         raise CheckpointError(f"policy.pt: {sampler} needs steps >= 1 and 0 < sigma_min < sigma_max")
     return sampler

@@ -77,8 +77,13 @@ def openai_clip_text_names(layers: int) -> dict[str, tuple[str, ...]]:
         "ln_final.bias": (f"{text}final_layer_norm.bias",),
         "text_projection": ("text_projection.weight",),
     }
-    pairs = (("attn.out_proj", "self_attn.out_proj"), ("ln_1", "layer_norm1"), ("ln_2", "layer_norm2"),
-             ("mlp.c_fc", "mlp.fc1"), ("mlp.c_proj", "mlp.fc2"))  # fmt: skip
+    pairs = (
+        ("attn.out_proj", "self_attn.out_proj"),
+        ("ln_1", "layer_norm1"),
+        ("ln_2", "layer_norm2"),
+        ("mlp.c_fc", "mlp.fc1"),
+        ("mlp.c_proj", "mlp.fc2"),
+    )
     for i in range(layers):
         theirs, ours = f"transformer.resblocks.{i}.", f"{text}encoder.layers.{i}."
         for kind in ("weight", "bias"):

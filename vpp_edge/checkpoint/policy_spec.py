@@ -106,9 +106,12 @@ def policy_spec(
         quaternions = (3,) if variant == "xhand" else ()  # only the xhand dataset code makes them canonical
         state = StateSpec(head.proprio, bounds_from(arguments, "state", head.proprio), quaternions, quaternion_order)
     action = ActionSpec(
-        head.actions, head.horizon, round(1e9 / rate_hz), bounds_from(arguments, "action", head.actions),
+        head.actions,
+        head.horizon,
+        round(1e9 / rate_hz),
+        bounds_from(arguments, "action", head.actions),
         segments_of(variant, head.actions),
-    )  # fmt: skip
+    )
     return PolicySpec(
         variant, tuple(CameraSpec(name, image_size, image_size) for name in names), former.frames, latent,
         (tokens, former.width), (config.text_length, GOAL_TEXT_LENGTH), pad_token_id, action, state,

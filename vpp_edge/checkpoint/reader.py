@@ -32,8 +32,13 @@ _MOST_PROBLEMS_SHOWN = 40
 _SAME_WEIGHTS = 1e-3
 # What is read here from the configurations of the video model.
 _UNET_SIZES = (
-    "sample_size", "in_channels", "block_out_channels", "down_block_types", "up_block_types", "cross_attention_dim",
-)  # fmt: skip
+    "sample_size",
+    "in_channels",
+    "block_out_channels",
+    "down_block_types",
+    "up_block_types",
+    "cross_attention_dim",
+)
 _VAE_SIZES = ("block_out_channels", "latent_channels")
 # transformers' CLIP sizes, which a configuration may leave out.
 _TEXT_DEFAULTS = {"hidden_size": 512, "num_hidden_layers": 12}

@@ -227,14 +227,22 @@ def video_networks(s: UntrainedSizes) -> tuple[Any, Any]:
     from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 
     unet = UNetSpatioTemporalConditionModel(
-        sample_size=s.image // 8 * 3, in_channels=8, out_channels=4, block_out_channels=s.channels,
-        addition_time_embed_dim=s.time_width, projection_class_embeddings_input_dim=3 * s.time_width,
-        layers_per_block=s.blocks, cross_attention_dim=2 * s.text_width, num_attention_heads=s.attention_heads,
+        sample_size=s.image // 8 * 3,
+        in_channels=8,
+        out_channels=4,
+        block_out_channels=s.channels,
+        addition_time_embed_dim=s.time_width,
+        projection_class_embeddings_input_dim=3 * s.time_width,
+        layers_per_block=s.blocks,
+        cross_attention_dim=2 * s.text_width,
+        num_attention_heads=s.attention_heads,
         num_frames=s.frames,
-    )  # fmt: skip
+    )
     vae = AutoencoderKLTemporalDecoder(
-        down_block_types=("DownEncoderBlock2D",) * 4, block_out_channels=s.vae_channels, layers_per_block=s.blocks,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        block_out_channels=s.vae_channels,
+        layers_per_block=s.blocks,
+    )
     return unet, vae
 
 
@@ -268,11 +276,16 @@ def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tens
     vocabulary, merges = _byte_pairs(s.corpus)
     start, end = (vocabulary[token] for token in _SPECIAL)
     config = CLIPTextConfig(
-        vocab_size=len(vocabulary), hidden_size=s.text_width,
+        vocab_size=len(vocabulary),
+        hidden_size=s.text_width,
         intermediate_size=s.text_feed_forward or 2 * s.text_width,
-        projection_dim=s.text_width, num_hidden_layers=s.text_layers, num_attention_heads=s.text_heads,
-        bos_token_id=start, eos_token_id=end, pad_token_id=end,
-    )  # fmt: skip
+        projection_dim=s.text_width,
+        num_hidden_layers=s.text_layers,
+        num_attention_heads=s.text_heads,
+        bos_token_id=start,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
     encoder = CLIPTextModelWithProjection(config)
     encoder.save_pretrained(folder)
     CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77).save_pretrained(folder)

@@ -44,8 +44,14 @@ REFUSED = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("--backend", choices=("tensorrt", "tensorrt-rtx"), help="the library (the one installed)")
-    parser.add_argument("--sm", nargs="+", action="extend", default=[], metavar="SM", help="build for this compute "
-                        "capability, such as 86, instead of the GPU of this machine (tensorrt-rtx only)")  # fmt: skip
+    parser.add_argument(
+        "--sm",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SM",
+        help="build for this compute capability, such as 86, instead of the GPU of this machine (tensorrt-rtx only)",
+    )
     parser.add_argument("--stage", nargs="+", action="extend", default=[], metavar="STAGE", help="only these (all)")
     parser.add_argument("--force", action="store_true", help="build even what is there already")
     parser.add_argument("--prune", action="store_true", help="remove engines that the new ones replace")
@@ -55,15 +61,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memPoolSize", metavar="POOL:MIB", help="limits of the pools workspace, tacticSharedMem")
     parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="streams beside the main one")
     parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help="none, fast, moderate or full")
-    parser.add_argument("--profilingVerbosity", default="layer_names_only", metavar="KIND",
-                        help="what the engine can tell: layer_names_only, detailed or none")  # fmt: skip
+    parser.add_argument(
+        "--profilingVerbosity",
+        default="layer_names_only",
+        metavar="KIND",
+        help="what the engine can tell: layer_names_only, detailed or none",
+    )
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")
-    precision.add_argument("--tf32", action="store_true", help="let float32 layers round to TF32: faster, less exact "
-                           "than the bundle's certificate says")  # fmt: skip
+    precision.add_argument(
+        "--tf32",
+        action="store_true",
+        help="let float32 layers round to TF32: faster, less exact than the bundle's certificate says",
+    )
     parser.add_argument("--timingCacheFile", type=Path, metavar="FILE", help="what builds learned; read and updated")
-    parser.add_argument("--exportLayerInfo", type=Path, metavar="FILE",
-                        help="write the engines' layers to FILE-STAGE.json; on the device only")  # fmt: skip
+    parser.add_argument(
+        "--exportLayerInfo",
+        type=Path,
+        metavar="FILE",
+        help="write the engines' layers to FILE-STAGE.json; on the device only",
+    )
     parser.add_argument("--verbose", action="store_true", help="print all that the compiler says, on stderr")
     for option in REFUSED:
         parser.add_argument(f"--{option}", nargs="?", const="", help=argparse.SUPPRESS)
@@ -86,8 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
     flags = BuildFlags(
         arguments.builderOptimizationLevel,
         memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
-        arguments.maxAuxStreams, arguments.tf32, arguments.tilingOptimizationLevel, arguments.profilingVerbosity,
-    )  # fmt: skip
+        arguments.maxAuxStreams,
+        arguments.tf32,
+        arguments.tilingOptimizationLevel,
+        arguments.profilingVerbosity,
+    )
     bundle = Bundle(arguments.bundle)
     stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
     targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
@@ -121,9 +141,14 @@ def _summary(bundle: Bundle, engines: list[BuiltEngine], target: Target, seconds
         for e in engines
     ]  # fmt: skip
     return {
-        "bundle": str(bundle.path), "backend": target.library.backend, "library": target.library.module,
-        "version": target.version, "cuda": target.cuda, "seconds": round(seconds, 3), "engines": rows,
-    }  # fmt: skip
+        "bundle": str(bundle.path),
+        "backend": target.library.backend,
+        "library": target.library.module,
+        "version": target.version,
+        "cuda": target.cuda,
+        "seconds": round(seconds, 3),
+        "engines": rows,
+    }
 
 
 def _table(summary: dict[str, Any]) -> str:

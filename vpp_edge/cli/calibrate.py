@@ -34,9 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="table to write, .json")
     parser.add_argument("--report", type=Path, metavar="DIR", help="folder for the report on possible choices")
     parser.add_argument(
-        "--device", choices=tuple(DEVICES), default="orin-agx-64gb", metavar="NAME",
+        "--device",
+        choices=tuple(DEVICES),
+        default="orin-agx-64gb",
+        metavar="NAME",
         help=f"whose latency the report predicts: {', '.join(DEVICES)} (orin-agx-64gb)",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the observations' noise (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing table")
     add_calibration_arguments(parser)
@@ -68,9 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
             write_report(arguments.report, points, judged.words, arguments.device)
     if arguments.json:
         summary = {
-            "table": str(arguments.output), "data": table.data,
-            "layers": sum(len(s.sensitivity) for s in table.stages.values()), "choices": [p.to_json() for p in points],
-        }  # fmt: skip
+            "table": str(arguments.output),
+            "data": table.data,
+            "layers": sum(len(s.sensitivity) for s in table.stages.values()),
+            "choices": [p.to_json() for p in points],
+        }
         print(json.dumps(summary))
         return 0
     print(f"{arguments.output}: measured on {seen.words}")

@@ -25,13 +25,17 @@ def is_table(path: Path) -> bool:
 def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("calibration")
     group.add_argument(
-        "--recordings", metavar="NAMES", default="",
+        "--recordings",
+        metavar="NAMES",
+        default="",
         help="recordings to calibrate on, separated by commas; the others are judged on (the first part of the data)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--views", metavar="NAMES", default="",
+        "--views",
+        metavar="NAMES",
+        default="",
         help="views of the recordings that are the policy's cameras, static first, by name or number (the first ones)",
-    )  # fmt: skip
+    )
     group.add_argument("--held-out", type=Path, metavar="DATASET", help="another data set to judge on (what is left)")
     group.add_argument("--samples", type=int, default=16, metavar="N", help="observations to calibrate on (16)")
     group.add_argument("--held-out-samples", type=int, default=4, metavar="N", help="observations to judge on (4)")
@@ -46,9 +50,12 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--alpha", type=float, default=0.5, metavar="A", help="of SmoothQuant, 0 is without (0.5)")
     group.add_argument(
-        "--sensitivity-samples", type=int, default=1, metavar="N",
+        "--sensitivity-samples",
+        type=int,
+        default=1,
+        metavar="N",
         help="observations that each layer's error is measured on; 0 puts every layer that can be into INT8 (1)",
-    )  # fmt: skip
+    )
 
 
 def data_options(arguments: argparse.Namespace, dataset: Path) -> DataOptions:

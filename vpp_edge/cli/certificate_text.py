@@ -32,9 +32,11 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
         if every_column and len(segment.rms) > 1:
             lines.append("    RMS of each: " + " ".join(f"{value:.2g}" for value in segment.rms))
     return [
-        *lines, *int8_lines(certificate.int8), *approximation_lines(certificate.approximations),
+        *lines,
+        *int8_lines(certificate.int8),
+        *approximation_lines(certificate.approximations),
         *closed_loop_lines(certificate.closed_loop),
-    ]  # fmt: skip
+    ]
 
 
 def _segment(segment: SegmentError) -> str:

@@ -47,9 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("demo-output"), metavar="DIR",
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="DIR",
         help="where the demo policy's bundle is kept (demo-output)",
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -140,10 +144,12 @@ def _finding(trial: Callable[[Setting], Finding], setting: Setting) -> dict[str,
     except VppEdgeError as error:
         return {"status": "failed", **NOTHING_MEASURED, "seen": str(error)}
     return {
-        "status": "passed" if finding.passed else "failed", "measured": finding.measured_ms,
-        "bound_ms": finding.bound_ms, "measures": finding.measures,
+        "status": "passed" if finding.passed else "failed",
+        "measured": finding.measured_ms,
+        "bound_ms": finding.bound_ms,
+        "measures": finding.measures,
         "seen": "; ".join((*finding.problems, finding.seen)),
-    }  # fmt: skip
+    }
 
 
 def _worst(found: list[dict[str, Any]]) -> dict[str, Any]:

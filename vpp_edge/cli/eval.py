@@ -47,19 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replan-ms", type=float, default=200, metavar="R", help="from one observation to the next, simulated (200)"
     )
     parser.add_argument(
-        "--chunking", choices=("rtc", "naive", "ensemble", "synchronous"),
+        "--chunking",
+        choices=("rtc", "naive", "ensemble", "synchronous"),
         help="how one chunk follows another: made to continue the present one, taking over as it comes, averaged with "
         "earlier ones, or after the present one is over (rtc; naive for expert and random)",
-    )  # fmt: skip
+    )
     parser.add_argument("--time-limit", type=float, default=8, metavar="S", help="seconds until it is too late (8)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the demo policy (fp32)")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the demo policy (as trained)")
     parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the demo policy (as trained)")
     parser.add_argument("--frames", type=int, metavar="K", help="frames that the demo policy computes (all)")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("demo-output"), metavar="DIR",
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="DIR",
         help="where bundles of the demo policy are kept (demo-output)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--backend", default="onnxruntime", help="what runs a policy: onnxruntime, torch, torch-cuda (onnxruntime)"
     )

@@ -26,21 +26,31 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
             "bundle": choice.policy,
             "backend": choice.backend if choice.provider is None else f"{choice.backend}/{choice.provider}",
             "precision": PRECISION_FROM_CHECKPOINT.get(choice.backend, manifest.precision),
-            "steps": len(spec.sigmas) - 1, "solver": spec.sampler, "frames": spec.computed_frames or spec.frames,
-        }  # fmt: skip
+            "steps": len(spec.sigmas) - 1,
+            "solver": spec.sampler,
+            "frames": spec.computed_frames or spec.frames,
+        }
     return {
-        **policy, "seed": settings.seed, "first_world": settings.seed * WORLDS_PER_SEED,
-        "delay_ms": settings.delay_ns / 1e6, "replan_ms": settings.replan_ns / 1e6,
-        "chunking": settings.chunking, "time_limit_s": settings.time_limit_s,
-    }  # fmt: skip
+        **policy,
+        "seed": settings.seed,
+        "first_world": settings.seed * WORLDS_PER_SEED,
+        "delay_ms": settings.delay_ns / 1e6,
+        "replan_ms": settings.replan_ns / 1e6,
+        "chunking": settings.chunking,
+        "time_limit_s": settings.time_limit_s,
+    }
 
 
 def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
     """The whole report."""
-    how = "" if facts["bundle"] is None else (
-        f" ({facts['precision']}, {facts['steps']} {facts['solver']} steps, {facts['frames']} frames, "
-        f"{facts['backend']})"
-    )  # fmt: skip
+    how = (
+        ""
+        if facts["bundle"] is None
+        else (
+            f" ({facts['precision']}, {facts['steps']} {facts['solver']} steps, {facts['frames']} frames, "
+            f"{facts['backend']})"
+        )
+    )
     press = summary.press_s
     lines = [
         f"{facts['policy']}{how}: {summary.rate.episodes} episodes, seed {facts['seed']}, a new chunk every "

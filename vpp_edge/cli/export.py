@@ -66,13 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, where the parts lie apart")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the stages (fp32)")
     parser.add_argument(
-        "--calibration", type=Path, metavar="DATASET",
+        "--calibration",
+        type=Path,
+        metavar="DATASET",
         help="recordings of the robot for int8 (fp16: to judge on), or the table that `vpp-edge calibrate` wrote",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--budget", type=float, default=DEFAULT_BUDGET, metavar="E",
+        "--budget",
+        type=float,
+        default=DEFAULT_BUDGET,
+        metavar="E",
         help=f"int8: allowed error of the actions, relative RMS ({DEFAULT_BUDGET})",
-    )  # fmt: skip
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the action head (as trained)")
     parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the action head (as trained)")
     parser.add_argument(
@@ -90,9 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--parity-samples", type=int, default=2, metavar="N", help="observations to compare on (2)")
     parser.add_argument(
-        "--closed-loop", type=int, metavar="N",
+        "--closed-loop",
+        type=int,
+        metavar="N",
         help="play N episodes of the simulated task with the bundle and with float32; both go into its certificate",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0, help="of those observations and episodes (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     add_calibration_arguments(parser)
@@ -107,9 +114,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.parity_samples < 1:
         raise BadInputError("--parity-samples must be at least 1: a bundle is never written unchecked")
     choices = Choices(
-        arguments.variant, arguments.cameras, arguments.action_rate, arguments.quaternion_order, arguments.steps,
-        arguments.solver, arguments.frames,
-    )  # fmt: skip
+        arguments.variant,
+        arguments.cameras,
+        arguments.action_rate,
+        arguments.quaternion_order,
+        arguments.steps,
+        arguments.solver,
+        arguments.frames,
+    )
     options = ExportOptions(choices, arguments.parity_samples, arguments.seed, arguments.overwrite)
     check_target(arguments.output, arguments.overwrite)
     source = _source(arguments)
@@ -184,9 +196,13 @@ def _answer(arguments: argparse.Namespace, manifest: Manifest) -> int:
     size = sum(f.size for f in manifest.files.values())
     if arguments.json:
         summary = {
-            "bundle": str(arguments.output), "bytes": size, "precision": arguments.precision,
-            "passed": not problems, "certificate": manifest.certificate, "notes": manifest.policy.notes,
-        }  # fmt: skip
+            "bundle": str(arguments.output),
+            "bytes": size,
+            "precision": arguments.precision,
+            "passed": not problems,
+            "certificate": manifest.certificate,
+            "notes": manifest.policy.notes,
+        }
         print(json.dumps(summary))
         return 1 if problems else 0
     for note in manifest.policy.notes:

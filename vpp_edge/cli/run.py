@@ -53,18 +53,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ignore-certificate", action="store_true", help="run a bundle that was not measured to act like its policy"
     )
     parser.add_argument(
-        "--chunking", choices=("rtc", "naive", "ensemble", "synchronous"), default="rtc",
+        "--chunking",
+        choices=("rtc", "naive", "ensemble", "synchronous"),
+        default="rtc",
         help="how one chunk follows another, as in `vpp-edge eval` (rtc)",
-    )  # fmt: skip
+    )
     parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
     parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
     parser.add_argument("--seed", type=int, default=0, help="of the policy's noise (0)")
     parser.add_argument("--log", metavar="FILE.mcap", help="tell the whole run to a file, for Foxglove and the like")
     parser.add_argument(
-        "--rerun", nargs="?", const="viewer", metavar="WHERE",
+        "--rerun",
+        nargs="?",
+        const="viewer",
+        metavar="WHERE",
         help="show the run live in the Rerun viewer: a window, or the address of one, or FILE.rrd",
-    )  # fmt: skip
+    )
     parser.add_argument("--log-frames", type=float, default=5.0, metavar="HZ", help="images of each view in them (5)")
     parser.add_argument(
         "--metrics", metavar="WHERE", help="counts for Prometheus on a Unix socket (a path) or a loopback port"

@@ -53,9 +53,13 @@ def eager_policy(bundle: Bundle, folder: str | None) -> VideoPredictionPolicy:
     """The eager float32 policy that a bundle was exported from, with the bundle's sampling steps, solver and frames."""
     spec = bundle.manifest.policy
     choices = Choices(
-        spec.variant, len(spec.cameras), 1e9 / spec.action.period_ns, steps=len(spec.sigmas) - 1,
-        solver=spec.sampler, frames=spec.computed_frames,
-    )  # fmt: skip
+        spec.variant,
+        len(spec.cameras),
+        1e9 / spec.action.period_ns,
+        steps=len(spec.sigmas) - 1,
+        solver=spec.sampler,
+        frames=spec.computed_frames,
+    )
     return policy_from_checkpoint(read_checkpoint(checkpoint_paths(bundle, folder), choices))
 
 

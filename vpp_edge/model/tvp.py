@@ -123,10 +123,13 @@ def numbered_frames(unet: nn.Module, stride: int) -> Iterator[None]:
 
 
 def video_prediction_model(
-    unet_config: dict[str, Any], unet_tensors: dict[str, Tensor],
-    vae_config: dict[str, Any], vae_tensors: dict[str, Tensor],
-    scheduler_config: dict[str, Any], config: PolicyConfig,
-) -> VideoPredictionModel:  # fmt: skip
+    unet_config: dict[str, Any],
+    unet_tensors: dict[str, Tensor],
+    vae_config: dict[str, Any],
+    vae_tensors: dict[str, Tensor],
+    scheduler_config: dict[str, Any],
+    config: PolicyConfig,
+) -> VideoPredictionModel:
     """The video model from diffusers configs and tensors (used in place, not copied)."""
     from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 

@@ -79,8 +79,9 @@ def _checks(
         found = {"text_hidden": policy.text[0], "goal": policy.text[1], "tokens": out.tokens, "actions": out.actions}
         checks += [
             Check(case, name, compare(found[name], arrays[theirs]), limits[name])
-            for name, theirs in _GOLDEN.items() if theirs in arrays
-        ]  # fmt: skip
+            for name, theirs in _GOLDEN.items()
+            if theirs in arrays
+        ]
     if not checks:
         raise BadInputError(f"{source}: holds no case (no `0/frames`)")
     return checks

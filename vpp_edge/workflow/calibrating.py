@@ -112,9 +112,10 @@ class _StageCalibration:
         products = [p for p in write_smoothed(self.graph, smoothed, smoothing) if not p.reason]
         found = ranges(smoothed, products, self.feeds, self.work, self.options.method, self.options.percentile)
         return StageTable(
-            self.key, {n: _rounded(v) for n, v in found.items()},
+            self.key,
+            {n: _rounded(v) for n, v in found.items()},
             {n: tuple(_rounded(float(v)) for v in f) for n, f in smoothing.items()},
-        )  # fmt: skip
+        )
 
     def _smoothing(self) -> dict[str, np.ndarray]:
         groups = smoothing_maxima(self.graph)

@@ -105,9 +105,13 @@ def lower_bundle(
         if table is not None:
             (staging / CALIBRATION_NAME).write_text(json.dumps(table.to_json(), indent=1), encoding="utf-8")
         manifest = Manifest(
-            source.manifest.policy, stages, {}, source.manifest.tokenizer, _provenance(source, options),
+            source.manifest.policy,
+            stages,
+            {},
+            source.manifest.tokenizer,
+            _provenance(source, options),
             conversion.certificate().to_json(),
-        )  # fmt: skip
+        )
         return write_bundle(staging, target, manifest, references, options.overwrite)
 
 
@@ -150,9 +154,14 @@ class _Conversion:
     """Writes the stages, and measures each as it is and as a GPU would round it."""
 
     def __init__(
-        self, source: Bundle, staging: Path, references: Sequence[References], options: LoweringOptions,
-        table: CalibrationTable | None, choice: Choice | None,
-    ) -> None:  # fmt: skip
+        self,
+        source: Bundle,
+        staging: Path,
+        references: Sequence[References],
+        options: LoweringOptions,
+        table: CalibrationTable | None,
+        choice: Choice | None,
+    ) -> None:
         self.source, self.staging, self.references, self.options = source, staging, references, options
         self.table, self.choice, self.macs = table, choice, 0
         limits = dict(TOLERANCES[options.precision])
@@ -174,9 +183,11 @@ class _Conversion:
             self.rounded.measure_stage(record, simulated)
         weights = f"onnx/{path.name}.data"
         return replace(
-            record, graph=f"onnx/{path.name}", weights=weights if (self.staging / weights).exists() else None,
+            record,
+            graph=f"onnx/{path.name}",
+            weights=weights if (self.staging / weights).exists() else None,
             precision="fp16" if table is None else "int8",
-        )  # fmt: skip
+        )
 
     def _wide_nodes(self, name: str, graph: Path) -> set[str]:
         tensors: dict[str, int | None] = dict.fromkeys(float_tensors(graph))
@@ -196,8 +207,12 @@ class _Conversion:
             return None
         high = {f"{layer.stage}: {layer.name}": _finite(layer.error) for layer in self.choice.high}
         share = self.macs / layer_macs(self.source)[1]  # of what was written; a wide node stays out too
-        return {"share": share, "budget": self.options.budget,
-                "expected_error": _finite(self.choice.expected_error), "high": high}  # fmt: skip
+        return {
+            "share": share,
+            "budget": self.options.budget,
+            "expected_error": _finite(self.choice.expected_error),
+            "high": high,
+        }
 
 
 def _finite(value: float) -> float | None:

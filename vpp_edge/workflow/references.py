@@ -32,10 +32,12 @@ def references_from_bundle(
             sample.frames, sample.proprio, video_noise=sample.video_noise, action_noise=sample.action_noise
         )
         act = {
-            "tokens": inference.tokens, "goal": goal, "action_noise": sample.action_noise,
+            "tokens": inference.tokens,
+            "goal": goal,
+            "action_noise": sample.action_noise,
             "prefix": np.zeros_like(inference.actions),
             "prefix_weight": np.zeros(inference.actions.shape[:2], np.float32),
-        }  # fmt: skip
+        }
         if sample.proprio is not None:
             act["proprio"] = sample.proprio
         inputs = {

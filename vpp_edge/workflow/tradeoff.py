@@ -160,15 +160,22 @@ def write_report(folder: Path, points: Sequence[Point], judged: str, device: str
         for p in points
     ]
     text = [
-        "# What INT8 costs and brings", "",
-        f"Judged on {judged}. Errors of the actions are measured, relative RMS; latency on {device} is predicted.", "",
+        "# What INT8 costs and brings",
+        "",
+        f"Judged on {judged}. Errors of the actions are measured, relative RMS; latency on {device} is predicted.",
+        "",
         "| in INT8, of all MACs | layers kept in FP16 | expected error | measured error | cosine of tokens | ms |",
-        "|---|---|---|---|---|---|", *rows, "", "![error over share](report.svg)", "",
-    ]  # fmt: skip
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+        "![error over share](report.svg)",
+        "",
+    ]
     picture = scatter_svg(
         [(100 * p.share, 100 * p.error, f"{p.predicted_ms:.1f} ms") for p in points],
-        "multiply-accumulates in INT8, %", "error of the actions, relative RMS, %",
+        "multiply-accumulates in INT8, %",
+        "error of the actions, relative RMS, %",
         f"INT8 share, error and predicted latency on {device}",
-    )  # fmt: skip
+    )
     write_whole(folder / "report.md", "\n".join(text))
     write_whole(folder / "report.svg", picture)

@@ -16,9 +16,13 @@ from vpp_edge.runtime.policy.engines.onnx_weights import external_weights
 from vpp_edge.runtime.policy.engines.onnxruntime_settings import session_settings
 
 _TYPES = {
-    "float32": "tensor(float)", "float16": "tensor(float16)", "int64": "tensor(int64)", "int32": "tensor(int32)",
-    "uint8": "tensor(uint8)", "bool": "tensor(bool)",
-}  # fmt: skip
+    "float32": "tensor(float)",
+    "float16": "tensor(float16)",
+    "int64": "tensor(int64)",
+    "int32": "tensor(int32)",
+    "uint8": "tensor(uint8)",
+    "bool": "tensor(bool)",
+}
 
 
 class OnnxRuntimeEngine:

@@ -48,10 +48,11 @@ CASES: dict[str, tuple[Callable[[], Case], tuple[tuple[int, ...], ...]]] = {
     "temporal_attention": (lambda: Case(lambda x: temporal_attention(x, (VIEWS, FRAMES, PIXELS), HEADS)), (PACKED,)),
     "spatial_attention": (lambda: Case(lambda x: spatial_attention(x, VIEWS * FRAMES, HEADS)), (PACKED,)),
     "text_attention": (
-        lambda: Case(lambda x, keys: text_attention(x, keys, HEADS)), ((TOKENS, CHANNELS), (HEADS * WORDS, CHANNELS)),
+        lambda: Case(lambda x, keys: text_attention(x, keys, HEADS)),
+        ((TOKENS, CHANNELS), (HEADS * WORDS, CHANNELS)),
     ),
     "group_norm_silu": (lambda: Case(group_norm_silu, norm_of(6)), ((2, 6, 5, 3),)),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

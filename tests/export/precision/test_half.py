@@ -40,8 +40,10 @@ def close(made: Any, source: Any, feeds: dict[str, np.ndarray], error: float = 2
 def test_everything_between_the_casts_of_the_signature_is_half() -> None:
     source = runnable(
         [node("MatMul", "x w", "a"), node("Relu", "a", "b"), node("LayerNormalization", "b g", "y")],
-        SHAPE, {"y": (4, 8)}, {"w": W, "g": np.ones(8, np.float32)},
-    )  # fmt: skip
+        SHAPE,
+        {"y": (4, 8)},
+        {"w": W, "g": np.ones(8, np.float32)},
+    )
     made = half(source)
     found = kinds(made)
     assert {n for n, kind in found.items() if kind == "FLOAT"} == {"x", "y"}
@@ -53,8 +55,10 @@ def test_everything_between_the_casts_of_the_signature_is_half() -> None:
 def test_wide_nodes_stay_in_float32_between_casts() -> None:
     source = runnable(
         [node("MatMul", "x w", "a"), node("Add", "a c", "b"), node("Relu", "b", "y")],
-        SHAPE, {"y": (4, 8)}, {"w": W, "c": np.ones(8, np.float32)},
-    )  # fmt: skip
+        SHAPE,
+        {"y": (4, 8)},
+        {"w": W, "c": np.ones(8, np.float32)},
+    )
     made = half(source, {"node_b"})
     found = kinds(made)
     assert (found["a"], found["b"], found["c"]) == ("FLOAT16", "FLOAT", "FLOAT")
@@ -85,8 +89,10 @@ def test_a_tensor_is_cast_once_however_many_read_it() -> None:
 def test_an_initializer_that_both_precisions_read_is_there_in_both() -> None:
     source = runnable(
         [node("MatMul", "x w", "a"), node("MatMul", "a w", "b"), node("MatMul", "b w", "y")],
-        SHAPE, {"y": (4, 8)}, {"w": W},
-    )  # fmt: skip
+        SHAPE,
+        {"y": (4, 8)},
+        {"w": W},
+    )
     made = half(source, {"node_b"})
     stored = weights_of(made)
     assert {name: a.dtype for name, a in stored.items()} == {"w": np.float32, "w/half": np.float16}
@@ -96,8 +102,10 @@ def test_an_initializer_that_both_precisions_read_is_there_in_both() -> None:
 def test_an_output_that_others_read_keeps_its_name_and_type() -> None:
     source = runnable(
         [node("MatMul", "x w", "y"), node("Relu", "y", "z"), node("Neg", "y", "w2")],
-        SHAPE, {"y": (4, 8), "z": (4, 8), "w2": (4, 8)}, {"w": W},
-    )  # fmt: skip
+        SHAPE,
+        {"y": (4, 8), "z": (4, 8), "w2": (4, 8)},
+        {"w": W},
+    )
     made = half(source, {"node_w2"})
     assert kinds(made)["y/half"] == "FLOAT16"
     close(made, source, {"x": X})
@@ -107,8 +115,10 @@ def test_a_mask_stays_finite() -> None:
     mask = np.where(np.tri(4, dtype=bool), 0, -3.4028235e38).astype(np.float32)
     source = runnable(
         [node("MatMul", "x v", "a"), node("Add", "a m", "b"), node("Softmax", "b", "y")],
-        SHAPE, {"y": (4, 4)}, {"v": W[:, :4], "m": mask},
-    )  # fmt: skip
+        SHAPE,
+        {"y": (4, 4)},
+        {"v": W[:, :4], "m": mask},
+    )
     made = half(source)
     stored = weights_of(made)["m/half"]
     assert np.isfinite(stored).all() and stored.min() == -HALF_MAX
@@ -118,8 +128,12 @@ def test_a_mask_stays_finite() -> None:
 @pytest.mark.parametrize("wide", [(), ("node_a",)])
 def test_numbers_that_an_operator_wants_in_float32_stay_so(wide: tuple[str, ...]) -> None:
     image, sizes = {"x": (1, 2, 4, 4)}, np.array([1, 1, 2, 2], np.float32)
-    source = runnable([node("Resize", "x roi s", "a", mode="nearest"), node("Relu", "a", "y")],
-                      image, {"y": (1, 2, 8, 8)}, {"s": sizes, "roi": np.zeros(0, np.float32)})  # fmt: skip
+    source = runnable(
+        [node("Resize", "x roi s", "a", mode="nearest"), node("Relu", "a", "y")],
+        image,
+        {"y": (1, 2, 8, 8)},
+        {"s": sizes, "roi": np.zeros(0, np.float32)},
+    )
     made = half(source, wide)
     assert kinds(made)["s"] == "FLOAT"
     close(made, source, {"x": RANDOM.standard_normal((1, 2, 4, 4), dtype=np.float32)})

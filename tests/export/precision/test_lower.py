@@ -65,10 +65,15 @@ def test_headroom_is_left_for_what_was_not_seen(overflowing: Any, tmp_path: Path
 
 def test_arithmetic_on_whole_chunks_stays_wide(tmp_path: Path) -> None:
     shape = {"x": CHUNK, "n": CHUNK}
-    source = saved(runnable(
-        [node("Mul", "x s", "a"), node("Sub", "n a", "b"), node("Relu", "b", "c"), node("Add", "c r", "y")],
-        shape, {"y": CHUNK}, {"s": np.float32(2), "r": np.ones((1, 1, 2), np.float32)},
-    ), tmp_path)  # fmt: skip
+    source = saved(
+        runnable(
+            [node("Mul", "x s", "a"), node("Sub", "n a", "b"), node("Relu", "b", "c"), node("Add", "c r", "y")],
+            shape,
+            {"y": CHUNK},
+            {"s": np.float32(2), "r": np.ones((1, 1, 2), np.float32)},
+        ),
+        tmp_path,
+    )
     assert wide_nodes(source, {}, CHUNK) == {"node_a", "node_b", "node_y"}
     assert float_tensors(source) == ["a", "b", "c", "y"]
 

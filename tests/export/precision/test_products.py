@@ -39,8 +39,13 @@ def test_layers_are_the_modules_of_weights_biases_or_neighbours() -> None:
     )  # fmt: skip
     found = products_of(source)
     assert [p.layer for p in found.values()] == [
-        "block.1.q", "block.1.k", "block.1.attend", "block.1.attend", "block.1.out", "node_y"
-    ]  # fmt: skip
+        "block.1.q",
+        "block.1.k",
+        "block.1.attend",
+        "block.1.attend",
+        "block.1.out",
+        "node_y",
+    ]
     assert found["node_s"].activations == ("a", "t") and found["node_s"].weight is None
     assert (found["node_b"].activations, found["node_b"].weight) == (("x",), "val_3")
     assert {p.macs for p in found.values()} == {8 * 8 * 8}
@@ -59,17 +64,26 @@ def test_reasons() -> None:
          "batched": np.ones((1, 8, 8, 8), np.float32)},
     )  # fmt: skip
     assert {p.layer: p.reason for p in products_of(source).values()} == {
-        "first": "first or last convolution", "inner": "", "last": "first or last convolution",
-        "key": "computed from the instruction alone", "node_d": "batched weights",
-    }  # fmt: skip
+        "first": "first or last convolution",
+        "inner": "",
+        "last": "first or last convolution",
+        "key": "computed from the instruction alone",
+        "node_d": "batched weights",
+    }
 
 
 def test_a_transposed_weight_is_folded_once() -> None:
     source = runnable(
-        [node("Transpose", "fc.weight", "t", perm=[1, 0]), node("Transpose", "fc.weight", "u", perm=[1, 0]),
-         node("MatMul", "x t", "a"), node("MatMul", "a u", "y")],
-        {"x": (2, 8)}, {"y": (2, 8)}, {"fc.weight": SQUARE},
-    )  # fmt: skip
+        [
+            node("Transpose", "fc.weight", "t", perm=[1, 0]),
+            node("Transpose", "fc.weight", "u", perm=[1, 0]),
+            node("MatMul", "x t", "a"),
+            node("MatMul", "a u", "y"),
+        ],
+        {"x": (2, 8)},
+        {"y": (2, 8)},
+        {"fc.weight": SQUARE},
+    )
     made = rewritten(source, fold_transposed_weights)
     assert [n.op_type for n in made.graph.node] == ["MatMul", "MatMul"]
     stored = weights_of(made)

@@ -92,13 +92,21 @@ class TestProducts:
     def test_convolutions_have_a_scale_per_output_channel(self) -> None:
         kernel = RANDOM.standard_normal((5, 8, 3, 3), dtype=np.float32)
         image = RANDOM.standard_normal((1, 8, 6, 6), dtype=np.float32)
-        source = runnable([node("Conv", "x w b", "y", pads=[1, 1, 1, 1])], {"x": image.shape}, {"y": (1, 5, 6, 6)},
-                          {"w": kernel, "b": BIAS})  # fmt: skip
+        source = runnable(
+            [node("Conv", "x w b", "y", pads=[1, 1, 1, 1])],
+            {"x": image.shape},
+            {"y": (1, 5, 6, 6)},
+            {"w": kernel, "b": BIAS},
+        )
         made = quantized(source, {"x": RANGE})
         stored = weights_of(made)
         assert {a.shape for n, a in stored.items() if n.endswith("scale")} == {(5,), ()}
-        simulated = runnable([node("Conv", "x w b", "y", pads=[1, 1, 1, 1])], {"x": image.shape}, {"y": (1, 5, 6, 6)},
-                             {"w": rounded_weight(kernel, 0), "b": BIAS})  # fmt: skip
+        simulated = runnable(
+            [node("Conv", "x w b", "y", pads=[1, 1, 1, 1])],
+            {"x": image.shape},
+            {"y": (1, 5, 6, 6)},
+            {"w": rounded_weight(kernel, 0), "b": BIAS},
+        )
         expected = run(simulated, {"x": rounded(image, RANGE)})["y"]
         for optimized in (True, False):
             found = run(made, {"x": image}, optimized)["y"]
@@ -107,8 +115,12 @@ class TestProducts:
     def test_both_operands_of_an_attention_are_rounded(self) -> None:
         """Its second operand behind a Transpose, which Q and DQ stand behind."""
         keys = RANDOM.standard_normal((7, 8), dtype=np.float32)
-        source = runnable([node("Transpose", "k", "t", perm=[1, 0]), node("MatMul", "x t", "y")],
-                          {"x": (6, 8), "k": (7, 8)}, {"y": (6, 7)}, {})  # fmt: skip
+        source = runnable(
+            [node("Transpose", "k", "t", perm=[1, 0]), node("MatMul", "x t", "y")],
+            {"x": (6, 8), "k": (7, 8)},
+            {"y": (6, 7)},
+            {},
+        )
         made = quantized(source, {"x": RANGE, "t": 3.0})
         expected = rounded(X, RANGE) @ rounded(keys, 3.0).T
         for optimized in (True, False):
@@ -143,19 +155,28 @@ class TestProducts:
         square = RANDOM.standard_normal((8, 8), dtype=np.float32)
         source = runnable(
             [node("Gemm", "x w", "a"), node("Gemm", "a w", "b"), node("Gemm", "b w", "y", transB=1)],
-            {"x": (6, 8)}, {"y": (6, 8)}, {"w": square},
-        )  # fmt: skip
+            {"x": (6, 8)},
+            {"y": (6, 8)},
+            {"w": square},
+        )
         made = quantized(source, {"x": RANGE, "a": 9.0, "b": 30.0})
         assert sorted(n for n in weights_of(made) if n.startswith("w")) == [
-            "w/0/int8", "w/0/scale", "w/1/int8", "w/1/scale"
-        ]  # fmt: skip
+            "w/0/int8",
+            "w/0/scale",
+            "w/1/int8",
+            "w/1/scale",
+        ]
         real = rounded_weight(square, 1)
         expected = rounded(rounded(rounded(X, RANGE) @ real, 9.0) @ real, 30.0) @ rounded_weight(square, 0).T
         np.testing.assert_allclose(run(made, {"x": X})["y"], expected, rtol=0, atol=0.01 * np.abs(expected).max())
 
     def test_a_product_that_is_an_output_too(self) -> None:
-        source = runnable([node("MatMul", "x w", "a"), node("MatMul", "a v", "y")], {"x": (6, 8)},
-                          {"a": (6, 5), "y": (6, 8)}, {"w": W, "v": W.T.copy()})  # fmt: skip
+        source = runnable(
+            [node("MatMul", "x w", "a"), node("MatMul", "a v", "y")],
+            {"x": (6, 8)},
+            {"a": (6, 5), "y": (6, 8)},
+            {"w": W, "v": W.T.copy()},
+        )
         made = quantized(source, {"x": RANGE, "a": 20.0})
         a = rounded(X, RANGE) @ rounded_weight(W, 1)
         np.testing.assert_allclose(run(made, {"x": X})["a"], a, rtol=0, atol=1e-5 * np.abs(a).max())
@@ -165,8 +186,10 @@ class TestHalf:
     def test_scales_have_the_type_of_the_tensor(self) -> None:
         source = runnable(
             [node("MatMul", "x w", "a"), node("Relu", "a", "r"), node("MatMul", "r v", "y")],
-            {"x": (6, 8)}, {"y": (6, 8)}, {"w": W, "v": W.T.copy()},
-        )  # fmt: skip
+            {"x": (6, 8)},
+            {"y": (6, 8)},
+            {"w": W, "v": W.T.copy()},
+        )
         made = quantized(source, {"x": RANGE, "r": 20.0}, half=True)
         assert {kind for name, kind in kinds(made).items() if name.endswith("/scale")} == {"FLOAT16"}
         assert {a.dtype.name for a in weights_of(made).values()} == {"float16", "int8"}
@@ -218,11 +241,12 @@ class TestSwitches:
 @settings(deadline=None, max_examples=200)
 @given(
     arrays.arrays(
-        st.sampled_from([np.float16, np.float32]), arrays.array_shapes(min_dims=2, max_dims=4, max_side=5),
+        st.sampled_from([np.float16, np.float32]),
+        arrays.array_shapes(min_dims=2, max_dims=4, max_side=5),
         elements=st.floats(-1000, 1000, width=16),
     ),
     st.sampled_from([None, 0, 1]),
-)  # fmt: skip
+)
 def test_rounding_a_weight_costs_at_most_half_a_level(array: np.ndarray, axis: int | None) -> None:
     levels, scales = int8_weight(array, axis)
     assert levels.dtype == np.int8 and scales.dtype == array.dtype and np.all(scales > 0)

@@ -67,8 +67,12 @@ def test_a_layer_norm_that_only_these_linears_read_takes_the_division() -> None:
 
 
 def test_a_layer_norm_without_bias() -> None:
-    source = runnable([node("LayerNormalization", "x g", "h"), node("MatMul", "h w", "y")], SHAPE, {"y": (6, 8)},
-                      {"w": SQUARE, "g": NORM["g"]})  # fmt: skip
+    source = runnable(
+        [node("LayerNormalization", "x g", "h"), node("MatMul", "h w", "y")],
+        SHAPE,
+        {"y": (6, 8)},
+        {"w": SQUARE, "g": NORM["g"]},
+    )
     made = smoothed(source)
     assert "Mul" not in ops_of(made)
     unchanged(made, source)
@@ -77,8 +81,10 @@ def test_a_layer_norm_without_bias() -> None:
 def test_a_layer_norm_that_something_else_reads_is_divided_behind() -> None:
     source = runnable(
         [node("LayerNormalization", "x g n", "h"), node("MatMul", "h w", "a"), node("Add", "a h", "y")],
-        SHAPE, {"y": (6, 8)}, {"w": SQUARE} | NORM,
-    )  # fmt: skip
+        SHAPE,
+        {"y": (6, 8)},
+        {"w": SQUARE} | NORM,
+    )
     made = smoothed(source)
     assert ops_of(made) == ["LayerNormalization", "Mul", "MatMul", "Add"]
     unchanged(made, source)
@@ -87,18 +93,26 @@ def test_a_layer_norm_that_something_else_reads_is_divided_behind() -> None:
 def test_a_layer_norm_that_is_an_output_is_divided_behind() -> None:
     source = runnable(
         [node("LayerNormalization", "x g n", "h"), node("MatMul", "h w", "y")],
-        SHAPE, {"h": (6, 8), "y": (6, 8)}, {"w": SQUARE} | NORM,
-    )  # fmt: skip
+        SHAPE,
+        {"h": (6, 8), "y": (6, 8)},
+        {"w": SQUARE} | NORM,
+    )
     unchanged(smoothed(source), source)
 
 
 def test_layer_norms_that_share_their_parameters() -> None:
     source = runnable(
-        [node("LayerNormalization", "x g n", "h"), node("MatMul", "h w", "a"),
-         node("LayerNormalization", "a g n", "k"), node("MatMul", "k v", "b"),
-         node("LayerNormalization", "b g n", "y")],
-        SHAPE, {"y": (6, 8)}, {"w": SQUARE, "v": SQUARE[::-1].copy()} | NORM,
-    )  # fmt: skip
+        [
+            node("LayerNormalization", "x g n", "h"),
+            node("MatMul", "h w", "a"),
+            node("LayerNormalization", "a g n", "k"),
+            node("MatMul", "k v", "b"),
+            node("LayerNormalization", "b g n", "y"),
+        ],
+        SHAPE,
+        {"y": (6, 8)},
+        {"w": SQUARE, "v": SQUARE[::-1].copy()} | NORM,
+    )
     made = smoothed(source)
     assert weights_of(made)["g"] is not None  # the last one still reads it
     unchanged(made, source)
@@ -132,8 +146,12 @@ def test_a_group_that_joins_two_others() -> None:
 @pytest.mark.parametrize("transposed", [0, 1])
 def test_gemm_both_ways_round(transposed: int) -> None:
     weight = TALL if transposed else TALL.T.copy()
-    source = runnable([node("Relu", "x", "r"), node("Gemm", "r w b", "y", transB=transposed)], SHAPE, {"y": (6, 5)},
-                      {"w": weight, "b": TALL[:, 0]})  # fmt: skip
+    source = runnable(
+        [node("Relu", "x", "r"), node("Gemm", "r w b", "y", transB=transposed)],
+        SHAPE,
+        {"y": (6, 5)},
+        {"w": weight, "b": TALL[:, 0]},
+    )
     made = smoothed(source)
     expected = TALL * FACTOR if transposed else (TALL * FACTOR).T
     np.testing.assert_allclose(weights_of(made)["w/smooth"], expected, rtol=1e-6)
@@ -149,8 +167,12 @@ def test_a_stage_input_is_divided_too() -> None:
 
 def test_a_convolution_is_divided_along_its_channels() -> None:
     kernel = RANDOM.standard_normal((5, 8, 3, 3), dtype=np.float32)
-    source = runnable([node("Relu", "x", "r"), node("Conv", "r k", "y", pads=[1, 1, 1, 1])],
-                      {"x": (2, 8, 4, 4)}, {"y": (2, 5, 4, 4)}, {"k": kernel})  # fmt: skip
+    source = runnable(
+        [node("Relu", "x", "r"), node("Conv", "r k", "y", pads=[1, 1, 1, 1])],
+        {"x": (2, 8, 4, 4)},
+        {"y": (2, 5, 4, 4)},
+        {"k": kernel},
+    )
     made = smoothed(source)
     np.testing.assert_allclose(weights_of(made)["k/smooth"], kernel * FACTOR[:, None, None], rtol=1e-6)
     image = {"x": RANDOM.standard_normal((2, 8, 4, 4), dtype=np.float32)}
@@ -167,8 +189,12 @@ def test_attentions_and_grouped_convolutions_are_not_smoothed() -> None:
 
 
 def test_maxima_of_weights_are_those_that_an_input_channel_meets() -> None:
-    source = runnable([node("MatMul", "x w", "a"), node("Gemm", "x t", "b", transB=1), node("Neg", "b", "y")],
-                      SHAPE, {"y": (6, 5), "a": (6, 8)}, {"w": SQUARE, "t": TALL})  # fmt: skip
+    source = runnable(
+        [node("MatMul", "x w", "a"), node("Gemm", "x t", "b", transB=1), node("Neg", "b", "y")],
+        SHAPE,
+        {"y": (6, 5), "a": (6, 8)},
+        {"w": SQUARE, "t": TALL},
+    )
     found: list[np.ndarray] = []
 
     def rewrite(model: Any) -> None:
@@ -184,8 +210,14 @@ def test_maxima_of_weights_are_those_that_an_input_channel_meets() -> None:
 @given(st.lists(st.floats(1e-3, 1e3), min_size=8, max_size=8))
 def test_no_factor_changes_the_result(factors: list[float]) -> None:
     source = runnable(
-        [node("LayerNormalization", "x g n", "h"), node("MatMul", "h w", "a"), node("Relu", "a", "r"),
-         node("Gemm", "r t", "y", transB=1)],
-        SHAPE, {"y": (6, 5)}, {"w": SQUARE, "t": TALL} | NORM,
-    )  # fmt: skip
+        [
+            node("LayerNormalization", "x g n", "h"),
+            node("MatMul", "h w", "a"),
+            node("Relu", "a", "r"),
+            node("Gemm", "r t", "y", transB=1),
+        ],
+        SHAPE,
+        {"y": (6, 5)},
+        {"w": SQUARE, "t": TALL} | NORM,
+    )
     unchanged(smoothed(source, np.array(factors, np.float32)), source)

@@ -48,10 +48,13 @@ def inputs_of(golden: Golden, stage: str) -> dict[str, np.ndarray]:
     noise = golden.arrays["0/action_noise"]
     proprio = golden.array("0", "proprio")
     return {
-        "tokens": golden.arrays["0/tokens"], "goal": golden.arrays["0/text_embed"],
-        **({} if proprio is None else {"proprio": proprio}), "action_noise": noise,
-        "prefix": np.zeros_like(noise), "prefix_weight": np.zeros(noise.shape[:2], np.float32),
-    }  # fmt: skip
+        "tokens": golden.arrays["0/tokens"],
+        "goal": golden.arrays["0/text_embed"],
+        **({} if proprio is None else {"proprio": proprio}),
+        "action_noise": noise,
+        "prefix": np.zeros_like(noise),
+        "prefix_weight": np.zeros(noise.shape[:2], np.float32),
+    }
 
 
 def assert_within_fp16(found: np.ndarray, golden: Golden, name: str) -> None:

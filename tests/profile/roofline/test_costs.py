@@ -65,8 +65,11 @@ def test_a_long_pointwise_chain_is_bound_by_its_arithmetic() -> None:
 
 def test_bias_and_results_of_the_graph_stay_in_two_bytes() -> None:
     nodes = [
-        node("Gemm", "x w b", "a"), node("Reshape", "a n", "y"), node("MatMul", "a w", "c"), node("Relu", "c", "z"),
-    ]  # fmt: skip
+        node("Gemm", "x w b", "a"),
+        node("Reshape", "a n", "y"),
+        node("MatMul", "a w", "c"),
+        node("Relu", "c", "z"),
+    ]
     weights = {"w": (64, 64), "b": (64,), "n": (1,)}
     shapes = {"a": (64, 64), "c": (64, 64)}
     graph = graph_from_model(model(nodes, {"x": (64, 64)}, {"y": (4096,), "z": (64, 64)}, weights, shapes))
@@ -94,9 +97,11 @@ def test_a_residual_stays_in_two_bytes() -> None:
 def test_int8_is_for_products_with_weights_of_many_channels() -> None:
     x = (1, 32, 8, 8)
     nodes = [
-        node("Conv", "x w3", "few"), node("Conv", "few w32", "in"), node("Conv", "in w", "many"),
+        node("Conv", "x w3", "few"),
+        node("Conv", "few w32", "in"),
+        node("Conv", "in w", "many"),
         node("MatMul", "many in", "scores"),
-    ]  # fmt: skip
+    ]
     weights = {"w3": (3, 32, 1, 1), "w32": (32, 3, 1, 1), "w": (32, 32, 1, 1)}
     shapes = {"few": (1, 3, 8, 8), "in": x, "many": x}
     graph = graph_from_model(model(nodes, {"x": x}, {"scores": x}, weights, shapes))
@@ -111,9 +116,12 @@ def test_a_graph_with_dequantization_says_itself_what_is_int8() -> None:
         ]
 
     nodes = [
-        *quantized("x"), node("DequantizeLinear", "w_q s z", "w_d"), node("Transpose", "w_d", "w_t"),
-        node("MatMul", "x_d w_t", "a"), node("MatMul", "a v", "y"),
-    ]  # fmt: skip
+        *quantized("x"),
+        node("DequantizeLinear", "w_q s z", "w_d"),
+        node("Transpose", "w_d", "w_t"),
+        node("MatMul", "x_d w_t", "a"),
+        node("MatMul", "a v", "y"),
+    ]
     shapes = dict.fromkeys(("x_d", "w_d", "w_t", "a"), (64, 64))
     made = model(nodes, {"x": (64, 64)}, {"y": (64, 64)}, {"v": (64, 64), "s": ()}, shapes)
     for name, dims in (("w_q", [64, 64]), ("z", [])):

@@ -21,9 +21,12 @@ def the(groups: tuple[Group, ...], made: str) -> Group:
 
 def residual_block() -> Graph:
     nodes = [
-        node("Conv", "x w1", "c1"), node("Sigmoid", "c1", "s"), node("Mul", "c1 s", "a"),
-        node("Conv", "a w2", "c2"), node("Add", "c2 x", "y"),
-    ]  # fmt: skip
+        node("Conv", "x w1", "c1"),
+        node("Sigmoid", "c1", "s"),
+        node("Mul", "c1 s", "a"),
+        node("Conv", "a w2", "c2"),
+        node("Add", "c2 x", "y"),
+    ]
     weights = {"w1": (32, 32, 1, 1), "w2": (32, 32, 1, 1)}
     return graph_from_model(model(nodes, {"x": X}, {"y": X}, weights, dict.fromkeys(("c1", "s", "a", "c2"), X)))
 
@@ -53,8 +56,11 @@ def test_a_sum_joins_the_later_of_its_makers() -> None:
 def test_a_pointwise_node_waits_for_no_kernel_behind_its_own() -> None:
     """y = x * f(x), f a small product: if y joined the convolution, that would wait for a kernel that waits for it."""
     nodes = [
-        node("Conv", "x w", "c"), node("ReduceMean", "c", "m"), node("MatMul", "m v", "g"), node("Mul", "c g", "y"),
-    ]  # fmt: skip
+        node("Conv", "x w", "c"),
+        node("ReduceMean", "c", "m"),
+        node("MatMul", "m v", "g"),
+        node("Mul", "c g", "y"),
+    ]
     weights, inner = {"w": (32, 32, 1, 1), "v": (1, 1)}, {"c": X, "m": (2, 32, 1, 1), "g": (2, 32, 1, 1)}
     graph = graph_from_model(model(nodes, {"x": X}, {"y": X}, weights, inner))
     assert kernels(graph) == [["c"], ["m"], ["g"], ["y"]]
@@ -69,9 +75,11 @@ def test_a_small_tensor_that_is_added_does_not_take_the_large_one() -> None:
 
 def test_views_are_free_and_looked_through() -> None:
     nodes = [
-        node("MatMul", "x w", "p"), node("Reshape", "p n", "r"), node("Transpose", "r", "t", perm=[0, 2, 1]),
+        node("MatMul", "x w", "p"),
+        node("Reshape", "p n", "r"),
+        node("Transpose", "r", "t", perm=[0, 2, 1]),
         node("Add", "t b", "y"),
-    ]  # fmt: skip
+    ]
     weights, inner = {"w": (6, 6), "n": (3,), "b": (6, 1)}, {"p": (10, 6), "r": (2, 5, 6), "t": (2, 6, 5)}
     graph = graph_from_model(model(nodes, {"x": (10, 6)}, {"y": (2, 6, 5)}, weights, inner))
     assert kernels(graph) == [["p", "y"]]
@@ -80,9 +88,11 @@ def test_views_are_free_and_looked_through() -> None:
 def test_half_of_a_product_is_no_epilogue() -> None:
     """A gate multiplies columns that lie in other tiles of the product, so it is a kernel of its own."""
     nodes = [
-        node("MatMul", "x w", "p"), node("Split", "p", "a b", axis=1, num_outputs=2), node("Gelu", "b", "g"),
+        node("MatMul", "x w", "p"),
+        node("Split", "p", "a b", axis=1, num_outputs=2),
+        node("Gelu", "b", "g"),
         node("Mul", "a g", "y"),
-    ]  # fmt: skip
+    ]
     inner = {"p": (10, 12), "a": (10, 6), "b": (10, 6), "g": (10, 6)}
     graph = graph_from_model(model(nodes, {"x": (10, 6)}, {"y": (10, 6)}, {"w": (6, 12)}, inner))
     assert kernels(graph) == [["p"], ["g", "y"]]
@@ -93,9 +103,11 @@ def test_half_of_a_product_is_no_epilogue() -> None:
 
 def test_a_concatenation_is_written_by_those_who_make_its_parts() -> None:
     nodes = [
-        node("Conv", "x w", "c"), node("Conv", "x v", "d"), node("Concat", "c d", "k", axis=1),
+        node("Conv", "x w", "c"),
+        node("Conv", "x v", "d"),
+        node("Concat", "c d", "k", axis=1),
         node("Conv", "k u", "y"),
-    ]  # fmt: skip
+    ]
     weights = {"w": (32, 32, 1, 1), "v": (32, 32, 1, 1), "u": (32, 64, 1, 1)}
     graph = graph_from_model(model(nodes, {"x": X}, {"y": X}, weights, {"c": X, "d": X, "k": (2, 64, 5, 5)}))
     assert kernels(graph) == [["c"], ["d"], ["y"]]
@@ -104,9 +116,11 @@ def test_a_concatenation_is_written_by_those_who_make_its_parts() -> None:
 
 def test_a_norm_is_one_pass_with_its_scale_and_activation() -> None:
     nodes = [
-        node("InstanceNormalization", "x s b", "n"), node("Mul", "n g", "m"), node("Sigmoid", "m", "o"),
+        node("InstanceNormalization", "x s b", "n"),
+        node("Mul", "n g", "m"),
+        node("Sigmoid", "m", "o"),
         node("Mul", "m o", "y"),
-    ]  # fmt: skip
+    ]
     weights = {"s": (32,), "b": (32,), "g": (32, 1, 1)}
     graph = graph_from_model(model(nodes, {"x": X}, {"y": X}, weights, dict.fromkeys(("n", "m", "o"), X)))
     assert kernels(graph) == [["n", "m", "o", "y"]]
@@ -117,14 +131,16 @@ def test_a_norm_is_one_pass_with_its_scale_and_activation() -> None:
 def attention(extra_output: bool = False) -> Graph:
     q, s = (1, 8, 20, 16), (1, 8, 20, 20)
     nodes = [
-        node("Mul", "q c", "qs"), node("Transpose", "k", "kt", perm=[0, 1, 3, 2]), node("MatMul", "qs kt", "z"),
-        node("Add", "z mask", "zm"), node("Softmax", "zm", "p"), node("MatMul", "p v", "y"),
-    ]  # fmt: skip
+        node("Mul", "q c", "qs"),
+        node("Transpose", "k", "kt", perm=[0, 1, 3, 2]),
+        node("MatMul", "qs kt", "z"),
+        node("Add", "z mask", "zm"),
+        node("Softmax", "zm", "p"),
+        node("MatMul", "p v", "y"),
+    ]
     outputs = {"y": q, **({"p": s} if extra_output else {})}
     inner = {"qs": q, "kt": (1, 8, 16, 20), "z": s, "zm": s, "p": s}
-    return graph_from_model(
-        model(nodes, {"q": q, "k": q, "v": q, "mask": (20, 20)}, outputs, {"c": ()}, inner)
-    )  # fmt: skip
+    return graph_from_model(model(nodes, {"q": q, "k": q, "v": q, "mask": (20, 20)}, outputs, {"c": ()}, inner))
 
 
 def test_attention_keeps_its_scores_on_the_chip() -> None:
@@ -143,9 +159,11 @@ def test_scores_that_someone_reads_are_written() -> None:
 def test_a_scaled_copy_of_what_is_written_anyway_moves_to_its_reader() -> None:
     """y = 2 * c + norm(c): the convolution writes c for the norm, so 2 * c costs no second write."""
     nodes = [
-        node("Conv", "x w", "c"), node("Mul", "c two", "m"), node("InstanceNormalization", "c s b", "n"),
+        node("Conv", "x w", "c"),
+        node("Mul", "c two", "m"),
+        node("InstanceNormalization", "c s b", "n"),
         node("Add", "m n", "y"),
-    ]  # fmt: skip
+    ]
     weights = {"w": (32, 32, 1, 1), "two": (), "s": (32,), "b": (32,)}
     graph = graph_from_model(model(nodes, {"x": X}, {"y": X}, weights, dict.fromkeys(("c", "m", "n"), X)))
     assert kernels(graph) == [["c"], ["m", "n", "y"]]
@@ -165,9 +183,11 @@ def test_every_node_with_work_is_in_one_kernel() -> None:
 
 def test_kernels_are_named_after_parameters_or_their_neighbours() -> None:
     nodes = [
-        node("MatMul", "x net.unet.a.weight", "p"), node("Transpose", "net.unet.b.1.weight", "bt"),
-        node("MatMul", "p folded", "q"), node("MatMul", "q bt", "y"),
-    ]  # fmt: skip
+        node("MatMul", "x net.unet.a.weight", "p"),
+        node("Transpose", "net.unet.b.1.weight", "bt"),
+        node("MatMul", "p folded", "q"),
+        node("MatMul", "q bt", "y"),
+    ]
     weights = {"net.unet.a.weight": (8, 8), "net.unet.b.1.weight": (8, 8), "folded": (8, 8)}
     graph = graph_from_model(
         model(nodes, {"x": (4, 8)}, {"y": (4, 8)}, weights, {"p": (4, 8), "q": (4, 8), "bt": (8, 8)})
@@ -177,9 +197,12 @@ def test_kernels_are_named_after_parameters_or_their_neighbours() -> None:
 
 def test_a_vector_that_was_merged_from_many_names_nothing() -> None:
     nodes = [
-        node("MatMul", "x v.a.weight", "p"), node("Add", "p v.a.bias", "pa"),
-        node("MatMul", "pa one", "q"), node("Add", "q v.a.bias", "qa"), node("MatMul", "qa v.c.weight", "y"),
-    ]  # fmt: skip
+        node("MatMul", "x v.a.weight", "p"),
+        node("Add", "p v.a.bias", "pa"),
+        node("MatMul", "pa one", "q"),
+        node("Add", "q v.a.bias", "qa"),
+        node("MatMul", "qa v.c.weight", "y"),
+    ]
     weights = {"v.a.weight": (8, 8), "v.a.bias": (8,), "one": (8, 8), "v.c.weight": (8, 8)}
     inner = dict.fromkeys(("p", "pa", "q", "qa"), (4, 8))
     graph = graph_from_model(model(nodes, {"x": (4, 8)}, {"y": (4, 8)}, weights, inner))

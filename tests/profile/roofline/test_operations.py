@@ -49,9 +49,12 @@ def test_elementwise_work_is_counted_apart() -> None:
     graph = graph_from_model(
         model(
             [node("Add", "x b", "s"), node("Softmax", "s", "p"), node("Reshape", "p n", "y")],
-            {"x": (3, 7)}, {"y": (21,)}, {"b": (7,), "n": (1,)}, {"s": (3, 7), "p": (3, 7)},
+            {"x": (3, 7)},
+            {"y": (21,)},
+            {"b": (7,), "n": (1,)},
+            {"s": (3, 7), "p": (3, 7)},
         )
-    )  # fmt: skip
+    )
     assert [n.vector_operations for n in graph.nodes] == [21, 5 * 21, 0]
     assert graph.matrix_operations() == 0
 

@@ -146,9 +146,12 @@ def test_bgr_comes_out_as_rgb_and_other_formats_are_named(realsense):
     def frame(encoding):
         profile = SimpleNamespace(stream_type=lambda: realsense.stream.color, format=lambda: encoding)
         return SimpleNamespace(
-            is_frameset=lambda: False, get_profile=lambda: profile, get_frame_number=lambda: 1,
-            get_timestamp=lambda: 0.0, get_data=lambda: np.arange(12, dtype=np.uint8).reshape(2, 2, 3),
-        )  # fmt: skip
+            is_frameset=lambda: False,
+            get_profile=lambda: profile,
+            get_frame_number=lambda: 1,
+            get_timestamp=lambda: 0.0,
+            get_data=lambda: np.arange(12, dtype=np.uint8).reshape(2, 2, 3),
+        )
 
     inbox = Inbox("formats")
     receiver = SdkReceiver(realsense, "formats", inbox, lambda device_ms, arrival_ns: arrival_ns)

@@ -268,9 +268,13 @@ def test_gl_without_a_gpu_is_used_only_when_chosen(gl: SimRenderer, driver: str,
     if gl.kind != "egl":
         pytest.skip(f"needs EGL; GL is {gl.kind} here")
     child = subprocess.run(
-        [sys.executable, "-c", DRIVER, driver], env={**os.environ, "MUJOCO_GL": choice}, capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", DRIVER, driver],
+        env={**os.environ, "MUJOCO_GL": choice},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert child.returncode == 0, child.stderr
     assert child.stdout.startswith(f"{kind} True")
     assert ("llvmpipe" in child.stdout) == (kind == "software")

@@ -120,10 +120,16 @@ class Publisher:
     def __call__(self, vector: np.ndarray, seed: int, *depths: float, request: int = 0, episode: int = 1) -> None:
         self.now_ns += 10_000_000
         self.states.write(
-            self.now_ns, vector=vector, command=vector, scene=np.array((seed, *(depths or (0,) * 4))),
-            episode=episode, request=request, resting_since_ns=0, playing=-1,
+            self.now_ns,
+            vector=vector,
+            command=vector,
+            scene=np.array((seed, *(depths or (0,) * 4))),
+            episode=episode,
+            request=request,
+            resting_since_ns=0,
+            playing=-1,
             playing_from_ns=0,
-        )  # fmt: skip
+        )
 
 
 def test_a_short_press_between_two_looks_counts_and_time_begins_with_the_first_chunk(channels: Channels) -> None:

@@ -209,9 +209,11 @@ class _Fusion:
                         reads[source] = min(reads[source] + elements, tensors[source].elements)
         members = {n.index for n in nodes}
         writes = {
-            o: tensors[o].elements for n in nodes for o in n.outputs
+            o: tensors[o].elements
+            for n in nodes
+            for o in n.outputs
             if o in self.kept or any(r.index not in members for r in self.readers[o])
-        }  # fmt: skip
+        }
         nodes = sorted(nodes, key=lambda n: n.index)
         return Group(tuple(nodes), self._kind(head, nodes), dict(reads), weights, writes)
 

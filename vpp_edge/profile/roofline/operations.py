@@ -150,8 +150,14 @@ def _kind(op: str, inputs: Sequence[str], constants: set[str]) -> str:
         return CONSTANT
     if op in _SELECTIONS and len(inputs) > 1 and inputs[1] in constants:
         return PART
-    for kind, ops in ((MATRIX, _PRODUCTS), (NORM, _REDUCTIONS), (POINTWISE, _POINTWISE), (VIEW, VIEWS),
-                      (PART, _PARTS), (MOVE, _MOVES)):  # fmt: skip
+    for kind, ops in (
+        (MATRIX, _PRODUCTS),
+        (NORM, _REDUCTIONS),
+        (POINTWISE, _POINTWISE),
+        (VIEW, VIEWS),
+        (PART, _PARTS),
+        (MOVE, _MOVES),
+    ):
         if op in ops:
             return kind
     return UNKNOWN
@@ -248,7 +254,13 @@ def _scores(shapes: Sequence[Shape], attributes: Mapping[str, Any]) -> int:
 
 
 _PRODUCTS: dict[str, Callable[[Sequence[Shape], Shape, Mapping[str, Any]], int]] = {
-    "Conv": _conv, "ConvInteger": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul,
-    "MatMulInteger": _matmul, "Einsum": _einsum, "Attention": _attention,
-}  # fmt: skip
+    "Conv": _conv,
+    "ConvInteger": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "MatMulInteger": _matmul,
+    "Einsum": _einsum,
+    "Attention": _attention,
+}
 _WITH_BIAS = frozenset({"Conv", "ConvTranspose", "Gemm"})

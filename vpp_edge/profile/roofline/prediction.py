@@ -97,8 +97,9 @@ class Prediction:
         used = {(c.kind, c.precision) for costs in self.costs.values() for c in costs}
         classes = [
             {"class": kind, "precision": precision, "share": e.share, "source": e.source}
-            for (kind, precision), e in EFFICIENCIES.items() if (kind, precision) in used
-        ]  # fmt: skip
+            for (kind, precision), e in EFFICIENCIES.items()
+            if (kind, precision) in used
+        ]
         return [
             *classes,
             {"class": "elementwise", "precision": "fp32", "share": VECTOR.share, "source": VECTOR.source},
@@ -148,10 +149,13 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
     precisions = {name: precision or own for name, own in exported.items()}
     graphs = {name: graph_of_stage(bundle, name) for name in exported}
     return Prediction(
-        device, len(bundle.manifest.policy.cameras), precisions, exported,
+        device,
+        len(bundle.manifest.policy.cameras),
+        precisions,
+        exported,
         {name: costs_of_graph(graph, device, precisions[name]) for name, graph in graphs.items()},
         {name: graph.unknown for name, graph in graphs.items()},
-    )  # fmt: skip
+    )
 
 
 def graph_of_stage(bundle: Bundle, name: str) -> Graph:

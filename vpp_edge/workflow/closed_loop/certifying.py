@@ -34,9 +34,13 @@ def check_can_play(source: CheckpointPaths | Bundle, choices: Choices) -> None:
 
 
 def export_and_play(
-    export: Callable[[Path, ProgressCallback], Manifest], source: CheckpointPaths | Bundle, target: Path,
-    settings: EvalSettings, overwrite: bool, report: ProgressCallback = ignore_progress,
-) -> Manifest:  # fmt: skip
+    export: Callable[[Path, ProgressCallback], Manifest],
+    source: CheckpointPaths | Bundle,
+    target: Path,
+    settings: EvalSettings,
+    overwrite: bool,
+    report: ProgressCallback = ignore_progress,
+) -> Manifest:
     """Exports beside `target`, plays, certifies, and only then gives the bundle its name.
 
     Args:

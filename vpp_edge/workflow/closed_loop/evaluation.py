@@ -88,9 +88,11 @@ def progress_stages(choice: PlayerChoice, settings: EvalSettings) -> tuple[tuple
 
 
 def evaluate(
-    choice: PlayerChoice, settings: EvalSettings, processes: int | None = None,
+    choice: PlayerChoice,
+    settings: EvalSettings,
+    processes: int | None = None,
     report: ProgressCallback = ignore_progress,
-) -> list[EpisodeResult]:  # fmt: skip
+) -> list[EpisodeResult]:
     """Plays all episodes, in parallel; results in the order of the episodes.
 
     Args:
@@ -130,10 +132,16 @@ def _pace(player: Player, settings: EvalSettings) -> Pace:
 
 def _result(outcome: Outcome, player: Player) -> EpisodeResult:
     return EpisodeResult(
-        outcome.seed, outcome.colour, outcome.verdict, outcome.pressed, outcome.seconds,
-        jerks(outcome.commands, ControlSettings().period_ns), seam_jumps(outcome.played, player.period_ns),
-        tuple(player.inference_ns), outcome.stopped,
-    )  # fmt: skip
+        outcome.seed,
+        outcome.colour,
+        outcome.verdict,
+        outcome.pressed,
+        outcome.seconds,
+        jerks(outcome.commands, ControlSettings().period_ns),
+        seam_jumps(outcome.played, player.period_ns),
+        tuple(player.inference_ns),
+        outcome.stopped,
+    )
 
 
 def _cores() -> int:

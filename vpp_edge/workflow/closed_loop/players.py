@@ -145,9 +145,13 @@ class PolicyPlayer:
             if moment.plan is not None:
                 guide = Guide(moment.plan, actions[moment.plan.request], moment.stamp_ns, moment.delay_ns)
             thought = think(
-                self._policy, self._images(moment), moment.state, (*noise, len(self.inference_ns)), grip=self._grip,
+                self._policy,
+                self._images(moment),
+                moment.state,
+                (*noise, len(self.inference_ns)),
+                grip=self._grip,
                 guide=guide,
-            )  # fmt: skip
+            )
             actions.append(thought.actions)
             self.inference_ns.append(thought.stages_ns["perceive"] + thought.stages_ns["act"])
             return thought.targets

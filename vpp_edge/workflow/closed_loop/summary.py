@@ -63,16 +63,22 @@ class ClosedLoopSummary:
         press = dict(zip(("median", "p90"), self.press_s or (None, None), strict=True))
         return {
             **self.rate.to_json(),
-            "wrong": self.verdicts[WRONG], "timeouts": self.verdicts[TIMEOUT],
-            "stopped": self.verdicts[STOPPED], "stop_reasons": self.stop_reasons, "by_colour": self.by_colour,
+            "wrong": self.verdicts[WRONG],
+            "timeouts": self.verdicts[TIMEOUT],
+            "stopped": self.verdicts[STOPPED],
+            "stop_reasons": self.stop_reasons,
+            "by_colour": self.by_colour,
             "press_s": press,
             "jerk": {"wrist_m_s3": self.wrist_jerk_m_s3.to_json(), "joints_rad_s3": self.joint_jerk_rad_s3.to_json()},
             "seam": {
-                "count": self.seams, "wrist_m": self.seam_wrist_m.to_json(), "turn_rad": self.seam_turn_rad.to_json(),
+                "count": self.seams,
+                "wrist_m": self.seam_wrist_m.to_json(),
+                "turn_rad": self.seam_turn_rad.to_json(),
                 "joints_rad": self.seam_joint_rad.to_json(),
             },
-            "inferences": self.inferences, "inference_ms": self.inference_ms,
-        }  # fmt: skip
+            "inferences": self.inferences,
+            "inference_ms": self.inference_ms,
+        }
 
 
 def summary_of(results: Sequence[EpisodeResult]) -> ClosedLoopSummary:

@@ -45,9 +45,15 @@ class Target:
         files = bundle.manifest.files
         weights = None if stage.weights is None else files[stage.weights].sha256
         return EngineKey(
-            stage.name, files[stage.graph].sha256, weights, self.library.module, self.version, self.cuda, self.sm,
+            stage.name,
+            files[stage.graph].sha256,
+            weights,
+            self.library.module,
+            self.version,
+            self.cuda,
+            self.sm,
             flags.to_json(),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,12 @@ def step_name(stage: str, target: Target) -> str:
 
 
 def build_engines(
-    bundle: Bundle, stages: Sequence[str], targets: Sequence[Target], options: BuildOptions = BuildOptions(),
+    bundle: Bundle,
+    stages: Sequence[str],
+    targets: Sequence[Target],
+    options: BuildOptions = BuildOptions(),
     report: ProgressCallback = ignore_progress,
-) -> list[BuiltEngine]:  # fmt: skip
+) -> list[BuiltEngine]:
     """Builds what the cache does not have, stage by stage; an engine is kept as soon as it is there.
 
     Raises:
@@ -160,9 +169,13 @@ def _build_stage(bundle: Bundle, stage: VerifiedStage, target: Target, options: 
             return BuiltEngine(record, True, pruned=_prune(cache, key, options))
     trt = target.library.load()
     compiled = compile_stage(
-        trt, stage, options.flags, sm=target.sm if target.named else None, timing_cache=options.timing_cache,
+        trt,
+        stage,
+        options.flags,
+        sm=target.sm if target.named else None,
+        timing_cache=options.timing_cache,
         verbose=options.verbose,
-    )  # fmt: skip
+    )
     record = cache.store(key, compiled.plan, seconds=compiled.seconds, layers=compiled.layers)
     return BuiltEngine(record, False, note, _prune(cache, key, options))
 

@@ -35,9 +35,14 @@ class CompiledStage:
 
 
 def compile_stage(
-    trt: Any, stage: VerifiedStage, flags: BuildFlags, *, sm: str | None, timing_cache: TimingCache | None = None,
+    trt: Any,
+    stage: VerifiedStage,
+    flags: BuildFlags,
+    *,
+    sm: str | None,
+    timing_cache: TimingCache | None = None,
     verbose: bool = False,
-) -> CompiledStage:  # fmt: skip
+) -> CompiledStage:
     """Parses and compiles a stage.
 
     Args:

@@ -27,9 +27,13 @@ from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, Library
 from vpp_edge.spec.policy import TensorSpec
 
 STAGE = StageRecord(
-    "double", "double.onnx", None, "fp32",
-    (TensorSpec("x", "float32", (2, 3)), TensorSpec("on", "bool", (1,))), (TensorSpec("y", "float32", (2, 3)),),
-)  # fmt: skip
+    "double",
+    "double.onnx",
+    None,
+    "fp32",
+    (TensorSpec("x", "float32", (2, 3)), TensorSpec("on", "bool", (1,))),
+    (TensorSpec("y", "float32", (2, 3)),),
+)
 
 
 class FakeEngine:
