@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as functional
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_product
 from vpp_edge.video import read_frames
 
@@ -37,9 +38,11 @@ class Demonstration:
         count = len(self.states)
         following = np.minimum(np.arange(count)[:, None] + 1 + np.arange(horizon), count - 1)
         wanted, now = self.commands[following], self.states[:, None]
-        inverse = now[..., 3:7] * np.array((-1.0, -1.0, -1.0, 1.0))
-        turns = quaternion_product(np.broadcast_to(inverse, wanted[..., 3:7].shape), wanted[..., 3:7])
-        return np.concatenate([wanted[..., :3] - now[..., :3], _rpy(turns), wanted[..., 7:]], axis=-1)
+        inverse = now[..., PoseLayout.QUATERNION] * np.array((-1.0, -1.0, -1.0, 1.0))
+        orientation = wanted[..., PoseLayout.QUATERNION]
+        turns = quaternion_product(np.broadcast_to(inverse, orientation.shape), orientation)
+        moves = wanted[..., PoseLayout.POSITION] - now[..., PoseLayout.POSITION]
+        return np.concatenate([moves, _rpy(turns), wanted[..., PoseLayout.JOINTS]], axis=-1)
 
 
 def read_demonstrations(folder: Path, split: str = "train") -> list[Demonstration]:

@@ -22,10 +22,11 @@ import numpy as np
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.sim.expert import HOVER_M, POINTING_RAD, TIP_M, expert_targets
 from vpp_edge.runtime.sim.layout import COLOURS
-from vpp_edge.runtime.sim.lockstep import Moment, Pace, play
+from vpp_edge.runtime.sim.lockstep import Pace, SimObservation, play
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.scene import PLATE_TOP_M
 from vpp_edge.runtime.sim.task import PALM_DOWN, Episode, episode_from_seed
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product
 from vpp_edge.video import write_video
 
@@ -54,9 +55,9 @@ def demonstration(seed: int) -> Demonstration | None:
     random = np.random.default_rng((seed, 3))
     if random.random() > USUAL_SHARE:
         episode = replace(episode, start=anywhere(episode, random))
-    moments: list[Moment] = []
+    moments: list[SimObservation] = []
 
-    def think(moment: Moment) -> np.ndarray:
+    def think(moment: SimObservation) -> np.ndarray:
         moments.append(moment)
         return expert_targets(episode, moment.state, HORIZON)
 
@@ -82,11 +83,12 @@ def anywhere(episode: Episode, random: np.random.Generator) -> np.ndarray:
     start[:2] = np.array(episode.layout.places_m[slot]) + random.uniform(-0.05, 0.05, 2) - TIP_M[:2]
     lowest_m = PLATE_TOP_M + height_m + (0.002 if shaped == 1.0 else HOVER_M)
     start[2] = lowest_m - TIP_M[2] + random.uniform(0.0, 1.0) ** 2 * 0.11
-    start[3:7] = quaternion_product(
+    start[PoseLayout.QUATERNION] = quaternion_product(
         quaternion_from_rpy(random.uniform(-1, 1, 3) * (0.06, 0.06, 0.15)), np.array(PALM_DOWN)
     )
-    start[7:] += shaped * (POINTING_RAD - start[7:]) + random.uniform(-0.05, 0.05, len(POINTING_RAD))
-    start[7:] = np.maximum(start[7:], 0.0)
+    joints = start[PoseLayout.JOINTS]
+    joints += shaped * (POINTING_RAD - joints) + random.uniform(-0.05, 0.05, len(POINTING_RAD))
+    np.maximum(joints, 0.0, out=joints)
     return start
 
 
