@@ -90,12 +90,12 @@ def _checks(arguments: argparse.Namespace, reference: Path | None) -> list[Check
     from vpp_edge.profile.verification import verify_checkpoint, verify_golden, verify_kept
     from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 
-    policy = EdgePolicy.load(
+    with EdgePolicy.load(
         arguments.bundle, arguments.backend, threads=arguments.threads, provider=arguments.provider
-    )
-    if reference is None:
-        return verify_kept(policy)
-    if not reference.is_dir():
-        return verify_golden(policy, reference)
-    eager = EdgePolicy.load(arguments.bundle, "torch", checkpoint=reference)
-    return verify_checkpoint(policy, eager, arguments.samples, arguments.seed)
+    ) as policy:
+        if reference is None:
+            return verify_kept(policy)
+        if not reference.is_dir():
+            return verify_golden(policy, reference)
+        with EdgePolicy.load(arguments.bundle, "torch", checkpoint=reference) as eager:
+            return verify_checkpoint(policy, eager, arguments.samples, arguments.seed)
