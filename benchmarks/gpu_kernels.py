@@ -16,7 +16,7 @@ from vpp_edge.bundle.comparison import compare
 from vpp_edge.bundle.tolerances import KERNEL_LIMITS
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.torch_cuda.operations import Operations
-from vpp_edge.kernels.catalogue import OPERATIONS, operation
+from vpp_edge.kernels.catalogue import OPERATIONS, load_operation
 from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 from vpp_edge.kernels.traffic import traffic_of
 
@@ -34,10 +34,10 @@ def measured_kernels(bench: Bench, kernels: Operations, ceilings: dict[str, floa
         CheckFailedError: a result is not within the limits of its operation.
     """
     for name in OPERATIONS:
-        cases = [c for c in operation(name).cases if c.interpreted == (bench.device.type != "cuda")]
-        heaviest = max(cases, key=lambda c: c.calls * traffic_of(operation(name), c).floor_bytes)
+        cases = [c for c in load_operation(name).cases if c.interpreted == (bench.device.type != "cuda")]
+        heaviest = max(cases, key=lambda c: c.calls * traffic_of(load_operation(name), c).floor_bytes)
         for case in cases:
-            yield _measured(bench, operation(name), case, kernels[name], ceilings, with_compile=case is heaviest)
+            yield _measured(bench, load_operation(name), case, kernels[name], ceilings, with_compile=case is heaviest)
 
 
 def _measured(

@@ -23,8 +23,8 @@ from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.stages import Stage, stages_from_policy
-from vpp_edge.export.torch_cuda.cuda_graph import CapturedStage, EagerStage
-from vpp_edge.export.torch_cuda.fp16 import HALF, halved_stages
+from vpp_edge.export.torch_cuda.cuda_graph import CudaGraphStage, EagerStage
+from vpp_edge.export.torch_cuda.fp16 import HALF, fp16_stages
 from vpp_edge.export.torch_cuda.operations import Operations
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.trace import Trace
@@ -66,7 +66,7 @@ class _Half(nn.Module):
         return x.to(HALF)
 
 
-def halved_policy(policy: VideoPredictionPolicy) -> VideoPredictionPolicy:
+def fp16_policy(policy: VideoPredictionPolicy) -> VideoPredictionPolicy:
     """The released code's modules in FP16, the VAE too."""
     half = copy.deepcopy(policy)
     for module in (half.video, half.former, half.head):
@@ -132,7 +132,7 @@ def _contenders(
     kernels: Operations,
     compiles: bool,
 ) -> Iterator[Contender]:
-    half = halved_policy(policy)
+    half = fp16_policy(policy)
     released: dict[str, nn.Module] = {"perceive": ReleasedPerceive(half), "act": ReleasedAct(half)}
     for module in released.values():
         module.to(bench.device)
@@ -140,8 +140,8 @@ def _contenders(
     if compiles:
         joined = {n: torch.compile(m, mode="reduce-overhead", dynamic=False) for n, m in released.items()}
         yield Contender(COMPILED, {n: EagerStage(m, signatures[n], bench.device) for n, m in joined.items()})
-    kind: Callable[..., EagerStage] = CapturedStage if bench.device.type == "cuda" else EagerStage
-    stages = halved_stages(copy.deepcopy(policy), spec, kernels)
+    kind: Callable[..., EagerStage] = CudaGraphStage if bench.device.type == "cuda" else EagerStage
+    stages = fp16_stages(copy.deepcopy(policy), spec, kernels)
     yield Contender(
         OURS, {n: kind(stages.modules[n].to(bench.device), stages.signatures[n], bench.device) for n in STAGES}
     )

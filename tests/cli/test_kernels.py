@@ -37,11 +37,11 @@ def test_the_report_has_registers_spills_and_shared_memory(capsys: pytest.Captur
 def test_spills_are_a_failed_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from vpp_edge.kernels import compiler as compiling
+    from vpp_edge.kernels import compiler
 
-    genuine = compiling.compile_case
+    compile_case = compiler.compile_case
     monkeypatch.setattr(
-        compiling, "compile_case", lambda *given: [replace(kernel, spill_bytes=8) for kernel in genuine(*given)]
+        compiler, "compile_case", lambda *given: [replace(kernel, spill_bytes=8) for kernel in compile_case(*given)]
     )
     assert cli.main(ONE) == 1
     assert "2 of them spill registers" in capsys.readouterr().out
