@@ -1,4 +1,4 @@
-"""Tables in documents: in, a table and its script's name; out, the document with it between that script's marks."""
+"""Writes a benchmark's table into a document, between the marks of its script."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from vpp_edge.files import write_whole
 
 
 def put_table(document: Path, script: str, text: str) -> None:
-    """Replaces what stands between `<!-- table of benchmarks/SCRIPT -->` and the line that ends it."""
+    """Replace the text between `<!-- table of benchmarks/SCRIPT -->` and `<!-- end of the table ... -->`.
+
+    Raises:
+        SystemExit: the document does not contain both marks.
+    """
     begin, end = f"<!-- table of benchmarks/{script} -->", f"<!-- end of the table of benchmarks/{script} -->"
-    before, begun, rest = document.read_text(encoding="utf-8").partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (begun and ended):
+    before, has_begin, rest = document.read_text(encoding="utf-8").partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
         raise SystemExit(f"{document}: has no lines {begin!r} and {end!r} to put the table between")
     write_whole(document, f"{before}{begin}\n\n{text}\n\n{end}{after}")
