@@ -19,7 +19,7 @@ TENSOR, SCRATCH = "tensor", "scratch"
 KINDS = {TENSOR: 8, SCRATCH: 8, "i32": 4, "i64": 8, "fp32": 4}
 """Bytes of a parameter by kind: the address of a tensor, the address of scratch memory, a number."""
 ALIGNMENT = 16
-"""Bytes. Every tensor address is a multiple of it (checked by the launcher); so may be sizes and strides."""
+"""Every tensor address is a multiple of this (the launcher checks it), and the code relies on it."""
 
 
 @dataclass(frozen=True)

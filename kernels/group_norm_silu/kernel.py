@@ -119,9 +119,16 @@ def group_norm_silu_kernel(
 
     if partial is None or SUMS_ONLY:
         origin, sums, squares = _sums(
-            x, image_at=image * x_image, first_pixel=first_pixel, end=end, channel_at=x_at, inside=inside,
-            x_pixel=x_pixel, PIXELS=PIXELS, CHANNELS=CHANNELS,
-        )  # fmt: skip
+            x,
+            image_at=image * x_image,
+            first_pixel=first_pixel,
+            end=end,
+            channel_at=x_at,
+            inside=inside,
+            x_pixel=x_pixel,
+            PIXELS=PIXELS,
+            CHANNELS=CHANNELS,
+        )
         if SUMS_ONLY:
             at = partial + (image * segments + tl.program_id(0)) * 2 * channels + channel
             tl.store(at, sums, mask=inside)

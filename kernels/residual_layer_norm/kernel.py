@@ -93,9 +93,18 @@ def residual_layer_norm(
     """
     out = outputs(residual=residual, weight=weight, inverse_step=inverse_step) if out is None else out
     for launch in launches(
-        out, residual, update, weight=weight, bias=bias, positions=positions, keep_positions=keep_positions,
-        blended=blended, share=share, eps=eps, inverse_step=inverse_step,
-    ):  # fmt: skip
+        out,
+        residual,
+        update,
+        weight=weight,
+        bias=bias,
+        positions=positions,
+        keep_positions=keep_positions,
+        blended=blended,
+        share=share,
+        eps=eps,
+        inverse_step=inverse_step,
+    ):
         launch.run()
     return out
 
