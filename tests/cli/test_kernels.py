@@ -55,7 +55,7 @@ def test_the_table_counts_an_inference(capsys: pytest.CaptureFixture[str]) -> No
     assert 0 < floor < eager and saved == pytest.approx(eager - floor, abs=1)
 
 
-def test_the_page_on_kernels_shows_the_table_of_today(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_on_kernels_shows_the_current_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["kernels", "list"]) == 0
     assert capsys.readouterr().out in (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
 

@@ -82,7 +82,7 @@ def test_the_stages_run_on_interpreted_kernels(tmp_path: Path) -> None:
     assert [name for name in OPERATIONS if not result["calls"][name]] == []
 
 
-def test_an_instruction_is_read_again_only_when_it_changes(small_checkpoint: Path) -> None:
+def test_the_text_is_cached_again_only_when_it_changes(small_checkpoint: Path) -> None:
     checkpoint = read_checkpoint(paths_from_folder(small_checkpoint))
     policy = policy_from_checkpoint(checkpoint)
     stages = fp16_stages(policy, checkpoint.spec, reference_operations())

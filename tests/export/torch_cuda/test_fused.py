@@ -73,7 +73,7 @@ def test_fewer_frames_are_those_of_the_exact_stage() -> None:
 
 
 @torch.no_grad()
-def test_a_text_must_be_remembered_first() -> None:
+def test_a_text_must_be_cached_first() -> None:
     torch.manual_seed(0)
     fused = FusedPerceiveStage(perceive_stage("3d", 1, False, 8), reference_operations())
     with pytest.raises(RuntimeError, match="text"):
