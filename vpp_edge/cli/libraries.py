@@ -33,6 +33,7 @@ CUDA_EXTRA = "jetson" if os.uname().machine == "aarch64" else "cuda"
 LIBRARIES = {
     "numpy": Library("numpy", "", "every command"),
     "onnxruntime": Library("onnxruntime", "", "run, profile, verify on the CPU"),
+    "shtab": Library("shtab", "", "completion"),
     "tokenizers": Library("tokenizers", "", "run: instructions"),
     "pyrealsense2": Library("pyrealsense2", "realsense", "run --camera realsense, software, bag"),
     "libusb_package": Library("libusb-package", "realsense", "run --camera realsense, software, bag"),
