@@ -10,25 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.chunk_player import WRIST, Chunk, pose_at
 from vpp_edge.runtime.control.contract import Stand
-
-RTC = "rtc"  # the next chunk is made to continue the present one (guidance.py)
-NAIVE = "naive"  # it takes over as it comes
-ENSEMBLE = "ensemble"  # it is averaged with what earlier ones wanted for the same moments (ACT, arXiv 2304.13705)
-SYNCHRONOUS = "synchronous"  # a chunk is played to its end, then the hand waits for the next one
-MODES = (RTC, NAIVE, ENSEMBLE, SYNCHRONOUS)
+from vpp_edge.runtime.policy.handover_modes import ENSEMBLE, RTC, SYNCHRONOUS, checked_mode
 
 OLDEST_COUNTS = 0.01  # weight exp(-0.01 i) of the i-th oldest chunk, ACT's value
 KEPT = 16  # chunks
-
-
-def checked_mode(mode: str) -> str:
-    """`mode`, if there is such a one; BadInputError otherwise."""
-    if mode not in MODES:
-        raise BadInputError(f"unknown chunking {mode!r}; known: {', '.join(MODES)}")
-    return mode
 
 
 class Chunking:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.bundle.engine import Engine, EngineOptions
+from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.policy.engines.registry import open_engines
@@ -58,7 +58,7 @@ class EdgePolicy:
     def load(
         cls,
         bundle: str | Path,
-        backend: str = "onnxruntime",
+        backend: str = ONNXRUNTIME,
         *,
         threads: int | None = None,
         seed: int | None = None,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vpp_edge.bundle.engine import EngineOptions, check_provider_belongs
+from vpp_edge.bundle.engine import ONNXRUNTIME, EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.ipc.real_time import other_cpus
-from vpp_edge.runtime.policy.chunk_handover import RTC, checked_mode
+from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
+
+if TYPE_CHECKING:
+    from vpp_edge.runtime.interfaces import Hand  # loads numpy, which --help must not
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class SessionConfig:
     instruction: str
     duration_s: float | None = None
     rate_hz: float = 100.0
-    backend: str = "onnxruntime"
+    backend: str = ONNXRUNTIME
     provider: str | None = None
     threads: int | None = None
     seed: int = 0

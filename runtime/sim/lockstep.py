@@ -16,7 +16,8 @@ from vpp_edge.runtime.control.chunk_player import Chunk, chunk_to_play
 from vpp_edge.runtime.control.contract import ControlSettings, Stand
 from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import HandState
-from vpp_edge.runtime.policy.chunk_handover import NAIVE, Chunking
+from vpp_edge.runtime.policy.chunk_handover import Chunking
+from vpp_edge.runtime.policy.handover_modes import NAIVE
 from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
 from vpp_edge.runtime.sim.world import scene_of

@@ -55,6 +55,22 @@ def test_help_lists_every_command_with_its_line(capsys: pytest.CaptureFixture[st
         assert f"{name} {line}" in shown
 
 
+def test_the_defaults_of_the_options_are_those_of_the_code() -> None:
+    """Of those that add_arguments cannot take from the code, because its module loads numpy or torch."""
+    from vpp_edge.cli import eval as eval_command
+    from vpp_edge.demo.bundle import DemoOptions
+    from vpp_edge.export.exporter import ExportOptions
+    from vpp_edge.runtime.chaos.trial import Setting
+    from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
+
+    parser = cli.build_parser(cli.COMMANDS)
+    assert eval_command._settings(parser.parse_args(["eval", "demo"])) == EvalSettings()
+    export = parser.parse_args(["export", "checkpoint", "-o", "bundle"])
+    assert (export.parity_samples, export.seed) == (ExportOptions.parity_samples, ExportOptions.seed)
+    assert export.precision == parser.parse_args(["demo"]).precision == DemoOptions.precision
+    assert parser.parse_args(["chaos", "demo"]).soak == Setting.soak_s
+
+
 def test_version() -> None:
     assert vpp_edge_command("--version").stdout.strip() == f"vpp-edge {vpp_edge.__version__}"
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress
+from vpp_edge.runtime.policy.engines.tensorrt.flags import TILINGS, VERBOSITIES, BuildFlags, memory_pools_from_text
+from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, library_of_backend
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.policy.engines.tensorrt.build import BuiltEngine, Target
@@ -43,7 +44,7 @@ REFUSED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--backend", choices=("tensorrt", "tensorrt-rtx"), help="the library (the one installed)")
+    parser.add_argument("--backend", choices=tuple(LIBRARIES), help="the library (the one installed)")
     parser.add_argument(
         "--sm",
         nargs="+",
@@ -60,12 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--memPoolSize", metavar="POOL:MIB", help="limits of the pools workspace, tacticSharedMem")
     parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="streams beside the main one")
-    parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help="none, fast, moderate or full")
+    parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help=", ".join(TILINGS))
     parser.add_argument(
         "--profilingVerbosity",
-        default="layer_names_only",
+        default=BuildFlags.profiling_verbosity,
         metavar="KIND",
-        help="what the engine can tell: layer_names_only, detailed or none",
+        help=f"what the engine reports about its layers: {', '.join(VERBOSITIES)} ({BuildFlags.profiling_verbosity})",
     )
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")
@@ -93,20 +94,18 @@ def run(arguments: argparse.Namespace) -> int:
         step_name,
         targets_of_library,
     )
-    from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags, memory_pools_from_text
-    from vpp_edge.runtime.policy.engines.tensorrt.library import library_of_backend
 
     for option, reason in REFUSED.items():
         if getattr(arguments, option) is not None:
             raise BadInputError(f"--{option}: {reason}")
     started = time.monotonic()
     flags = BuildFlags(
-        arguments.builderOptimizationLevel,
-        memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
-        arguments.maxAuxStreams,
-        arguments.tf32,
-        arguments.tilingOptimizationLevel,
-        arguments.profilingVerbosity,
+        optimization_level=arguments.builderOptimizationLevel,
+        memory_pools=memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
+        max_aux_streams=arguments.maxAuxStreams,
+        tf32=arguments.tf32,
+        tiling=arguments.tilingOptimizationLevel,
+        profiling_verbosity=arguments.profilingVerbosity,
     )
     bundle = Bundle(arguments.bundle)
     stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
@@ -116,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
     options = BuildOptions(flags, arguments.force, arguments.prune, timing_cache, arguments.verbose)
     expected = [(step_name(s, t), _expected_seconds(bundle, s)) for s in stages for t in targets]
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm()
     with Progress("build", expected, quiet=arguments.quiet) as progress:
         engines = build_engines(bundle, stages, targets, options, report=progress)
     if timing_cache is not None:
@@ -198,7 +197,3 @@ def _replace(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # the same clean way out as Ctrl-C

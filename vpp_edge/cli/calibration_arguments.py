@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from vpp_edge.workflow.calibrating import CalibrationOptions
-    from vpp_edge.workflow.observations import DataOptions
-
-
-DEFAULT_BUDGET = 0.015  # vpp_edge.bundle.tolerances has it too; --help must not load numpy
+from vpp_edge.bundle.quantization import METHODS
+from vpp_edge.workflow.calibration_options import CalibrationOptions
+from vpp_edge.workflow.observations import DataOptions
 
 
 def is_table(path: Path) -> bool:
@@ -37,45 +33,67 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         help="views of the recordings that are the policy's cameras, static first, by name or number (the first ones)",
     )
     group.add_argument("--held-out", type=Path, metavar="DATASET", help="another data set to judge on (what is left)")
-    group.add_argument("--samples", type=int, default=16, metavar="N", help="observations to calibrate on (16)")
-    group.add_argument("--held-out-samples", type=int, default=4, metavar="N", help="observations to judge on (4)")
+    data, options = DataOptions, CalibrationOptions
     group.add_argument(
-        "--method",
-        choices=("max", "percentile", "entropy"),
-        default="percentile",
-        help="how ranges are found (percentile)",
+        "--samples",
+        type=int,
+        default=data.samples,
+        metavar="N",
+        help=f"observations to calibrate on ({data.samples})",
     )
     group.add_argument(
-        "--percentile", type=float, default=99.999, metavar="P", help="of the values, for that method (99.999)"
+        "--held-out-samples",
+        type=int,
+        default=data.held_out_samples,
+        metavar="N",
+        help=f"observations to judge on ({data.held_out_samples})",
     )
-    group.add_argument("--alpha", type=float, default=0.5, metavar="A", help="of SmoothQuant, 0 is without (0.5)")
+    group.add_argument(
+        "--method", choices=METHODS, default=options.method, help=f"how ranges are found ({options.method})"
+    )
+    group.add_argument(
+        "--percentile",
+        type=float,
+        default=options.percentile,
+        metavar="P",
+        help=f"share of the values, in percent, that method percentile keeps ({options.percentile:g})",
+    )
+    group.add_argument(
+        "--alpha",
+        type=float,
+        default=options.alpha,
+        metavar="A",
+        help=f"SmoothQuant's migration strength, 0 for none ({options.alpha:g})",
+    )
     group.add_argument(
         "--sensitivity-samples",
         type=int,
-        default=1,
+        default=options.sensitivity_samples,
         metavar="N",
-        help="observations that each layer's error is measured on; 0 puts every layer that can be into INT8 (1)",
+        help="observations to measure each layer's error on; 0 runs every layer that can be quantized in INT8 "
+        f"({options.sensitivity_samples})",
     )
 
 
 def data_options(arguments: argparse.Namespace, dataset: Path) -> DataOptions:
-    from vpp_edge.workflow.observations import DataOptions
-
     return DataOptions(
-        dataset,
-        _names(arguments.recordings),
-        _names(arguments.views),
-        arguments.held_out,
-        arguments.samples,
-        arguments.held_out_samples,
-        arguments.seed,
+        dataset=dataset,
+        recordings=_names(arguments.recordings),
+        views=_names(arguments.views),
+        held_out=arguments.held_out,
+        samples=arguments.samples,
+        held_out_samples=arguments.held_out_samples,
+        seed=arguments.seed,
     )
 
 
 def calibration_options(arguments: argparse.Namespace) -> CalibrationOptions:
-    from vpp_edge.workflow.calibrating import CalibrationOptions
-
-    return CalibrationOptions(arguments.method, arguments.percentile, arguments.alpha, arguments.sensitivity_samples)
+    return CalibrationOptions(
+        method=arguments.method,
+        percentile=arguments.percentile,
+        alpha=arguments.alpha,
+        sensitivity_samples=arguments.sensitivity_samples,
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
+from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError, VppEdgeError
 
@@ -27,7 +29,7 @@ bound. What only hardware can show is listed as such. Exit status 1 when one fai
   vpp-edge chaos my_bundle/ --html chaos.html --json > chaos.json
   vpp-edge chaos my_bundle/ --storm 300          (random faults for 5 minutes, limits checked on every command)"""
 
-DEMO, SIM = "demo", "sim"
+SIM = "sim"
 NOTHING_MEASURED = {"measured": None, "bound_ms": None, "measures": ""}
 
 
@@ -43,17 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hand", choices=(SIM,), default=SIM, help="the hand to endanger (sim)")
     parser.add_argument("--seed", type=int, default=0, help="of scene, noise and storm (0)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the results")
-    parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
-    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("demo-output"),
-        metavar="DIR",
-        help="where the demo policy's bundle is kept (demo-output)",
-    )
+    add_engine_arguments(parser)
+    add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
+    add_output_argument(parser, "folder for the bundle of the demo policy")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -100,29 +94,19 @@ def _setting(arguments: argparse.Namespace) -> Setting:
 
     if arguments.seed < 0:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")
-    bundle = _demo_bundle(arguments) if arguments.bundle == DEMO else arguments.bundle
+    bundle = str(exported_demo(arguments)) if arguments.bundle == DEMO else arguments.bundle
     views = len(policy_spec(bundle, arguments.backend).cameras)
     cameras = tuple(camera_from_text(f"software:sim/{VIEWS[i % len(VIEWS)]}") for i in range(views))
     episode = episode_from_seed(arguments.seed)
     engine = {"backend": arguments.backend, "provider": arguments.provider, "threads": arguments.threads}
     return Setting(
-        bundle,
-        cameras,
-        episode.instruction,
-        lambda: SimHand(episode=episode),
-        {**engine, "seed": arguments.seed},
-        arguments.soak,
+        bundle=bundle,
+        cameras=cameras,
+        instruction=episode.instruction,
+        open_hand=lambda: SimHand(episode=episode),
+        options={**engine, "seed": arguments.seed},
+        soak_s=arguments.soak,
     )
-
-
-def _demo_bundle(arguments: argparse.Namespace) -> str:
-    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
-
-    def say(text: str) -> None:
-        if not arguments.quiet:
-            print(text, file=sys.stderr)
-
-    return str(demo_bundle(arguments.output, DemoOptions(), fresh=False, quiet=arguments.quiet, say=say))
 
 
 def _row(fault: Fault, setting: Setting, arguments: argparse.Namespace) -> dict[str, Any]:

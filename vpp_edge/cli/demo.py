@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.cli.demo_policy import add_output_argument, exported_demo
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 
@@ -28,22 +30,14 @@ are elsewhere. Leaves a video and an animation.
 
 Failed episodes are results, no errors: the exit status is 0 when the run worked."""
 
-VIEWS = ("top", "side")
 START_NS = 120_000_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("demo-output"),
-        metavar="DIR",
-        help="for bundle, video and animation (demo-output)",
-    )
+    add_output_argument(parser, "folder for bundle, video and animation")
     parser.add_argument("--episodes", type=int, default=5, metavar="N", help="how many to play (5)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="which episodes, those of `eval --seed` (0)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the policy (fp32)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the policy (fp32)")
     parser.add_argument("--fresh", action="store_true", help="export again, even where an earlier demo left its bundle")
 
 
@@ -53,14 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInputError(f"--episodes {arguments.episodes}: expected 1 to 1000")
     if not 0 <= arguments.seed < 1000:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 to 999")
-    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
-
-    def say(text: str) -> None:
-        if not arguments.quiet:
-            print(text, file=sys.stderr)
-
-    options = DemoOptions(arguments.precision)
-    bundle = demo_bundle(arguments.output, options, fresh=arguments.fresh, quiet=arguments.quiet, say=say)
+    bundle = exported_demo(arguments, fresh=arguments.fresh, precision=arguments.precision)
     report, results, picture = _play(bundle, arguments)
     files = [picture.write(arguments.output / "demo.mp4"), picture.write_animation(arguments.output / "demo.webp")]
     _answer(arguments, report, results, bundle, files)
@@ -78,6 +65,7 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     from vpp_edge.runtime.sim.sequence import EpisodeSequence
     from vpp_edge.runtime.sim.task import episode_from_seed
     from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
+    from vpp_edge.workflow.closed_loop.players import VIEWS
 
     first = arguments.seed * WORLDS_PER_SEED
     episodes = [episode_from_seed(first + i) for i in range(arguments.episodes)]

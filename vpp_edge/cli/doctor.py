@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vpp_edge.cli.libraries import LIBRARIES, install_command, installed_version, is_installed
 from vpp_edge.doctor import devices, host, serial_ports
-from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check
+from vpp_edge.doctor.checks import MISSING, OK, Check
 
 HELP = """Tell what this machine can run, and the command that mends each lack.
 
@@ -33,7 +33,6 @@ USES = {
     "run on TensorRT": ("numpy", "tokenizers", "tensorrt", "NVIDIA GPU", "cuda.bindings"),
     "run on TensorRT-RTX": ("numpy", "tokenizers", "tensorrt_rtx_bindings", "NVIDIA GPU", "cuda.bindings"),
 }
-MARKS = {OK: "ok", LIMITED: "limited", MISSING: "missing"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +89,7 @@ def report_from_checks(checks: list[Check], can: dict[str, bool], width: int) ->
     name_width = max((len(c.name) for c in checks), default=0)
     lines = []
     for check, following in zip_longest(checks, checks[1:]):
-        line = f"{MARKS[check.status]:8}{check.name:{name_width}}  {check.detail}"
+        line = f"{check.status:8}{check.name:{name_width}}  {check.detail}"
         lines.append(line if len(line) <= width else line[: max(width - 3, 20)] + "...")
         # Libraries that one command installs stand together; it is named once, below the last of them.
         shared = following is not None and following.fix == check.fix

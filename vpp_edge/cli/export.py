@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, PRECISIONS
+from vpp_edge.checkpoint.choices import Choices
+from vpp_edge.checkpoint.config import SAMPLERS
+from vpp_edge.checkpoint.policy_spec import ACTION_RATE_HZ, CAMERAS, VARIANTS
 from vpp_edge.cli.calibration_arguments import (
-    DEFAULT_BUDGET,
     add_calibration_arguments,
     calibration_options,
     data_options,
     is_table,
 )
+from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress, ProgressCallback
+from vpp_edge.spec.policy import QUATERNION_ORDERS
 
 if TYPE_CHECKING:
     from vpp_edge.bundle.manifest import Bundle, Manifest
@@ -64,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video-model", type=Path, metavar="DIR", help="svd/ folder, where the parts lie apart")
     parser.add_argument("--text-encoder", type=Path, metavar="DIR", help="clip/ folder, where the parts lie apart")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, where the parts lie apart")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the stages (fp32)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the stages (fp32)")
     parser.add_argument(
         "--calibration",
         type=Path,
@@ -79,19 +82,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"int8: allowed error of the actions, relative RMS ({DEFAULT_BUDGET})",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the action head (as trained)")
-    parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the action head (as trained)")
+    parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the action head (as trained)")
     parser.add_argument(
         "--frames", type=int, metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
     )
+    parser.add_argument("--variant", choices=VARIANTS, help="meaning of the actions (from the checkpoint)")
+    views = {variant: len(names) for variant, names in CAMERAS.items()}
+    parser.add_argument("--cameras", type=int, metavar="V", help=f"number of views ({_by_variant(views)})")
     parser.add_argument(
-        "--variant", choices=("calvin", "xhand", "xbot"), help="meaning of the actions (from the checkpoint)"
+        "--action-rate", type=float, metavar="HZ", help=f"actions per second ({_by_variant(ACTION_RATE_HZ)})"
     )
-    parser.add_argument("--cameras", type=int, metavar="V", help="number of views (calvin, xhand: 2; xbot: 3)")
     parser.add_argument(
-        "--action-rate", type=float, metavar="HZ", help="actions per second (calvin: 30; xhand, xbot: 10)"
-    )
-    parser.add_argument(
-        "--quaternion-order", choices=("xyzw", "wxyz"), default="xyzw", help="as stored in the state (xyzw)"
+        "--quaternion-order",
+        choices=QUATERNION_ORDERS,
+        default=Choices.quaternion_order,
+        help=f"as stored in the state ({Choices.quaternion_order})",
     )
     parser.add_argument("--parity-samples", type=int, default=2, metavar="N", help="observations to compare on (2)")
     parser.add_argument(
@@ -105,27 +110,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_calibration_arguments(parser)
 
 
+def _by_variant(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{variant}: {value:g}" for variant, value in values.items())
+
+
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    from vpp_edge.checkpoint.reader import Choices
     from vpp_edge.export.bundle_writer import check_target
     from vpp_edge.export.exporter import ExportOptions
 
     if arguments.parity_samples < 1:
         raise BadInputError("--parity-samples must be at least 1: a bundle is never written unchecked")
     choices = Choices(
-        arguments.variant,
-        arguments.cameras,
-        arguments.action_rate,
-        arguments.quaternion_order,
-        arguments.steps,
-        arguments.solver,
-        arguments.frames,
+        variant=arguments.variant,
+        cameras=arguments.cameras,
+        action_rate_hz=arguments.action_rate,
+        quaternion_order=arguments.quaternion_order,
+        steps=arguments.steps,
+        solver=arguments.solver,
+        frames=arguments.frames,
     )
-    options = ExportOptions(choices, arguments.parity_samples, arguments.seed, arguments.overwrite)
+    options = ExportOptions(
+        choices=choices,
+        parity_samples=arguments.parity_samples,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+    )
     check_target(arguments.output, arguments.overwrite)
     source = _source(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm()
     stages, export = _export(arguments, source, options)
     if arguments.closed_loop is None:
         with Progress("export", stages, quiet=arguments.quiet) as progress:
@@ -150,8 +163,15 @@ def _export(
     from vpp_edge.workflow.exporting import LoweredExport, export_lowered
 
     if arguments.precision != "fp32":
+        data, table = _data(arguments)
         request = LoweredExport(
-            source, arguments.precision, *_data(arguments), arguments.budget, calibration_options(arguments), options
+            source=source,
+            precision=arguments.precision,
+            data=data,
+            table=table,
+            budget=arguments.budget,
+            calibration=calibration_options(arguments),
+            export=options,
         )
         return request.stages(), partial(export_lowered, request)
     if isinstance(source, Bundle):
@@ -216,7 +236,3 @@ def _answer(arguments: argparse.Namespace, manifest: Manifest) -> int:
             "The bundle was written, but `vpp-edge run` refuses it. Allow a larger --budget, or calibrate on more data."
         )
     return 1 if problems else 0
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # the same clean way out as Ctrl-C

@@ -9,7 +9,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.policy.handover_modes import MODES
+from vpp_edge.runtime.session.config import SessionConfig
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import Hand
@@ -43,7 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--instruction", required=True, metavar="TEXT", help="what the hand should do")
     parser.add_argument("--duration", type=float, metavar="S", help="seconds from the first chunk (until Ctrl-C)")
-    parser.add_argument("--rate-hz", type=float, default=100.0, metavar="HZ", help="rate of the control loop (100)")
+    parser.add_argument(
+        "--rate-hz",
+        type=float,
+        default=SessionConfig.rate_hz,
+        metavar="HZ",
+        help=f"rate of the control loop ({SessionConfig.rate_hz:g})",
+    )
     parser.add_argument("--record", metavar="DIR", help="add the run as an episode to a data set; needs PyAV")
     parser.add_argument("--dry-run", action="store_true", help="compute every command, send none")
     parser.add_argument(
@@ -54,13 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chunking",
-        choices=("rtc", "naive", "ensemble", "synchronous"),
-        default="rtc",
-        help="how one chunk follows another, as in `vpp-edge eval` (rtc)",
+        choices=MODES,
+        default=SessionConfig.chunking,
+        help=f"how one chunk follows another, as in `vpp-edge eval` ({SessionConfig.chunking})",
     )
-    parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
-    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
+    add_engine_arguments(parser)
+    add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
     parser.add_argument("--seed", type=int, default=0, help="of the policy's noise (0)")
     parser.add_argument("--log", metavar="FILE.mcap", help="tell the whole run to a file, for Foxglove and the like")
     parser.add_argument(
@@ -70,7 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHERE",
         help="show the run live in the Rerun viewer: a window, or the address of one, or FILE.rrd",
     )
-    parser.add_argument("--log-frames", type=float, default=5.0, metavar="HZ", help="images of each view in them (5)")
+    parser.add_argument(
+        "--log-frames",
+        type=float,
+        default=SessionConfig.log_frames_hz,
+        metavar="HZ",
+        help=f"images of each view per second in --log and --rerun ({SessionConfig.log_frames_hz:g})",
+    )
     parser.add_argument(
         "--metrics", metavar="WHERE", help="counts for Prometheus on a Unix socket (a path) or a loopback port"
     )
@@ -78,7 +92,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-real-time", action="store_true", help="ordinary scheduling, even where more is permitted")
     parser.add_argument("--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that is here (0)")
     parser.add_argument(
-        "--start-timeout", type=float, default=300.0, metavar="S", help="wait for the first chunk (300)"
+        "--start-timeout",
+        type=float,
+        default=SessionConfig.start_s,
+        metavar="S",
+        help=f"longest wait for the first chunk ({SessionConfig.start_s:g})",
     )
 
 
@@ -86,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.runtime.cameras import camera_from_text
     from vpp_edge.runtime.cameras.views import cameras_by_view
     from vpp_edge.runtime.hands import hand_from_text
-    from vpp_edge.runtime.session.run import SessionConfig, policy_spec, run_session
+    from vpp_edge.runtime.session.run import policy_spec, run_session
     from vpp_edge.runtime.session.supervisor import Watch
 
     if arguments.threads is not None and arguments.threads < 1:

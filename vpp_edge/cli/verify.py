@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vpp_edge.cli.engine_arguments import ALL_CORES, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 
@@ -40,9 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, metavar="CKPT", help="the same as REFERENCE, for a checkpoint folder"
     )
     parser.add_argument("--hashes-only", action="store_true", help="check the files against the manifest only")
-    parser.add_argument("--backend", default="onnxruntime", help="what runs the bundle (onnxruntime)")
-    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all)")
+    add_engine_arguments(parser)
+    add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
         "--samples", type=int, default=2, metavar="N", help="random observations against the checkpoint (2)"
     )

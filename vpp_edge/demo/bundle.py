@@ -9,6 +9,7 @@ from pathlib import Path
 
 import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
 from vpp_edge.demo.observations import expert_observations
@@ -20,7 +21,6 @@ from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 
-PRECISIONS = ("fp32", "fp16", "int8")
 CALIBRATION_OBSERVATIONS, JUDGED_OBSERVATIONS = 24, 8
 SHIPPED = Path(vpp_edge.__file__).with_name("demo_policy")
 """The trained policy of this package; its README.md says how it was trained and what it can do."""

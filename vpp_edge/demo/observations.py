@@ -16,9 +16,9 @@ from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.preprocess import frames_from_images
 from vpp_edge.spec.sample import Sample
+from vpp_edge.workflow.closed_loop.players import VIEWS
 from vpp_edge.workflow.observations import Observations
 
-VIEWS = ("top", "side")  # the simulation's cameras, in the order of the demo policy's views
 IMAGE_SIZE = 240
 HORIZON = 8
 FIRST_SEED = 20_000_000  # evaluation and training have lower ones

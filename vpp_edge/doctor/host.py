@@ -68,7 +68,11 @@ def check_processor() -> Check:
 
 
 def processor_name() -> str:
-    """The name that the system gives the processor; "unknown processor" where it gives none."""
+    """The board of the device tree (Arm), else the processor of /proc/cpuinfo; "unknown processor" without either."""
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        pass
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

@@ -9,7 +9,8 @@ from vpp_edge.cli.main import build_parser
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.chunk_player import Chunk, chunk_fault
 from vpp_edge.runtime.control.contract import MOVING, Stand
-from vpp_edge.runtime.policy.chunk_handover import ENSEMBLE, MODES, NAIVE, RTC, SYNCHRONOUS, Chunking
+from vpp_edge.runtime.policy.chunk_handover import Chunking
+from vpp_edge.runtime.policy.handover_modes import ENSEMBLE, MODES, NAIVE, RTC, SYNCHRONOUS
 
 PERIOD_NS = 100_000_000
 POSE = np.array([0.0, 0, 0, 0, 0, 0, 1, 0.0])

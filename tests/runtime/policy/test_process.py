@@ -11,7 +11,7 @@ from worker_under_test import DIMS, HORIZON, next_chunk, settings
 from vpp_edge.runtime.control.contract import MOVING, Stand
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
-from vpp_edge.runtime.policy.chunk_handover import MODES, RTC, SYNCHRONOUS
+from vpp_edge.runtime.policy.handover_modes import MODES, RTC, SYNCHRONOUS
 from vpp_edge.runtime.policy.process import PolicyWorker
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 

@@ -1,0 +1,18 @@
+"""The ways in which one chunk follows another, by name; `chunk_handover.py` implements them. Imports no numpy."""
+
+from __future__ import annotations
+
+from vpp_edge.errors import BadInputError
+
+RTC = "rtc"  # the next chunk is made to continue the present one (rtc_prefix.py)
+NAIVE = "naive"  # it takes over as it comes
+ENSEMBLE = "ensemble"  # it is averaged with what earlier ones wanted for the same moments (ACT, arXiv 2304.13705)
+SYNCHRONOUS = "synchronous"  # a chunk is played to its end, then the hand waits for the next one
+MODES = (RTC, NAIVE, ENSEMBLE, SYNCHRONOUS)
+
+
+def checked_mode(mode: str) -> str:
+    """`mode` itself; raises BadInputError where it is not one of MODES."""
+    if mode not in MODES:
+        raise BadInputError(f"unknown chunking {mode!r}; known: {', '.join(MODES)}")
+    return mode
