@@ -179,7 +179,7 @@ def test_a_probe_that_hangs_crashes_or_babbles_is_an_answer() -> None:
 
 
 def test_the_report_fits_the_width_and_names_the_fix() -> None:
-    check = Check("camera", MISSING, "x" * 300, "run", "plug one in")
+    check = Check("camera", MISSING, "x" * 300, "run", fix="plug one in")
     report = doctor.report_from_checks([check], {"run": False}, width=80)
     assert len(report.splitlines()[0]) <= 80
     assert "fix: plug one in" in report and "can: nothing yet" in report

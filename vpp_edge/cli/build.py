@@ -113,7 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.exportLayerInfo and arguments.sm:
         raise BadInputError("--exportLayerInfo asks an engine on its device; leave it out with --sm")
     timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
-    options = BuildOptions(flags, arguments.force, arguments.prune, timing_cache, arguments.verbose)
+    options = BuildOptions(
+        flags=flags,
+        force=arguments.force,
+        prune=arguments.prune,
+        timing_cache=timing_cache,
+        verbose=arguments.verbose,
+    )
     expected = [(step_name(s, t), _expected_seconds(bundle, s)) for s in stages for t in targets]
     stop_on_sigterm()
     with Progress("build", expected, quiet=arguments.quiet) as progress:

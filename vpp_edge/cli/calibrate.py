@@ -63,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
     stages = PROGRESS_STAGES + (REPORT_STAGES if arguments.report is not None else ())
     with Progress("calibrate", stages, quiet=arguments.quiet) as progress:
         seen, judged = observations(bundle.manifest.policy, data_options(arguments, arguments.dataset))
-        table = calibrate_bundle(bundle, seen.samples, seen.data, options, progress)
+        table = calibrate_bundle(bundle, seen.samples, seen.data, options, report=progress)
         write_whole(arguments.output, json.dumps(table.to_json(), indent=1))
         points = []
         if arguments.report is not None:
-            points = measure_tradeoff(bundle, table, judged.samples, arguments.device, progress)
+            points = measure_tradeoff(bundle, table, judged.samples, arguments.device, report=progress)
             write_report(arguments.report, points, judged.words, arguments.device)
     if arguments.json:
         summary = {

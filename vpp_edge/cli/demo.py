@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = exported_demo(arguments, fresh=arguments.fresh, precision=arguments.precision)
     report, results, picture = _play(bundle, arguments)
     files = [picture.write(arguments.output / "demo.mp4"), picture.write_animation(arguments.output / "demo.webp")]
-    _answer(arguments, report, results, bundle, files)
+    _answer(arguments, report, results, bundle=bundle, files=files)
     return report.exit_status
 
 

@@ -69,11 +69,14 @@ def check_all(folder: Path) -> list[Check]:
 def check_library(module: str) -> Check:
     """Whether a library is installed, and its version; does not import it."""
     library = LIBRARIES[module]
-    if is_installed(module):
-        version = installed_version(module) or "version unknown"
-        return Check(module, OK, version, library.needed_for, required=library.extra == "")
+    installed = is_installed(module)
     return Check(
-        module, MISSING, "not installed", library.needed_for, install_command(module), required=library.extra == ""
+        name=module,
+        status=OK if installed else MISSING,
+        detail=(installed_version(module) or "version unknown") if installed else "not installed",
+        needed_for=library.needed_for,
+        fix="" if installed else install_command(module),
+        required=library.extra == "",
     )
 
 

@@ -150,7 +150,14 @@ def run(arguments: argparse.Namespace) -> int:
     certifying.check_can_play(source, choices)
     stages = (*stages, *certifying.progress_stages(played))
     with Progress("export", stages, quiet=arguments.quiet) as progress:
-        manifest = certifying.export_and_play(export, source, arguments.output, played, arguments.overwrite, progress)
+        manifest = certifying.export_and_play(
+            export=export,
+            source=source,
+            target=arguments.output,
+            settings=played,
+            overwrite=arguments.overwrite,
+            report=progress,
+        )
     return _answer(arguments, manifest)
 
 

@@ -87,7 +87,7 @@ def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:
             seen = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
             table = calibrate_bundle(source, seen.samples, seen.data, report=progress)
         options = LoweringOptions(precision, data=judged.words, overwrite=target.exists())
-        lower_bundle(source, target, judged.samples, options, table, progress)
+        lower_bundle(source, target, judged.samples, options, table=table, report=progress)
 
 
 def _is_usable(path: Path, checkpoint: CheckpointPaths) -> bool:

@@ -34,7 +34,7 @@ def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations
             moments = _moments(episode)
             moment = moments[(2 * i + 1) * len(moments) // (2 * count)]
             images = [renderer.render(view, moment.state, moment.scene) for view in VIEWS]
-            samples.append(_sample(spec, episode.instruction, images, moment.state, random))
+            samples.append(_sample(spec, episode.instruction, images, hand=moment.state, random=random))
     words = f"{count} observations of the simulated expert"
     return Observations(tuple(samples), words, {"recordings": [], "samples": count, "seed": seed})
 

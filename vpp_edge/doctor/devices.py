@@ -48,15 +48,15 @@ def check_realsense() -> list[Check]:
     if isinstance(answer, dict):
         lacks_usb = "libusb" in answer["error"]
         fix = "pip install 'vpp-edge[realsense]'" if lacks_usb else "pip install --force-reinstall pyrealsense2"
-        return [Check("RealSense SDK", MISSING, f"does not load: {answer['error']}", needed_for, fix)]
+        return [Check("RealSense SDK", MISSING, f"does not load: {answer['error']}", needed_for, fix=fix)]
     sdk = Check("RealSense SDK", OK, "loads", needed_for)
     cameras = [f"{c['name']} {c['serial']} (USB {c['usb']})" for c in answer]
     slow = any(str(c["usb"]).startswith("2") for c in answer)
     if not cameras:
         fix = "plug one into a USB 3 port; to work without: run --camera software:..." + _udev_hint()
-        return [sdk, Check("RealSense cameras", MISSING, "none seen", "run --camera realsense", fix)]
+        return [sdk, Check("RealSense cameras", MISSING, "none seen", "run --camera realsense", fix=fix)]
     detail, fix = "; ".join(cameras), "use a USB 3 port and cable" if slow else ""
-    return [sdk, Check("RealSense cameras", LIMITED if slow else OK, detail, "run --camera realsense", fix)]
+    return [sdk, Check("RealSense cameras", LIMITED if slow else OK, detail, "run --camera realsense", fix=fix)]
 
 
 def _udev_hint() -> str:
@@ -73,10 +73,10 @@ def check_rendering() -> list[Check]:
     answer = ask_python(RENDER_PROBE, dict(os.environ))
     if "error" in answer or answer["empty"]:
         detail = answer.get("error", f"{answer.get('kind')} gives an empty picture")
-        return [Check("rendering", MISSING, detail, needed_for, EGL_FIX)]
+        return [Check("rendering", MISSING, detail, needed_for, fix=EGL_FIX)]
     if answer["kind"] == "software":
         detail = f"without GL, on the CPU: slower. {answer['note']}".strip()
-        return [Check("rendering", LIMITED, detail, needed_for, EGL_FIX)]
+        return [Check("rendering", LIMITED, detail, needed_for, fix=EGL_FIX)]
     return [Check("rendering", OK, f"MuJoCo with {answer['kind']}", needed_for)]
 
 
@@ -88,12 +88,12 @@ def check_engines() -> list[Check]:
     needed_for = "run, profile, verify with --backend onnxruntime"
     if isinstance(answer, dict):
         fix = "pip install --force-reinstall onnxruntime"
-        return [Check("ONNX Runtime providers", MISSING, answer["error"], needed_for, fix)]
+        return [Check("ONNX Runtime providers", MISSING, answer["error"], needed_for, fix=fix)]
     names = [name.removesuffix("ExecutionProvider") for name in answer]
     if "CUDA" not in names and check_accelerator()[0].status == OK:
         detail = f"{', '.join(names)}; none for the GPU that is here"
         fix = swap_command(platform.machine())
-        return [Check("ONNX Runtime providers", LIMITED, detail, "--provider cuda, tensorrt", fix)]
+        return [Check("ONNX Runtime providers", LIMITED, detail, "--provider cuda, tensorrt", fix=fix)]
     return [Check("ONNX Runtime providers", OK, ", ".join(names), needed_for)]
 
 
@@ -109,18 +109,19 @@ def check_accelerator() -> list[Check]:
         return [
             Check("NVIDIA GPU", OK, model, needed_for),
             Check(
-                "power mode",
-                OK if full else LIMITED,
-                name,
-                "the latency that the board can reach",
-                "" if full else "sudo nvpmodel -m 0 && sudo jetson_clocks",
+                name="power mode",
+                status=OK if full else LIMITED,
+                detail=name,
+                needed_for="the lowest latency of this board",
+                fix="" if full else "sudo nvpmodel -m 0 && sudo jetson_clocks",
             ),
         ]
     query = "--query-gpu=name,driver_version,memory.total,compute_cap"
     gpus = ask_command("nvidia-smi", query, "--format=csv,noheader")
     if gpus:
         return [Check("NVIDIA GPU", OK, "; ".join(gpus.splitlines()), needed_for)]
-    return [Check("NVIDIA GPU", MISSING, "none seen", needed_for, "none needed for --backend onnxruntime on the CPU")]
+    fix = "none needed for --backend onnxruntime on the CPU"
+    return [Check("NVIDIA GPU", MISSING, "none found", needed_for, fix=fix)]
 
 
 def jetson_model(path: Path = Path("/proc/device-tree/model")) -> str | None:

@@ -45,11 +45,11 @@ def check_python(version: tuple[int, int] | None = None) -> Check:
     found = sys.version_info[:2] if version is None else version
     fine = PYTHONS[0] <= found <= PYTHONS[1]
     return Check(
-        "Python",
-        OK if fine else MISSING,
-        f"{platform.python_implementation()} {platform.python_version()}" if version is None else f"{found}",
-        "every command",
-        "" if fine else "make the virtual environment with Python 3.10 to 3.13: make venv PYTHON=python3.12",
+        name="Python",
+        status=OK if fine else MISSING,
+        detail=f"{platform.python_implementation()} {platform.python_version()}" if version is None else f"{found}",
+        needed_for="every command",
+        fix="" if fine else "create the virtual environment with Python 3.10 to 3.13: make venv PYTHON=python3.12",
         required=True,
     )
 
@@ -59,11 +59,11 @@ def check_processor() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     few = cores < 2
     return Check(
-        "processor",
-        LIMITED if few else OK,
-        f"{cores} cores, {platform.machine()}, {processor_name()}",
-        "run: loop, policy and cameras beside each other",
-        "give this process at least 2 cores (taskset, docker run --cpus)" if few else "",
+        name="processor",
+        status=LIMITED if few else OK,
+        detail=f"{cores} cores, {platform.machine()}, {processor_name()}",
+        needed_for="run: loop, policy and cameras in parallel",
+        fix="give this process at least 2 cores (taskset, docker run --cpus)" if few else "",
     )
 
 
@@ -87,11 +87,11 @@ def check_memory() -> Check:
     total, available = sizes.get("MemTotal", 0.0), sizes.get("MemAvailable", 0.0)
     few = available < EXPORT_MEMORY_GIB
     return Check(
-        "memory",
-        LIMITED if few else OK,
-        f"{available:.1f} GiB free of {total:.1f} GiB",
-        f"export of a full-size policy: about {EXPORT_MEMORY_GIB} GiB (small ones: 2)",
-        "export on a larger machine and copy the bundle here" if few else "",
+        name="memory",
+        status=LIMITED if few else OK,
+        detail=f"{available:.1f} GiB free of {total:.1f} GiB",
+        needed_for=f"export of a full-size policy: about {EXPORT_MEMORY_GIB} GiB (small ones: 2)",
+        fix="export on a larger machine and copy the bundle here" if few else "",
     )
 
 
@@ -108,11 +108,11 @@ def check_disk(folder: Path) -> Check:
     free_gib = shutil.disk_usage(folder).free / GIB
     few = free_gib < EXPORT_DISK_GIB
     return Check(
-        "disk",
-        LIMITED if few else OK,
-        f"{free_gib:.0f} GiB free in {folder}",
-        f"export of a full-size policy: about {EXPORT_DISK_GIB} GiB (small ones: 1)",
-        "free some, or give export another place with -o" if few else "",
+        name="disk",
+        status=LIMITED if few else OK,
+        detail=f"{free_gib:.0f} GiB free in {folder}",
+        needed_for=f"export of a full-size policy: about {EXPORT_DISK_GIB} GiB (small ones: 1)",
+        fix="free some space, or export to another disk with -o" if few else "",
     )
 
 
@@ -120,11 +120,18 @@ def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:
     """Room for the rings through which the processes of `run` share frames and actions."""
     needed_for = "run: frames and actions between its processes"
     if not folder.is_dir():
-        return Check("shared memory", MISSING, f"there is no {folder}", needed_for, "mount -t tmpfs tmpfs /dev/shm")
+        fix = "mount -t tmpfs tmpfs /dev/shm"
+        return Check("shared memory", MISSING, f"there is no {folder}", needed_for, fix=fix)
     free_mib = shutil.disk_usage(folder).free / 1024**2
     few = free_mib < SHARED_MEMORY_MIB
     fix = "docker run --shm-size=1g; elsewhere: sudo mount -o remount,size=1g /dev/shm"
-    return Check("shared memory", LIMITED if few else OK, f"{free_mib:.0f} MiB free", needed_for, fix if few else "")
+    return Check(
+        name="shared memory",
+        status=LIMITED if few else OK,
+        detail=f"{free_mib:.0f} MiB free",
+        needed_for=needed_for,
+        fix=fix if few else "",
+    )
 
 
 def check_loop() -> list[Check]:
@@ -138,5 +145,13 @@ def check_loop() -> list[Check]:
     ):
         granted = bool(answer.get(key))
         detail = "permitted" if granted else f"not permitted ({answer.get('error', without)})"
-        checks.append(Check(name, OK if granted else LIMITED, detail, "run on a real hand", "" if granted else fix))
+        checks.append(
+            Check(
+                name=name,
+                status=OK if granted else LIMITED,
+                detail=detail,
+                needed_for="run on a real hand",
+                fix="" if granted else fix,
+            )
+        )
     return checks

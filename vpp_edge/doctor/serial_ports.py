@@ -21,11 +21,12 @@ def check_serial_ports(dev: Path = Path("/dev"), sysfs: Path = Path("/sys")) -> 
 def _check(port: Path, timer: Path) -> Check:
     if not os.access(port, os.R_OK | os.W_OK):
         fix = "sudo usermod -aG dialout $USER   (then log in again)"
-        return Check(str(port), LIMITED, "no permission to open it", NEEDED_FOR, fix)
+        return Check(str(port), LIMITED, "no permission to open it", NEEDED_FOR, fix=fix)
     latency_ms = _latency_ms(timer)
     if latency_ms is not None and latency_ms > QUICK_MS:
         fix = f"echo {QUICK_MS} | sudo tee {timer}   (a udev rule makes it last)"
-        return Check(str(port), LIMITED, f"answers only every {latency_ms} ms, too slow for a hand", NEEDED_FOR, fix)
+        detail = f"answers only every {latency_ms} ms, too slow for a hand"
+        return Check(str(port), LIMITED, detail, NEEDED_FOR, fix=fix)
     return Check(str(port), OK, "can be opened", NEEDED_FOR)
 
 
