@@ -14,7 +14,7 @@ from vpp_edge.cli.main import main
 from vpp_edge.demo import bundle as demo_policy
 from vpp_edge.demo.bitmap_font import ink_of
 from vpp_edge.demo.run_video import captioned, side_by_side
-from vpp_edge.runtime.control.loop import guards
+from vpp_edge.runtime.control import guards
 from vpp_edge.runtime.sim.sequence import Result
 from vpp_edge.runtime.sim.task import episode_from_seed
 

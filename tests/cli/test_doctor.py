@@ -13,7 +13,7 @@ import pytest
 
 from vpp_edge.cli import doctor, libraries, main
 from vpp_edge.doctor import devices, host
-from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, run_command, run_python
 from vpp_edge.doctor.serial_ports import check_serial_ports
 
 pytestmark = pytest.mark.live
@@ -111,7 +111,7 @@ def test_little_room_is_limited_not_missing(monkeypatch: pytest.MonkeyPatch, tmp
     ],
 )
 def test_realsense_answers(monkeypatch: pytest.MonkeyPatch, answer: object, statuses: list[str]) -> None:
-    monkeypatch.setattr(devices, "ask_python", lambda code, environment: answer)
+    monkeypatch.setattr(devices, "run_python", lambda code, environment: answer)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     checks = devices.check_realsense()
     assert [check.status for check in checks] == statuses
@@ -128,7 +128,7 @@ def test_realsense_answers(monkeypatch: pytest.MonkeyPatch, answer: object, stat
     ],
 )
 def test_rendering_answers(monkeypatch: pytest.MonkeyPatch, answer: dict[str, object], status: str) -> None:
-    monkeypatch.setattr(devices, "ask_python", lambda code, environment: answer)
+    monkeypatch.setattr(devices, "run_python", lambda code, environment: answer)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     (check,) = devices.check_rendering()
     assert check.status == status and bool(check.fix) == (status != OK)
@@ -145,8 +145,8 @@ def test_rendering_answers(monkeypatch: pytest.MonkeyPatch, answer: dict[str, ob
 def test_a_gpu_without_its_provider_is_told(
     monkeypatch: pytest.MonkeyPatch, providers: list[str], gpu: str | None, status: str
 ) -> None:
-    monkeypatch.setattr(devices, "ask_python", lambda *_: providers)
-    monkeypatch.setattr(devices, "ask_command", lambda *_: gpu)
+    monkeypatch.setattr(devices, "run_python", lambda *_: providers)
+    monkeypatch.setattr(devices, "run_command", lambda *_: gpu)
     monkeypatch.setattr(devices, "jetson_model", lambda: None)
     (check,) = devices.check_engines()
     assert (check.status, "onnxruntime-gpu" in check.fix) == (status, status == LIMITED)
@@ -160,7 +160,7 @@ def test_a_jetson_and_its_power_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert devices.jetson_model(model) is None
     monkeypatch.setattr(devices, "jetson_model", lambda: "NVIDIA Jetson AGX Orin")
     for mode, status in (("NV Power Mode: MAXN\n0", OK), ("NV Power Mode: 30W\n2", LIMITED)):
-        monkeypatch.setattr(devices, "ask_command", lambda *command, mode=mode: mode)
+        monkeypatch.setattr(devices, "run_command", lambda *command, mode=mode: mode)
         board, power = devices.check_accelerator()
         assert board.status == OK and power.status == status and bool(power.fix) == (status == LIMITED)
 
@@ -168,14 +168,14 @@ def test_a_jetson_and_its_power_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_a_probe_that_hangs_crashes_or_babbles_is_an_answer() -> None:
     environment = dict(os.environ)
     start = time.monotonic()
-    assert "no answer" in ask_python("import time; time.sleep(60)", environment, timeout_s=1)["error"]
+    assert "no answer" in run_python("import time; time.sleep(60)", environment, timeout_s=1)["error"]
     assert time.monotonic() - start < 30
-    assert "signal" in ask_python("import os; os.abort()", environment)["error"]
-    assert ask_python("raise SystemExit(3)", environment)["error"] == "exit status 3"
-    assert "ZeroDivisionError" in ask_python("1 / 0", environment)["error"]
-    assert "error" in ask_python("print('no json')", environment)
-    assert ask_python("print('babble'); print([1])", environment) == [1]
-    assert ask_command("a-program-that-is-not-there") is None
+    assert "signal" in run_python("import os; os.abort()", environment)["error"]
+    assert run_python("raise SystemExit(3)", environment)["error"] == "exit status 3"
+    assert "ZeroDivisionError" in run_python("1 / 0", environment)["error"]
+    assert "error" in run_python("print('no json')", environment)
+    assert run_python("print('babble'); print([1])", environment) == [1]
+    assert run_command("a-program-that-is-not-there") is None
 
 
 def test_the_report_fits_the_width_and_names_the_fix() -> None:

@@ -1,4 +1,4 @@
-"""`vpp-edge build`: in, a bundle; out, TensorRT engines under its folder `engines/`."""
+"""`vpp-edge build`: builds TensorRT engines from a bundle, into its folder `engines/`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 HELP = """Build TensorRT engines from a bundle and keep them in its folder engines/.
 
-An engine is for one device and one version of TensorRT, so build on the robot. An engine that is there already, of the
-same graph, library, device and options, is taken as it is. Options have trtexec's names.
+An engine fits one device and one version of TensorRT, so build on the robot. An existing engine for the same graph,
+library, device and options is reused. Options are named as in trtexec.
 
   vpp-edge build my_bundle/                                       (for the GPU of this machine)
   vpp-edge build my_bundle/ --backend tensorrt-rtx --sm 86 89     (for other machines; needs no GPU)"""
 
-# Seconds that TensorRT-RTX takes for a byte of graph on a desktop CPU, where progress starts from (its graphs hold
-# names and shapes only, the weights lie beside them): 17 s for 0.6 MB, 12 s for 0.34 MB.
+# Seconds of TensorRT-RTX per byte of graph on a desktop CPU, the first estimate of the progress display (the files hold
+# names and shapes, the weights are in a separate file): 17 s for 0.6 MB, 12 s for 0.34 MB.
 SECONDS_PER_GRAPH_BYTE = 30e-6
 
 REFUSED = {
@@ -44,7 +44,7 @@ REFUSED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--backend", choices=tuple(LIBRARIES), help="the library (the one installed)")
+    parser.add_argument("--backend", choices=tuple(LIBRARIES), help="engine library (the installed one)")
     parser.add_argument(
         "--sm",
         nargs="+",
@@ -53,14 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SM",
         help="build for this compute capability, such as 86, instead of the GPU of this machine (tensorrt-rtx only)",
     )
-    parser.add_argument("--stage", nargs="+", action="extend", default=[], metavar="STAGE", help="only these (all)")
-    parser.add_argument("--force", action="store_true", help="build even what is there already")
+    parser.add_argument(
+        "--stage", nargs="+", action="extend", default=[], metavar="STAGE", help="build only these stages (all)"
+    )
+    parser.add_argument("--force", action="store_true", help="rebuild existing engines")
     parser.add_argument("--prune", action="store_true", help="remove engines that the new ones replace")
     parser.add_argument(
         "--builderOptimizationLevel", type=int, metavar="N", help="0 builds quickly, 5 searches longest"
     )
-    parser.add_argument("--memPoolSize", metavar="POOL:MIB", help="limits of the pools workspace, tacticSharedMem")
-    parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="streams beside the main one")
+    parser.add_argument(
+        "--memPoolSize", metavar="POOL:MIB", help="memory limits of the pools workspace, tacticSharedMem"
+    )
+    parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="auxiliary streams")
     parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help=", ".join(TILINGS))
     parser.add_argument(
         "--profilingVerbosity",
@@ -73,16 +77,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     precision.add_argument(
         "--tf32",
         action="store_true",
-        help="let float32 layers round to TF32: faster, less exact than the bundle's certificate says",
+        help="allow TF32 in float32 layers: faster, but less exact than the bundle's certificate states",
     )
-    parser.add_argument("--timingCacheFile", type=Path, metavar="FILE", help="what builds learned; read and updated")
+    parser.add_argument("--timingCacheFile", type=Path, metavar="FILE", help="timing cache to read and update")
     parser.add_argument(
         "--exportLayerInfo",
         type=Path,
         metavar="FILE",
         help="write the engines' layers to FILE-STAGE.json; on the device only",
     )
-    parser.add_argument("--verbose", action="store_true", help="print all that the compiler says, on stderr")
+    parser.add_argument("--verbose", action="store_true", help="print all messages of the compiler on stderr")
     for option in REFUSED:
         parser.add_argument(f"--{option}", nargs="?", const="", help=argparse.SUPPRESS)
 
@@ -111,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
     targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
     if arguments.exportLayerInfo and arguments.sm:
-        raise BadInputError("--exportLayerInfo asks an engine on its device; leave it out with --sm")
+        raise BadInputError("--exportLayerInfo needs the engine on its device; leave it out with --sm")
     timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
     options = BuildOptions(
         flags=flags,
@@ -178,7 +182,7 @@ def _read_timing_cache(path: Path | None, target: Target) -> Any:
     if path is None:
         return None
     if target.library.builds_for_others:
-        print("note: --timingCacheFile: tensorrt-rtx times no kernels while it builds; not used", file=sys.stderr)
+        print("note: --timingCacheFile is not used: tensorrt-rtx times no kernels while it builds", file=sys.stderr)
         return None
     try:
         return TimingCache(path.read_bytes() if path.exists() else b"")

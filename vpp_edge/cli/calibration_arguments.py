@@ -11,11 +11,11 @@ from vpp_edge.workflow.observations import DataOptions
 
 
 def is_table(path: Path) -> bool:
-    """Whether a path is what `vpp-edge calibrate` wrote, rather than an annotation or a folder of a data set."""
+    """Whether `path` is a table that `vpp-edge calibrate` wrote, not an annotation or a folder of a data set."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return b'"schema_version"' in file.read(256)  # the first thing in it
+        return b'"schema_version"' in file.read(256)  # its first key
 
 
 def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,15 +24,17 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         "--recordings",
         metavar="NAMES",
         default="",
-        help="recordings to calibrate on, separated by commas; the others are judged on (the first part of the data)",
+        help="recordings to calibrate on, comma-separated; the others are held out (the first part of the data)",
     )
     group.add_argument(
         "--views",
         metavar="NAMES",
         default="",
-        help="views of the recordings that are the policy's cameras, static first, by name or number (the first ones)",
+        help="views to use as the policy's cameras, comma-separated names or numbers, static first (the first ones)",
     )
-    group.add_argument("--held-out", type=Path, metavar="DATASET", help="another data set to judge on (what is left)")
+    group.add_argument(
+        "--held-out", type=Path, metavar="DATASET", help="data set to evaluate on (the other recordings)"
+    )
     data, options = DataOptions, CalibrationOptions
     group.add_argument(
         "--samples",
@@ -46,7 +48,7 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=data.held_out_samples,
         metavar="N",
-        help=f"observations to judge on ({data.held_out_samples})",
+        help=f"observations to evaluate on ({data.held_out_samples})",
     )
     group.add_argument(
         "--method", choices=METHODS, default=options.method, help=f"how ranges are found ({options.method})"
@@ -70,7 +72,7 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=options.sensitivity_samples,
         metavar="N",
-        help="observations to measure each layer's error on; 0 runs every layer that can be quantized in INT8 "
+        help="observations to measure each layer's error on; 0 skips that and quantizes every layer that can be "
         f"({options.sensitivity_samples})",
     )
 

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def script_from_parser(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The script that makes `shell` complete commands, options, choices and paths. Changes the parser."""
+    """The script that makes `shell` complete commands, options, choices and paths. Modifies `parser`."""
     import shtab
 
     subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

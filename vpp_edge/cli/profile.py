@@ -1,4 +1,4 @@
-"""`vpp-edge profile`: in, a bundle; out, the latency of its stages, measured here or predicted for another device."""
+"""`vpp-edge profile`: measures the latency of a bundle's stages here, or predicts it for another device."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from vpp_edge.progress import Progress
 HELP = """Measure the latency of every stage on this machine, or predict it for another device.
 
   vpp-edge profile my_bundle/ --inferences 50
-  vpp-edge profile my_bundle/ --compare torch        (ratio against the eager PyTorch model, measured in turns)
-  vpp-edge profile my_bundle/ --roofline orin-agx-64gb --precision int8      (measures nothing: operations and bytes)"""
+  vpp-edge profile my_bundle/ --compare torch        (ratio to the eager PyTorch model, measured alternately)
+  vpp-edge profile my_bundle/ --roofline orin-agx-64gb --precision int8      (counts operations and bytes)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     add_engine_arguments(parser)
-    parser.add_argument("--compare", metavar="BACKEND", help="a second backend to measure in turns with the first")
+    parser.add_argument("--compare", metavar="BACKEND", help="second backend, measured alternately with the first")
     add_checkpoint_argument(parser)
-    parser.add_argument("--inferences", type=int, default=20, metavar="N", help="counted inferences per backend (20)")
-    parser.add_argument("--warmup", type=int, default=3, metavar="N", help="inferences that are not counted (3)")
+    parser.add_argument("--inferences", type=int, default=20, metavar="N", help="measured inferences per backend (20)")
+    parser.add_argument("--warmup", type=int, default=3, metavar="N", help="warm-up inferences, not measured (3)")
     add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
         "--roofline",
         choices=tuple(DEVICES),
         metavar="DEVICE",
-        help=f"measure nothing and predict for another device: {', '.join(DEVICES)}",
+        help=f"predict for this device instead of measuring: {', '.join(DEVICES)}",
     )
     parser.add_argument(
-        "--precision", choices=PRECISIONS, help="for --roofline: what the bundle would cost in it (its own)"
+        "--precision", choices=PRECISIONS, help="for --roofline: predict for this precision (that of the bundle)"
     )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="for --roofline: how many layers to list (10)")
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.roofline is not None:
         return _predict(arguments)
     if arguments.precision is not None:
-        raise BadInputError("--precision belongs to --roofline DEVICE; a measured bundle has the precision it has")
+        raise BadInputError("--precision is for --roofline DEVICE; a measurement uses the precision of the bundle")
     return _measure(arguments)
 
 
@@ -62,7 +62,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from vpp_edge.profile.roofline.prediction_table import lines_of_prediction
 
     if arguments.compare:
-        raise BadInputError("--roofline measures nothing, so there is nothing to --compare it with")
+        raise BadInputError("--compare needs a measurement, and --roofline only predicts; leave one of them out")
     if arguments.top < 0:
         raise BadInputError("--top must be at least 0")
     prediction = predict_bundle(Bundle(arguments.bundle), DEVICES[arguments.roofline], arguments.precision)

@@ -1,6 +1,6 @@
-"""Observations of the button task: in, a policy spec and how many; out, samples as the cameras give them on the way.
+"""Observations of the button task, rendered along episodes that the scripted expert plays.
 
-They take the place of recordings where the demo policy is calibrated and judged.
+They replace recordings when the demo policy is calibrated and evaluated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from vpp_edge.workflow.observations import Observations
 
 IMAGE_SIZE = 240
 HORIZON = 8
-FIRST_SEED = 20_000_000  # evaluation and training have lower ones
+FIRST_SEED = 20_000_000  # evaluation and training use lower ones
 
 
 def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations:
-    """One observation of each of `count` episodes that the expert plays, spread over the way to the button."""
+    """One observation from each of `count` expert episodes, at times spread over the motion to the button."""
     random = np.random.default_rng(seed)
     samples = []
     with SimRenderer(IMAGE_SIZE, IMAGE_SIZE, "software") as renderer:
