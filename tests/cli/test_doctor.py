@@ -23,15 +23,15 @@ STATUSES = {OK, LIMITED, MISSING}
 
 def test_json_has_every_check_with_a_fix_for_every_lack(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["doctor", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert set(said) == {"checks", "can"}
-    for check in said["checks"]:
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) == {"checks", "can"}
+    for check in answer["checks"]:
         assert set(check) == {"name", "status", "detail", "needed_for", "fix"}
         assert check["status"] in STATUSES and check["detail"] and check["needed_for"]
         assert bool(check["fix"]) == (check["status"] != OK)
-    names = [check["name"] for check in said["checks"]]
+    names = [check["name"] for check in answer["checks"]]
     assert len(names) == len(set(names)) and {"Python", "numpy", "memory", "real-time scheduling"} <= set(names)
-    assert said["can"]["profile"] is True
+    assert answer["can"]["profile"] is True
 
 
 def test_the_table_has_a_line_per_check_and_ends_with_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,10 +54,10 @@ def test_a_missing_optional_library_is_named_and_is_no_failure(
 ) -> None:
     monkeypatch.setattr(doctor, "is_installed", lambda module: module != "torch")
     assert main.main(["doctor", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    torch = next(c for c in said["checks"] if c["name"] == "torch")
+    answer = json.loads(capsys.readouterr().out)
+    torch = next(c for c in answer["checks"] if c["name"] == "torch")
     assert torch["status"] == MISSING and "[export]" in torch["fix"] and "export" in torch["needed_for"]
-    assert said["can"]["export"] is False and said["can"]["profile"] is True
+    assert answer["can"]["export"] is False and answer["can"]["profile"] is True
 
 
 def test_a_missing_base_library_is_a_failure(
