@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.bundle.engine import Engine, EngineOptions
+from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Inference
@@ -43,7 +43,7 @@ class EdgePolicy:
     def load(
         cls,
         bundle: str | Path,
-        backend: str = "onnxruntime",
+        backend: str = ONNXRUNTIME,
         *,
         threads: int | None = None,
         seed: int | None = None,

@@ -42,7 +42,7 @@ class PolicySettings:
         arm: which arm of a two-armed policy the hand is.
         frame_periods_ns: per view, the requested time between two frames; 0: the camera's own.
         grip: joint angles of the open and the closed hand, (J,) each, for policies that command a gripper width.
-        chunking: how one chunk hands over to the next, one of `chunk_handover.MODES`.
+        chunking: how one chunk hands over to the next, one of `handover_modes.MODES`.
         control_period_ns: of the loop that takes the chunks.
         wrap_policy: as in SessionConfig.
     """

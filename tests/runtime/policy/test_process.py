@@ -12,7 +12,7 @@ from vpp_edge.runtime.control.channel_link import ChannelLink
 from vpp_edge.runtime.ipc.channels import CHUNK_CAPACITY, Channels
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.loop_state import MOVING, LoopState
-from vpp_edge.runtime.policy.chunk_handover import MODES, NAIVE, RTC, SYNCHRONOUS
+from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC, SYNCHRONOUS
 from vpp_edge.runtime.policy.process import PolicyWorker
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 
