@@ -23,7 +23,7 @@ from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 from vpp_edge.files import write_whole
 from vpp_edge.progress import Progress
-from vpp_edge.runtime.policy.chunk_handover import MODES, NAIVE
+from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate, progress_stages
 from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import summary_of

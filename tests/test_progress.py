@@ -1,4 +1,4 @@
-"""Progress on a terminal, in a log, and in the hands of a callback; time is driven by hand."""
+"""Progress on a terminal, in a log, and as a callback; the tests drive the clock."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_remaining_time_is_corrected_by_how_this_machine_did() -> None:
         clock.advance_ns(20_000_000_000)  # twice the table
         progress.step("text")
         assert progress.remaining_s() == pytest.approx(2 * 90)
-        clock.advance_ns(200_000_000_000)  # overran: near its end, as far as anybody knows
+        clock.advance_ns(200_000_000_000)  # overran without a report: assumed near its end
         assert progress.remaining_s() == pytest.approx(2 * 60)
-        progress.update(0.5)  # but a stage that tells is believed
+        progress.update(0.5)  # a reported fraction is preferred
         assert progress.remaining_s() == pytest.approx(200 + 2 * 60)
 
 

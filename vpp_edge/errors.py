@@ -1,6 +1,6 @@
-"""Every error that vpp-edge raises on purpose: in, what went wrong; out, a message and the exit status of the command.
+"""The errors that vpp-edge raises on purpose, each with the exit status of the command.
 
-A message says what, where, expected and got, and what to do next. Anything else that escapes is a bug of ours.
+A message says what, where, expected and got, and what to do next. Any other exception that escapes is a bug.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ class VppEdgeError(Exception):
 
 
 class CheckFailedError(VppEdgeError):
-    """A comparison or verification ran to its end and did not hold (exit status 1)."""
+    """A comparison or verification completed and failed (exit status 1)."""
 
 
 class BadInputError(VppEdgeError):
-    """What the user gave cannot be used: a file, an option, an array of the wrong shape (exit status 2)."""
+    """Unusable input: a file, an option, an array of the wrong shape (exit status 2)."""
 
     exit_status = 2
 
 
 class CheckpointError(BadInputError):
-    """A trained checkpoint is unsafe, incomplete or of another model than VPP."""
+    """A trained checkpoint is unsafe, incomplete or not a VPP model."""
 
 
 class BundleError(BadInputError):
-    """A bundle is missing, changed, forged or of another schema version; nothing of it was opened by an engine."""
+    """A bundle is missing, changed, forged or of another schema version; no engine has opened any of it."""
 
 
 class MissingDependencyError(BadInputError):
@@ -43,8 +43,8 @@ class MissingDependencyError(BadInputError):
 
 
 class HardwareFaultError(VppEdgeError):
-    """A camera, bus or hand stopped answering as it should; the runtime ends in the safe pose."""
+    """A camera, bus or hand failed to respond correctly; the runtime ends in the safe pose."""
 
 
 class EndOfStreamError(HardwareFaultError):
-    """A recording that does not loop was played to its end. Opening it again would only play it again."""
+    """A recording that does not loop was played to its end. Reopening it would only replay it."""

@@ -1,6 +1,6 @@
-"""Progress of long work: in, stages with their expected seconds; out, lines on stderr with the time that remains.
+"""Progress of long work: lines on stderr with the remaining time, from stages with expected durations.
 
-Lower floors never see a Progress: they take a `ProgressCallback` and call it with a stage and a fraction.
+Lower floors do not know Progress: they take a `ProgressCallback` and call it with a stage and a fraction.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import TextIO
 from vpp_edge.clock import Clock, MonotonicClock
 
 ProgressCallback = Callable[[str, float], None]
-"""`report(stage, fraction)`: `stage` is done to `fraction`, 0 to 1; 0 begins it, a later stage ends the ones before."""
+"""`report(stage, fraction)`: `fraction` (0 to 1) of `stage` is done; 0 begins it and ends all earlier stages."""
 
 TERMINAL_INTERVAL_S = 0.5
 LOG_INTERVAL_S = 15.0
 
 
 def ignore_progress(stage: str, fraction: float) -> None:
-    """The ProgressCallback for callers who do not want to know."""
+    """The ProgressCallback that does nothing."""
 
 
 class Progress:
-    """Shows where long work stands. A context manager, and itself a ProgressCallback.
+    """Shows the progress of long work. A context manager, and itself a ProgressCallback.
 
         with Progress("export", stages=[("load", 5.0), ("text", 20.0)]) as progress:
             progress.step("load")
@@ -35,18 +35,18 @@ class Progress:
             export_text(policy, report=progress)
 
     On a terminal one line is rewritten twice a second; elsewhere a line is printed when a stage begins and every 15 s.
-    The remaining time comes from the expected seconds, corrected by how this machine did on them so far.
+    The remaining time is estimated from the expected seconds, scaled by the speed of this machine so far.
 
     Args:
-        title: what is being done, one word.
-        stages: (name, expected seconds) in order; the seconds matter as ratios, and as times until one stage is over.
-        stream: where to write; stderr.
+        title: the work, one word.
+        stages: (name, expected seconds) in order; once one stage is over, only their ratios matter.
+        stream: where to write; stderr by default.
         quiet: write nothing.
         clock: source of time.
-        interval_s: seconds between two refreshes by the background thread; None: by the stream; 0: no thread.
+        interval_s: seconds between refreshes by the background thread; None: chosen by the stream; 0: no thread.
 
     Attributes:
-        durations_s: seconds of every stage that is over, by name.
+        durations_s: seconds of every finished stage, by name.
 
     Raises:
         ValueError: `stages` repeats a name, or a reported stage is not among them.
@@ -107,9 +107,9 @@ class Progress:
                 self._write(f"{self.title}: stopped{where} after {taken}", last=True)
 
     def __call__(self, stage: str, fraction: float = 0.0) -> None:
-        """Says that `stage` is done to `fraction` (0 to 1). Stages before it are over. Going back is ignored.
+        """Reports that `fraction` (0 to 1) of `stage` is done and earlier stages are over. Going back is ignored.
 
-        A stage that begins above 0 goes on where an earlier run stopped; that part tells nothing about speed.
+        A stage that begins above 0 resumes an earlier run; that part does not count for the speed.
         """
         if stage not in self._names:
             raise ValueError(f"{self.title} has no stage {stage!r}; it has {self._names}")
@@ -127,34 +127,34 @@ class Progress:
                 self._write(self.line())
 
     def step(self, stage: str) -> None:
-        """Begins `stage`; the ones before it are over."""
+        """Begins `stage` and ends the earlier ones."""
         self(stage, 0.0)
 
     def update(self, fraction: float) -> None:
-        """Says how much of the current stage is done, 0 to 1."""
+        """Reports the fraction of the current stage that is done, 0 to 1."""
         if self._index >= 0:
             self(self._names[self._index], fraction)
 
     def note(self, text: str) -> None:
-        """Writes a line that stays, above the one that is rewritten."""
+        """Writes a permanent line above the one that is rewritten."""
         with self._lock:
             self._write(text, last=True)
             if self._terminal and self._index >= 0:
                 self._write(self.line())
 
     def remaining_s(self) -> float:
-        """Seconds until the end, as far as the stages so far tell."""
+        """Estimated seconds until the end."""
         if not self._names:
             return 0.0
         index = max(self._index, 0)
         spent_s = self._seconds_since(self._stage_start_ns)
         scale = self._scale()
         expected_s = self._expected_s[index] * scale
-        # A stage that tells its fraction is believed over the table, at once where it overran its time; one that does
-        # not and overran is taken to be near its end, because nothing better is known.
+        # A reported fraction is preferred to the table: after 5 %, or at once if the stage overran its expected time.
+        # A stage that overran it without reporting is assumed to be near its end.
         done = self._fraction - self._first_fraction
-        told = done > 0.05 or (done > 0 and spent_s > expected_s)
-        here_s = spent_s * (1.0 - self._fraction) / done if told else max(expected_s - spent_s, 0.0)
+        measurable = done > 0.05 or (done > 0 and spent_s > expected_s)
+        here_s = spent_s * (1.0 - self._fraction) / done if measurable else max(expected_s - spent_s, 0.0)
         return here_s + scale * sum(self._expected_s[index + 1 :])
 
     def line(self) -> str:
@@ -162,12 +162,12 @@ class Progress:
         index = max(self._index, 0)
         share = f" {self._fraction:.0%}" if self._fraction > 0 else ""
         name = f" {self._names[index]} ({index + 1}/{len(self._names)})" if self._names else ""
-        left_s = self.remaining_s()
-        left = f"about {_duration(left_s)} left" if left_s >= 1 else "nearly done"
+        remaining_s = self.remaining_s()
+        left = f"about {_duration(remaining_s)} left" if remaining_s >= 1 else "nearly done"
         return f"{self.title}:{name}{share}, {_duration(self._seconds_since(self._start_ns))}, {left}"
 
     def _scale(self) -> float:
-        """How much slower this machine is than the table, from the stages that are over."""
+        """How much slower this machine is than the table, from the finished stages."""
         expected_s = sum(s for name, s in zip(self._names, self._expected_s, strict=True) if name in self.durations_s)
         return sum(self.durations_s.values()) / expected_s if expected_s > 0 else 1.0
 
@@ -199,7 +199,7 @@ class Progress:
                 self._stream.write(text + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            # Nobody reads any more; that must not end the work.
+            # The reader is gone; that must not end the work.
             self._quiet = True
 
     def _columns(self) -> int:

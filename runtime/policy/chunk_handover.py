@@ -1,6 +1,6 @@
 """How one chunk hands over to the next: what the policy infers from observation to observation in, chunks to play out.
 
-There are four modes. The first is for robots; the others are what it is compared with.
+The modes are those of `handover_modes`.
 """
 
 from __future__ import annotations
@@ -10,27 +10,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.chunk_player import pose_at
 from vpp_edge.runtime.interfaces import Chunk
 from vpp_edge.runtime.ipc.loop_state import LoopState
+from vpp_edge.runtime.policy.handover_modes import ENSEMBLE, RTC, SYNCHRONOUS, checked_mode
 from vpp_edge.spec.pose import PoseLayout
-
-RTC = "rtc"  # the next chunk is made to continue the present one (rtc_prefix.py)
-NAIVE = "naive"  # it takes over as it is
-ENSEMBLE = "ensemble"  # it is averaged with what earlier ones planned for the same moments (ACT, arXiv 2304.13705)
-SYNCHRONOUS = "synchronous"  # a chunk is played to its end, then the hand waits for the next one
-MODES = (RTC, NAIVE, ENSEMBLE, SYNCHRONOUS)
 
 AGE_DECAY = 0.01  # weight exp(-0.01 i) of the i-th oldest chunk, ACT's value
 KEPT = 16  # chunks
-
-
-def checked_mode(mode: str) -> str:
-    """`mode` if there is such a mode; raises BadInputError otherwise."""
-    if mode not in MODES:
-        raise BadInputError(f"unknown chunking {mode!r}; known: {', '.join(MODES)}")
-    return mode
 
 
 class ChunkHandover:

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from vpp_edge.bundle.engine import Engine, EngineOptions, close_engines, closed_on_error
+from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions, close_engines, closed_on_error
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.interfaces import Inference
@@ -44,7 +44,7 @@ class EdgePolicy:
     def load(
         cls,
         bundle: str | Path,
-        backend: str = "onnxruntime",
+        backend: str = ONNXRUNTIME,
         *,
         threads: int | None = None,
         seed: int | None = None,

@@ -44,7 +44,7 @@ class PolicySettings:
         arm: which arm of a two-armed policy the hand is.
         frame_periods_ns: per view, the requested time between two frames; 0: the camera's own.
         grip: joint angles of the open and the closed hand, (J,) each, for policies that command a gripper width.
-        chunking: how one chunk hands over to the next, one of `chunk_handover.MODES`.
+        chunking: how one chunk hands over to the next, one of `handover_modes.MODES`.
         control_period_ns: of the loop that takes the chunks.
         wrap_policy: as in SessionConfig.
     """
@@ -138,8 +138,8 @@ class PolicyWorker:
         board["heartbeat_ns"] = time.monotonic_ns()
         loop_state = read_loop_state(self._channels.states)
         # After the loop's state was read: an instruction of a later episode is never followed for an earlier one.
-        changed = self.follow_instruction()
-        observation = None if loop_state is None or changed else self._observation(loop_state)
+        self.follow_instruction()
+        observation = None if loop_state is None else self._observation(loop_state)
         if observation is None:
             time.sleep(POLL_S)
             return
@@ -156,15 +156,14 @@ class PolicyWorker:
             spent_ns = time.monotonic_ns() - begun_ns
             time.sleep(min(LONGEST_REST_S, max(0, HOT_INTERVALS * self._interval_ns - spent_ns) / 1e9))
 
-    def follow_instruction(self) -> bool:
-        """Gives the policy the newest instruction; whether there was a new one."""
+    def follow_instruction(self) -> None:
+        """Gives the policy the newest instruction, if there is a new one; the next observation is made for it."""
         newest = read_instruction(self._channels.instruction)
         if newest is None or newest == self._instruction:
-            return False
+            return
         if newest.text != self._instruction.text:
             self._policy.instruct(newest.text)
         self._instruction = newest
-        return True
 
     def _observation(self, loop_state: LoopState) -> Observation | None:
         """Synchronized frames with the hand's pose at their time, if there are new ones that may be used."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vpp_edge.bundle.engine import EngineOptions, check_provider_belongs
+from vpp_edge.bundle.engine import ONNXRUNTIME, EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.interfaces import CameraSource, Hand, PolicyWrapper
 from vpp_edge.runtime.ipc.real_time import other_cpus
-from vpp_edge.runtime.policy.chunk_handover import RTC, checked_mode
+from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
+
+if TYPE_CHECKING:
+    from vpp_edge.runtime.interfaces import CameraSource, Hand, PolicyWrapper  # loads numpy, which --help must not
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class SessionConfig:
         arm: which arm of a two-armed policy the hand is.
         record: folder of a data set to which the run is added as an episode.
         ignore_certificate: run a bundle whose parity certificate is missing or over its limits.
-        chunking: how one chunk hands over to the next, one of `chunk_handover.MODES`.
+        chunking: how one chunk hands over to the next, one of `handover_modes.MODES`.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this counts as hung.
         log: path of an MCAP log of the whole run; None: no log.
@@ -45,7 +48,7 @@ class SessionConfig:
     instruction: str
     duration_s: float | None = None
     rate_hz: float = 100.0
-    backend: str = "onnxruntime"
+    backend: str = ONNXRUNTIME
     provider: str | None = None
     threads: int | None = None
     seed: int = 0

@@ -18,7 +18,8 @@ from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import Chunk, HandState
 from vpp_edge.runtime.ipc.counters import Verdict
 from vpp_edge.runtime.ipc.loop_state import LoopState
-from vpp_edge.runtime.policy.chunk_handover import NAIVE, ChunkHandover
+from vpp_edge.runtime.policy.chunk_handover import ChunkHandover
+from vpp_edge.runtime.policy.handover_modes import NAIVE
 from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
 from vpp_edge.runtime.sim.world import scene_of
@@ -60,7 +61,7 @@ class Pace:
         period_ns: between two actions of a chunk.
         replan_ns: from one observation to the next.
         delay_ns: from an observation to its chunk; the next observation waits for it.
-        chunking: how one chunk hands over to the next, one of `chunk_handover.MODES`.
+        chunking: how one chunk hands over to the next, one of `handover_modes.MODES`.
     """
 
     period_ns: int = 100_000_000

@@ -60,6 +60,11 @@ class RecorderSettings:
     origin: dict[str, Any]
     split: str = "val"
 
+    @property
+    def most_ticks(self) -> int:
+        """How many ticks are kept: those of LONGEST_S."""
+        return round(LONGEST_S * self.tick_rate_hz)
+
 
 def check_recording(folder: str) -> None:
     """Checks before the run that it can be recorded.
@@ -98,14 +103,13 @@ def _collect(settings: RecorderSettings, channels: Channels, episode: EpisodeWri
     tick = np.empty(1, channels.ticks.dtype)
     verdict = np.empty(1, channels.verdicts.dtype)
     ticks_kept, next_ns = 0, 0
-    most_ticks = round(LONGEST_S * settings.tick_rate_hz)
     while True:
         stopping = bool(channels.orders["stopping"])  # read before draining: nothing comes after it
         board["heartbeat_ns"] = time.monotonic_ns()
         fresh = False
         while channels.ticks.take_into(tick):
             fresh = True
-            if ticks_kept < most_ticks:
+            if ticks_kept < settings.most_ticks:
                 episode.add_tick(tick)
                 ticks_kept += 1
         while channels.verdicts.take_into(verdict):

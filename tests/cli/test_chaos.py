@@ -29,8 +29,10 @@ def simulator() -> None:
 
 def chaos(capsys: pytest.CaptureFixture[str], policy: str, *words: str) -> tuple[int, dict, str]:
     status = main(["chaos", policy, "--backend", "scripted", "--json", *words])
-    told = capsys.readouterr()
-    return status, json.loads(told.out), told.err
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert "error" not in answer, captured.err
+    return status, answer, captured.err
 
 
 def test_faults_pass_within_their_bounds_and_are_written_down(

@@ -14,7 +14,7 @@ from vpp_edge.cli.main import main
 from vpp_edge.demo import bundle as demo_policy
 from vpp_edge.demo.bitmap_font import ink_of
 from vpp_edge.demo.run_video import captioned, side_by_side
-from vpp_edge.runtime.control.loop import guards
+from vpp_edge.runtime.control import guards
 from vpp_edge.runtime.sim.sequence import Result
 from vpp_edge.runtime.sim.task import episode_from_seed
 
@@ -33,9 +33,9 @@ def test_demo_plays_an_episode_and_leaves_video_and_animation(
     monkeypatch.setattr(guards, "RUNAWAY_NS", 60_000_000_000)  # its weights are random, and so are its targets
     shutil.copytree(small_bundle, tmp_path / "bundle-fp32")  # as an earlier demo would have left one
     assert main(["demo", "-o", str(tmp_path), "--episodes", "1", "--seed", "3", "--json"]) == 0
-    told = capsys.readouterr()
-    assert "of an earlier run" in told.err and "press the" in told.err
-    report = json.loads(told.out)
+    captured = capsys.readouterr()
+    assert "of an earlier run" in captured.err and "press the" in captured.err
+    report = json.loads(captured.out)
     (episode,) = report["episodes"]
     assert episode["seed"] == 30_000 and episode["instruction"] == episode_from_seed(30_000).instruction
     assert report["success"] == (episode["verdict"] == "success")

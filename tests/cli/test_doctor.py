@@ -13,7 +13,7 @@ import pytest
 
 from vpp_edge.cli import doctor, libraries, main
 from vpp_edge.doctor import devices, host
-from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, ask_command, ask_python
+from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, run_command, run_python
 from vpp_edge.doctor.serial_ports import check_serial_ports
 
 pytestmark = pytest.mark.live
@@ -23,15 +23,15 @@ STATUSES = {OK, LIMITED, MISSING}
 
 def test_json_has_every_check_with_a_fix_for_every_lack(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["doctor", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert set(said) == {"checks", "can"}
-    for check in said["checks"]:
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) == {"checks", "can"}
+    for check in answer["checks"]:
         assert set(check) == {"name", "status", "detail", "needed_for", "fix"}
         assert check["status"] in STATUSES and check["detail"] and check["needed_for"]
         assert bool(check["fix"]) == (check["status"] != OK)
-    names = [check["name"] for check in said["checks"]]
+    names = [check["name"] for check in answer["checks"]]
     assert len(names) == len(set(names)) and {"Python", "numpy", "memory", "real-time scheduling"} <= set(names)
-    assert said["can"]["profile"] is True
+    assert answer["can"]["profile"] is True
 
 
 def test_the_table_has_a_line_per_check_and_ends_with_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,10 +54,10 @@ def test_a_missing_optional_library_is_named_and_is_no_failure(
 ) -> None:
     monkeypatch.setattr(doctor, "is_installed", lambda module: module != "torch")
     assert main.main(["doctor", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    torch = next(c for c in said["checks"] if c["name"] == "torch")
+    answer = json.loads(capsys.readouterr().out)
+    torch = next(c for c in answer["checks"] if c["name"] == "torch")
     assert torch["status"] == MISSING and "[export]" in torch["fix"] and "export" in torch["needed_for"]
-    assert said["can"]["export"] is False and said["can"]["profile"] is True
+    assert answer["can"]["export"] is False and answer["can"]["profile"] is True
 
 
 def test_a_missing_base_library_is_a_failure(
@@ -111,7 +111,7 @@ def test_little_room_is_limited_not_missing(monkeypatch: pytest.MonkeyPatch, tmp
     ],
 )
 def test_realsense_answers(monkeypatch: pytest.MonkeyPatch, answer: object, statuses: list[str]) -> None:
-    monkeypatch.setattr(devices, "ask_python", lambda code, environment: answer)
+    monkeypatch.setattr(devices, "run_python", lambda code, environment: answer)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     checks = devices.check_realsense()
     assert [check.status for check in checks] == statuses
@@ -128,7 +128,7 @@ def test_realsense_answers(monkeypatch: pytest.MonkeyPatch, answer: object, stat
     ],
 )
 def test_rendering_answers(monkeypatch: pytest.MonkeyPatch, answer: dict[str, object], status: str) -> None:
-    monkeypatch.setattr(devices, "ask_python", lambda code, environment: answer)
+    monkeypatch.setattr(devices, "run_python", lambda code, environment: answer)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     (check,) = devices.check_rendering()
     assert check.status == status and bool(check.fix) == (status != OK)
@@ -145,8 +145,8 @@ def test_rendering_answers(monkeypatch: pytest.MonkeyPatch, answer: dict[str, ob
 def test_a_gpu_without_its_provider_is_told(
     monkeypatch: pytest.MonkeyPatch, providers: list[str], gpu: str | None, status: str
 ) -> None:
-    monkeypatch.setattr(devices, "ask_python", lambda *_: providers)
-    monkeypatch.setattr(devices, "ask_command", lambda *_: gpu)
+    monkeypatch.setattr(devices, "run_python", lambda *_: providers)
+    monkeypatch.setattr(devices, "run_command", lambda *_: gpu)
     monkeypatch.setattr(devices, "jetson_model", lambda: None)
     (check,) = devices.check_engines()
     assert (check.status, "onnxruntime-gpu" in check.fix) == (status, status == LIMITED)
@@ -160,7 +160,7 @@ def test_a_jetson_and_its_power_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert devices.jetson_model(model) is None
     monkeypatch.setattr(devices, "jetson_model", lambda: "NVIDIA Jetson AGX Orin")
     for mode, status in (("NV Power Mode: MAXN\n0", OK), ("NV Power Mode: 30W\n2", LIMITED)):
-        monkeypatch.setattr(devices, "ask_command", lambda *command, mode=mode: mode)
+        monkeypatch.setattr(devices, "run_command", lambda *command, mode=mode: mode)
         board, power = devices.check_accelerator()
         assert board.status == OK and power.status == status and bool(power.fix) == (status == LIMITED)
 
@@ -168,18 +168,18 @@ def test_a_jetson_and_its_power_mode(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_a_probe_that_hangs_crashes_or_babbles_is_an_answer() -> None:
     environment = dict(os.environ)
     start = time.monotonic()
-    assert "no answer" in ask_python("import time; time.sleep(60)", environment, timeout_s=1)["error"]
+    assert "no answer" in run_python("import time; time.sleep(60)", environment, timeout_s=1)["error"]
     assert time.monotonic() - start < 30
-    assert "signal" in ask_python("import os; os.abort()", environment)["error"]
-    assert ask_python("raise SystemExit(3)", environment)["error"] == "exit status 3"
-    assert "ZeroDivisionError" in ask_python("1 / 0", environment)["error"]
-    assert "error" in ask_python("print('no json')", environment)
-    assert ask_python("print('babble'); print([1])", environment) == [1]
-    assert ask_command("a-program-that-is-not-there") is None
+    assert "signal" in run_python("import os; os.abort()", environment)["error"]
+    assert run_python("raise SystemExit(3)", environment)["error"] == "exit status 3"
+    assert "ZeroDivisionError" in run_python("1 / 0", environment)["error"]
+    assert "error" in run_python("print('no json')", environment)
+    assert run_python("print('babble'); print([1])", environment) == [1]
+    assert run_command("a-program-that-is-not-there") is None
 
 
 def test_the_report_fits_the_width_and_names_the_fix() -> None:
-    check = Check("camera", MISSING, "x" * 300, "run", "plug one in")
+    check = Check("camera", MISSING, "x" * 300, "run", fix="plug one in")
     report = doctor.report_from_checks([check], {"run": False}, width=80)
     assert len(report.splitlines()[0]) <= 80
     assert "fix: plug one in" in report and "can: nothing yet" in report

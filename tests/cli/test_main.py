@@ -55,6 +55,22 @@ def test_help_lists_every_command_with_its_line(capsys: pytest.CaptureFixture[st
         assert f"{name} {line}" in shown
 
 
+def test_the_defaults_of_the_options_are_those_of_the_code() -> None:
+    """Of those that add_arguments cannot take from the code, because its module loads numpy or torch."""
+    from vpp_edge.cli import eval as eval_command
+    from vpp_edge.demo.bundle import DemoOptions
+    from vpp_edge.export.exporter import ExportOptions
+    from vpp_edge.runtime.chaos.trial import Setting
+    from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
+
+    parser = cli.build_parser(cli.COMMANDS)
+    assert eval_command._settings(parser.parse_args(["eval", "demo"])) == EvalSettings()
+    export = parser.parse_args(["export", "checkpoint", "-o", "bundle"])
+    assert (export.parity_samples, export.seed) == (ExportOptions.parity_samples, ExportOptions.seed)
+    assert export.precision == parser.parse_args(["demo"]).precision == DemoOptions.precision
+    assert parser.parse_args(["chaos", "demo"]).soak == Setting.soak_s
+
+
 def test_version() -> None:
     assert vpp_edge_command("--version").stdout.strip() == f"vpp-edge {vpp_edge.__version__}"
 
@@ -71,14 +87,14 @@ def test_every_command_of_this_build_has_the_common_face(name: str, capsys: pyte
 @pytest.mark.parametrize("words", [[], ["expotr"], ["--nonsense"], ["completion"], ["completion", "tcsh"]])
 def test_wrong_usage_exits_2_and_says_where_help_is(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("error: ") and "--help" in said.err and not said.out
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and "--help" in captured.err and not captured.out
 
 
 def test_wrong_usage_is_json_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", "--json"]) == 2
-    said = json.loads(capsys.readouterr().out)
-    assert said["exit_status"] == 2 and "shell" in said["error"]
+    captured = json.loads(capsys.readouterr().out)
+    assert captured["exit_status"] == 2 and "shell" in captured["error"]
 
 
 def test_a_command_that_is_not_in_this_build_says_so(
@@ -86,8 +102,8 @@ def test_a_command_that_is_not_in_this_build_says_so(
 ) -> None:
     monkeypatch.setitem(cli.COMMANDS, "levitate", "lift the hand without a motor")
     assert cli.main(["levitate"]) == 2
-    said = capsys.readouterr().err
-    assert "'levitate' is not in this build" in said and "completion" in said
+    captured = capsys.readouterr().err
+    assert "'levitate' is not in this build" in captured and "completion" in captured
     cli.main(["--help"])
     assert "(not in this build)" in " ".join(capsys.readouterr().out.split())
 
@@ -133,9 +149,9 @@ def test_every_end_has_its_status_and_words(
 ) -> None:
     ends_with(error)
     assert cli.main(["completion"]) == status
-    said = capsys.readouterr()
-    assert message in said.err and not said.out
-    assert ("Traceback" in said.err) == ("bug" in message)
+    captured = capsys.readouterr()
+    assert message in captured.err and not captured.out
+    assert ("Traceback" in captured.err) == ("bug" in message)
 
 
 @pytest.mark.parametrize(("error", "status", "message"), ENDS.values(), ids=ENDS.keys())
@@ -144,8 +160,8 @@ def test_every_end_is_one_json_object_when_asked(
 ) -> None:
     ends_with(error)
     assert cli.main(["completion", "--json"]) == status
-    said = json.loads(capsys.readouterr().out)
-    assert said["exit_status"] == status and message.removeprefix("error: ") in said["error"]
+    captured = json.loads(capsys.readouterr().out)
+    assert captured["exit_status"] == status and message.removeprefix("error: ") in captured["error"]
 
 
 def test_a_closed_pipe_is_quiet() -> None:

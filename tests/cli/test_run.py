@@ -114,7 +114,9 @@ class TestArming:
 
 
 def status(waiting_for="", news=""):
-    return Status(1.0, waiting_for, 8.0, 100.0, 0.001, 5, news)
+    return Status(
+        seconds=1.0, waiting_for=waiting_for, policy_hz=8.0, loop_hz=100.0, late_share=0.001, chunks=5, news=news
+    )
 
 
 class Terminal(io.StringIO):

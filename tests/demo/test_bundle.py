@@ -18,7 +18,7 @@ AS_TRAINED = DemoOptions()
 
 
 class Exported(Exception):
-    """Somebody began to export."""
+    """An export was started."""
 
 
 @pytest.fixture

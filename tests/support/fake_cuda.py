@@ -1,4 +1,4 @@
-"""A stand-in for `cuda.bindings.runtime` that works on host memory and checks in which order things are destroyed."""
+"""A fake `cuda.bindings.runtime` that executes on host memory and checks in which order things are destroyed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ OUT_OF_MEMORY, NO_DRIVER, INVALID_VALUE, CAPTURE_INVALIDATED = 2, 35, 1, 901
 
 
 class FakeCudart:
-    """One GPU of capability 8.7 with the driver of CUDA 12.6.
+    """A GPU of compute capability 8.7 with a CUDA 12.6 driver.
 
     Whatever is created after a stream belongs to the same engine as the stream.
 
     Args:
-        devices: how many GPUs there are.
-        error: status of every call that looks for them.
-        capture_fails: the stream cannot be captured.
+        devices: number of GPUs.
+        error: status of cudaGetDeviceCount.
+        capture_fails: whether ending a stream capture fails.
         failing_call: index in `calls` of a call that fails and creates nothing; None: all succeed.
         failing_from_there: all calls after it fail too, as after an illegal memory access.
 
@@ -67,7 +67,7 @@ class FakeCudart:
         assert self._capture is None
 
     def do(self, work: Callable[[], object]) -> None:
-        """Work on the stream: done now, or recorded while the stream is captured."""
+        """Execute work on the stream, or record it while the stream is being captured."""
         if self._capture is None:
             work()
         else:

@@ -10,7 +10,7 @@ import pytest
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.demo.bundle import SHIPPED, DemoOptions, demo_bundle
-from vpp_edge.runtime.policy.chunk_handover import NAIVE, RTC
+from vpp_edge.runtime.policy.handover_modes import NAIVE, RTC
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
 from vpp_edge.workflow.closed_loop.players import PlayerChoice
 from vpp_edge.workflow.closed_loop.summary import summary_of

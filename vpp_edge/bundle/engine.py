@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, HardwareFaultError
 
+if TYPE_CHECKING:
+    import numpy as np  # --help must not load it
+
+ONNXRUNTIME = "onnxruntime"  # the default backend, and the only one with providers
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
 PRECISION_FROM_CHECKPOINT = {"torch": "fp32", "torch-cuda": "fp16"}
@@ -47,7 +49,7 @@ class EngineOptions:
 
 def check_provider_belongs(backend: str, provider: str | None) -> None:
     """Raises BadInputError for a provider where another backend than ONNX Runtime is asked for."""
-    if provider is not None and backend != "onnxruntime":
+    if provider is not None and backend != ONNXRUNTIME:
         raise BadInputError(
             f"provider {provider!r} is one of ONNX Runtime, and the backend is {backend!r}; leave one of them out"
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vpp_edge.bundle.comparison import Comparison
 from vpp_edge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from vpp_edge.bundle.comparison import Comparison  # loads numpy, which --help must not
 
 # measure -> whether larger is worse
 MEASURES = {"max_relative": True, "rms_relative": True, "cosine": False}
@@ -62,6 +64,7 @@ TOLERANCES: dict[str, dict[str, Limit]] = {
     "fp16": _FP16,
     "int8": _FP16 | {"tokens": Limit("cosine", 0.995), "actions": Limit("rms_relative", DEFAULT_BUDGET)},
 }
+PRECISIONS = tuple(TOLERANCES)
 
 # Kernels of our own, against their reference in float64 on the same fp16 inputs. They compute in fp32, so what is left
 # is the rounding of the result to 11 bits: at most 2^-11 = 4.9e-4 of an element, 2.1e-4 RMS if mantissas are uniform.

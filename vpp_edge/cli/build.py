@@ -1,33 +1,34 @@
-"""`vpp-edge build`: in, a bundle; out, TensorRT engines under its folder `engines/`."""
+"""`vpp-edge build`: builds TensorRT engines from a bundle, into its folder `engines/`."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress
+from vpp_edge.runtime.policy.engines.tensorrt.flags import TILINGS, VERBOSITIES, BuildFlags, memory_pools_from_text
+from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, library_of_backend
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.policy.engines.tensorrt.build import BuiltEngine, Target
 
 HELP = """Build TensorRT engines from a bundle and keep them in its folder engines/.
 
-An engine is for one device and one version of TensorRT, so build on the robot. An engine that is there already, of the
-same graph, library, device and options, is taken as it is. Options have trtexec's names.
+An engine fits one device and one version of TensorRT, so build on the robot. An existing engine for the same graph,
+library, device and options is reused. Options are named as in trtexec.
 
   vpp-edge build my_bundle/                                       (for the GPU of this machine)
   vpp-edge build my_bundle/ --backend tensorrt-rtx --sm 86 89     (for other machines; needs no GPU)"""
 
-# Seconds that TensorRT-RTX takes for a byte of graph on a desktop CPU, where progress starts from (its graphs hold
-# names and shapes only, the weights lie beside them): 17 s for 0.6 MB, 12 s for 0.34 MB.
+# Seconds of TensorRT-RTX per byte of graph on a desktop CPU, the first estimate of the progress display (the files hold
+# names and shapes, the weights are in a separate file): 17 s for 0.6 MB, 12 s for 0.34 MB.
 SECONDS_PER_GRAPH_BYTE = 30e-6
 
 REFUSED = {
@@ -43,7 +44,7 @@ REFUSED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--backend", choices=("tensorrt", "tensorrt-rtx"), help="the library (the one installed)")
+    parser.add_argument("--backend", choices=tuple(LIBRARIES), help="engine library (the installed one)")
     parser.add_argument(
         "--sm",
         nargs="+",
@@ -52,36 +53,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SM",
         help="build for this compute capability, such as 86, instead of the GPU of this machine (tensorrt-rtx only)",
     )
-    parser.add_argument("--stage", nargs="+", action="extend", default=[], metavar="STAGE", help="only these (all)")
-    parser.add_argument("--force", action="store_true", help="build even what is there already")
+    parser.add_argument(
+        "--stage", nargs="+", action="extend", default=[], metavar="STAGE", help="build only these stages (all)"
+    )
+    parser.add_argument("--force", action="store_true", help="rebuild existing engines")
     parser.add_argument("--prune", action="store_true", help="remove engines that the new ones replace")
     parser.add_argument(
         "--builderOptimizationLevel", type=int, metavar="N", help="0 builds quickly, 5 searches longest"
     )
-    parser.add_argument("--memPoolSize", metavar="POOL:MIB", help="limits of the pools workspace, tacticSharedMem")
-    parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="streams beside the main one")
-    parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help="none, fast, moderate or full")
+    parser.add_argument(
+        "--memPoolSize", metavar="POOL:MIB", help="memory limits of the pools workspace, tacticSharedMem"
+    )
+    parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="auxiliary streams")
+    parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help=", ".join(TILINGS))
     parser.add_argument(
         "--profilingVerbosity",
-        default="layer_names_only",
+        default=BuildFlags.profiling_verbosity,
         metavar="KIND",
-        help="what the engine can tell: layer_names_only, detailed or none",
+        help=f"what the engine reports about its layers: {', '.join(VERBOSITIES)} ({BuildFlags.profiling_verbosity})",
     )
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")
     precision.add_argument(
         "--tf32",
         action="store_true",
-        help="let float32 layers round to TF32: faster, less exact than the bundle's certificate says",
+        help="allow TF32 in float32 layers: faster, but less exact than the bundle's certificate states",
     )
-    parser.add_argument("--timingCacheFile", type=Path, metavar="FILE", help="what builds learned; read and updated")
+    parser.add_argument("--timingCacheFile", type=Path, metavar="FILE", help="timing cache to read and update")
     parser.add_argument(
         "--exportLayerInfo",
         type=Path,
         metavar="FILE",
         help="write the engines' layers to FILE-STAGE.json; on the device only",
     )
-    parser.add_argument("--verbose", action="store_true", help="print all that the compiler says, on stderr")
+    parser.add_argument("--verbose", action="store_true", help="print all messages of the compiler on stderr")
     for option in REFUSED:
         parser.add_argument(f"--{option}", nargs="?", const="", help=argparse.SUPPRESS)
 
@@ -93,30 +98,34 @@ def run(arguments: argparse.Namespace) -> int:
         step_name,
         targets_of_library,
     )
-    from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags, memory_pools_from_text
-    from vpp_edge.runtime.policy.engines.tensorrt.library import library_of_backend
 
     for option, reason in REFUSED.items():
         if getattr(arguments, option) is not None:
             raise BadInputError(f"--{option}: {reason}")
     started = time.monotonic()
     flags = BuildFlags(
-        arguments.builderOptimizationLevel,
-        memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
-        arguments.maxAuxStreams,
-        arguments.tf32,
-        arguments.tilingOptimizationLevel,
-        arguments.profilingVerbosity,
+        optimization_level=arguments.builderOptimizationLevel,
+        memory_pools=memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
+        max_aux_streams=arguments.maxAuxStreams,
+        tf32=arguments.tf32,
+        tiling=arguments.tilingOptimizationLevel,
+        profiling_verbosity=arguments.profilingVerbosity,
     )
     bundle = Bundle(arguments.bundle)
     stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
     targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
     if arguments.exportLayerInfo and arguments.sm:
-        raise BadInputError("--exportLayerInfo asks an engine on its device; leave it out with --sm")
+        raise BadInputError("--exportLayerInfo needs the engine on its device; leave it out with --sm")
     timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
-    options = BuildOptions(flags, arguments.force, arguments.prune, timing_cache, arguments.verbose)
+    options = BuildOptions(
+        flags=flags,
+        force=arguments.force,
+        prune=arguments.prune,
+        timing_cache=timing_cache,
+        verbose=arguments.verbose,
+    )
     expected = [(step_name(s, t), _expected_seconds(bundle, s)) for s in stages for t in targets]
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm()
     with Progress("build", expected, quiet=arguments.quiet) as progress:
         engines = build_engines(bundle, stages, targets, options, report=progress)
     if timing_cache is not None:
@@ -173,7 +182,7 @@ def _read_timing_cache(path: Path | None, target: Target) -> Any:
     if path is None:
         return None
     if target.library.builds_for_others:
-        print("note: --timingCacheFile: tensorrt-rtx times no kernels while it builds; not used", file=sys.stderr)
+        print("note: --timingCacheFile is not used: tensorrt-rtx times no kernels while it builds", file=sys.stderr)
         return None
     try:
         return TimingCache(path.read_bytes() if path.exists() else b"")
@@ -198,7 +207,3 @@ def _replace(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # the same clean way out as Ctrl-C

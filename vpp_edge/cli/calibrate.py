@@ -1,4 +1,4 @@
-"""`vpp-edge calibrate`: in, a float32 bundle and recordings; out, the table that INT8 is made from, and a report."""
+"""`vpp-edge calibrate`: measures a float32 bundle on recordings and writes the table that INT8 export needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vpp_edge.progress import Progress
 
 HELP = """Measure a float32 bundle on recordings, for INT8.
 
-Finds the range of every activation, SmoothQuant's factors, and how much error each layer brings to the actions when it
-alone runs in INT8. That takes minutes for a small policy and hours for a full-size one on a CPU; choosing layers for an
+Finds the range of every activation, the SmoothQuant factors, and the error that each layer adds to the actions when it
+alone runs in INT8. That takes minutes for a small policy and hours for a full-size one on a CPU. Choosing layers for an
 error budget afterwards is quick, so export as often as you like:
 
   vpp-edge calibrate my_bundle/ my_recordings/ -o calibration.json --report report/
@@ -24,23 +24,25 @@ error budget afterwards is quick, so export as often as you like:
       --held-out other_recordings/ --budget 0.02
 
 DATASET is a folder in the layout that VPP trains on (annotation/ and videos/; `vpp-edge run --record` writes it), one
-annotation of it, or a LeRobot v3 folder. --report writes what every choice of layers costs and brings, measured on
-observations that nobody calibrated on, as a table and a picture."""
+annotation of it, or a LeRobot v3 folder. --report writes a table and a chart of the possible choices of layers, with
+predicted latency and with the error measured on held-out observations."""
+
+DEFAULT_DEVICE = "orin-agx-64gb"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="float32 bundle")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="recordings of the robot")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="table to write, .json")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="folder for the report on possible choices")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="folder for the report on the choices of layers")
     parser.add_argument(
         "--device",
         choices=tuple(DEVICES),
-        default="orin-agx-64gb",
+        default=DEFAULT_DEVICE,
         metavar="NAME",
-        help=f"whose latency the report predicts: {', '.join(DEVICES)} (orin-agx-64gb)",
+        help=f"device to predict the latency for in the report: {', '.join(DEVICES)} ({DEFAULT_DEVICE})",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the observations' noise (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the observations' noise (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing table")
     add_calibration_arguments(parser)
 
@@ -56,19 +58,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output.exists() and not arguments.overwrite:
         raise BadInputError(f"{arguments.output} exists; choose another name or pass --overwrite")
     if arguments.report is not None and not arguments.sensitivity_samples:
-        raise BadInputError("--report needs the sensitivity of the layers; leave --sensitivity-samples at 1 or more")
+        raise BadInputError("--report needs the sensitivity of the layers; set --sensitivity-samples to 1 or more")
     bundle = Bundle(arguments.bundle)
     bundle.verify_all()
     options = calibration_options(arguments)
     stages = PROGRESS_STAGES + (REPORT_STAGES if arguments.report is not None else ())
     with Progress("calibrate", stages, quiet=arguments.quiet) as progress:
-        seen, judged = observations(bundle.manifest.policy, data_options(arguments, arguments.dataset))
-        table = calibrate_bundle(bundle, seen.samples, seen.data, options, progress)
+        calibration, held_out = observations(bundle.manifest.policy, data_options(arguments, arguments.dataset))
+        table = calibrate_bundle(bundle, calibration.samples, calibration.data, options, report=progress)
         write_whole(arguments.output, json.dumps(table.to_json(), indent=1))
         points = []
         if arguments.report is not None:
-            points = measure_tradeoff(bundle, table, judged.samples, arguments.device, progress)
-            write_report(arguments.report, points, judged.words, arguments.device)
+            points = measure_tradeoff(bundle, table, held_out.samples, arguments.device, report=progress)
+            write_report(arguments.report, points, held_out.words, arguments.device)
     if arguments.json:
         summary = {
             "table": str(arguments.output),
@@ -78,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(summary))
         return 0
-    print(f"{arguments.output}: measured on {seen.words}")
+    print(f"{arguments.output}: measured on {calibration.words}")
     if points:
-        print("\n".join(tradeoff_lines(points, judged.words, arguments.device)))
+        print("\n".join(tradeoff_lines(points, held_out.words, arguments.device)))
         print(f"{arguments.report}: the same as report.md and report.svg")
     return 0

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from vpp_edge.workflow.calibrating import CalibrationOptions
-    from vpp_edge.workflow.observations import DataOptions
-
-
-DEFAULT_BUDGET = 0.015  # vpp_edge.bundle.tolerances has it too; --help must not load numpy
+from vpp_edge.bundle.quantization import METHODS
+from vpp_edge.workflow.calibration_options import CalibrationOptions
+from vpp_edge.workflow.observations import DataOptions
 
 
 def is_table(path: Path) -> bool:
-    """Whether a path is what `vpp-edge calibrate` wrote, rather than an annotation or a folder of a data set."""
+    """Whether `path` is a table that `vpp-edge calibrate` wrote, not an annotation or a folder of a data set."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return b'"schema_version"' in file.read(256)  # the first thing in it
+        return b'"schema_version"' in file.read(256)  # its first key
 
 
 def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,54 +24,78 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         "--recordings",
         metavar="NAMES",
         default="",
-        help="recordings to calibrate on, separated by commas; the others are judged on (the first part of the data)",
+        help="recordings to calibrate on, comma-separated; the others are held out (the first part of the data)",
     )
     group.add_argument(
         "--views",
         metavar="NAMES",
         default="",
-        help="views of the recordings that are the policy's cameras, static first, by name or number (the first ones)",
-    )
-    group.add_argument("--held-out", type=Path, metavar="DATASET", help="another data set to judge on (what is left)")
-    group.add_argument("--samples", type=int, default=16, metavar="N", help="observations to calibrate on (16)")
-    group.add_argument("--held-out-samples", type=int, default=4, metavar="N", help="observations to judge on (4)")
-    group.add_argument(
-        "--method",
-        choices=("max", "percentile", "entropy"),
-        default="percentile",
-        help="how ranges are found (percentile)",
+        help="views to use as the policy's cameras, comma-separated names or numbers, static first (the first ones)",
     )
     group.add_argument(
-        "--percentile", type=float, default=99.999, metavar="P", help="of the values, for that method (99.999)"
+        "--held-out", type=Path, metavar="DATASET", help="data set to evaluate on (the other recordings)"
     )
-    group.add_argument("--alpha", type=float, default=0.5, metavar="A", help="of SmoothQuant, 0 is without (0.5)")
+    data, options = DataOptions, CalibrationOptions
+    group.add_argument(
+        "--samples",
+        type=int,
+        default=data.samples,
+        metavar="N",
+        help=f"observations to calibrate on ({data.samples})",
+    )
+    group.add_argument(
+        "--held-out-samples",
+        type=int,
+        default=data.held_out_samples,
+        metavar="N",
+        help=f"observations to evaluate on ({data.held_out_samples})",
+    )
+    group.add_argument(
+        "--method", choices=METHODS, default=options.method, help=f"how ranges are found ({options.method})"
+    )
+    group.add_argument(
+        "--percentile",
+        type=float,
+        default=options.percentile,
+        metavar="P",
+        help=f"share of the values, in percent, that method percentile keeps ({options.percentile:g})",
+    )
+    group.add_argument(
+        "--alpha",
+        type=float,
+        default=options.alpha,
+        metavar="A",
+        help=f"SmoothQuant's migration strength, 0 for none ({options.alpha:g})",
+    )
     group.add_argument(
         "--sensitivity-samples",
         type=int,
-        default=1,
+        default=options.sensitivity_samples,
         metavar="N",
-        help="observations that each layer's error is measured on; 0 puts every layer that can be into INT8 (1)",
+        help="observations to measure each layer's error on; 0 skips that and quantizes every layer that can be "
+        f"({options.sensitivity_samples})",
     )
 
 
 def data_options(arguments: argparse.Namespace, dataset: Path) -> DataOptions:
-    from vpp_edge.workflow.observations import DataOptions
-
     return DataOptions(
-        dataset,
-        _names(arguments.recordings),
-        _names(arguments.views),
-        arguments.held_out,
-        arguments.samples,
-        arguments.held_out_samples,
-        arguments.seed,
+        dataset=dataset,
+        recordings=_names(arguments.recordings),
+        views=_names(arguments.views),
+        held_out=arguments.held_out,
+        samples=arguments.samples,
+        held_out_samples=arguments.held_out_samples,
+        seed=arguments.seed,
     )
 
 
 def calibration_options(arguments: argparse.Namespace) -> CalibrationOptions:
-    from vpp_edge.workflow.calibrating import CalibrationOptions
-
-    return CalibrationOptions(arguments.method, arguments.percentile, arguments.alpha, arguments.sensitivity_samples)
+    return CalibrationOptions(
+        method=arguments.method,
+        percentile=arguments.percentile,
+        alpha=arguments.alpha,
+        sensitivity_samples=arguments.sensitivity_samples,
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

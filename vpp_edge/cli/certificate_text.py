@@ -1,4 +1,4 @@
-"""The parity certificate for people: in, a Certificate; out, lines that `export` and `inspect` print."""
+"""The parity certificate as text, as `export` and `inspect` print it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
     """Errors per tensor and, for the actions, in the units of the hand.
 
     Args:
-        every_column: of an action segment, such as every joint, rather than the worst.
+        every_column: list each column of an action segment, such as each joint, not only the worst.
     """
     lines = [
         f"measured on {certificate.data}",
@@ -40,14 +40,14 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
 
 
 def _segment(segment: SegmentError) -> str:
-    """One line; joints and the like, of which there are many, by their worst."""
+    """One line per segment; if it has several columns, such as joints, their worst."""
     worst_rms, largest = max(segment.rms), max(segment.largest)
     columns = f"worst of {len(segment.rms)}" if len(segment.rms) > 1 else ""
     return f"  {segment.name:<24} RMS {worst_rms:.2g} {segment.unit}, largest {largest:.2g} {segment.unit}  {columns}"
 
 
 def int8_lines(int8: dict[str, Any] | None) -> list[str]:
-    """How much runs in INT8, and what does not though it could."""
+    """The share that runs in INT8, and how many other layers could."""
     if int8 is None:
         return []
     expected = "" if int8["expected_error"] is None else f", expected error {_percent(int8['expected_error'])}"
@@ -57,15 +57,15 @@ def int8_lines(int8: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def approximation_lines(found: dict[str, Any] | None) -> list[str]:
-    """How an approximate bundle differs from the trained policy, in words; nothing for an exact one."""
-    if found is None:
+def approximation_lines(approximations: dict[str, Any] | None) -> list[str]:
+    """How an approximate bundle differs from the trained policy; empty for an exact one."""
+    if approximations is None:
         return []
-    chosen, trained = found["options"], found["trained"]
+    chosen, trained = approximations["options"], approximations["trained"]
     parts = [f"{chosen[n]} instead of {trained[n]} {n}" for n in ("steps", "frames") if chosen[n] != trained[n]]
     if chosen["solver"] != trained["solver"]:
         parts.append(f"solver {chosen['solver']} instead of {trained['solver']}")
-    actions, tokens = found["actions"], found["tokens"]
+    actions, tokens = approximations["actions"], approximations["tokens"]
     return [
         f"approximate: {', '.join(parts)}",
         f"  actions differ from the trained policy's by {_percent(actions['rms_relative'])} (relative RMS), "
@@ -74,7 +74,7 @@ def approximation_lines(found: dict[str, Any] | None) -> list[str]:
 
 
 def closed_loop_lines(record: ClosedLoopRecord | None) -> list[str]:
-    """How often the bundle and its reference succeed; nothing where nobody has played."""
+    """Success rates of the bundle and its reference; empty if none were measured."""
     if record is None:
         return []
     return [

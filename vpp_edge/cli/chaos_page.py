@@ -1,4 +1,4 @@
-"""The page of `vpp-edge chaos --html`: in, rows; out, one HTML file without scripts or references."""
+"""The page of `vpp-edge chaos --html`: one HTML file without scripts or external references."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ td:first-child, .number { text-align: right; white-space: nowrap; font-variant-n
 
 
 def write_page(path: Path, bundle: str, rows: list[dict[str, Any]]) -> Path:
-    """Writes the page under a temporary name first."""
+    """Writes the page to `path`, atomically."""
     counts = {status: sum(row["status"] == status for row in rows) for status in ("passed", "failed", "needs-hardware")}
     head = "".join(f"<th>{name}</th>" for name in ("", "fault", "reaction", "bound", "result", "measured", "limit"))
     text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>vpp-edge chaos</title><style>{STYLE}</style></head><body>
-<h1>What this bundle's run survives</h1>
+<h1>How this bundle's run reacts to faults</h1>
 <p>{escape(bundle)}: {counts["passed"]} passed, {counts["failed"]} failed, {counts["needs-hardware"]} need hardware.
 vpp-edge {__version__}, {escape(platform.machine())}, {os.cpu_count()} cores, simulated hand and cameras.</p>
 <table><tr>{head}</tr>
-{"".join(map(_line, rows))}</table></body></html>
+{"".join(map(_table_row, rows))}</table></body></html>
 """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.encode())
     return path
 
 
-def _words(row: dict[str, Any]) -> str:
+def _description(row: dict[str, Any]) -> str:
     return f"{row['seen']}. Measured: {row['measures']}" if row["measures"] else str(row["seen"])
 
 
-def _line(row: dict[str, Any]) -> str:
+def _table_row(row: dict[str, Any]) -> str:
     measured, bound = row["measured"], row["bound_ms"]
     cells = (
-        f"<td>{row['id']}</td><td>{escape(row['fault'])}<div class='seen'>{escape(_words(row))}</div></td>"
+        f"<td>{row['id']}</td><td>{escape(row['fault'])}<div class='seen'>{escape(_description(row))}</div></td>"
         f"<td>{escape(row['reaction'])}</td><td>{escape(row['bound'])}</td>"
         f"<td class='{row['status']}'>{escape(row['status'])}</td>"
     )

@@ -1,4 +1,4 @@
-"""`vpp-edge demo`: in, nothing; out, the policy of this package pressing buttons live on this machine, and a video."""
+"""`vpp-edge demo`: runs the policy of this package live in simulation, where it presses buttons, and writes a video."""
 
 from __future__ import annotations
 
@@ -9,42 +9,39 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.cli.demo_policy import add_output_argument, exported_demo
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 
 if TYPE_CHECKING:
-    from vpp_edge.demo.run_video import PictureMaker
+    from vpp_edge.demo.run_video import RunVideo
     from vpp_edge.runtime.session.report import RunReport
     from vpp_edge.runtime.sim.sequence import Result
 
-HELP = """Press the asked one of four coloured buttons with a simulated hand, in real time.
+HELP = """Press the requested one of four coloured buttons with a simulated hand, in real time.
 
 Needs nothing but the installation. Exports and verifies the policy of this package, then runs it as `vpp-edge run`
-would: two cameras through RealSense's software device see a simulated 12-joint hand over the buttons, the policy
-process looks and is told which one to press, the control loop moves the hand at 100 Hz. In every episode the buttons
-are elsewhere. Leaves a video and an animation.
+would: two cameras on RealSense's software device see a simulated 12-joint hand above the buttons, the policy gets their
+images and the instruction, and the control loop moves the hand at 100 Hz. The buttons are placed differently in every
+episode. Writes a video and an animation.
 
   vpp-edge demo --episodes 10 --seed 3
 
-Failed episodes are results, no errors: the exit status is 0 when the run worked."""
+A failed episode is a result, not an error: the exit status is 0 if the run itself worked."""
 
 VIEWS = ("top", "side")
 START_S = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_output_argument(parser, "folder for bundle, video and animation")
+    parser.add_argument("--episodes", type=int, default=5, metavar="N", help="number of episodes (5)")
     parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("demo-output"),
-        metavar="DIR",
-        help="for bundle, video and animation (demo-output)",
+        "--seed", type=int, default=0, metavar="S", help="selects the episodes, as `eval --seed` does (0)"
     )
-    parser.add_argument("--episodes", type=int, default=5, metavar="N", help="how many to play (5)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which episodes, those of `eval --seed` (0)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the policy (fp32)")
-    parser.add_argument("--fresh", action="store_true", help="export again, even where an earlier demo left its bundle")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="precision of the policy (fp32)")
+    parser.add_argument("--fresh", action="store_true", help="export again, even if an earlier demo left a bundle")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,24 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInputError(f"--episodes {arguments.episodes}: expected 1 to 1000")
     if not 0 <= arguments.seed < 1000:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 to 999")
-    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
-
-    def say(text: str) -> None:
-        if not arguments.quiet:
-            print(text, file=sys.stderr)
-
-    options = DemoOptions(arguments.precision)
-    bundle = demo_bundle(arguments.output, options, fresh=arguments.fresh, quiet=arguments.quiet, say=say)
-    report, results, picture = _play(bundle, arguments)
-    files = [picture.write(arguments.output / "demo.mp4"), picture.write_animation(arguments.output / "demo.webp")]
-    _answer(arguments, report, results, bundle, files)
+    bundle = exported_demo(arguments, fresh=arguments.fresh, precision=arguments.precision)
+    report, results, video = _play(bundle, arguments)
+    files = [video.write(arguments.output / "demo.mp4"), video.write_animation(arguments.output / "demo.webp")]
+    _print_results(arguments, report, results, bundle=bundle, files=files)
     return report.exit_status
 
 
-def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[Result], PictureMaker]:
+def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[Result], RunVideo]:
     """One run through all episodes."""
     from vpp_edge.cli.run import LiveLine
-    from vpp_edge.demo.run_video import PictureMaker
     from vpp_edge.runtime.cameras.config import camera_from_text
     from vpp_edge.runtime.session.config import SessionConfig
     from vpp_edge.runtime.session.run import run_session
@@ -79,13 +68,14 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     from vpp_edge.runtime.sim.sequence import EpisodeSequence
     from vpp_edge.runtime.sim.task import episode_from_seed
     from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
+    from vpp_edge.workflow.closed_loop.players import VIEWS
 
     first = arguments.seed * WORLDS_PER_SEED
     episodes = [episode_from_seed(first + i) for i in range(arguments.episodes)]
     cameras = tuple(camera_from_text(f"software:sim/{view}") for view in VIEWS)
-    picture, live = PictureMaker(), LiveLine(sys.stderr, quiet=arguments.quiet)
+    video, live = RunVideo(), LiveLine(sys.stderr, quiet=arguments.quiet)
 
-    def tell(result: Result) -> None:
+    def show(result: Result) -> None:
         live.clear()
         if not arguments.json:
             print(line_of(result), flush=True)
@@ -93,10 +83,10 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
             print(line_of(result), file=sys.stderr)
 
     with closing(SimHand(episode=episodes[0])) as hand:
-        course = EpisodeSequence(episodes, hand, tell)
+        course = EpisodeSequence(episodes, hand, show)
         hooks = RunHooks(
             on_status=live.show,
-            on_snapshot=lambda snapshot: picture.add(snapshot, course.caption),
+            on_snapshot=lambda snapshot: video.add(snapshot, course.caption),
             on_poll=course.advance,
         )
         config = SessionConfig(
@@ -111,17 +101,17 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
             report = run_session(config, hooks)
         finally:
             live.end()
-    return report, course.results, picture
+    return report, course.results, video
 
 
 def line_of(result: Result) -> str:
-    """What a person reads of an episode."""
+    """The result of one episode as a line of text."""
     others = [colour for colour in result.pressed if colour != result.episode.colour]
     pressed = f" ({', '.join(others)})" if others else ""
     return f"{result.episode.instruction:24}  {result.verdict}{pressed} after {result.seconds:.1f} s"
 
 
-def _answer(
+def _print_results(
     arguments: argparse.Namespace, report: RunReport, results: list[Result], bundle: Path, files: list[Path]
 ) -> None:
     success = sum(result.verdict == "success" for result in results)

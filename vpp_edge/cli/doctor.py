@@ -1,4 +1,4 @@
-"""`vpp-edge doctor`: in, this machine; out, what it can run, and the command that mends each lack."""
+"""`vpp-edge doctor`: reports what this machine can run, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from vpp_edge.cli.libraries import LIBRARIES, install_command, installed_version, is_installed
 from vpp_edge.doctor import devices, host, serial_ports
-from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check
+from vpp_edge.doctor.checks import MISSING, OK, Check
 
-HELP = """Tell what this machine can run, and the command that mends each lack.
+HELP = """Report what this machine can run, and how to install what is missing.
 
   vpp-edge doctor             (a table; exit status 1 only when nothing can run)
   vpp-edge doctor --json      ({"checks": [{name, status, detail, needed_for, fix}], "can": {...}})"""
 
-# What a use needs, by names of checks; any status but "missing" will do.
+# The checks that each use needs; any status but "missing" is enough.
 USES = {
     "export": ("numpy", "onnxruntime", "torch", "diffusers", "transformers", "safetensors", "onnx", "onnxscript"),
     "verify": ("numpy", "onnxruntime"),
@@ -33,7 +33,6 @@ USES = {
     "run on TensorRT": ("numpy", "tokenizers", "tensorrt", "NVIDIA GPU", "cuda.bindings"),
     "run on TensorRT-RTX": ("numpy", "tokenizers", "tensorrt_rtx_bindings", "NVIDIA GPU", "cuda.bindings"),
 }
-MARKS = {OK: "ok", LIMITED: "limited", MISSING: "missing"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_all(folder: Path) -> list[Check]:
-    """Every check; those that start other processes run beside each other."""
+    """Every check; those that start other processes run in parallel."""
     slow: list[Callable[[], list[Check]]] = [
         lambda: host.check_host(folder),
         devices.check_accelerator,
@@ -70,29 +69,32 @@ def check_all(folder: Path) -> list[Check]:
 def check_library(module: str) -> Check:
     """Whether a library is installed, and its version; does not import it."""
     library = LIBRARIES[module]
-    if is_installed(module):
-        version = installed_version(module) or "version unknown"
-        return Check(module, OK, version, library.needed_for, required=library.extra == "")
+    installed = is_installed(module)
     return Check(
-        module, MISSING, "not installed", library.needed_for, install_command(module), required=library.extra == ""
+        name=module,
+        status=OK if installed else MISSING,
+        detail=(installed_version(module) or "version unknown") if installed else "not installed",
+        needed_for=library.needed_for,
+        fix="" if installed else install_command(module),
+        required=library.extra == "",
     )
 
 
 def uses_from_checks(checks: list[Check]) -> dict[str, bool]:
-    """Which of USES this machine can do. A check that was not made, as its library is missing, counts as missing."""
+    """Which of USES this machine supports. A check that was skipped, as its library is missing, counts as missing."""
     present = {c.name for c in checks if c.status != MISSING}
     required = all(c.status != MISSING for c in checks if c.required)
     return {use: required and set(needs) <= present for use, needs in USES.items()}
 
 
 def report_from_checks(checks: list[Check], can: dict[str, bool], width: int) -> str:
-    """The table that people read: one line per check, its fix below it, and what can be done at the end."""
+    """The report as text: one line per check, its fix below it, and at the end what this machine can run."""
     name_width = max((len(c.name) for c in checks), default=0)
     lines = []
     for check, following in zip_longest(checks, checks[1:]):
-        line = f"{MARKS[check.status]:8}{check.name:{name_width}}  {check.detail}"
+        line = f"{check.status:8}{check.name:{name_width}}  {check.detail}"
         lines.append(line if len(line) <= width else line[: max(width - 3, 20)] + "...")
-        # Libraries that one command installs stand together; it is named once, below the last of them.
+        # Libraries that one command installs are adjacent; it is printed once, below the last of them.
         shared = following is not None and following.fix == check.fix
         if check.fix and not shared:
             lines += [f"{'':{name_width + 10}}for: {check.needed_for}", f"{'':{name_width + 10}}fix: {check.fix}"]

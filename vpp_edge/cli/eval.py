@@ -1,19 +1,22 @@
-"""`vpp-edge eval`: in, a policy; out, how often it presses the asked button in simulation, and how smoothly."""
+"""`vpp-edge eval`: measures how often a policy presses the requested button in simulation, and how smoothly."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import signal
-import sys
-from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, check_provider_belongs
+from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.checkpoint.config import SAMPLERS
+from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
+from vpp_edge.cli.engine_arguments import add_checkpoint_argument, add_engine_arguments
+from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress
+from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC
 
 if TYPE_CHECKING:
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
@@ -21,60 +24,50 @@ if TYPE_CHECKING:
 
 HELP = """Play episodes of "press the red button" with a policy and report how many succeed.
 
-POLICY is a bundle folder; `demo`, the trained policy that comes with this package; `expert`, a script that knows where
-the buttons are; or `random` motion. The policy sees the two cameras of the simulation, is told which button to press,
-and drives the simulated hand through the same control loop, limits and chunk hand-over as in `vpp-edge run`.
+POLICY is a bundle folder; `demo`, the trained policy that ships with this package; `expert`, a script that knows where
+the buttons are; or `random` motion. The policy gets the images of two simulated cameras and the instruction, and drives
+the simulated hand through the same control loop, limits and chunk hand-over as in `vpp-edge run`.
 
-Time is simulated: a result depends on the policy, the seed and the options, not on the machine or how busy it is.
+Time is simulated: a result depends on the policy, the seed and the options, not on the machine or its load.
 
   vpp-edge eval demo --episodes 200 --seed 1
   vpp-edge eval demo --precision int8 --steps 4 --delay-ms 100
   vpp-edge eval my_bundle/ --episodes 50 --require 0.9       (exit status 1 below 90 %)
   vpp-edge eval expert"""
 
-DEMO = "demo"
 DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert or random")
-    parser.add_argument("--episodes", type=int, default=200, metavar="N", help="how many to play (200)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which episodes, and which noise (0)")
+    parser.add_argument("--episodes", type=int, default=200, metavar="N", help="number of episodes (200)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="selects the episodes and the noise (0)")
     parser.add_argument(
-        "--delay-ms", type=float, default=0, metavar="D", help="from an observation to its actions, simulated (0)"
+        "--delay-ms", type=float, default=0, metavar="D", help="simulated time from an observation to its chunk (0)"
     )
     parser.add_argument(
-        "--replan-ms", type=float, default=200, metavar="R", help="from one observation to the next, simulated (200)"
+        "--replan-ms", type=float, default=200, metavar="R", help="simulated time between observations (200)"
     )
     parser.add_argument(
         "--chunking",
-        choices=("rtc", "naive", "ensemble", "synchronous"),
-        help="how one chunk follows another: made to continue the present one, taking over as it comes, averaged with "
-        "earlier ones, or after the present one is over (rtc; naive for expert and random)",
+        choices=MODES,
+        help="how one chunk follows another: it continues the current one (rtc), takes over on arrival (naive), is "
+        "averaged with earlier ones (ensemble), or waits until the current one has ended (synchronous); default rtc, "
+        "for expert and random naive",
     )
-    parser.add_argument("--time-limit", type=float, default=8, metavar="S", help="seconds until it is too late (8)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of the demo policy (fp32)")
+    parser.add_argument(
+        "--time-limit", type=float, default=8, metavar="S", help="seconds until an episode times out (8)"
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, help="precision of the demo policy (fp32)")
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the demo policy (as trained)")
-    parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the demo policy (as trained)")
+    parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the demo policy (as trained)")
     parser.add_argument("--frames", type=int, metavar="K", help="frames that the demo policy computes (all)")
+    add_output_argument(parser, "folder for the bundles of the demo policy")
+    add_engine_arguments(parser)
+    add_checkpoint_argument(parser)
+    parser.add_argument("--processes", type=int, metavar="N", help="parallel processes (one per core)")
     parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path("demo-output"),
-        metavar="DIR",
-        help="where bundles of the demo policy are kept (demo-output)",
-    )
-    parser.add_argument(
-        "--backend", default="onnxruntime", help="what runs a policy: onnxruntime, torch, torch-cuda (onnxruntime)"
-    )
-    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="CKPT", help="for backends torch and torch-cuda: where it was moved"
-    )
-    parser.add_argument("--processes", type=int, metavar="N", help="to play in, side by side (one per core)")
-    parser.add_argument(
-        "--require", type=float, metavar="SHARE", help="exit with status 1 when fewer episodes succeed, e.g. 0.9"
+        "--require", type=float, metavar="SHARE", help="exit with status 1 if a smaller share succeeds, e.g. 0.9"
     )
 
 
@@ -83,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.require is not None and not 0 <= arguments.require <= 1:
         raise BadInputError(f"--require {arguments.require:g}: expected a share from 0 to 1, 0.9 for 90 %")
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm()
     choice = _choice(arguments)
     from vpp_edge.cli.eval_text import facts_of, lines_of
     from vpp_edge.workflow.closed_loop.evaluation import evaluate, progress_stages
@@ -120,7 +113,6 @@ def _settings(arguments: argparse.Namespace) -> EvalSettings:
 
 
 def _chunking(arguments: argparse.Namespace) -> str:
-    from vpp_edge.runtime.policy.chunk_handover import NAIVE, RTC
     from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM
 
     samples = arguments.policy not in (EXPERT, RANDOM)
@@ -136,19 +128,18 @@ def _nanoseconds(option: str, milliseconds: float) -> int:
 
 
 def _choice(arguments: argparse.Namespace) -> PlayerChoice:
-    """Who plays; the demo policy is exported now, unless it was before."""
-    from vpp_edge.bundle.engine import PRECISION_FROM_CHECKPOINT, check_provider_belongs
+    """The player; exports the demo policy unless an earlier command did."""
     from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
 
-    policy, exported_with = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
-    unfit = [] if policy == DEMO else [name for name, value in exported_with.items() if value is not None]
+    policy, demo_options = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
+    unusable = [] if policy == DEMO else [name for name, value in demo_options.items() if value is not None]
     if policy in (EXPERT, RANDOM):
         engine = ("backend", "provider", "checkpoint")
-        unfit += [name for name in engine if getattr(arguments, name) not in (None, "onnxruntime")]
-    if unfit:
+        unusable += [name for name in engine if getattr(arguments, name) not in (None, ONNXRUNTIME)]
+    if unusable:
         raise BadInputError(
-            f"{', '.join(f'--{name}' for name in unfit)} cannot be chosen for {policy!r}: a bundle has the settings "
-            f"that it was exported with, {EXPERT} and {RANDOM} have none. {DEMO!r} takes them, and `vpp-edge export`."
+            f"{', '.join(f'--{name}' for name in unusable)} cannot be chosen for {policy!r}: a bundle has the settings "
+            f"that it was exported with, {EXPERT} and {RANDOM} have none. Use it with {DEMO!r} or `vpp-edge export`."
         )
     check_provider_belongs(arguments.backend, arguments.provider)
     runs_in = PRECISION_FROM_CHECKPOINT.get(arguments.backend)
@@ -161,22 +152,10 @@ def _choice(arguments: argparse.Namespace) -> PlayerChoice:
             f"--precision {arguments.precision}"
         )
     checkpoint = None if arguments.checkpoint is None else str(arguments.checkpoint)
-    bundle = _demo(arguments, exported_with) if policy == DEMO else policy
+    bundle = _demo(arguments, demo_options) if policy == DEMO else policy
     return PlayerChoice(bundle, arguments.backend, checkpoint, arguments.provider)
 
 
-def _demo(arguments: argparse.Namespace, given: dict[str, Any]) -> str:
-    """The demo policy's bundle with these options: that of an earlier command, or a new one."""
-    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
-
-    options = DemoOptions(**{name: value for name, value in given.items() if value is not None})
-
-    def say(text: str) -> None:
-        if not arguments.quiet:
-            print(text, file=sys.stderr)
-
-    return str(demo_bundle(arguments.output, options, fresh=False, quiet=arguments.quiet, say=say))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # the same clean way out as Ctrl-C
+def _demo(arguments: argparse.Namespace, options: dict[str, Any]) -> str:
+    """The bundle of the demo policy with the options that were given."""
+    return str(exported_demo(arguments, **{name: value for name, value in options.items() if value is not None}))

@@ -1,4 +1,4 @@
-"""An evaluation for people: in, its settings and summary; out, the lines that `vpp-edge eval` prints."""
+"""An evaluation as `vpp-edge eval` prints it: lines of text, and the facts that --json adds to the summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
-    """What was played, and how: plain values for --json. Those of a policy are None for players without one."""
+    """The settings of an evaluation as plain values. Those of a policy are None for players without one."""
     policy: dict[str, Any] = dict.fromkeys(("bundle", "backend", "precision", "steps", "solver", "frames"))
     if choice.is_bundle:
         manifest = Bundle(Path(choice.policy)).manifest
@@ -54,13 +54,13 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
     press = summary.press_s
     lines = [
         f"{facts['policy']}{how}: {summary.rate.episodes} episodes, seed {facts['seed']}, a new chunk every "
-        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after what it was made from, {facts['chunking']} chunks",
+        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its observation, {facts['chunking']} chunks",
         f"  success         {summary.rate}, 95 % interval",
         f"  wrong button    {summary.verdicts[WRONG]}",
         f"  out of time     {summary.verdicts[TIMEOUT]} (after {facts['time_limit_s']:g} s)",
         *(f"  stopped         {count}: {reason}" for reason, count in summary.stop_reasons.items()),
-        *([] if press is None else [f"  time to press   {press[0]:.2f} s median, {press[1]:.2f} s for nine of ten"]),
-        f"  asked button    {_by_colour(summary)}",
+        *([] if press is None else [f"  time to press   {press[0]:.2f} s median, {press[1]:.2f} s 90th percentile"]),
+        f"  by button       {_by_colour(summary)}",
         f"  jerk            wrist {_spread(summary.wrist_jerk_m_s3, 'm/s^3')}; joints "
         f"{_spread(summary.joint_jerk_rad_s3, 'rad/s^3')}",
         f"  seam jump       wrist {_spread(summary.seam_wrist_m, 'mm', 1000)}; joints "

@@ -1,27 +1,30 @@
-"""`vpp-edge export`: in, a trained checkpoint; out, a bundle."""
+"""`vpp-edge export`: turns a trained checkpoint into a bundle."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, PRECISIONS
+from vpp_edge.checkpoint.choices import Choices
+from vpp_edge.checkpoint.config import SAMPLERS
+from vpp_edge.checkpoint.policy_spec import ACTION_RATE_HZ, CAMERAS, VARIANTS
 from vpp_edge.cli.calibration_arguments import (
-    DEFAULT_BUDGET,
     add_calibration_arguments,
     calibration_options,
     data_options,
     is_table,
 )
+from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress, ProgressCallback
+from vpp_edge.spec.policy import QUATERNION_ORDERS
 
 if TYPE_CHECKING:
     from vpp_edge.bundle.manifest import Bundle, Manifest
@@ -33,18 +36,18 @@ if TYPE_CHECKING:
 
 HELP = """Turn a trained checkpoint into a bundle that a robot can run.
 
-Writes the stages text, perceive and act as ONNX, compares each with the PyTorch model on the spot, and writes the
-manifest with hashes and parity certificate. Nothing is left behind when it fails or is interrupted.
+Writes the stages text, perceive and act as ONNX, compares each with the PyTorch model, and writes the manifest with
+hashes and parity certificate. Leaves nothing behind if it fails or is interrupted.
 
 --precision fp16 and int8 are written into the ONNX files (INT8 as QuantizeLinear and DequantizeLinear), so that every
-engine runs the same. INT8 needs recordings of the robot: ranges come from some, the certificate from others. Layers
-are taken out of INT8, the most sensitive ones first, until the error of the actions fits the --budget.
+engine computes the same. INT8 needs recordings of the robot: some to calibrate on, others to measure the certificate
+on. Layers are taken out of INT8, the most sensitive first, until the error of the actions fits the --budget.
 
---steps, --solver and --frames make a faster policy that is not quite the trained one; how far its actions are from
-those of the trained one is measured, printed and kept in the bundle.
+--steps, --solver and --frames make a faster policy that differs slightly from the trained one. The difference of the
+actions is measured, printed and stored in the bundle.
 
---closed-loop 200 lets bundle and float32 play the simulated task (see `vpp-edge eval --help`), where the policy fits
-the simulated hand, and keeps how often both succeed in the bundle.
+--closed-loop 200 plays the simulated task (see `vpp-edge eval --help`) with the bundle and with float32, for policies
+that fit the simulated hand, and stores both success rates in the bundle.
 
   vpp-edge export my_checkpoint/ -o my_bundle/
   vpp-edge export my_checkpoint/ -o my_int8_bundle/ --precision int8 --calibration my_recordings/
@@ -58,18 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="CKPT",
-        help="folder with svd/, clip/ and policy.pt; for fp16 and int8 also a float32 bundle of it",
+        help="folder with svd/, clip/ and policy.pt; for fp16 and int8 also a float32 bundle",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="bundle folder to write")
-    parser.add_argument("--video-model", type=Path, metavar="DIR", help="svd/ folder, where the parts lie apart")
-    parser.add_argument("--text-encoder", type=Path, metavar="DIR", help="clip/ folder, where the parts lie apart")
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, where the parts lie apart")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the stages (fp32)")
+    parser.add_argument(
+        "--video-model", type=Path, metavar="DIR", help="svd/ folder, if the parts are stored separately"
+    )
+    parser.add_argument(
+        "--text-encoder", type=Path, metavar="DIR", help="clip/ folder, if the parts are stored separately"
+    )
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, if the parts are stored separately")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="precision of the stages (fp32)")
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="DATASET",
-        help="recordings of the robot for int8 (fp16: to judge on), or the table that `vpp-edge calibrate` wrote",
+        help="recordings of the robot for int8 (fp16: to evaluate on), or the table that `vpp-edge calibrate` wrote",
     )
     parser.add_argument(
         "--budget",
@@ -79,57 +86,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"int8: allowed error of the actions, relative RMS ({DEFAULT_BUDGET})",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the action head (as trained)")
-    parser.add_argument("--solver", choices=("ddim", "dpmpp_2m"), help="sampler of the action head (as trained)")
+    parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the action head (as trained)")
     parser.add_argument(
         "--frames", type=int, metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
     )
+    parser.add_argument("--variant", choices=VARIANTS, help="meaning of the actions (from the checkpoint)")
+    views = {variant: len(names) for variant, names in CAMERAS.items()}
+    parser.add_argument("--cameras", type=int, metavar="V", help=f"number of views ({_by_variant(views)})")
     parser.add_argument(
-        "--variant", choices=("calvin", "xhand", "xbot"), help="meaning of the actions (from the checkpoint)"
-    )
-    parser.add_argument("--cameras", type=int, metavar="V", help="number of views (calvin, xhand: 2; xbot: 3)")
-    parser.add_argument(
-        "--action-rate", type=float, metavar="HZ", help="actions per second (calvin: 30; xhand, xbot: 10)"
+        "--action-rate", type=float, metavar="HZ", help=f"actions per second ({_by_variant(ACTION_RATE_HZ)})"
     )
     parser.add_argument(
-        "--quaternion-order", choices=("xyzw", "wxyz"), default="xyzw", help="as stored in the state (xyzw)"
+        "--quaternion-order",
+        choices=QUATERNION_ORDERS,
+        default=Choices.quaternion_order,
+        help=f"as stored in the state ({Choices.quaternion_order})",
     )
-    parser.add_argument("--parity-samples", type=int, default=2, metavar="N", help="observations to compare on (2)")
+    parser.add_argument(
+        "--parity-samples", type=int, default=2, metavar="N", help="observations for the parity check (2)"
+    )
     parser.add_argument(
         "--closed-loop",
         type=int,
         metavar="N",
-        help="play N episodes of the simulated task with the bundle and with float32; both go into its certificate",
+        help="play N episodes of the simulated task with the bundle and with float32, for its certificate",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of those observations and episodes (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of these observations and episodes (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     add_calibration_arguments(parser)
 
 
+def _by_variant(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{variant}: {value:g}" for variant, value in values.items())
+
+
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    from vpp_edge.checkpoint.reader import Choices
     from vpp_edge.export.bundle_writer import check_target
     from vpp_edge.export.exporter import ExportOptions
 
     if arguments.parity_samples < 1:
         raise BadInputError("--parity-samples must be at least 1: a bundle is never written unchecked")
     choices = Choices(
-        arguments.variant,
-        arguments.cameras,
-        arguments.action_rate,
-        arguments.quaternion_order,
-        arguments.steps,
-        arguments.solver,
-        arguments.frames,
+        variant=arguments.variant,
+        cameras=arguments.cameras,
+        action_rate_hz=arguments.action_rate,
+        quaternion_order=arguments.quaternion_order,
+        steps=arguments.steps,
+        solver=arguments.solver,
+        frames=arguments.frames,
     )
-    options = ExportOptions(choices, arguments.parity_samples, arguments.seed, arguments.overwrite)
+    options = ExportOptions(
+        choices=choices,
+        parity_samples=arguments.parity_samples,
+        seed=arguments.seed,
+        overwrite=arguments.overwrite,
+    )
     check_target(arguments.output, arguments.overwrite)
     source = _source(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    stop_on_sigterm()
     stages, export = _export(arguments, source, options)
     if arguments.closed_loop is None:
         with Progress("export", stages, quiet=arguments.quiet) as progress:
-            return _answer(arguments, export(arguments.output, progress))
+            return _print_result(arguments, export(arguments.output, progress))
     from vpp_edge.workflow.closed_loop import certifying
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 
@@ -137,27 +156,41 @@ def run(arguments: argparse.Namespace) -> int:
     certifying.check_can_play(source, choices)
     stages = (*stages, *certifying.progress_stages(played))
     with Progress("export", stages, quiet=arguments.quiet) as progress:
-        manifest = certifying.export_and_play(export, source, arguments.output, played, arguments.overwrite, progress)
-    return _answer(arguments, manifest)
+        manifest = certifying.export_and_play(
+            export=export,
+            source=source,
+            target=arguments.output,
+            settings=played,
+            overwrite=arguments.overwrite,
+            report=progress,
+        )
+    return _print_result(arguments, manifest)
 
 
 def _export(
     arguments: argparse.Namespace, source: CheckpointPaths | Bundle, options: ExportOptions
 ) -> tuple[Stages, Callable[[Path, ProgressCallback], Manifest]]:
-    """Stages of the progress display, and what makes the bundle in a folder."""
+    """Stages of the progress display, and a function that writes the bundle to a folder."""
     from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.export.exporter import PROGRESS_STAGES, export_bundle
     from vpp_edge.workflow.exporting import LoweredExport, export_lowered
 
     if arguments.precision != "fp32":
+        data, table = _data(arguments)
         request = LoweredExport(
-            source, arguments.precision, *_data(arguments), arguments.budget, calibration_options(arguments), options
+            source=source,
+            precision=arguments.precision,
+            data=data,
+            table=table,
+            budget=arguments.budget,
+            calibration=calibration_options(arguments),
+            export=options,
         )
         return request.stages(), partial(export_lowered, request)
     if isinstance(source, Bundle):
         raise BadInputError(f"{source.path} is a bundle already; pass --precision fp16 or int8, or a checkpoint")
     if arguments.calibration is not None:
-        raise BadInputError("--calibration is for --precision int8 (and, as data to judge on, fp16)")
+        raise BadInputError("--calibration is for --precision int8 (and fp16, as data to evaluate on)")
     return PROGRESS_STAGES, lambda target, report: export_bundle(source, target, options, report)
 
 
@@ -166,28 +199,30 @@ def _source(arguments: argparse.Namespace) -> CheckpointPaths | Bundle:
     from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
     from vpp_edge.workflow.exporting import is_bundle
 
-    apart = (arguments.video_model, arguments.text_encoder, arguments.policy)
+    parts = (arguments.video_model, arguments.text_encoder, arguments.policy)
     whole = arguments.checkpoint is not None
-    if any(apart) if whole else not all(apart):
+    if any(parts) if whole else not all(parts):
         raise BadInputError("pass either a checkpoint folder, or all of --video-model, --text-encoder and --policy")
     if not whole:
-        return CheckpointPaths(*apart)
+        return CheckpointPaths(*parts)
     return Bundle(arguments.checkpoint) if is_bundle(arguments.checkpoint) else paths_from_folder(arguments.checkpoint)
 
 
 def _data(arguments: argparse.Namespace) -> tuple[DataOptions | None, Path | None]:
-    """Observations, and the table where --calibration is one rather than a data set."""
+    """The data options, and the path of the table if --calibration names one instead of a data set."""
     path = arguments.calibration
     if path is None:
         return None, None
     if not is_table(path):
         return data_options(arguments, path), None
     if arguments.held_out is None:
-        raise BadInputError(f"{path} holds ranges, no observations: pass --held-out DATASET to judge the bundle on")
+        raise BadInputError(
+            f"{path} holds ranges but no observations: pass --held-out DATASET to evaluate the bundle on"
+        )
     return data_options(arguments, arguments.held_out), path
 
 
-def _answer(arguments: argparse.Namespace, manifest: Manifest) -> int:
+def _print_result(arguments: argparse.Namespace, manifest: Manifest) -> int:
     from vpp_edge.bundle.certificate import certificate_from_json
     from vpp_edge.cli.certificate_text import certificate_lines
 
@@ -216,7 +251,3 @@ def _answer(arguments: argparse.Namespace, manifest: Manifest) -> int:
             "The bundle was written, but `vpp-edge run` refuses it. Allow a larger --budget, or calibrate on more data."
         )
     return 1 if problems else 0
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # the same clean way out as Ctrl-C

@@ -1,4 +1,4 @@
-"""`vpp-edge inspect`: in, a bundle; out, what is in it, readable."""
+"""`vpp-edge inspect`: prints what is in a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optional libraries: in, the name of a module; out, which extra installs it and what it is for. Imports none."""
+"""The libraries that commands need: which extra installs each, and what it is for. Imports none of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Library:
 
     Attributes:
         distribution: its name on the package index.
-        extra: the extra of vpp-edge that installs it; "" for the base, None where no extra does.
+        extra: the extra of vpp-edge that installs it; "" for the base, None if no extra does.
         needed_for: the commands or options that need it.
-        install: how to get it where no extra does.
+        install: how to install it if no extra does.
     """
 
     distribution: str
@@ -27,12 +27,13 @@ class Library:
     install: str = ""
 
 
-# A Jetson's CUDA is older than a workstation's, so the extras pin other versions.
+# A Jetson has another CUDA than a workstation, so the extras pin different versions.
 CUDA_EXTRA = "jetson" if os.uname().machine == "aarch64" else "cuda"
 
 LIBRARIES = {
     "numpy": Library("numpy", "", "every command"),
     "onnxruntime": Library("onnxruntime", "", "run, profile, verify on the CPU"),
+    "shtab": Library("shtab", "", "completion"),
     "tokenizers": Library("tokenizers", "", "run: instructions"),
     "pyrealsense2": Library("pyrealsense2", "realsense", "run --camera realsense, software, bag"),
     "libusb_package": Library("libusb-package", "realsense", "run --camera realsense, software, bag"),
@@ -50,12 +51,10 @@ LIBRARIES = {
     "onnx": Library("onnx", "export", "export, demo"),
     "onnxscript": Library("onnxscript", "export", "export, demo"),
     "cuda.bindings": Library(
-        "cuda-bindings", CUDA_EXTRA, "build for the GPU here, run --backend tensorrt, tensorrt-rtx"
+        "cuda-bindings", CUDA_EXTRA, "build for the GPU of this machine, run --backend tensorrt, tensorrt-rtx"
     ),
-    "triton": Library(
-        "triton", "kernels", "kernels: compiling our own for NVIDIA GPUs; profile, eval --backend torch-cuda"
-    ),
-    "pycuda": Library("pycuda", None, "kernels of our own on a Jetson", "{pip} install pycuda==2026.1"),
+    "triton": Library("triton", "kernels", "kernels; profile, eval --backend torch-cuda"),
+    "pycuda": Library("pycuda", None, "our GPU kernels on a Jetson", "{pip} install pycuda==2026.1"),
     "tensorrt": Library("tensorrt", None, "build, run --backend tensorrt", "sudo apt-get install python3-libnvinfer"),
     "tensorrt_rtx_bindings": Library(
         "tensorrt-rtx-cu13-bindings", "tensorrt-rtx", "build, run --backend tensorrt-rtx; building needs no GPU"
@@ -64,7 +63,7 @@ LIBRARIES = {
 
 
 def install_command(module: str) -> str:
-    """What to type to get a library of LIBRARIES into the environment of this process."""
+    """The command that installs a library of LIBRARIES into the environment of this process."""
     library = LIBRARIES[module]
     pip = f"{sys.executable} -m pip"
     if library.extra is None:
@@ -86,7 +85,7 @@ def _source_of_this_package(extra: str) -> str:
 
 
 def is_installed(module: str) -> bool:
-    """Whether an import of `module` would find it; does not import it."""
+    """Whether `module` can be found; does not import it."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -94,7 +93,7 @@ def is_installed(module: str) -> bool:
 
 
 def installed_version(module: str) -> str | None:
-    """The version of an installed library of LIBRARIES, without importing it; None when the metadata does not tell."""
+    """The version of an installed library of LIBRARIES, without importing it; None if it has no metadata."""
     try:
         return importlib.metadata.version(LIBRARIES[module].distribution)
     except importlib.metadata.PackageNotFoundError:

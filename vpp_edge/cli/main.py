@@ -1,6 +1,6 @@
-"""The command `vpp-edge`: in, the words of the shell; out, an exit status (0 ok, 1 failed, 2 wrong usage or input).
+"""The command `vpp-edge`: runs one command and returns its exit status (0 ok, 1 failed, 2 wrong usage or input).
 
-A command's module is imported only when that command is used, so that `--help` answers at once.
+A command's module is imported only when that command is used, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COMMANDS = {
     "profile": "measure the latency of every stage on this machine",
     "inspect": "show what is in a bundle",
     "kernels": "compile the GPU kernels of this package, or list what they save",
-    "doctor": "tell what this machine can run, and how to add what it lacks",
-    "demo": "press buttons with the policy of this package, in simulation and in real time",
+    "doctor": "report what this machine can run, and how to install what is missing",
+    "demo": "press buttons with the policy of this package, in simulation, in real time",
     "completion": "print the completion script of a shell",
 }
 
@@ -41,15 +41,15 @@ STATUS_INTERRUPTED = 130
 STATUS_BROKEN_PIPE = 141
 
 DESCRIPTION = "Carries a trained Video Prediction Policy from a research checkpoint onto a robot."
-EPILOG = "`vpp-edge COMMAND --help` says more. Exit status: 0 ok, 1 failed check, 2 wrong usage or bad input."
+EPILOG = "See `vpp-edge COMMAND --help`. Exit status: 0 ok, 1 failed check, 2 wrong usage or bad input."
 
 
 class UsageError(BadInputError):
-    """The words of the command line do not fit together."""
+    """The command line cannot be parsed."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors take the same way as all others."""
+    """An ArgumentParser that raises a UsageError instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. See: {self.prog} --help")
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: the words after `vpp-edge`; those of this process when left out.
+        argv: the arguments after `vpp-edge`; by default those of this process.
 
     Returns:
         The exit status: the command's own, or that of the error that ended it.
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not _stdout_has_no_reader():
             return _report_bug(as_json)
-        # What is still buffered would raise once more while Python shuts down.
+        # Flushing the buffer would raise again while Python shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STATUS_BROKEN_PIPE
     except ModuleNotFoundError as error:
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         # argparse ends the process after --help and --version.
         return end.code if isinstance(end.code, int) else 0
-    except Exception as error:  # noqa: BLE001 - the last place that can say whose fault it is
+    except Exception as error:  # noqa: BLE001 - everything that gets here is a bug to report
         if _was_interrupted(error):
             return _report("interrupted", STATUS_INTERRUPTED, as_json)
         return _report_bug(as_json)
@@ -97,14 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether a Ctrl-C is behind an error: libraries that are interrupted half-way may fail in their own clean-up."""
+    """Whether Ctrl-C caused an error: libraries that are interrupted may fail in their own clean-up."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def build_parser(filled: Collection[str]) -> argparse.ArgumentParser:
-    """The parser with every command in its list, of which those in `filled` have their arguments.
+    """The parser with every command in its list; those in `filled` have their arguments.
 
     Raises:
         BadInputError: a command in `filled` is not in this build.
@@ -126,7 +126,7 @@ def build_parser(filled: Collection[str]) -> argparse.ArgumentParser:
 
 
 class Formatter(argparse.HelpFormatter):
-    """Help that is as wide as the terminal, up to the width of a page."""
+    """Help with a wide enough column for most options."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32)
@@ -141,7 +141,7 @@ def import_command(name: str) -> ModuleType:
     """The module of a command: `HELP`, `add_arguments(parser)` and `run(arguments) -> int`.
 
     Raises:
-        BadInputError: the command is planned and not in this build.
+        BadInputError: the command is not in this build.
     """
     if not is_in_this_build(name):
         present = ", ".join(n for n in COMMANDS if is_in_this_build(n))
@@ -182,7 +182,7 @@ def _report_bug(as_json: bool) -> int:
 
 
 def _stdout_has_no_reader() -> bool:
-    """Whether the other end of our stdout is closed, as `| head` does; other pipes are the command's own business."""
+    """Whether the reader of our stdout has closed it, as `| head` does; any other broken pipe is a bug."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)

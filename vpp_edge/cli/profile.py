@@ -1,4 +1,4 @@
-"""`vpp-edge profile`: in, a bundle; out, the latency of its stages, measured here or predicted for another device."""
+"""`vpp-edge profile`: measures the latency of a bundle's stages here, or predicts it for another device."""
 
 from __future__ import annotations
 
@@ -9,36 +9,42 @@ import platform
 from contextlib import ExitStack
 from pathlib import Path
 
+from vpp_edge.bundle.engine import ONNXRUNTIME
+from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.cli.engine_arguments import (
+    ALL_CORES,
+    add_checkpoint_argument,
+    add_engine_arguments,
+    add_threads_argument,
+)
+from vpp_edge.doctor.host import processor_name
 from vpp_edge.errors import BadInputError
-from vpp_edge.profile.roofline.accelerators import DEVICES, PRECISIONS
+from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
 
 HELP = """Measure the latency of every stage on this machine, or predict it for another device.
 
   vpp-edge profile my_bundle/ --inferences 50
-  vpp-edge profile my_bundle/ --compare torch        (ratio against the eager PyTorch model, measured in turns)
-  vpp-edge profile my_bundle/ --roofline orin-agx-64gb --precision int8      (measures nothing: operations and bytes)"""
+  vpp-edge profile my_bundle/ --compare torch        (ratio to the eager PyTorch model, measured alternately)
+  vpp-edge profile my_bundle/ --roofline orin-agx-64gb --precision int8      (counts operations and bytes)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("--backend", default="onnxruntime", help="what runs the bundle (onnxruntime)")
-    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
-    parser.add_argument("--compare", metavar="BACKEND", help="a second backend to measure in turns with the first")
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="CKPT", help="for backends torch and torch-cuda: where it was moved"
-    )
-    parser.add_argument("--inferences", type=int, default=20, metavar="N", help="counted inferences per backend (20)")
-    parser.add_argument("--warmup", type=int, default=3, metavar="N", help="inferences that are not counted (3)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all)")
+    add_engine_arguments(parser)
+    parser.add_argument("--compare", metavar="BACKEND", help="second backend, measured alternately with the first")
+    add_checkpoint_argument(parser)
+    parser.add_argument("--inferences", type=int, default=20, metavar="N", help="measured inferences per backend (20)")
+    parser.add_argument("--warmup", type=int, default=3, metavar="N", help="warm-up inferences, not measured (3)")
+    add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
         "--roofline",
         choices=tuple(DEVICES),
         metavar="DEVICE",
-        help=f"measure nothing and predict for another device: {', '.join(DEVICES)}",
+        help=f"predict for this device instead of measuring: {', '.join(DEVICES)}",
     )
     parser.add_argument(
-        "--precision", choices=PRECISIONS, help="for --roofline: what the bundle would cost in it (its own)"
+        "--precision", choices=PRECISIONS, help="for --roofline: predict for this precision (that of the bundle)"
     )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="for --roofline: how many layers to list (10)")
 
@@ -47,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.roofline is not None:
         return _predict(arguments)
     if arguments.precision is not None:
-        raise BadInputError("--precision belongs to --roofline DEVICE; a measured bundle has the precision it has")
+        raise BadInputError("--precision is for --roofline DEVICE; a measurement uses the precision of the bundle")
     return _measure(arguments)
 
 
@@ -57,7 +63,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from vpp_edge.profile.roofline.prediction_table import lines_of_prediction
 
     if arguments.compare:
-        raise BadInputError("--roofline measures nothing, so there is nothing to --compare it with")
+        raise BadInputError("--compare needs a measurement, and --roofline only predicts; leave one of them out")
     if arguments.top < 0:
         raise BadInputError("--top must be at least 0")
     prediction = predict_bundle(Bundle(arguments.bundle), DEVICES[arguments.roofline], arguments.precision)
@@ -78,9 +84,9 @@ def _measure(arguments: argparse.Namespace) -> int:
     backends = [arguments.backend] + ([arguments.compare] if arguments.compare else [])
     if len(set(backends)) < len(backends):
         raise BadInputError(f"--compare {arguments.compare} is the measured backend itself; name another one")
-    if "onnxruntime" not in backends:
+    if ONNXRUNTIME not in backends:
         check_provider_belongs(arguments.backend, arguments.provider)
-    providers = {b: arguments.provider if b == "onnxruntime" else None for b in backends}
+    providers = {b: arguments.provider if b == ONNXRUNTIME else None for b in backends}
     steps = [("load", 5.0), ("measure", 1.0 * arguments.inferences)]
     with Progress("profile", steps, quiet=arguments.quiet) as progress, ExitStack() as loaded:
         progress.step("load")
@@ -103,7 +109,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         )
     machine = {
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
     }
@@ -133,18 +139,3 @@ def _measure(arguments: argparse.Namespace) -> int:
         ratios = ", ".join(f"{stage} {ratio:.2f}x" for stage, ratio in speedup.items())
         print(f"{arguments.backend} against {arguments.compare}, ratio of medians in the same run: {ratios}")
     return 0
-
-
-def _processor() -> str:
-    """The processor's name where the system tells it (x86: model name; Arm boards: the device tree)."""
-    for path, key in (("/proc/device-tree/model", None), ("/proc/cpuinfo", "model name")):
-        try:
-            text = Path(path).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if key is None:
-            return text.strip("\0\n ")
-        for line in text.splitlines():
-            if line.startswith(key):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown processor"

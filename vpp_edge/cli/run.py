@@ -1,4 +1,4 @@
-"""`vpp-edge run`: in, a bundle, cameras, a hand and an instruction; out, a moving hand, a live line and a summary."""
+"""`vpp-edge run`: runs a bundle on cameras and a hand, with a status line and a summary at the end."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.policy.handover_modes import MODES
+from vpp_edge.runtime.session.config import SessionConfig
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import Hand
     from vpp_edge.runtime.session.supervisor import Status
 
-HELP = """Run a bundle on cameras and a hand, until --duration is over or Ctrl-C; the hand is held then.
+HELP = """Run a bundle on cameras and a hand until --duration is over or Ctrl-C; the hand is then held.
 
 Give --camera once for each view of the policy, as VIEW=KIND:SOURCE?OPTION=VALUE&..., where VIEW is its name in the
-policy (static, wrist...); without VIEW= the first is the static one. Several real cameras must have it:
+policy (static, wrist...). Without VIEW= the first is the static one; several real cameras need VIEW=. Kinds:
   realsense:SERIAL     a RealSense camera; without :SERIAL the only one attached
   software:FILE.mp4    a recorded video through RealSense's software device
   software:sim/VIEW    the simulated hand (VIEW: top, side or wrist) through RealSense's software device
   bag:FILE             a RealSense recording, .bag or .db3
   video:FILE.mp4       a recorded video without RealSense's library
-Options: width and height in pixels, fps, and loop=0 for files that are to end rather than begin again; for example
-software:FILE.mp4?fps=30&loop=0 (in quotes, because of the &).
+Options: width and height in pixels, fps, and loop=0 to play a file only once; for example
+"software:FILE.mp4?fps=30&loop=0" (quoted because of the &).
 
   vpp-edge run my_bundle/ --camera static=realsense:123 --camera wrist=realsense:456 --instruction "Grasp the spoon."
 
-The summary on stdout says how well the loop kept its time, how fast the policy was, and where every frame went.
---backend scripted needs no bundle (write `latency_ms=50` in its place): it swings the hand, to try cameras and hand."""
+The summary on stdout reports the timing of the loop, the latency of the policy, and what happened to the frames.
+--backend scripted needs no bundle (write `latency_ms=50` instead): it swings the hand, to test cameras and hand."""
 
 LOG_INTERVAL_S = 5.0
 
@@ -43,42 +46,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--instruction", required=True, metavar="TEXT", help="what the hand should do")
     parser.add_argument("--duration", type=float, metavar="S", help="seconds from the first chunk (until Ctrl-C)")
-    parser.add_argument("--rate-hz", type=float, default=100.0, metavar="HZ", help="rate of the control loop (100)")
-    parser.add_argument("--record", metavar="DIR", help="add the run as an episode to a data set; needs PyAV")
-    parser.add_argument("--dry-run", action="store_true", help="compute every command, send none")
     parser.add_argument(
-        "--unattended", action="store_true", help="let a real hand move without asking an operator to arm it"
+        "--rate-hz",
+        type=float,
+        default=SessionConfig.rate_hz,
+        metavar="HZ",
+        help=f"rate of the control loop ({SessionConfig.rate_hz:g})",
+    )
+    parser.add_argument("--record", metavar="DIR", help="add the run as an episode to a data set; needs PyAV")
+    parser.add_argument("--dry-run", action="store_true", help="compute commands but send none")
+    parser.add_argument(
+        "--unattended", action="store_true", help="move a real hand without asking an operator to arm it"
     )
     parser.add_argument(
-        "--ignore-certificate", action="store_true", help="run a bundle that was not measured to act like its policy"
+        "--ignore-certificate", action="store_true", help="run a bundle whose parity certificate is missing or exceeded"
     )
     parser.add_argument(
         "--chunking",
-        choices=("rtc", "naive", "ensemble", "synchronous"),
-        default="rtc",
-        help="how one chunk follows another, as in `vpp-edge eval` (rtc)",
+        choices=MODES,
+        default=SessionConfig.chunking,
+        help=f"how one chunk follows another, as in `vpp-edge eval` ({SessionConfig.chunking})",
     )
-    parser.add_argument("--backend", default="onnxruntime", help="engine library (onnxruntime)")
-    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the engine (all cores but one)")
-    parser.add_argument("--seed", type=int, default=0, help="of the policy's noise (0)")
-    parser.add_argument("--log", metavar="FILE.mcap", help="tell the whole run to a file, for Foxglove and the like")
+    add_engine_arguments(parser)
+    add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the policy's noise (0)")
+    parser.add_argument("--log", metavar="FILE.mcap", help="log the whole run to a file, for Foxglove or similar")
     parser.add_argument(
         "--rerun",
         nargs="?",
         const="viewer",
         metavar="WHERE",
-        help="show the run live in the Rerun viewer: a window, or the address of one, or FILE.rrd",
+        help="show the run in the Rerun viewer: in a new window, at the address of a viewer, or in FILE.rrd",
     )
-    parser.add_argument("--log-frames", type=float, default=5.0, metavar="HZ", help="images of each view in them (5)")
     parser.add_argument(
-        "--metrics", metavar="WHERE", help="counts for Prometheus on a Unix socket (a path) or a loopback port"
+        "--log-frames",
+        type=float,
+        default=SessionConfig.log_frames_hz,
+        metavar="HZ",
+        help=f"images of each view per second in --log and --rerun ({SessionConfig.log_frames_hz:g})",
     )
-    parser.add_argument("--control-cpu", type=int, metavar="N", help="core that only the control loop uses (none)")
-    parser.add_argument("--no-real-time", action="store_true", help="ordinary scheduling, even where more is permitted")
-    parser.add_argument("--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that is here (0)")
     parser.add_argument(
-        "--start-timeout", type=float, default=300.0, metavar="S", help="wait for the first chunk (300)"
+        "--metrics", metavar="WHERE", help="serve counters for Prometheus on a Unix socket (a path) or a loopback port"
+    )
+    parser.add_argument("--control-cpu", type=int, metavar="N", help="core reserved for the control loop (none)")
+    parser.add_argument("--no-real-time", action="store_true", help="normal scheduling, even if real-time is permitted")
+    parser.add_argument(
+        "--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that this hand is (0)"
+    )
+    parser.add_argument(
+        "--start-timeout",
+        type=float,
+        default=SessionConfig.start_s,
+        metavar="S",
+        help=f"seconds to wait for the first chunk ({SessionConfig.start_s:g})",
     )
 
 
@@ -137,10 +157,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _ask_to_arm(hand: Hand, arguments: argparse.Namespace) -> None:
-    """Before a real hand moves, an operator says that nobody's fingers are in it.
+    """Asks an operator for permission before a real hand moves.
 
     Raises:
-        BadInputError: the operator does not, or there is nobody to ask.
+        BadInputError: the operator does not give it, or there is no terminal.
     """
     from vpp_edge.runtime.interfaces import SimulatedHand
 
@@ -148,17 +168,17 @@ def _ask_to_arm(hand: Hand, arguments: argparse.Namespace) -> None:
         return
     if not sys.stdin.isatty():
         raise BadInputError(
-            f"--hand {arguments.hand} is a real hand and there is no terminal to ask whether it may move; start it "
-            "from one, try --dry-run, or take the responsibility with --unattended"
+            f"--hand {arguments.hand} is a real hand, and there is no terminal to ask for permission to move it; start "
+            "from a terminal, use --dry-run, or take responsibility with --unattended"
         )
     print(f"{hand.name}: the hand is going to move. Keep clear of it, and know how to cut its power.", file=sys.stderr)
-    print("Type `arm` and Enter to let it: ", end="", file=sys.stderr, flush=True)
+    print("Type `arm` and press Enter to allow it: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() != "arm":
         raise BadInputError("the hand was not armed; nothing has moved")
 
 
 class LiveLine:
-    """One line on stderr: rewritten on a terminal; elsewhere printed now and then, and at once when it is news."""
+    """The status line on stderr: rewritten on a terminal, elsewhere printed every LOG_INTERVAL_S and on news."""
 
     def __init__(self, stream: TextIO, quiet: bool = False) -> None:
         self._stream, self._quiet = stream, quiet
@@ -168,7 +188,7 @@ class LiveLine:
         self._waiting_for: str | None = None
 
     def show(self, status: Status) -> None:
-        """Called by the supervisor twice a second. Nobody reading must not end the run."""
+        """Shows a status; the supervisor calls this twice a second. A closed stream does not end the run."""
         now_s = time.monotonic()
         news = bool(status.news) or status.waiting_for != self._waiting_for
         if self._quiet or not (self._terminal or news or now_s - self._printed_s >= LOG_INTERVAL_S):
@@ -179,14 +199,14 @@ class LiveLine:
         self._write(status.line(), last=not self._terminal)
 
     def clear(self) -> None:
-        """Makes room on a terminal for a line of somebody else."""
+        """Clears the line on a terminal, before other output."""
         if self._width and not self._quiet:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
             self._width = 0
 
     def end(self) -> None:
-        """Leaves the line for what comes next."""
+        """Ends the line, so that other output can follow."""
         if self._width and not self._quiet:
             self._write("", last=True)
 

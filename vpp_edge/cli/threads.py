@@ -8,8 +8,8 @@ import os
 def let_idle_threads_sleep() -> None:
     """Makes OpenMP threads that wait for each other sleep instead of spin. Call it before torch is imported.
 
-    PyTorch's threads spin by default, so beside any other busy process they take each other's cores and everything
-    gets several times slower. Never for measurements: an idle machine is a little faster spinning. A value that the
-    user has set stays.
+    PyTorch's threads spin by default, so next to any other busy process they take each other's cores and everything
+    gets several times slower. Not for measurements: on an idle machine spinning is a little faster. A value set by the
+    user is kept.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

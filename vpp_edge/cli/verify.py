@@ -1,4 +1,4 @@
-"""`vpp-edge verify`: in, a bundle; out, whether it still acts like the policy it was exported from."""
+"""`vpp-edge verify`: checks that a bundle still acts like the policy it was exported from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vpp_edge.cli.engine_arguments import ALL_CORES, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 
 HELP = """Compare a bundle with its checkpoint or with recorded outputs.
 
-Every file is hashed first, and the parity certificate must be within its limits. Then the stages run on the same
-inputs and noise as the reference: a few observations that the bundle keeps with what float32 made of them, which needs
-nothing else and so works on the robot, on the backend that is there; the eager PyTorch model of the checkpoint that
-the bundle was exported from; or the recorded cases of a golden .npz.
+First every file is hashed, and the parity certificate must be within its limits. Then the stages run on the same inputs
+and noise as the reference. That is one of: the observations stored in the bundle with their float32 results, which need
+nothing else and so work on the robot, on any backend; the eager PyTorch model of the checkpoint that the bundle was
+exported from; or the recorded cases of a golden .npz.
 
-  vpp-edge verify my_bundle/                         (against the observations that it keeps)
+  vpp-edge verify my_bundle/                         (against the observations stored in it)
   vpp-edge verify my_bundle/ my_checkpoint/          (against the eager PyTorch model, on random observations)
-  vpp-edge verify my_bundle/ io.npz                  (spec.json with the instructions lies beside it)
+  vpp-edge verify my_bundle/ io.npz                  (its instructions are in spec.json next to it)
   vpp-edge verify my_bundle/ --hashes-only"""
 
 
@@ -33,20 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="REFERENCE",
-        help="checkpoint folder or golden .npz (what the bundle keeps)",
+        help="checkpoint folder or golden .npz (the observations stored in the bundle)",
     )
     parser.add_argument("--golden", type=Path, metavar="NPZ", help="the same as REFERENCE, for a golden .npz")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="CKPT", help="the same as REFERENCE, for a checkpoint folder"
     )
     parser.add_argument("--hashes-only", action="store_true", help="check the files against the manifest only")
-    parser.add_argument("--backend", default="onnxruntime", help="what runs the bundle (onnxruntime)")
-    parser.add_argument("--provider", metavar="NAME", help="of ONNX Runtime: cpu, cuda or tensorrt (cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all)")
+    add_engine_arguments(parser)
+    add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
-        "--samples", type=int, default=2, metavar="N", help="random observations against the checkpoint (2)"
+        "--samples", type=int, default=2, metavar="N", help="random observations to compare with a checkpoint (2)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of those observations (1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of these observations (1)")
 
 
 def run(arguments: argparse.Namespace) -> int:

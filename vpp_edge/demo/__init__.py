@@ -1,1 +1,1 @@
-"""The demo: bundles of the policy that ships with this package, its observations, the video of its run."""
+"""The demo: bundles of the policy that ships with this package, its observations, the video of a run."""

@@ -1,11 +1,11 @@
-"""Letters for pictures without any font library: in, lower-case text; out, which pixels are ink."""
+"""A bitmap font for captions, so that no font library is needed."""
 
 from __future__ import annotations
 
 import numpy as np
 
 HEIGHT, _WIDTH, _GAP = 8, 5, 1
-# Five columns per letter in hexadecimal, the lowest bit on top: the usual letters of small displays.
+# Five columns per letter in hexadecimal, the lowest bit on top: the usual font of small displays.
 _COLUMNS = {
     "a": "2054547840", "b": "7f28444438", "c": "3844444428", "d": "384444287f", "e": "3854545418", "f": "00087e0902",
     "g": "18a4a49c78", "h": "7f08040478", "i": "00447d4000", "j": "2040403d00", "k": "7f10284400", "l": "00417f4000",
@@ -19,7 +19,7 @@ _UNKNOWN = "7f4141417f"
 
 
 def ink_of(text: str, scale: int = 1) -> np.ndarray:
-    """(8 * scale, 6 * scale * len(text)) bool; a letter that is not known is a box."""
+    """(8 * scale, 6 * scale * len(text)) bool: which pixels are ink; an unknown letter is drawn as a box."""
     columns = [int(byte) for letter in text.lower() for byte in (*_letter(letter), *(0,) * _GAP)]
     bits = (np.array(columns, np.uint8)[None, :] >> np.arange(HEIGHT)[:, None]) & 1
     return bits.astype(bool).repeat(scale, axis=0).repeat(scale, axis=1)

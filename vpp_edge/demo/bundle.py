@@ -1,4 +1,4 @@
-"""The policy of `vpp-edge demo` and `eval demo`: in, a folder and how to export; out, its bundle, made once."""
+"""Bundles of the policy that ships with this package: exported on first use, then reused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
 from vpp_edge.demo.observations import expert_observations
@@ -20,10 +21,9 @@ from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 
-PRECISIONS = ("fp32", "fp16", "int8")
-CALIBRATION_OBSERVATIONS, JUDGED_OBSERVATIONS = 24, 8
+CALIBRATION_OBSERVATIONS, HELD_OUT_OBSERVATIONS = 24, 8
 SHIPPED = Path(vpp_edge.__file__).with_name("demo_policy")
-"""The trained policy of this package; its README.md says how it was trained and what it can do."""
+"""The trained policy of this package; its README.md says how it was trained and how well it performs."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class DemoOptions:
 
     Attributes:
         precision: `fp32`, `fp16` or `int8`.
-        steps, solver: of the sampler; `frames`: that the video model computes.
+        steps, solver: settings of the sampler. `frames`: how many the video model computes.
     """
 
     precision: str = "fp32"
@@ -46,7 +46,7 @@ class DemoOptions:
 
     @property
     def folder_name(self) -> str:
-        """Of the bundle: one per choice, e.g. `bundle-int8-steps4`."""
+        """Name of the bundle's folder, one per set of options, e.g. `bundle-int8-steps4`."""
         given = [f"{name}{value}" for name, value in vars(self).items() if name != "precision" and value is not None]
         return "-".join(["bundle", self.precision, *given])
 
@@ -54,14 +54,14 @@ class DemoOptions:
 def demo_bundle(
     folder: Path, options: DemoOptions, *, fresh: bool, quiet: bool, say: Callable[[str], None] = print
 ) -> Path:
-    """The bundle in `folder`: the one of an earlier call with these options, versions and weights, or a new one.
+    """The bundle in `folder`: that of an earlier call with these options, versions and weights, or a new one.
 
     Args:
-        fresh: export again in any case.
+        fresh: export even if a usable bundle exists.
         quiet: show no progress.
 
     Raises:
-        BadInputError, CheckpointError: options that the policy cannot have, or no space.
+        BadInputError, CheckpointError: the policy does not support the options, or the disk is full.
     """
     bundle, paths = folder / options.folder_name, paths_from_folder(SHIPPED)
     if not fresh and _is_usable(bundle, paths):
@@ -80,18 +80,18 @@ def demo_bundle(
 def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:
     spec = source.manifest.policy
     stages = (*(calibrating.PROGRESS_STAGES if precision == "int8" else ()), *lowering.PROGRESS_STAGES)
-    judged = expert_observations(spec, JUDGED_OBSERVATIONS, seed=1)
+    held_out = expert_observations(spec, HELD_OUT_OBSERVATIONS, seed=1)
     with Progress("demo policy", stages, quiet=quiet) as progress:
         table = None
         if precision == "int8":
-            seen = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
-            table = calibrate_bundle(source, seen.samples, seen.data, report=progress)
-        options = LoweringOptions(precision, data=judged.words, overwrite=target.exists())
-        lower_bundle(source, target, judged.samples, options, table, progress)
+            calibration = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
+            table = calibrate_bundle(source, calibration.samples, calibration.data, report=progress)
+        options = LoweringOptions(precision, data=held_out.words, overwrite=target.exists())
+        lower_bundle(source, target, held_out.samples, options, table=table, report=progress)
 
 
 def _is_usable(path: Path, checkpoint: CheckpointPaths) -> bool:
-    """Whether `path` is an undamaged bundle of this checkpoint that these library versions exported."""
+    """Whether `path` is an intact bundle of this checkpoint, exported with the installed library versions."""
     try:
         bundle = Bundle(path)
         bundle.verify_all()

@@ -1,6 +1,6 @@
-"""Observations of the button task: in, a policy spec and how many; out, samples as the cameras give them on the way.
+"""Observations of the button task, rendered along episodes that the scripted expert plays.
 
-They take the place of recordings where the demo policy is calibrated and judged.
+They replace recordings when the demo policy is calibrated and evaluated.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.preprocess import frames_from_images
 from vpp_edge.spec.sample import Sample
+from vpp_edge.workflow.closed_loop.players import VIEWS
 from vpp_edge.workflow.observations import Observations
 
-VIEWS = ("top", "side")  # the simulation's cameras, in the order of the demo policy's views
 IMAGE_SIZE = 240
 HORIZON = 8
-FIRST_SEED = 20_000_000  # evaluation and training have lower ones
+FIRST_SEED = 20_000_000  # evaluation and training use lower ones
 
 
 def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations:
-    """One observation of each of `count` episodes that the expert plays, spread over the way to the button."""
+    """One observation from each of `count` expert episodes, at times spread over the motion to the button."""
     random = np.random.default_rng(seed)
     samples = []
     with SimRenderer(IMAGE_SIZE, IMAGE_SIZE, "software") as renderer:
@@ -34,7 +34,7 @@ def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations
             moments = _moments(episode)
             moment = moments[(2 * i + 1) * len(moments) // (2 * count)]
             images = [renderer.render(view, moment.state, moment.scene) for view in VIEWS]
-            samples.append(_sample(spec, episode.instruction, images, moment.state, random))
+            samples.append(_sample(spec, episode.instruction, images, hand=moment.state, random=random))
     words = f"{count} observations of the simulated expert"
     return Observations(tuple(samples), words, {"recordings": [], "samples": count, "seed": seed})
 

@@ -1,4 +1,4 @@
-"""The picture of a run: in, snapshots of cameras and hand; out, a video and an animation, views side by side."""
+"""The video of a run: snapshots of all views, side by side, written as MP4 and as animated WebP."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vpp_edge.video import write_animation, write_video
 _GAP = 8
 _BACKGROUND, _INK = 24, 235
 _LETTER_SCALE, _MARGIN = 2, 6
-_MOST_FRAMES = 600  # a minute, which takes 280 MB
-MOST_ANIMATION_BYTES = 3_000_000
-_THINNED = (1, 2, 4, 8)
+_MAX_FRAMES = 600  # a minute, which takes 280 MB
+MAX_ANIMATION_BYTES = 3_000_000
+_FRAME_STEPS = (1, 2, 4, 8)
 
 
-class PictureMaker:
-    """Keeps snapshots of a running session as small images and writes them when the run is over."""
+class RunVideo:
+    """Collects snapshots of a running session and writes them when the run is over."""
 
     def __init__(self) -> None:
         self._frames: list[np.ndarray] = []
@@ -29,32 +29,32 @@ class PictureMaker:
         self._seconds: list[float] = []
 
     def add(self, snapshot: Any, caption: str = "") -> None:
-        """Takes a `Snapshot` of the supervisor; those before the first image of every view are left out."""
-        if any(image is None for image in snapshot.images) or len(self._frames) == _MOST_FRAMES:
+        """Adds a `Snapshot` of the supervisor; skipped until every view has an image, and once the video is full."""
+        if any(image is None for image in snapshot.images) or len(self._frames) == _MAX_FRAMES:
             return
         self._frames.append(side_by_side([np.asarray(image) for image in snapshot.images]))
         self._captions.append(caption)
         self._seconds.append(snapshot.seconds)
 
     def write(self, path: Path) -> Path:
-        """Writes the video at the pace of the snapshots.
+        """Writes the video at the rate of the snapshots.
 
         Raises:
-            BadInputError: there was no snapshot.
+            BadInputError: there are fewer than two snapshots.
         """
         rate_hz = max(round(self._rate_hz()), 1)
         return write_video(path, self._captioned(), rate_hz)
 
     def write_animation(self, path: Path) -> Path:
-        """Writes an animated WebP of at most MOST_ANIMATION_BYTES, with fewer frames per second where need be.
+        """Writes an animated WebP of at most MAX_ANIMATION_BYTES, at a lower frame rate if needed.
 
         Raises:
-            BadInputError: there was no snapshot.
+            BadInputError: there are fewer than two snapshots.
         """
         rate_hz = self._rate_hz()
-        for step in _THINNED:
+        for step in _FRAME_STEPS:
             write_animation(path, list(self._captioned(step)), rate_hz / step)
-            if path.stat().st_size <= MOST_ANIMATION_BYTES:
+            if path.stat().st_size <= MAX_ANIMATION_BYTES:
                 break
         return path
 
@@ -63,14 +63,12 @@ class PictureMaker:
 
     def _rate_hz(self) -> float:
         if len(self._frames) < 2:
-            raise BadInputError(
-                "the cameras gave no frames to make a picture of; `vpp-edge doctor` tells what is missing"
-            )
+            raise BadInputError("the cameras delivered no frames for a video; `vpp-edge doctor` shows what is missing")
         return (len(self._seconds) - 1) / max(self._seconds[-1] - self._seconds[0], 1e-3)
 
 
 def side_by_side(images: list[np.ndarray]) -> np.ndarray:
-    """(height, width, 3) uint8: RGB images of any sizes in a row on a dark ground, even sides as video codecs want."""
+    """(height, width, 3) uint8: RGB images in a row on a dark background, with even sides as video codecs need."""
     height = max(image.shape[0] for image in images)
     width = sum(image.shape[1] for image in images) + _GAP * (len(images) - 1)
     sheet = np.full((height + height % 2, width + width % 2, 3), _BACKGROUND, dtype=np.uint8)
@@ -82,7 +80,7 @@ def side_by_side(images: list[np.ndarray]) -> np.ndarray:
 
 
 def captioned(image: np.ndarray, caption: str) -> np.ndarray:
-    """The image with a dark strip below it that bears the caption, cut where it is too long."""
+    """The image with the caption in a dark strip below it, cut if it is too long."""
     height, width = image.shape[:2]
     sheet = np.full((height + _LETTER_SCALE * HEIGHT + 2 * _MARGIN, width, 3), _BACKGROUND, dtype=np.uint8)
     sheet[:height] = image

@@ -1,4 +1,4 @@
-"""What every check of `vpp-edge doctor` gives: in, questions to this machine; out, Checks, even when a driver hangs."""
+"""The result of a check of `vpp-edge doctor`, and how checks run other programs, which may hang or crash."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PROBE_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that this machine has, has in part, or lacks.
+    """One thing that this machine has, has in part, or is missing.
 
     Attributes:
         name: such as `mujoco` or `real-time scheduling`.
         status: OK, LIMITED or MISSING.
         detail: what was found, with versions and units.
         needed_for: the commands and options that need it.
-        fix: the command to type, or what else to do; "" when all is well.
+        fix: the command to run, or what else to do; "" if nothing is wrong.
         required: no command works without it.
     """
 
@@ -34,11 +34,11 @@ class Check:
     required: bool = False
 
 
-def ask_python(code: str, environment: dict[str, str], timeout_s: float = PROBE_TIMEOUT_S) -> Any:
-    """Runs Python code that prints one JSON value, in a process of its own: drivers may hang or crash.
+def run_python(code: str, environment: dict[str, str], timeout_s: float = PROBE_TIMEOUT_S) -> Any:
+    """Runs Python code that prints one JSON value, in a separate process, because drivers may hang or crash.
 
     Returns:
-        The value; or a text that says why there is none, as `{"error": text}`.
+        The value, or `{"error": reason}`.
     """
     try:
         answer = subprocess.run(
@@ -49,7 +49,7 @@ def ask_python(code: str, environment: dict[str, str], timeout_s: float = PROBE_
             errors="replace",
             timeout=timeout_s,
             env=environment,
-            cwd=os.sep,  # `-c` puts the working directory on sys.path, where anything may lie
+            cwd=os.sep,  # `-c` puts the working directory on sys.path, and it may hold anything
         )
         lines = answer.stdout.strip().splitlines()
         if answer.returncode == 0 and lines:
@@ -60,12 +60,12 @@ def ask_python(code: str, environment: dict[str, str], timeout_s: float = PROBE_
         return {"error": str(error)}
     if answer.returncode < 0:
         return {"error": f"ended by signal {-answer.returncode}"}
-    said = answer.stderr.strip().splitlines()
-    return {"error": said[-1][:200] if said else f"exit status {answer.returncode}"}
+    messages = answer.stderr.strip().splitlines()
+    return {"error": messages[-1][:200] if messages else f"exit status {answer.returncode}"}
 
 
-def ask_command(*command: str, timeout_s: float = PROBE_TIMEOUT_S) -> str | None:
-    """What a program prints; None when it is not there, fails or hangs."""
+def run_command(*command: str, timeout_s: float = PROBE_TIMEOUT_S) -> str | None:
+    """The stdout of a program; None if it is missing, fails or hangs."""
     try:
         answer = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout_s

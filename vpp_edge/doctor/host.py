@@ -1,4 +1,4 @@
-"""Checks of the machine itself: Python, cores, memory, disk, shared memory, and what the system lets a loop ask for."""
+"""Checks of the machine itself: Python, cores, memory, disk, shared memory, and real-time permissions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, ask_python
+from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, run_python
 
 GIB = 1024**3
 PYTHONS = ((3, 10), (3, 13))
 EXPORT_MEMORY_GIB = 20  # float32 weights of a full-size policy, their graph, and the activations of one inference
-EXPORT_DISK_GIB = 15  # a full-size bundle beside the half-written one
+EXPORT_DISK_GIB = 15  # a full-size bundle next to the one being written
 SHARED_MEMORY_MIB = 256  # three cameras at 1280 x 720, eight frames each, and the rings of the loop
 
 # The limits file is read at the next login; the group keeps other users out.
@@ -42,33 +42,37 @@ def check_host(folder: Path) -> list[Check]:
 
 def check_python(version: tuple[int, int] | None = None) -> Check:
     """Whether this Python is one that vpp-edge supports."""
-    found = sys.version_info[:2] if version is None else version
-    fine = PYTHONS[0] <= found <= PYTHONS[1]
+    checked = sys.version_info[:2] if version is None else version
+    fine = PYTHONS[0] <= checked <= PYTHONS[1]
     return Check(
-        "Python",
-        OK if fine else MISSING,
-        f"{platform.python_implementation()} {platform.python_version()}" if version is None else f"{found}",
-        "every command",
-        "" if fine else "make the virtual environment with Python 3.10 to 3.13: make venv PYTHON=python3.12",
+        name="Python",
+        status=OK if fine else MISSING,
+        detail=f"{platform.python_implementation()} {platform.python_version()}" if version is None else f"{checked}",
+        needed_for="every command",
+        fix="" if fine else "create the virtual environment with Python 3.10 to 3.13: make venv PYTHON=python3.12",
         required=True,
     )
 
 
 def check_processor() -> Check:
-    """Cores that this process may use, and their name."""
+    """Cores that this process may use, and the name of the processor."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    few = cores < 2
+    too_few = cores < 2
     return Check(
-        "processor",
-        LIMITED if few else OK,
-        f"{cores} cores, {platform.machine()}, {processor_name()}",
-        "run: loop, policy and cameras beside each other",
-        "give this process at least 2 cores (taskset, docker run --cpus)" if few else "",
+        name="processor",
+        status=LIMITED if too_few else OK,
+        detail=f"{cores} cores, {platform.machine()}, {processor_name()}",
+        needed_for="run: loop, policy and cameras in parallel",
+        fix="give this process at least 2 cores (taskset, docker run --cpus)" if too_few else "",
     )
 
 
 def processor_name() -> str:
-    """The name that the system gives the processor; "unknown processor" where it gives none."""
+    """The board of the device tree (Arm), else the processor of /proc/cpuinfo; "unknown processor" without either."""
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        pass
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
@@ -78,16 +82,16 @@ def processor_name() -> str:
 
 
 def check_memory() -> Check:
-    """Memory that is free now, against what the largest policy needs."""
+    """Free memory, compared with what the largest policy needs."""
     sizes = _memory_sizes_gib()
     total, available = sizes.get("MemTotal", 0.0), sizes.get("MemAvailable", 0.0)
-    few = available < EXPORT_MEMORY_GIB
+    too_little = available < EXPORT_MEMORY_GIB
     return Check(
-        "memory",
-        LIMITED if few else OK,
-        f"{available:.1f} GiB free of {total:.1f} GiB",
-        f"export of a full-size policy: about {EXPORT_MEMORY_GIB} GiB (small ones: 2)",
-        "export on a larger machine and copy the bundle here" if few else "",
+        name="memory",
+        status=LIMITED if too_little else OK,
+        detail=f"{available:.1f} GiB free of {total:.1f} GiB",
+        needed_for=f"export of a full-size policy: about {EXPORT_MEMORY_GIB} GiB (small ones: 2)",
+        fix="export on a larger machine and copy the bundle here" if too_little else "",
     )
 
 
@@ -100,32 +104,39 @@ def _memory_sizes_gib() -> dict[str, float]:
 
 
 def check_disk(folder: Path) -> Check:
-    """Room for a bundle in `folder`."""
+    """Free disk space for a bundle in `folder`."""
     free_gib = shutil.disk_usage(folder).free / GIB
-    few = free_gib < EXPORT_DISK_GIB
+    too_little = free_gib < EXPORT_DISK_GIB
     return Check(
-        "disk",
-        LIMITED if few else OK,
-        f"{free_gib:.0f} GiB free in {folder}",
-        f"export of a full-size policy: about {EXPORT_DISK_GIB} GiB (small ones: 1)",
-        "free some, or give export another place with -o" if few else "",
+        name="disk",
+        status=LIMITED if too_little else OK,
+        detail=f"{free_gib:.0f} GiB free in {folder}",
+        needed_for=f"export of a full-size policy: about {EXPORT_DISK_GIB} GiB (small ones: 1)",
+        fix="free some space, or export to another disk with -o" if too_little else "",
     )
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:
-    """Room for the rings through which the processes of `run` share frames and actions."""
+    """Free shared memory for the rings that carry frames and actions between the processes of `run`."""
     needed_for = "run: frames and actions between its processes"
     if not folder.is_dir():
-        return Check("shared memory", MISSING, f"there is no {folder}", needed_for, "mount -t tmpfs tmpfs /dev/shm")
+        fix = "mount -t tmpfs tmpfs /dev/shm"
+        return Check("shared memory", MISSING, f"there is no {folder}", needed_for, fix=fix)
     free_mib = shutil.disk_usage(folder).free / 1024**2
-    few = free_mib < SHARED_MEMORY_MIB
+    too_little = free_mib < SHARED_MEMORY_MIB
     fix = "docker run --shm-size=1g; elsewhere: sudo mount -o remount,size=1g /dev/shm"
-    return Check("shared memory", LIMITED if few else OK, f"{free_mib:.0f} MiB free", needed_for, fix if few else "")
+    return Check(
+        name="shared memory",
+        status=LIMITED if too_little else OK,
+        detail=f"{free_mib:.0f} MiB free",
+        needed_for=needed_for,
+        fix=fix if too_little else "",
+    )
 
 
 def check_loop() -> list[Check]:
-    """Whether the control loop may have real-time scheduling and lock its memory; tried in another process."""
-    answer = ask_python(REAL_TIME_PROBE, dict(os.environ))
+    """Whether the control loop may use real-time scheduling and lock its memory; tried in another process."""
+    answer = run_python(REAL_TIME_PROBE, dict(os.environ))
     fix = CONTAINER_FIX if Path("/.dockerenv").exists() else LIMITS_FIX
     checks = []
     for name, key, without in (
@@ -134,5 +145,13 @@ def check_loop() -> list[Check]:
     ):
         granted = bool(answer.get(key))
         detail = "permitted" if granted else f"not permitted ({answer.get('error', without)})"
-        checks.append(Check(name, OK if granted else LIMITED, detail, "run on a real hand", "" if granted else fix))
+        checks.append(
+            Check(
+                name=name,
+                status=OK if granted else LIMITED,
+                detail=detail,
+                needed_for="run on a real hand",
+                fix="" if granted else fix,
+            )
+        )
     return checks

@@ -23,6 +23,7 @@ SEGMENT_KINDS = {
     "gripper": "one number from -1 (closed) to 1 (open)",
     "raw": "numbers of unknown meaning, as the network gives them; no hand can be driven with them",
 }
+QUATERNION_ORDERS = ("xyzw", "wxyz")
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,10 @@ class StateSpec:
     quaternion_order: str = "xyzw"
 
     def __post_init__(self) -> None:
-        if self.quaternion_order not in ("xyzw", "wxyz"):
-            raise BadInputError(f"quaternion order {self.quaternion_order!r}; expected xyzw or wxyz")
+        if self.quaternion_order not in QUATERNION_ORDERS:
+            raise BadInputError(
+                f"quaternion order {self.quaternion_order!r}; expected {' or '.join(QUATERNION_ORDERS)}"
+            )
         if self.bounds is not None and len(self.bounds.lower) != self.dims:
             raise BadInputError(f"state bounds have {len(self.bounds.lower)} dimensions, expected {self.dims}")
 

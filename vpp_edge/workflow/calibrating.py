@@ -10,7 +10,6 @@ import gc
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
+from vpp_edge.workflow.calibration_options import DEFAULT_OPTIONS, CalibrationOptions
 from vpp_edge.workflow.references import references_from_bundle, stage_key, with_prefix
 
 # Text runs once per instruction and is a thousandth of the work: it stays in FP16.
@@ -34,36 +34,11 @@ INT8_STAGES = ("perceive", "act")
 PROGRESS_STAGES = (("observe", 20.0), ("ranges", 30.0), ("sensitivity", 300.0))
 
 
-@dataclass(frozen=True)
-class CalibrationOptions:
-    """How to calibrate.
-
-    Attributes:
-        method: of the ranges, one of vpp_edge.bundle.quantization.METHODS.
-        percentile: share of values, in percent, that method `percentile` does not cut off.
-        alpha: SmoothQuant's migration strength, 0 (none) to 1.
-        sensitivity_samples: observations that every layer's error is measured on; 0 leaves that out.
-    """
-
-    method: str = "percentile"
-    percentile: float = 99.999
-    alpha: float = 0.5
-    sensitivity_samples: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise BadInputError(f"SmoothQuant's alpha is {self.alpha:g}; it must be from 0 (no smoothing) to 1")
-        if not 0 < self.percentile <= 100:
-            raise BadInputError(f"percentile {self.percentile:g} must be above 0 and at most 100")
-        if self.sensitivity_samples < 0:
-            raise BadInputError("the number of observations for sensitivities cannot be negative")
-
-
 def calibrate_bundle(
     bundle: Bundle,
     samples: Sequence[Sample],
     data: dict[str, Any],
-    options: CalibrationOptions = CalibrationOptions(),
+    options: CalibrationOptions = DEFAULT_OPTIONS,
     report: ProgressCallback = ignore_progress,
 ) -> CalibrationTable:
     """Measures a float32 bundle on observations.

@@ -18,7 +18,8 @@ from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.samples import random_samples
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.workflow import calibrating, lowering
-from vpp_edge.workflow.calibrating import CalibrationOptions, calibrate_bundle
+from vpp_edge.workflow.calibrating import calibrate_bundle
+from vpp_edge.workflow.calibration_options import CalibrationOptions
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 from vpp_edge.workflow.observations import DataOptions, Observations, held_out_observations, observations
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
-from vpp_edge.spec.sample import Sample
+
+if TYPE_CHECKING:
+    from vpp_edge.spec.sample import Sample  # loads numpy, which --help must not
 
 
 @dataclass(frozen=True)

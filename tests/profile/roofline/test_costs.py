@@ -13,9 +13,10 @@ from onnx import TensorProto, helper
 from onnx_graphs import model, node
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.cli.main import main
 from vpp_edge.errors import BadInputError
-from vpp_edge.profile.roofline.accelerators import BANDWIDTH, DEVICES, EFFICIENCIES, KERNEL_S, PRECISIONS, Device
+from vpp_edge.profile.roofline.accelerators import BANDWIDTH, DEVICES, EFFICIENCIES, KERNEL_S, Device
 from vpp_edge.profile.roofline.costs import Cost, costs_of_graph, int8_nodes
 from vpp_edge.profile.roofline.operations import Graph, graph_from_model
 from vpp_edge.profile.roofline.prediction import graph_of_stage, predict_bundle

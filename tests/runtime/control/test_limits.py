@@ -99,7 +99,7 @@ def test_the_stop_is_at_rest_within_100_ms():
 
 def test_a_jerk_limit_that_makes_the_hand_answer_too_late_is_refused_by_name():
     soft = dataclasses.replace(LIMITS, joint_jerk_rad_s3=(4000.0, 500.0, 1500.0))
-    with pytest.raises(BadInputError, match=r"acceleration of index takes 0\.24 s"):
+    with pytest.raises(BadInputError, match=r"index takes 0\.24 s to reverse its acceleration"):
         Limiter(soft, PERIOD_NS)
     assert Limiter(LIMITS, 2_000_000).smoothing == 15  # as long as three periods of 10 ms
     assert Limiter(LIMITS, 33_333_333).smoothing == 1
@@ -114,7 +114,7 @@ def test_a_target_with_nan_is_a_stop_and_counted():
 
 
 def test_a_hand_outside_its_limits_is_refused_by_name():
-    with pytest.raises(HardwareFaultError, match=r"index stands at 2.5.*limits 0.000 to 1.900"):
+    with pytest.raises(HardwareFaultError, match=r"index is at 2.5.*limits 0.000 to 1.900"):
         limiter_at([*HOME[:8], 2.5, 0.3])
     with pytest.raises(HardwareFaultError, match="finite: False"):
         limiter_at([*HOME[:8], np.nan, 0.3])

@@ -27,7 +27,7 @@ STEP = np.array([0.005, 0, 0, 0, 0, 0, 0, 0.02, 0.05, 0])
 
 
 class ScriptedLink:
-    """Gives chunks at their times and keeps all that the loop tells. `on_tick(number)` may do anything."""
+    """Gives chunks at their times and keeps everything that the loop reports. `on_tick(number)` may do anything."""
 
     def __init__(self, clock, arrivals=(), on_tick=lambda number: None):
         self.clock, self.arrivals, self.on_tick = clock, sorted(arrivals, key=lambda a: a[0]), on_tick
@@ -38,11 +38,14 @@ class ScriptedLink:
             return self.arrivals.pop(0)[1]
         return None
 
+    def chunks_lost(self):
+        return 0
+
     def policy_lost(self):
         lost, self.lost = self.lost, False
         return lost
 
-    def publish(self, state, command, stand):
+    def publish(self, state, command, loop_state):
         self.published += 1
 
     def log_tick(self, slot_ns, late_ns, state, command, holding):

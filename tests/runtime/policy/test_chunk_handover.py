@@ -10,7 +10,8 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.chunk_player import chunk_fault
 from vpp_edge.runtime.interfaces import Chunk
 from vpp_edge.runtime.ipc.loop_state import MOVING, LoopState
-from vpp_edge.runtime.policy.chunk_handover import ENSEMBLE, MODES, NAIVE, RTC, SYNCHRONOUS, ChunkHandover
+from vpp_edge.runtime.policy.chunk_handover import ChunkHandover
+from vpp_edge.runtime.policy.handover_modes import ENSEMBLE, MODES, NAIVE, RTC, SYNCHRONOUS
 
 PERIOD_NS = 100_000_000
 POSE = np.array([0.0, 0, 0, 0, 0, 0, 1, 0.0])

@@ -1,4 +1,4 @@
-"""The policy process guides every chunk by the one that the control loop is playing."""
+"""The policy process makes every chunk continue the one that the control loop is playing, and counts what is lost."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from worker_under_test import DIMS, HORIZON, next_chunk, settings
+from worker_under_test import DIMS, HORIZON, next_chunk, observe, settings
 
 from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.chaos.injection import UnreliablePolicy
 from vpp_edge.runtime.chaos.orders import FaultOrders
+from vpp_edge.runtime.control.channel_link import ChannelLink
 from vpp_edge.runtime.interfaces import Policy
-from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.channels import CHUNK_CAPACITY, Channels
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.loop_state import MOVING, LoopState
-from vpp_edge.runtime.policy.chunk_handover import MODES, RTC, SYNCHRONOUS
+from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC, SYNCHRONOUS
 from vpp_edge.runtime.policy.process import PolicyWorker, opened_policy
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 
@@ -72,7 +73,7 @@ def test_the_next_chunk_begins_as_the_present_one_goes_on(channels: Channels) ->
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in (RTC, SYNCHRONOUS)])
-def test_other_ways_guide_nothing(channels: Channels, mode: str) -> None:
+def test_other_modes_have_no_prefix(channels: Channels, mode: str) -> None:
     policy, worker = worker_of(channels, mode)
     first = next_chunk(channels, worker, LoopState())
     assert first is not None and next_chunk(channels, worker, playing(first)) is not None
@@ -119,3 +120,15 @@ def test_the_policy_is_closed_once_and_its_first_error_is_reported() -> None:
         raise HardwareFaultError("the first error")
     orders.close()
     assert [policy.closed for policy in policies] == [1, 1]
+
+
+def test_chunks_that_find_the_ring_full_are_counted(channels: Channels) -> None:
+    _, worker = worker_of(channels, NAIVE)
+    for _ in range(CHUNK_CAPACITY + 3):  # a loop that has stalled takes none of them
+        observe(channels, worker, LoopState())
+    link = ChannelLink(channels, recorded=False)
+    assert channels.policy["inferences"] == CHUNK_CAPACITY + 3
+    assert link.chunks_lost() == 3
+    taken = [chunk.request for _ in range(CHUNK_CAPACITY) if (chunk := link.take_chunk()) is not None]
+    assert taken == list(range(CHUNK_CAPACITY)) and link.take_chunk() is None
+    link.close()

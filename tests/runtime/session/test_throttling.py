@@ -1,10 +1,12 @@
-"""What the kernel's files say about heat and clocks, and what is no cause to slow down."""
+"""What the kernel's files say about temperatures, clocks and over-current, and what is no cause to slow down."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vpp_edge.runtime.session.throttling import Throttling
+import pytest
+
+from vpp_edge.runtime.session.throttling import OVER_CURRENT_NS, Throttling
 
 
 def zone(sysfs: Path, number: int, **files: object) -> Path:
@@ -49,3 +51,35 @@ def test_sensors_that_do_not_answer_and_zones_without_a_limit_are_no_cause(tmp_p
     (folder / "temp").write_text("no number")
     assert throttling.causes() == ()
     assert Throttling(tmp_path / "nowhere").causes() == ()
+
+
+@pytest.mark.parametrize("name", ["17000000.gpu", "gpu-gpc-0"])
+def test_a_lower_limit_of_the_gpu_clock_is_a_cause(tmp_path: Path, name: str) -> None:
+    clock = tmp_path / "class/devfreq" / name / "max_freq"
+    memory = tmp_path / "class/devfreq/memory-controller/max_freq"
+    for file, hertz in ((clock, 1_300_500_000), (memory, 3_199_000_000)):
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{hertz}\n")
+    throttling = Throttling(tmp_path)
+    assert throttling.causes() == ()
+    memory.write_text("2133000000\n")  # not the GPU
+    clock.write_text("612000000\n")
+    assert throttling.causes() == (f"GPU {name} may run at 0.61 GHz, 1.30 at the start",)
+    clock.write_text("1300500000\n")
+    assert throttling.causes() == ()
+
+
+def test_an_over_current_event_is_a_cause_for_some_seconds(tmp_path: Path) -> None:
+    now_ns = [0]
+    counter = tmp_path / "class/hwmon/hwmon3/oc3_event_cnt"
+    counter.parent.mkdir(parents=True)
+    counter.write_text("7\n")  # of earlier, before this run
+    throttling = Throttling(tmp_path, now_ns=lambda: now_ns[0])
+    assert throttling.causes() == ()
+    counter.write_text("9\n")
+    cause = ("over-current event OC3 (9 so far); check power supply and power mode",)
+    assert throttling.causes() == cause
+    now_ns[0] = OVER_CURRENT_NS - 1
+    assert throttling.causes() == cause
+    now_ns[0] = OVER_CURRENT_NS
+    assert throttling.causes() == ()

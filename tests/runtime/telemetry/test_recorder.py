@@ -16,14 +16,22 @@ from vpp_edge.runtime.ipc.dtypes import chunk_dtype, tick_dtype, verdict_dtype
 from vpp_edge.runtime.ipc.rings.newest import Message
 from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.run import run_session
-from vpp_edge.runtime.telemetry.recorder import EpisodeWriter, RecorderSettings
+from vpp_edge.runtime.telemetry.recorder import LONGEST_S, EpisodeWriter, RecorderSettings
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.live]
 PERIOD_NS = 100_000_000
 
 
-def settings_for(folder, order="xyzw"):
-    return RecorderSettings(str(folder), "Move the mango.", PERIOD_NS, (64, 64), order, {"hand": "perfect"})
+def settings_for(folder, order="xyzw", tick_rate_hz=100.0):
+    return RecorderSettings(
+        folder=str(folder),
+        instruction="Move the mango.",
+        period_ns=PERIOD_NS,
+        tick_rate_hz=tick_rate_hz,
+        sizes=(64, 64),
+        quaternion_order=order,
+        origin={"hand": "perfect"},
+    )
 
 
 def tick_at(stamp_ns, vector=HOME):
@@ -117,6 +125,29 @@ def test_a_run_is_recorded_beside_the_loop(tmp_path):
     spacing = np.diff(timings["row_stamps_ns"])
     assert abs(np.median(spacing) - PERIOD_NS) < 0.2 * PERIOD_NS
     assert len(video_levels(tmp_path / note["videos"][1]["video_path"])) == note["video_length"]
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 100.0, 1000.0])
+def test_ticks_are_kept_for_the_same_time_at_any_rate(tmp_path, rate_hz):
+    assert settings_for(tmp_path, tick_rate_hz=rate_hz).most_ticks == LONGEST_S * rate_hz
+
+
+def test_every_tick_of_a_fast_loop_is_kept(tmp_path):
+    cameras = (PatternConfig("static"), PatternConfig("wrist"))
+    config = SessionConfig(
+        bundle="latency_ms=30,joints=3",
+        cameras=cameras,
+        hand=PerfectHand(MonotonicClock()),
+        instruction="Move.",
+        duration_s=1.0,
+        rate_hz=300.0,
+        backend="scripted",
+        record=str(tmp_path),
+    )
+    report = run_session(config)
+    timings = np.load(tmp_path / "timings" / "val" / "0.npz")
+    assert len(timings["ticks"]) == report.recording.ticks >= report.control.loop.ticks
+    assert (np.diff(timings["ticks"]["slot_ns"]) % round(1e9 / 300) == 0).all()
 
 
 def test_a_recording_that_fails_costs_the_run_nothing(tmp_path, monkeypatch):

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.profile.roofline.accelerators import (
     BANDWIDTH,
     EFFICIENCIES,
     KERNEL_S,
     KERNEL_SOURCE,
-    PRECISIONS,
     VECTOR,
     Device,
 )

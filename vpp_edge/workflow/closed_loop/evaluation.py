@@ -16,7 +16,7 @@ import numpy as np
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.control.contract import ControlSettings
-from vpp_edge.runtime.policy.chunk_handover import RTC, checked_mode
+from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
 from vpp_edge.runtime.sim.lockstep import Outcome, Pace, play
 from vpp_edge.runtime.sim.smoothness import jerks, seam_jumps
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vpp_edge.bundle.engine import ONNXRUNTIME
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.scalar_rotation import turned
@@ -43,7 +44,7 @@ class PlayerChoice:
     """
 
     policy: str
-    backend: str = "onnxruntime"
+    backend: str = ONNXRUNTIME
     checkpoint: str | None = None
     provider: str | None = None
 

@@ -113,8 +113,7 @@ class TensorRTEngine:
     """One stage on the device. Close it before the process ends; if it is not, it closes itself at exit.
 
     A CUDA graph refers to memory of the execution context that it was captured from; NVIDIA warns of hangs and crashes
-    when the context goes first. Everything is destroyed in this order: executable graph, graph, context, engine, runtime,
-    buffers, stream.
+    when the context goes first. The order is: executable graph, graph, context, engine, runtime, buffers, stream.
 
     Args:
         trt: the TensorRT module.

@@ -1,0 +1,34 @@
+"""The policy that ships with this package, as `demo`, `eval` and `chaos` use it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+DEMO = "demo"
+"""What a user writes instead of a bundle folder to name the policy of this package."""
+
+FOLDER = Path("demo-output")
+
+
+def add_output_argument(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Adds -o/--output: the folder that keeps the exported bundles. `purpose` opens the help line."""
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER, metavar="DIR", help=f"{purpose} ({FOLDER})")
+
+
+def exported_demo(arguments: argparse.Namespace, fresh: bool = False, **options: Any) -> Path:
+    """The bundle of the demo policy under --output; exported now unless an earlier command left it there.
+
+    Args:
+        fresh: export in any case.
+        options: fields of DemoOptions.
+    """
+    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
+
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            print(text, file=sys.stderr)
+
+    return demo_bundle(arguments.output, DemoOptions(**options), fresh=fresh, quiet=arguments.quiet, say=say)
