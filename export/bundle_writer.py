@@ -94,7 +94,7 @@ def write_certificate(bundle: Path, manifest: Manifest, certificate: Certificate
 
 
 def _write_observations(path: Path, references: Sequence[References]) -> None:
-    """In the layout of golden outputs, see `vpp_edge.profile.verification.verify_golden`."""
+    """In the layout of golden outputs, see `vpp_edge.verification.verify.verify_golden`."""
     arrays: dict[str, np.ndarray] = {"instructions": np.array([r.instruction for r in references])}
     for i, reference in enumerate(references):
         inputs, outputs = {**reference.inputs["perceive"], **reference.inputs["act"]}, reference.outputs

@@ -11,7 +11,7 @@ from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 
 if TYPE_CHECKING:
-    from vpp_edge.profile.verification import Check
+    from vpp_edge.verification.verify import Check
 
 HELP = """Compare a bundle with its checkpoint or with recorded outputs.
 
@@ -87,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _checks(arguments: argparse.Namespace, reference: Path | None) -> list[Check]:
-    from vpp_edge.profile.verification import verify_checkpoint, verify_golden, verify_kept
     from vpp_edge.runtime.policy.edge_policy import EdgePolicy
+    from vpp_edge.verification.verify import verify_checkpoint, verify_golden, verify_kept
 
     policy = EdgePolicy.load(
         arguments.bundle, arguments.backend, threads=arguments.threads, provider=arguments.provider
