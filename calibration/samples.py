@@ -9,10 +9,8 @@ import numpy as np
 
 from vpp_edge.calibration.datasets import Recording
 from vpp_edge.errors import BadInputError
-from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import PolicySpec
-from vpp_edge.spec.preprocess import frames_from_images
-from vpp_edge.spec.sample import Sample
+from vpp_edge.spec.sample import Sample, sample_from_images
 
 HELD_OUT_SHARE = 0.25  # of a single recording, its end
 _GAP_SHARE = 0.05  # between the two parts, so that the last frame of one is not the first of the other
@@ -31,22 +29,13 @@ def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], coun
     if not 1 <= count <= total:
         raise BadInputError(f"{count} observations asked for, the recordings have {total} rows")
     picked = [(2 * i + 1) * total // (2 * count) for i in range(count)]  # the middles of equal parts
-    random, samples, end = np.random.default_rng(seed), [], 0
+    generator, samples, end = np.random.default_rng(seed), [], 0
     for recording in recordings:
         start, end = end, end + recording.length
         own = [row - start for row in picked if start <= row < end]
         for row, images in zip(own, recording.images(own, len(spec.cameras)) if own else [], strict=True):
             state = _state(spec, recording, row)
-            samples.append(
-                Sample(
-                    recording.instruction,
-                    frames_from_images(spec, images),
-                    random.standard_normal(spec.video_noise_shape, dtype=np.float32),
-                    random.standard_normal((1, *spec.chunk_shape), dtype=np.float32),
-                    None if state is None else normalized_from_state(spec, state).reshape(1, 1, -1),
-                    state,
-                )
-            )
+            samples.append(sample_from_images(spec, recording.instruction, images, state=state, generator=generator))
     return samples
 
 
