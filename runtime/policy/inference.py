@@ -14,6 +14,7 @@ import numpy as np
 
 from vpp_edge.runtime.policy.rtc_prefix import Guide, prefix_from_guide
 from vpp_edge.runtime.policy.targets import Grip, state_from_hand, targets_from_actions
+from vpp_edge.spec.sample import draw_noise
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,7 @@ def think(
     frames = policy.prepare(images)
     state = state_from_hand(spec, hand, arm)
     proprio = None if state is None else policy.normalize_state(state)
-    random = np.random.default_rng(noise)
-    video_noise = random.standard_normal(spec.video_noise_shape, dtype=np.float32)
-    action_noise = random.standard_normal((1, *spec.chunk_shape), dtype=np.float32)
+    video_noise, action_noise = draw_noise(spec, np.random.default_rng(noise))
     prefix, weight = (None, None) if guide is None else prefix_from_guide(policy, guide, hand, state, arm, grip)
     prepared_ns = time.monotonic_ns()
     out = policy.infer(
