@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from vpp_edge.bundle.comparison import Comparison, compare
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.checkpoint.config import PolicyConfig
 from vpp_edge.checkpoint.policy_spec import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint
-from vpp_edge.export.parity import References
 from vpp_edge.model.policy import VideoPredictionPolicy
 
 
@@ -31,7 +31,7 @@ def trained_policy(checkpoint: Checkpoint, policy: VideoPredictionPolicy) -> Vid
 
 
 def measured_approximations(
-    checkpoint: Checkpoint, policy: VideoPredictionPolicy, references: Sequence[References]
+    checkpoint: Checkpoint, policy: VideoPredictionPolicy, references: Sequence[Reference]
 ) -> dict[str, Any] | None:
     """The certificate's `approximations`: settings, those trained, and the worst error over the samples.
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, file_record
+from vpp_edge.bundle.reference import Reference, arrays_from_references
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.parity import References
 from vpp_edge.files import write_whole
 
 # Observations kept in a bundle with what the reference made of them: a few megabytes at most.
@@ -59,7 +59,7 @@ def staging_folder(target: Path) -> Iterator[Path]:
 
 
 def write_bundle(
-    staging: Path, target: Path, manifest: Manifest, references: Sequence[References], overwrite: bool
+    staging: Path, target: Path, manifest: Manifest, references: Sequence[Reference], overwrite: bool
 ) -> Manifest:
     """Completes a staging folder and renames it to `target`.
 
@@ -71,7 +71,8 @@ def write_bundle(
     Returns:
         the manifest as written.
     """
-    _write_observations(staging / PARITY_NAME, references[:KEPT_OBSERVATIONS])
+    kept = arrays_from_references(references[:KEPT_OBSERVATIONS])
+    np.savez_compressed(staging / PARITY_NAME, **kept)  # type: ignore[arg-type]
     files = {p.relative_to(staging).as_posix(): file_record(p) for p in sorted(staging.rglob("*")) if p.is_file()}
     manifest = replace(manifest, files=files)
     _write_synced(staging / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
@@ -91,19 +92,6 @@ def write_certificate(bundle: Path, manifest: Manifest, certificate: Certificate
     manifest = replace(manifest, certificate=certificate.to_json())
     write_whole(bundle / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
     return manifest
-
-
-def _write_observations(path: Path, references: Sequence[References]) -> None:
-    """In the layout of golden outputs, see `vpp_edge.verification.verify.verify_golden`."""
-    arrays: dict[str, np.ndarray] = {"instructions": np.array([r.instruction for r in references])}
-    for i, reference in enumerate(references):
-        inputs, outputs = {**reference.inputs["perceive"], **reference.inputs["act"]}, reference.outputs
-        for name in ("frames", "video_noise", "action_noise", "proprio"):
-            if name in inputs:
-                arrays[f"{i}/{name}"] = inputs[name]
-        for name, array in outputs.items():
-            arrays[f"{i}/{'text_embed' if name == 'goal' else name}"] = array
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 def _write_synced(path: Path, text: str) -> None:

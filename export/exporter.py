@@ -11,13 +11,14 @@ from typing import Any
 
 from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import Manifest, StageRecord, file_record
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.bundle.tolerances import TOLERANCES
 from vpp_edge.checkpoint.files import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.export.approximations import measured_approximations
 from vpp_edge.export.bundle_writer import check_target, staging_folder, write_bundle
 from vpp_edge.export.onnx_writer import write_onnx
-from vpp_edge.export.parity import ParityCheck, References, references_from_policy
+from vpp_edge.export.parity import ParityCheck, references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
@@ -87,7 +88,7 @@ def export_bundle(
 
 def _export_stages(
     checkpoint: Checkpoint, staging: Path, options: ExportOptions, report: ProgressCallback
-) -> tuple[dict[str, StageRecord], list[References], Certificate]:
+) -> tuple[dict[str, StageRecord], list[Reference], Certificate]:
     tokenizer = load_tokenizer(checkpoint.paths.text_encoder)
     write_tokenizer(tokenizer, staging / TOKENIZER_NAME)
     policy = policy_from_checkpoint(checkpoint)

@@ -15,6 +15,7 @@ import numpy as np
 
 from vpp_edge.bundle.closed_loop import ClosedLoopRecord, closed_loop_from_json
 from vpp_edge.bundle.comparison import Comparison, worst_of
+from vpp_edge.bundle.tensor_check import TensorCheck
 from vpp_edge.bundle.tolerances import Limit
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
@@ -22,6 +23,8 @@ from vpp_edge.spec.policy import PolicySpec
 # How errors of an action segment are shown: unit, and how many of them are one unit of the segment.
 _SHOWN = {"m": ("mm", 1000.0), "rad": ("rad", 1.0), "1": ("1", 1.0)}
 _DEGREES = ("deg", 180 / math.pi)
+# How a stage was run: on the reference's inputs, or on the outputs of the exported stages before it.
+ALONE, END_TO_END = "alone", "end to end"
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,17 @@ class Certificate:
     closed_loop: ClosedLoopRecord | None = None
 
     def problems(self) -> list[str]:
-        """What is over its limit, in words; empty when all is well."""
-        found = []
-        for kind, errors in (("alone", self.stages), ("end to end", self.end_to_end)):
+        """One line for every tensor that is over its limit or was not measured."""
+        problems = []
+        for kind, errors in ((ALONE, self.stages), (END_TO_END, self.end_to_end)):
             for name, limit in self.limits.items():
                 if name not in errors:
-                    found.append(f"{name} was not measured ({kind})")
-                elif not limit.allows(errors[name]):
-                    found.append(f"{name} {kind}: {limit.measure} {getattr(errors[name], limit.measure):.3g}, {limit}")
-        return found
+                    problems.append(f"{name} was not measured ({kind})")
+                    continue
+                check = TensorCheck(case=kind, tensor=name, errors=errors[name], limit=limit)
+                if not check.passed:
+                    problems.append(str(check))
+        return problems
 
     def joined(self, other: Certificate) -> Certificate:
         """The worse of every error of two measurements on the same observations."""

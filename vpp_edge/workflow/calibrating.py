@@ -18,11 +18,11 @@ import numpy as np
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.quantization import CalibrationTable, StageTable
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity
 from vpp_edge.calibration.ranges import smoothing_factors
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
@@ -100,7 +100,7 @@ def calibrate_bundle(
 
 class _StageCalibration:
     def __init__(
-        self, bundle: Bundle, name: str, references: Sequence[References], options: CalibrationOptions, work: Path
+        self, bundle: Bundle, name: str, references: Sequence[Reference], options: CalibrationOptions, work: Path
     ) -> None:
         self.key, self.graph = stage_key(bundle, name), flat_graph(bundle.path / bundle.stage(name).graph, work)
         self.feeds = [r.inputs[name] for r in references]
@@ -130,7 +130,7 @@ class _StageCalibration:
 def _with_sensitivity(
     bundle: Bundle,
     tables: Mapping[str, StageTable],
-    references: Sequence[References],
+    references: Sequence[Reference],
     options: CalibrationOptions,
     work: Path,
     report: ProgressCallback,

@@ -23,12 +23,13 @@ import numpy as np
 from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import CALIBRATION_NAME, Bundle, Manifest, StageRecord
 from vpp_edge.bundle.quantization import CalibrationTable
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, TOLERANCES, Limit
 from vpp_edge.calibration.choice import Choice, largest_share_within, layers_from
 from vpp_edge.calibration.measure import magnitudes
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.bundle_writer import staging_folder, write_bundle
-from vpp_edge.export.parity import ParityCheck, References
+from vpp_edge.export.parity import ParityCheck
 from vpp_edge.export.precision.lower import flat_graph, float_tensors, stage_products, wide_nodes, write_lowered
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
@@ -157,7 +158,7 @@ class _Conversion:
         self,
         source: Bundle,
         staging: Path,
-        references: Sequence[References],
+        references: Sequence[Reference],
         options: LoweringOptions,
         table: CalibrationTable | None,
         choice: Choice | None,

@@ -14,11 +14,11 @@ from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.quantization import CalibrationTable
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.calibration.choice import Choice, choices, layers_from
 from vpp_edge.calibration.measure import switched_run
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import write_lowered, write_switched
 from vpp_edge.files import write_whole
 from vpp_edge.profile.roofline.accelerators import DEVICES
@@ -99,7 +99,7 @@ def measure_tradeoff(
 class _Judge:
     """Runs the policy with any choice of layers in INT8, without making graphs anew."""
 
-    def __init__(self, bundle: Bundle, table: CalibrationTable, references: Sequence[References], work: Path) -> None:
+    def __init__(self, bundle: Bundle, table: CalibrationTable, references: Sequence[Reference], work: Path) -> None:
         self.references = references
         self.stages = {}
         for name in INT8_STAGES:
