@@ -86,9 +86,16 @@ def _total(layers: Sequence[Layer]) -> float:
 
 
 def _choice(high: Sequence[Layer], kept: Sequence[Layer], total_macs: int) -> Choice:
-    return Choice(tuple(high), sum(layer.macs for layer in kept) / max(total_macs, 1), math.sqrt(_total(kept)))
+    return Choice(
+        high=tuple(high),
+        share=sum(layer.macs for layer in kept) / max(total_macs, 1),
+        expected_error=math.sqrt(_total(kept)),
+    )
 
 
 def layers_from(macs: Mapping[tuple[str, str], int], errors: Mapping[tuple[str, str], float]) -> list[Layer]:
     """Layers by (stage, name); one without a measured error is left out of INT8."""
-    return [Layer(stage, name, count, errors.get((stage, name), math.inf)) for (stage, name), count in macs.items()]
+    return [
+        Layer(stage=stage, name=name, macs=count, error=errors.get((stage, name), math.inf))
+        for (stage, name), count in macs.items()
+    ]

@@ -81,9 +81,16 @@ def export_bundle(
         records, references, certificate = _export_stages(checkpoint, staging, options, report)
         report("write", 0)
         manifest = Manifest(
-            checkpoint.spec, records, {}, TOKENIZER_NAME, _provenance(checkpoint, options), certificate.to_json()
+            policy=checkpoint.spec,
+            stages=records,
+            files={},
+            tokenizer=TOKENIZER_NAME,
+            provenance=_provenance(checkpoint, options),
+            certificate=certificate.to_json(),
         )
-        return write_bundle(staging, target, manifest, references, options.overwrite)
+        return write_bundle(
+            staging, target=target, manifest=manifest, references=references, overwrite=options.overwrite
+        )
 
 
 def _export_stages(
@@ -105,12 +112,12 @@ def _export_stages(
         report(stage.name, 0.8)
         check.require_stage(stage, graph)
         records[stage.name] = StageRecord(
-            stage.name,
-            f"onnx/{graph.name}",
-            f"onnx/{weights.name}" if weights.exists() else None,
-            "fp32",
-            stage.inputs,
-            stage.outputs,
+            name=stage.name,
+            graph=f"onnx/{graph.name}",
+            weights=f"onnx/{weights.name}" if weights.exists() else None,
+            precision="fp32",
+            inputs=stage.inputs,
+            outputs=stage.outputs,
         )
     data = f"{len(samples)} random observations, seed {options.seed}"
     certificate = check.certificate(checkpoint.spec, "the eager float32 policy, same inputs and noise", data)

@@ -45,7 +45,7 @@ def references_from_policy(
         tensors = {"text_hidden": text_hidden, "goal": goal, "tokens": tokens, "actions": actions}
         outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
         text = {name: tensor.numpy() for name, tensor in zip(_TEXT_INPUTS, ids, strict=True)}
-        references.append(Reference(sample, outputs, stage_inputs(spec, sample, text, outputs)))
+        references.append(Reference(sample=sample, outputs=outputs, inputs=stage_inputs(spec, sample, text, outputs)))
     return references
 
 

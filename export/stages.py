@@ -144,25 +144,25 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
     tokens = TensorSpec("tokens", "float32", (1, *spec.tokens))
     chunk = (1, *spec.chunk_shape)
     text = Stage(
-        "text",
-        policy.text,
-        (
+        name="text",
+        module=policy.text,
+        inputs=(
             TensorSpec("ids", "int64", (1, short)),
             TensorSpec("mask", "int64", (1, short)),
             TensorSpec("goal_ids", "int64", (1, long)),
             TensorSpec("goal_mask", "int64", (1, long)),
         ),
-        (text_hidden, goal),
+        outputs=(text_hidden, goal),
     )
     perceive = Stage(
-        "perceive",
-        PerceiveStage(policy).eval(),
-        (
+        name="perceive",
+        module=PerceiveStage(policy).eval(),
+        inputs=(
             TensorSpec("frames", "uint8", spec.frames_shape),
             text_hidden,
             TensorSpec("video_noise", "float32", spec.video_noise_shape),
         ),
-        (tokens,),
+        outputs=(tokens,),
     )
     act: nn.Module = ActStage(policy.head, spec.sigmas, spec.sampler, spec.action.horizon)
     proprio = () if spec.state is None else (TensorSpec("proprio", "float32", (1, 1, spec.state.dims)),)
@@ -176,4 +176,8 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
         TensorSpec("prefix", "float32", chunk),
         TensorSpec("prefix_weight", "float32", (1, spec.action.horizon)),
     )
-    return text, perceive, Stage("act", act.eval(), act_inputs, (TensorSpec("actions", "float32", chunk),))
+    return (
+        text,
+        perceive,
+        Stage(name="act", module=act.eval(), inputs=act_inputs, outputs=(TensorSpec("actions", "float32", chunk),)),
+    )

@@ -68,7 +68,7 @@ def find_wheels(python: str, *, direct_only: bool = False) -> Iterator[Wheel]:
         seen.add(name)
         plain = f"{name}{requirement.specifier}"
         wheel, needs = ask_pip(plain, python)
-        yield Wheel(python, plain, wheel, needed_by)
+        yield Wheel(python=python, requirement=plain, wheel=wheel, needed_by=needed_by)
         if not direct_only:
             waiting += [(need, name, ("", *requirement.extras)) for need in needs]
 

@@ -27,7 +27,7 @@ class Latency:
 def latency_from_ns(durations_ns: list[int] | np.ndarray) -> Latency:
     """Percentiles (linear interpolation) of at least one duration."""
     p50, p90, p99, top = np.percentile(np.asarray(durations_ns, dtype=np.float64) / 1e6, [50, 90, 99, 100])
-    return Latency(len(durations_ns), float(p50), float(p90), float(p99), float(top))
+    return Latency(count=len(durations_ns), p50_ms=float(p50), p90_ms=float(p90), p99_ms=float(p99), max_ms=float(top))
 
 
 class Trace:

@@ -52,7 +52,9 @@ def video_info(path: str | Path) -> VideoInfo:
     """Rate, length and size of a video. Raises BadInputError where the file is missing or holds no video."""
     with _opened(path) as stream:
         rate = stream.average_rate or stream.guessed_rate or Fraction(30)
-        return VideoInfo(float(rate), stream.frames, stream.codec_context.width, stream.codec_context.height)
+        return VideoInfo(
+            fps=float(rate), frames=stream.frames, width=stream.codec_context.width, height=stream.codec_context.height
+        )
 
 
 def read_frames(path: str | Path, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:

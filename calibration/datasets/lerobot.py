@@ -62,7 +62,7 @@ def open_lerobot(path: Path) -> Dataset:
     states = _States(path)
     try:
         episodes.sort(key=lambda e: int(e["episode_index"]))  # the order of the files may be another
-        recordings = [_recording(path, e, keys, fps, states) for e in episodes]
+        recordings = [_recording(path, episode=e, keys=keys, fps=fps, states=states) for e in episodes]
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise BadInputError(f"{path / 'meta' / 'episodes'}: an episode lacks or misstates {error!r}") from error
     names = [r.name for r in recordings]
@@ -90,10 +90,16 @@ def _recording(root: Path, episode: Mapping[str, Any], keys: list[str], fps: flo
         frames = round(float(episode[f"videos/{key}/to_timestamp"]) * fps) - start
         if frames < length:  # what follows in the file is another episode
             raise BadInputError(f"{source}: episode {number} has {length} rows, its part of {video} {frames} frames")
-        views.append(VideoPart(video, key, start, frames))
+        views.append(VideoPart(path=video, name=key, start=start, frames=frames))
     rows = states.of(_place(episode, "data"), number)
     values = None if rows is None else states_array(rows, length, root / "data")
-    return Recording(str(number), instruction_from(episode["tasks"], source), length, tuple(views), values)
+    return Recording(
+        name=str(number),
+        instruction=instruction_from(episode["tasks"], source),
+        length=length,
+        views=tuple(views),
+        states=values,
+    )
 
 
 def _place(episode: Mapping[str, Any], kind: str) -> str:

@@ -79,7 +79,7 @@ def _recording(root: Path, path: Path, qualified: bool) -> Recording:
         raise BadInputError(f"{path}: a recording without videos; expected at least one")
     name = path.relative_to(root / "annotation").with_suffix("").as_posix() if qualified else path.stem
     states = None if values is None else states_array(values, length, path)
-    return Recording(name, instruction, length, views, states)
+    return Recording(name=name, instruction=instruction, length=length, views=views, states=states)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -53,13 +53,13 @@ def products_of_graph(model: Any) -> list[Product]:
         weight = constants[0] if constants else None
         products.append(
             Product(
-                node.name,
-                ".".join(paths[i] or [*_between(paths, i), "attend" if weight is None else node.name]),
-                _macs(node),
-                tuple(v.name for v in operands if v is not weight),
-                None if weight is None else weight.name,
-                _channels(node, weight),
-                _reason(node, weight, varying),
+                node=node.name,
+                layer=".".join(paths[i] or [*_between(paths, i), "attend" if weight is None else node.name]),
+                macs=_macs(node),
+                activations=tuple(v.name for v in operands if v is not weight),
+                weight=None if weight is None else weight.name,
+                channels=_channels(node, weight),
+                reason=_reason(node, weight, varying),
             )
         )
     return products

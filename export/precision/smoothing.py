@@ -43,10 +43,10 @@ def smoothing_groups(products: Iterable[Product]) -> list[SmoothingGroup]:
         groups = [g for g in groups if g not in shared] + [[p for g in shared for p in g] + [product]]
     return [
         SmoothingGroup(
-            group[0].activations[0],
-            tuple(p.node for p in group),
-            tuple(dict.fromkeys(p.activations[0] for p in group)),
-            group[0].channels or 0,
+            name=group[0].activations[0],
+            nodes=tuple(p.node for p in group),
+            inputs=tuple(dict.fromkeys(p.activations[0] for p in group)),
+            axis=group[0].channels or 0,
         )
         for group in groups
     ]
@@ -80,7 +80,7 @@ def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[
             factor = np.asarray(factors[group.name], np.float32)
             members = [nodes[n] for n in group.nodes]
             for value in {node.inputs[0] for node in members}:
-                _divide(model.graph, value, factor, group.axis, members)
+                _divide(model.graph, value=value, factor=factor, axis=group.axis, members=members)
             for weight, axis in {(node.inputs[1], _input_axis(node)) for node in members}:
                 array = weight.const_value.numpy()
                 array = array * factor.reshape([-1 if i == axis else 1 for i in range(array.ndim)])

@@ -122,7 +122,14 @@ def test_more_views_than_recorded_are_refused(made):
 
 def test_what_our_recorder_writes_is_read(tmp_path):
     vector = np.array([0.1, 0.2, 0.3, 0, 0, 0, 1, *np.linspace(0, 1, 3)])
-    settings_ = RecorderSettings(str(tmp_path), "Move the mango.", 100_000_000, (SIZE, SIZE), "xyzw", {})
+    settings_ = RecorderSettings(
+        folder=str(tmp_path),
+        instruction="Move the mango.",
+        period_ns=100_000_000,
+        sizes=(SIZE, SIZE),
+        quaternion_order="xyzw",
+        origin={},
+    )
     writer = EpisodeWriter(settings_, ["static", "wrist"])
     verdict = np.zeros(1, verdict_dtype(chunk_dtype(4, 10, 2)))
     verdict["verdict"] = b"used"

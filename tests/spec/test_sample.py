@@ -21,7 +21,7 @@ SPEC = PolicySpec(
     tokens=(6, 5),
     text_lengths=(20, 77),
     pad_token_id=0,
-    action=ActionSpec(18, 4, 100_000_000, None, segments_of("xhand", 18)),
+    action=ActionSpec(dims=18, horizon=4, period_ns=100_000_000, bounds=None, segments=segments_of("xhand", 18)),
     state=StateSpec(19, None, (3,)),
     sigmas=(80.0, 0.0),
 )

@@ -124,16 +124,19 @@ def certificate_from_json(data: Any) -> Certificate:
         raise BadInputError("there is no parity certificate; nobody has measured how this bundle acts")
     try:
         return Certificate(
-            str(data["reference"]),
-            str(data["data"]),
-            int(data["samples"]),
-            _limits(data["limits"]),
-            _comparisons(data["stages"]),
-            _comparisons(data["end_to_end"]),
-            tuple(SegmentError(s["name"], s["unit"], tuple(s["rms"]), tuple(s["largest"])) for s in data["physical"]),
-            data["int8"],
-            data["approximations"],
-            closed_loop_from_json(data.get("closed_loop")),
+            reference=str(data["reference"]),
+            data=str(data["data"]),
+            samples=int(data["samples"]),
+            limits=_limits(data["limits"]),
+            stages=_comparisons(data["stages"]),
+            end_to_end=_comparisons(data["end_to_end"]),
+            physical=tuple(
+                SegmentError(name=s["name"], unit=s["unit"], rms=tuple(s["rms"]), largest=tuple(s["largest"]))
+                for s in data["physical"]
+            ),
+            int8=data["int8"],
+            approximations=data["approximations"],
+            closed_loop=closed_loop_from_json(data.get("closed_loop")),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, BadInputError) as error:
         raise BadInputError(
@@ -151,7 +154,12 @@ def _limits(data: Mapping[str, Any]) -> dict[str, Limit]:
 
 def _comparisons(data: Mapping[str, Any]) -> dict[str, Comparison]:
     return {
-        str(n): Comparison(float(c["max_relative"]), float(c["rms_relative"]), float(c["cosine"]), bool(c["finite"]))
+        str(n): Comparison(
+            max_relative=float(c["max_relative"]),
+            rms_relative=float(c["rms_relative"]),
+            cosine=float(c["cosine"]),
+            finite=bool(c["finite"]),
+        )
         for n, c in data.items()
     }
 
@@ -178,10 +186,10 @@ def physical_errors(
         errors = difference[..., s.columns] * s.scale * factor
         found.append(
             SegmentError(
-                f"{s.kind} arm {s.arm}" if len(arms) > 1 else s.kind,
-                unit,
-                tuple(float(v) for v in np.sqrt((errors**2).mean(axis=(0, 1)))),
-                tuple(float(v) for v in np.abs(errors).max(axis=(0, 1))),
+                name=f"{s.kind} arm {s.arm}" if len(arms) > 1 else s.kind,
+                unit=unit,
+                rms=tuple(float(v) for v in np.sqrt((errors**2).mean(axis=(0, 1)))),
+                largest=tuple(float(v) for v in np.abs(errors).max(axis=(0, 1))),
             )
         )
     return tuple(found)

@@ -43,4 +43,10 @@ def closed_loop_from_json(data: Any) -> ClosedLoopRecord | None:
     if data is None:
         return None
     policy, reference = (success_rate_from_json(data[name]) for name in ("policy", "reference"))
-    return ClosedLoopRecord(str(data["task"]), policy, reference, str(data["reference_name"]), int(data["seed"]))
+    return ClosedLoopRecord(
+        task=str(data["task"]),
+        policy=policy,
+        reference=reference,
+        reference_name=str(data["reference_name"]),
+        seed=int(data["seed"]),
+    )

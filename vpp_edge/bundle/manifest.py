@@ -122,12 +122,12 @@ def manifest_from_json(data: Any) -> Manifest:
         files = {_safe_name(name): _file_record(name, f) for name, f in data["files"].items()}
         stages = {s["name"]: _stage_record(s) for s in data["stages"]}
         manifest = Manifest(
-            policy_spec_from_json(data["policy"]),
-            stages,
-            files,
-            _safe_name(data["tokenizer"]),
-            dict(data["provenance"]),
-            dict(data["certificate"]),
+            policy=policy_spec_from_json(data["policy"]),
+            stages=stages,
+            files=files,
+            tokenizer=_safe_name(data["tokenizer"]),
+            provenance=dict(data["provenance"]),
+            certificate=dict(data["certificate"]),
         )
     except BadInputError as error:
         raise BundleError(f"manifest.json: {error}") from error
@@ -150,12 +150,12 @@ def _tensor(data: dict[str, Any]) -> TensorSpec:
 def _stage_record(data: dict[str, Any]) -> StageRecord:
     weights = data["weights"]
     return StageRecord(
-        str(data["name"]),
-        _safe_name(data["graph"]),
-        None if weights is None else _safe_name(weights),
-        str(data["precision"]),
-        tuple(_tensor(t) for t in data["inputs"]),
-        tuple(_tensor(t) for t in data["outputs"]),
+        name=str(data["name"]),
+        graph=_safe_name(data["graph"]),
+        weights=None if weights is None else _safe_name(weights),
+        precision=str(data["precision"]),
+        inputs=tuple(_tensor(t) for t in data["inputs"]),
+        outputs=tuple(_tensor(t) for t in data["outputs"]),
     )
 
 

@@ -106,7 +106,9 @@ def calibration_from_json(data: Any) -> CalibrationTable:
         raise BadInputError(f"no calibration table of schema version {SCHEMA_VERSION}; run `vpp-edge calibrate` again")
     try:
         stages = {str(name): _stage(s) for name, s in data["stages"].items()}
-        table = CalibrationTable(str(data["method"]), _number(data["alpha"]), dict(data["data"].items()), stages)
+        table = CalibrationTable(
+            method=str(data["method"]), alpha=_number(data["alpha"]), data=dict(data["data"].items()), stages=stages
+        )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInputError(
             f"the calibration table is incomplete or malformed ({type(error).__name__}: {error}); "
@@ -120,10 +122,10 @@ def calibration_from_json(data: Any) -> CalibrationTable:
 def _stage(data: dict[str, Any]) -> StageTable:
     numbers = {str(k): tuple(_positive(v) for v in s) for k, s in data["smoothing"].items()}
     return StageTable(
-        str(data["graph_sha256"]),
-        {str(k): _positive(v) for k, v in data["ranges"].items()},
-        numbers,
-        {str(k): _number(v) for k, v in data["sensitivity"].items()},
+        graph_sha256=str(data["graph_sha256"]),
+        ranges={str(k): _positive(v) for k, v in data["ranges"].items()},
+        smoothing=numbers,
+        sensitivity={str(k): _number(v) for k, v in data["sensitivity"].items()},
     )
 
 

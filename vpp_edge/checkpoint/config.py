@@ -120,7 +120,12 @@ def _former_config(arguments: Arguments, shapes: Shapes) -> FormerConfig:
     said = str(arguments.get("model.use_Former", "3d" if arguments.get("model.use_3d_Former", False) else "2d")).lower()
     if "Video_Former.weight" in shapes:
         kind, (width, channels) = "linear", _shape(shapes, "Video_Former.weight", 2)
-        config = FormerConfig(kind, channels, width, arguments.integer("model.Former_num_time_embeds", VIDEO_FRAMES))
+        config = FormerConfig(
+            kind=kind,
+            channels=channels,
+            width=width,
+            frames=arguments.integer("model.Former_num_time_embeds", VIDEO_FRAMES),
+        )
     else:
         frames, queries, width = _shape(shapes, "Video_Former.latents", 3)
         hidden, channels = _shape(shapes, "Video_Former.goal_emb.0.weight", 2)
@@ -138,9 +143,18 @@ def _former_config(arguments: Arguments, shapes: Shapes) -> FormerConfig:
                 f"policy.pt: {time_embeddings} time embeddings for {frames} frames of the Video Former"
             )
         config = FormerConfig(
-            kind, channels, width, frames, time_embeddings, queries, _count(shapes, "Video_Former.layers."),
-            heads, inner // heads, hidden, feed_forward,
-        )  # fmt: skip
+            kind=kind,
+            channels=channels,
+            width=width,
+            frames=frames,
+            time_embeddings=time_embeddings,
+            queries_per_frame=queries,
+            depth=_count(shapes, "Video_Former.layers."),
+            heads=heads,
+            head_width=inner // heads,
+            hidden=hidden,
+            feed_forward=feed_forward,
+        )
     if said in ("2d", "3d", "linear") and said != kind:
         raise CheckpointError(f"policy.pt: args.model asks for a {said} Video Former, its tensors are of a {kind} one")
     _agree(arguments, "model.latent_dim", width)
@@ -180,10 +194,21 @@ def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, tex
     if uses_proprio:
         _agree(arguments, "model.proprio_dim", proprio)
     return HeadConfig(
-        width, token_width, goal_width, HEAD_ATTENTION_HEADS, _count(shapes, f"{prefix}encoder.blocks."),
-        _count(shapes, f"{prefix}decoder.blocks."), feed_forward, actions, horizon, proprio if uses_proprio else None,
-        proprio, positions, projection_hidden, arguments.number("model.sigma_data", 0.5),
-    )  # fmt: skip
+        width=width,
+        token_width=token_width,
+        goal_width=goal_width,
+        heads=HEAD_ATTENTION_HEADS,
+        encoder_layers=_count(shapes, f"{prefix}encoder.blocks."),
+        decoder_layers=_count(shapes, f"{prefix}decoder.blocks."),
+        feed_forward=feed_forward,
+        actions=actions,
+        horizon=horizon,
+        proprio=proprio if uses_proprio else None,
+        proprio_tensor=proprio,
+        positions=positions,
+        projection_hidden=projection_hidden,
+        sigma_data=arguments.number("model.sigma_data", 0.5),
+    )
 
 
 def _sampler_config(arguments: Arguments) -> SamplerConfig:
@@ -195,10 +220,10 @@ def _sampler_config(arguments: Arguments) -> SamplerConfig:
             f"policy.pt: args.model.noise_scheduler {schedule!r} is not built; built: {', '.join(NOISE_SCHEDULES)}"
         )
     sampler = SamplerConfig(
-        name,
-        arguments.integer("model.num_sampling_steps", 10),
-        arguments.number("model.sigma_min", 0.001),
-        arguments.number("model.sigma_max", 80),
+        name=name,
+        steps=arguments.integer("model.num_sampling_steps", 10),
+        sigma_min=arguments.number("model.sigma_min", 0.001),
+        sigma_max=arguments.number("model.sigma_max", 80),
     )
     if sampler.steps < 1 or not 0 < sampler.sigma_min < sampler.sigma_max < float("inf"):
         raise CheckpointError(f"policy.pt: {sampler} needs steps >= 1 and 0 < sigma_min < sigma_max")

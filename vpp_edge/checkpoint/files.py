@@ -44,7 +44,7 @@ def paths_from_folder(folder: Path) -> CheckpointPaths:
             f"{folder}: missing {', '.join(missing)}. A checkpoint folder holds svd/ (video model), clip/ (text "
             "encoder) and policy.pt; where they lie apart, pass --video-model, --text-encoder and --policy."
         )
-    return CheckpointPaths(folder / "svd", folder / "clip", policy)
+    return CheckpointPaths(video_model=folder / "svd", text_encoder=folder / "clip", policy=policy)
 
 
 def check_file(path: Path, meaning: str) -> None:

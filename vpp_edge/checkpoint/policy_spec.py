@@ -39,20 +39,26 @@ def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
     """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment where the width is another."""
     if variant == "calvin" and actions == 7:
         return (
-            ActionSegment("delta_position", 0, 3, "m", scale=CALVIN_METRES),
-            ActionSegment("relative_rotation", 3, 3, "rad", scale=CALVIN_RADIANS),
-            ActionSegment("gripper", 6, 1, "1"),
+            ActionSegment(kind="delta_position", start=0, size=3, unit="m", scale=CALVIN_METRES),
+            ActionSegment(kind="relative_rotation", start=3, size=3, unit="rad", scale=CALVIN_RADIANS),
+            ActionSegment(kind="gripper", start=6, size=1, unit="1"),
         )
     if variant == "xhand" and actions > 6:
         return (
-            ActionSegment("delta_position", 0, 3, "m", state_start=0),
-            ActionSegment("relative_rotation", 3, 3, "rad", state_start=3),
-            ActionSegment("joint_position", 6, actions - 6, "rad", state_start=7),
+            ActionSegment(kind="delta_position", start=0, size=3, unit="m", state_start=0),
+            ActionSegment(kind="relative_rotation", start=3, size=3, unit="rad", state_start=3),
+            ActionSegment(kind="joint_position", start=6, size=actions - 6, unit="rad", state_start=7),
         )
     if variant == "xbot" and actions == 2 * _ARM_STATE:
         return tuple(
             ActionSegment(
-                kind, arm * _ARM_STATE + start, size, unit, arm, arm * _ARM_STATE + start, offset_from_state=True
+                kind=kind,
+                start=arm * _ARM_STATE + start,
+                size=size,
+                unit=unit,
+                arm=arm,
+                state_start=arm * _ARM_STATE + start,
+                offset_from_state=True,
             )
             for arm in (0, 1)
             for kind, start, size, unit in (
@@ -61,7 +67,7 @@ def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
                 ("joint_position", 7, 12, "rad"),
             )
         )
-    return (ActionSegment("raw", 0, actions, "1"),)
+    return (ActionSegment(kind="raw", start=0, size=actions, unit="1"),)
 
 
 def bounds_from(arguments: Arguments, name: str, dims: int) -> Bounds | None:
@@ -90,10 +96,19 @@ def exponential_sigmas(sampler: SamplerConfig) -> tuple[float, ...]:
 
 
 def policy_spec(
-    config: PolicyConfig, arguments: Arguments, variant: str, *, cameras: int | None, action_rate_hz: float | None,
-    quaternion_order: str, image_size: int, latent: tuple[int, int, int], feature_pixels: int, pad_token_id: int,
+    config: PolicyConfig,
+    arguments: Arguments,
+    variant: str,
+    *,
+    cameras: int | None,
+    action_rate_hz: float | None,
+    quaternion_order: str,
+    image_size: int,
+    latent: tuple[int, int, int],
+    feature_pixels: int,
+    pad_token_id: int,
     notes: tuple[str, ...],
-) -> PolicySpec:  # fmt: skip
+) -> PolicySpec:
     """The PolicySpec of a checkpoint; see its fields. `feature_pixels`: features of one view and frame."""
     names = (
         CAMERAS[variant] if cameras is None else ("static", *(f"wrist{i if i > 1 else ''}" for i in range(1, cameras)))
@@ -104,17 +119,31 @@ def policy_spec(
     state = None
     if head.proprio is not None:
         quaternions = (3,) if variant == "xhand" else ()  # only the xhand dataset code makes them canonical
-        state = StateSpec(head.proprio, bounds_from(arguments, "state", head.proprio), quaternions, quaternion_order)
+        state = StateSpec(
+            dims=head.proprio,
+            bounds=bounds_from(arguments, "state", head.proprio),
+            quaternions=quaternions,
+            quaternion_order=quaternion_order,
+        )
     action = ActionSpec(
-        head.actions,
-        head.horizon,
-        round(1e9 / rate_hz),
-        bounds_from(arguments, "action", head.actions),
-        segments_of(variant, head.actions),
+        dims=head.actions,
+        horizon=head.horizon,
+        period_ns=round(1e9 / rate_hz),
+        bounds=bounds_from(arguments, "action", head.actions),
+        segments=segments_of(variant, head.actions),
     )
     return PolicySpec(
-        variant, tuple(CameraSpec(name, image_size, image_size) for name in names), former.frames, latent,
-        (tokens, former.width), (config.text_length, GOAL_TEXT_LENGTH), pad_token_id, action, state,
-        exponential_sigmas(config.sampler), config.sampler.name, notes,
-        config.computed_frames if config.computed_frames < former.frames else None,
-    )  # fmt: skip
+        variant=variant,
+        cameras=tuple(CameraSpec(name, image_size, image_size) for name in names),
+        frames=former.frames,
+        latent=latent,
+        tokens=(tokens, former.width),
+        text_lengths=(config.text_length, GOAL_TEXT_LENGTH),
+        pad_token_id=pad_token_id,
+        action=action,
+        state=state,
+        sigmas=exponential_sigmas(config.sampler),
+        sampler=config.sampler.name,
+        notes=notes,
+        computed_frames=config.computed_frames if config.computed_frames < former.frames else None,
+    )

@@ -101,7 +101,9 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     vae = _read_part(paths.video_model / "vae", "AutoencoderKLTemporalDecoder", _VAE_SIZES)
     text = ModelPart(text_config, _text_tensors(paths.text_encoder))
     former, head, extra = _split(policy_tensors)
-    problems = _problems(config, unet, vae, text, former, head, extra) + _disagreements(config, unet, vae, text)
+    problems = _problems(config, unet=unet, vae=vae, text=text, former=former, head=head, extra=extra) + _disagreements(
+        config, unet, vae, text
+    )
     if problems:
         shown = problems[:_MOST_PROBLEMS_SHOWN]
         more = f"\n  ... and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
@@ -117,14 +119,31 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
         config.extract_layer + 1, len(unet.config["up_block_types"]) - 1
     )
     spec = policy_spec(
-        config, arguments, variant, cameras=choices.cameras, action_rate_hz=choices.action_rate_hz,
-        quaternion_order=choices.quaternion_order, image_size=image_size,
-        latent=(vae.config["latent_channels"], latent, latent), feature_pixels=feature * feature,
-        pad_token_id=_pad_token_id(paths.text_encoder), notes=notes,
-    )  # fmt: skip
+        config,
+        arguments,
+        variant,
+        cameras=choices.cameras,
+        action_rate_hz=choices.action_rate_hz,
+        quaternion_order=choices.quaternion_order,
+        image_size=image_size,
+        latent=(vae.config["latent_channels"], latent, latent),
+        feature_pixels=feature * feature,
+        pad_token_id=_pad_token_id(paths.text_encoder),
+        notes=notes,
+    )
     head = {n: t.float() for n, t in head.items() if n not in names.UNUSED}
     return Checkpoint(
-        paths, config, trained, spec, unet, vae, text, scheduler, {n: t.float() for n, t in former.items()}, head, notes
+        paths=paths,
+        config=config,
+        trained=trained,
+        spec=spec,
+        unet=unet,
+        vae=vae,
+        text=text,
+        scheduler=scheduler,
+        former={n: t.float() for n, t in former.items()},
+        head=head,
+        notes=notes,
     )
 
 

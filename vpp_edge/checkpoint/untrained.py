@@ -81,10 +81,23 @@ class UntrainedSizes:
 # The released xhand policy (docs/vpp.md): Stable Video Diffusion's UNet and VAE, CLIP ViT-B/32's text encoder with a
 # smaller vocabulary. Its weights are 6.4 GB in float32.
 RELEASED_XHAND = UntrainedSizes(
-    image=256, channels=(320, 640, 1280, 1280), vae_channels=(128, 256, 512, 512), width=384, queries=14, depth=6,
-    horizon=10, text_width=512, blocks=2, attention_heads=(5, 10, 20, 20), time_width=256, head_width=64, head_depth=4,
-    text_layers=12, text_heads=8, text_feed_forward=2048,
-)  # fmt: skip
+    image=256,
+    channels=(320, 640, 1280, 1280),
+    vae_channels=(128, 256, 512, 512),
+    width=384,
+    queries=14,
+    depth=6,
+    horizon=10,
+    text_width=512,
+    blocks=2,
+    attention_heads=(5, 10, 20, 20),
+    time_width=256,
+    head_width=64,
+    head_depth=4,
+    text_layers=12,
+    text_heads=8,
+    text_feed_forward=2048,
+)
 
 
 def write_untrained_checkpoint(
@@ -116,7 +129,7 @@ def write_untrained_checkpoint(
         )
     for prefix in names.TEXT_COPY_PREFIXES:
         tensors |= {prefix + n: t for n, t in text.items()}
-    arguments = _arguments(sizes, name, seed, state_bounds, action_bounds)
+    arguments = _arguments(sizes, name=name, seed=seed, state=state_bounds, action=action_bounds)
     torch.save({"model": tensors, "args": OmegaConf.create(arguments)}, folder / "policy.pt")
 
 
@@ -252,10 +265,17 @@ def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
 
     unet, vae = video_networks(s)
     scheduler = EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
-        sigma_max=700.0, sigma_min=0.002, steps_offset=1, timestep_spacing="leading", timestep_type="continuous",
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        sigma_max=700.0,
+        sigma_min=0.002,
+        steps_offset=1,
+        timestep_spacing="leading",
+        timestep_type="continuous",
         use_karras_sigmas=True,
-    )  # fmt: skip
+    )
     # The video model's image encoder is part of the format and unused by VPP.
     vision = CLIPVisionConfig(
         hidden_size=32,

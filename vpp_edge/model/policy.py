@@ -71,7 +71,14 @@ def policy_from_checkpoint(checkpoint: Checkpoint) -> VideoPredictionPolicy:
     c = checkpoint
     return VideoPredictionPolicy(
         text=text_stage(c.text.config, c.text.tensors, c.config.text_length, c.config.position_encoding),
-        video=video_prediction_model(c.unet.config, c.unet.tensors, c.vae.config, c.vae.tensors, c.scheduler, c.config),
+        video=video_prediction_model(
+            c.unet.config,
+            unet_tensors=c.unet.tensors,
+            vae_config=c.vae.config,
+            vae_tensors=c.vae.tensors,
+            scheduler_config=c.scheduler,
+            config=c.config,
+        ),
         former=video_former(c.config.former, c.former),
         head=action_head(c.config.head, c.head),
         sigmas=c.spec.sigmas,

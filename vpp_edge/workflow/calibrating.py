@@ -89,13 +89,17 @@ def calibrate_bundle(
     stages = {}
     with tempfile.TemporaryDirectory(prefix="vpp-edge-calibration-") as work:
         for i, name in enumerate(INT8_STAGES):
-            stage = _StageCalibration(bundle, name, acting if name == "act" else references, options, Path(work))
+            stage = _StageCalibration(
+                bundle, name=name, references=acting if name == "act" else references, options=options, work=Path(work)
+            )
             table = stage.measure()
             report("ranges", (i + 1) / len(INT8_STAGES))
             stages[name] = table
         if options.sensitivity_samples:
-            stages = _with_sensitivity(bundle, stages, references, options, Path(work), report)
-    return CalibrationTable(options.method, options.alpha, data, stages)
+            stages = _with_sensitivity(
+                bundle, tables=stages, references=references, options=options, work=Path(work), report=report
+            )
+    return CalibrationTable(method=options.method, alpha=options.alpha, data=data, stages=stages)
 
 
 class _StageCalibration:
@@ -110,11 +114,18 @@ class _StageCalibration:
         smoothing = self._smoothing() if self.options.alpha else {}
         smoothed = self.work / f"{self.graph.stem}-smoothed.onnx"
         products = [p for p in write_smoothed(self.graph, smoothed, smoothing) if not p.reason]
-        found = ranges(smoothed, products, self.feeds, self.work, self.options.method, self.options.percentile)
+        found = ranges(
+            smoothed,
+            products=products,
+            feeds=self.feeds,
+            work=self.work,
+            method=self.options.method,
+            percentile=self.options.percentile,
+        )
         return StageTable(
-            self.key,
-            {n: _rounded(v) for n, v in found.items()},
-            {n: tuple(_rounded(float(v)) for v in f) for n, f in smoothing.items()},
+            graph_sha256=self.key,
+            ranges={n: _rounded(v) for n, v in found.items()},
+            smoothing={n: tuple(_rounded(float(v)) for v in f) for n, f in smoothing.items()},
         )
 
     def _smoothing(self) -> dict[str, np.ndarray]:
@@ -161,7 +172,10 @@ def _with_sensitivity(
 
         errors = sensitivity(cpu_session(switched), products, error, part)
         found[name] = StageTable(
-            table.graph_sha256, table.ranges, table.smoothing, {n: _rounded(e) for n, e in errors.items()}
+            graph_sha256=table.graph_sha256,
+            ranges=table.ranges,
+            smoothing=table.smoothing,
+            sensitivity={n: _rounded(e) for n, e in errors.items()},
         )
         gc.collect()
     return found

@@ -97,16 +97,20 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
         if request.data is None:
             count, seed = request.export.parity_samples, request.export.seed
             samples, words = random_samples(spec, count, seed), f"{count} random observations, seed {seed}"
-            judged = Observations(tuple(samples), words, {})
+            judged = Observations(samples=tuple(samples), words=words, data={})
         elif request.table is not None:
             table = read_table(request.table)
             judged = held_out_observations(spec, request.data)
         else:
             seen, judged = observations(spec, request.data)
             if request.precision == "int8":
-                table = calibrate_bundle(source, seen.samples, seen.data, request.calibration, report)
-        options = LoweringOptions(request.precision, request.budget, judged.words, request.export.overwrite)
-        return lower_bundle(source, target, judged.samples, options, table, report)
+                table = calibrate_bundle(
+                    source, samples=seen.samples, data=seen.data, options=request.calibration, report=report
+                )
+        options = LoweringOptions(
+            precision=request.precision, budget=request.budget, data=judged.words, overwrite=request.export.overwrite
+        )
+        return lower_bundle(source, target=target, samples=judged.samples, options=options, table=table, report=report)
 
 
 def _float32_folder(request: LoweredExport, target: Path) -> AbstractContextManager[str]:

@@ -97,7 +97,10 @@ def lower_bundle(
     choice = None if table is None else choose_layers(source, table, options.budget * SEEN_SHARE)
     with staging_folder(target) as staging:
         (staging / "onnx").mkdir()
-        conversion, stages = _Conversion(source, staging, references, options, table, choice), {}
+        conversion, stages = (
+            _Conversion(source, staging=staging, references=references, options=options, table=table, choice=choice),
+            {},
+        )
         for i, record in enumerate(source.manifest.stages.values()):
             stages[record.name] = conversion.stage(record)
             report("convert", (i + 1) / len(source.manifest.stages))
@@ -106,14 +109,16 @@ def lower_bundle(
         if table is not None:
             (staging / CALIBRATION_NAME).write_text(json.dumps(table.to_json(), indent=1), encoding="utf-8")
         manifest = Manifest(
-            source.manifest.policy,
-            stages,
-            {},
-            source.manifest.tokenizer,
-            _provenance(source, options),
-            conversion.certificate().to_json(),
+            policy=source.manifest.policy,
+            stages=stages,
+            files={},
+            tokenizer=source.manifest.tokenizer,
+            provenance=_provenance(source, options),
+            certificate=conversion.certificate().to_json(),
         )
-        return write_bundle(staging, target, manifest, references, options.overwrite)
+        return write_bundle(
+            staging, target=target, manifest=manifest, references=references, overwrite=options.overwrite
+        )
 
 
 def choose_layers(source: Bundle, table: CalibrationTable, error: float) -> Choice:
@@ -121,7 +126,7 @@ def choose_layers(source: Bundle, table: CalibrationTable, error: float) -> Choi
     macs, total = layer_macs(source)
     errors = measured_errors(table)
     if not errors:
-        return Choice((), sum(macs.values()) / total, float("nan"))
+        return Choice(high=(), share=sum(macs.values()) / total, expected_error=float("nan"))
     return largest_share_within(layers_from(macs, errors), total, error)
 
 
@@ -176,11 +181,11 @@ class _Conversion:
             wide = self._wide_nodes(record.name, flat_graph(graph, Path(folder)))
         table = self.table.stages.get(record.name) if self.table is not None else None
         high = {layer.name for layer in self.choice.high if layer.stage == record.name} if self.choice else set()
-        self.macs += write_lowered(graph, path, wide, table, high)
+        self.macs += write_lowered(graph, target=path, wide=wide, table=table, high=high)
         self.written.measure_stage(record, path)
         with tempfile.TemporaryDirectory(dir=self.staging) as folder:
             simulated = Path(folder) / path.name
-            write_lowered(graph, simulated, wide, table, high, simulated=True)
+            write_lowered(graph, target=simulated, wide=wide, table=table, high=high, simulated=True)
             self.rounded.measure_stage(record, simulated)
         weights = f"onnx/{path.name}.data"
         return replace(

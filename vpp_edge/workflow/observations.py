@@ -67,11 +67,11 @@ def observations(spec: PolicySpec, options: DataOptions) -> tuple[Observations, 
     else:
         calibrating, held_out = split_recordings(list(dataset.recordings))
     judged = (
-        _taken(spec, held_out, options.views, options.held_out_samples, options.seed + 1)
+        _taken(spec, recordings=held_out, views=options.views, count=options.held_out_samples, seed=options.seed + 1)
         if options.held_out is None
         else held_out_observations(spec, replace(options, dataset=options.held_out))
     )
-    return _taken(spec, calibrating, options.views, options.samples, options.seed), judged
+    return _taken(spec, recordings=calibrating, views=options.views, count=options.samples, seed=options.seed), judged
 
 
 def held_out_observations(spec: PolicySpec, options: DataOptions) -> Observations:
@@ -79,7 +79,9 @@ def held_out_observations(spec: PolicySpec, options: DataOptions) -> Observation
     from vpp_edge.calibration.datasets import open_dataset
 
     recordings = list(open_dataset(options.dataset).recordings)
-    return _taken(spec, recordings, options.views, options.held_out_samples, options.seed + 1)
+    return _taken(
+        spec, recordings=recordings, views=options.views, count=options.held_out_samples, seed=options.seed + 1
+    )
 
 
 def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], count: int, seed: int) -> Observations:
@@ -91,7 +93,7 @@ def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], co
     words += ", ".join(names[:8])
     if len(names) > 8:
         words += f" and {len(names) - 8} more"
-    return Observations(samples, words, {"recordings": names, "samples": len(samples), "seed": seed})
+    return Observations(samples=samples, words=words, data={"recordings": names, "samples": len(samples), "seed": seed})
 
 
 def _counted(count: int, what: str) -> str:

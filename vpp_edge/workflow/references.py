@@ -31,7 +31,9 @@ def references_from_bundle(
     for i, sample in enumerate(samples):
         outputs = outputs_from_sample(policy, sample)
         text = policy.text_inputs(sample.instruction)
-        references.append(Reference(sample, outputs, stage_inputs(policy.spec, sample, text, outputs)))
+        references.append(
+            Reference(sample=sample, outputs=outputs, inputs=stage_inputs(policy.spec, sample, text, outputs))
+        )
         report(stage, (i + 1) / len(samples))
     return references
 

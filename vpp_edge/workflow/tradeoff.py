@@ -90,8 +90,17 @@ def measure_tradeoff(
         judge = _Judge(bundle, table, references, Path(folder))
         for i, choice in enumerate(dict.fromkeys(wanted)):
             error, cosine = judge.errors(choice)
-            milliseconds = _predicted_ms(bundle, table, choice, device, Path(folder))
-            points.append(Point(choice.share, len(choice.high), choice.expected_error, error, cosine, milliseconds))
+            milliseconds = _predicted_ms(bundle, table=table, choice=choice, device=device, work=Path(folder))
+            points.append(
+                Point(
+                    share=choice.share,
+                    high=len(choice.high),
+                    expected_error=choice.expected_error,
+                    error=error,
+                    cosine=cosine,
+                    predicted_ms=milliseconds,
+                )
+            )
             report("choices", (i + 1) / len(wanted))
     return points
 
@@ -130,7 +139,7 @@ def _predicted_ms(bundle: Bundle, table: CalibrationTable, choice: Choice, devic
     for name in INT8_STAGES:
         path = work / f"{name}-choice.onnx"
         high = {layer.name for layer in choice.high if layer.stage == name}
-        write_lowered(bundle.path / bundle.stage(name).graph, path, (), table.stages[name], high)
+        write_lowered(bundle.path / bundle.stage(name).graph, target=path, wide=(), table=table.stages[name], high=high)
         graph = graph_from_model(onnx.load(path, load_external_data=False))
         precision = "int8" if graph.quantized else "fp16"
         milliseconds += sum_of(costs_of_graph(graph, DEVICES[device], precision)).predicted_ms

@@ -53,7 +53,7 @@ def costs_of_graph(graph: Graph, device: Device, precision: str) -> tuple[Cost, 
     int8 = int8_nodes(graph) if precision == "int8" else frozenset()
     sizes = _element_bytes(graph, precision, int8)
     return tuple(
-        _cost(group, layer, device, precision, int8, sizes)
+        _cost(group, layer=layer, device=device, precision=precision, int8=int8, sizes=sizes)
         for group, layer in zip(groups, layer_names(graph, groups), strict=True)
     )
 
@@ -129,6 +129,14 @@ def _cost(
     }
     bound = max(expected, key=lambda name: expected[name])
     return Cost(
-        layer, group.kind, product, group.matrix_operations, group.vector_operations, weight_bytes, activation_bytes,
-        max(matrix_s, vector_s, memory_s), expected[bound], bound,
-    )  # fmt: skip
+        layer=layer,
+        kind=group.kind,
+        precision=product,
+        matrix_operations=group.matrix_operations,
+        vector_operations=group.vector_operations,
+        weight_bytes=weight_bytes,
+        activation_bytes=activation_bytes,
+        floor_s=max(matrix_s, vector_s, memory_s),
+        predicted_s=expected[bound],
+        bound=bound,
+    )

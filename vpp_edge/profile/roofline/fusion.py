@@ -215,7 +215,9 @@ class _Fusion:
             if o in self.kept or any(r.index not in members for r in self.readers[o])
         }
         nodes = sorted(nodes, key=lambda n: n.index)
-        return Group(tuple(nodes), self._kind(head, nodes), dict(reads), weights, writes)
+        return Group(
+            nodes=tuple(nodes), kind=self._kind(head, nodes), reads=dict(reads), weights=weights, writes=writes
+        )
 
     def _kind(self, head: int, nodes: Iterable[Node]) -> str:
         if head in self.attention:

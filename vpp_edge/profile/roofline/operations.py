@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vpp_edge.errors import BadInputError
@@ -117,7 +117,9 @@ def graph_from_model(model: Any) -> Graph:
     for index, proto in enumerate(model.graph.node):
         inputs, outputs = tuple(proto.input), tuple(name for name in proto.output if name)
         op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
-        node = Node(index, proto.name, op, _kind(op, inputs, constants), inputs, outputs)
+        node = Node(
+            index=index, name=proto.name, op=op, kind=_kind(op, inputs, constants), inputs=inputs, outputs=outputs
+        )
         if not made.issuperset(inputs):
             raise BadInputError(f"node {proto.name} ({op}) reads {(set(inputs) - made).pop()!r} before it is made")
         made.update(outputs)
@@ -133,7 +135,14 @@ def graph_from_model(model: Any) -> Graph:
         nodes.append(node)
     quantized = any(n.op == "DequantizeLinear" for n in nodes)
     results = frozenset(o.name for o in model.graph.output)
-    return Graph(tuple(nodes), tensors, frozenset(constants), results, dict(unknown), quantized)
+    return Graph(
+        nodes=tuple(nodes),
+        tensors=tensors,
+        constants=frozenset(constants),
+        outputs=results,
+        unknown=dict(unknown),
+        quantized=quantized,
+    )
 
 
 def _without_functions(model: Any) -> Any:
@@ -215,7 +224,7 @@ def _with_work(node: Node, proto: Any, tensors: Mapping[str, Tensor]) -> Node:
         vector = _REDUCTIONS[node.op] * tensors[node.inputs[0]].elements
     elif node.kind in (POINTWISE, MOVE):
         vector = results
-    return Node(node.index, node.name, node.op, node.kind, node.inputs, node.outputs, matrix, vector)
+    return replace(node, matrix_operations=matrix, vector_operations=vector)
 
 
 def _conv(shapes: Sequence[Shape], output: Shape, attributes: Mapping[str, Any]) -> int:

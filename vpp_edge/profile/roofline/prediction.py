@@ -149,12 +149,12 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
     precisions = {name: precision or own for name, own in exported.items()}
     graphs = {name: graph_of_stage(bundle, name) for name in exported}
     return Prediction(
-        device,
-        len(bundle.manifest.policy.cameras),
-        precisions,
-        exported,
-        {name: costs_of_graph(graph, device, precisions[name]) for name, graph in graphs.items()},
-        {name: graph.unknown for name, graph in graphs.items()},
+        device=device,
+        cameras=len(bundle.manifest.policy.cameras),
+        precision=precisions,
+        exported=exported,
+        costs={name: costs_of_graph(graph, device, precisions[name]) for name, graph in graphs.items()},
+        unknown={name: graph.unknown for name, graph in graphs.items()},
     )
 
 

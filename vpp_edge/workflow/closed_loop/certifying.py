@@ -68,7 +68,7 @@ def played(
         reference, name = PlayerChoice(str(bundle), "torch"), "the eager float32 policy"
     found = _rate(PlayerChoice(str(bundle)), settings, lambda fraction: report("play", fraction))
     expected = _rate(reference, settings, lambda fraction: report("play float32", fraction))
-    return ClosedLoopRecord(TASK, found, expected, name, settings.seed)
+    return ClosedLoopRecord(task=TASK, policy=found, reference=expected, reference_name=name, seed=settings.seed)
 
 
 def _rate(choice: PlayerChoice, settings: EvalSettings, report: Callable[[float], None]) -> SuccessRate:

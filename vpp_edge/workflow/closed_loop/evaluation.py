@@ -127,20 +127,22 @@ def play_episode(player: Player, settings: EvalSettings, number: int) -> Episode
 
 
 def _pace(player: Player, settings: EvalSettings) -> Pace:
-    return Pace(player.period_ns, settings.replan_ns, settings.delay_ns, settings.chunking)
+    return Pace(
+        period_ns=player.period_ns, replan_ns=settings.replan_ns, delay_ns=settings.delay_ns, chunking=settings.chunking
+    )
 
 
 def _result(outcome: Outcome, player: Player) -> EpisodeResult:
     return EpisodeResult(
-        outcome.seed,
-        outcome.colour,
-        outcome.verdict,
-        outcome.pressed,
-        outcome.seconds,
-        jerks(outcome.commands, ControlSettings().period_ns),
-        seam_jumps(outcome.played, player.period_ns),
-        tuple(player.inference_ns),
-        outcome.stopped,
+        seed=outcome.seed,
+        colour=outcome.colour,
+        verdict=outcome.verdict,
+        pressed=outcome.pressed,
+        seconds=outcome.seconds,
+        jerks=jerks(outcome.commands, ControlSettings().period_ns),
+        seams=seam_jumps(outcome.played, player.period_ns),
+        inference_ns=tuple(player.inference_ns),
+        stopped=outcome.stopped,
     )
 
 

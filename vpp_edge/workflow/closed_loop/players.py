@@ -143,7 +143,12 @@ class PolicyPlayer:
         def targets(moment: Moment) -> np.ndarray:
             guide = None
             if moment.plan is not None:
-                guide = Guide(moment.plan, actions[moment.plan.request], moment.stamp_ns, moment.delay_ns)
+                guide = Guide(
+                    plan=moment.plan,
+                    actions=actions[moment.plan.request],
+                    observed_ns=moment.stamp_ns,
+                    delay_ns=moment.delay_ns,
+                )
             thought = think(
                 self._policy,
                 self._images(moment),
