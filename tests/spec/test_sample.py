@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vpp_edge.checkpoint.policy_spec import segments_of
+from vpp_edge.checkpoint.policy_spec import segments_from_variant
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import ActionSpec, CameraSpec, PolicySpec, StateSpec
 from vpp_edge.spec.sample import draw_action_noise, draw_noise, draw_video_noise, sample_from_images
@@ -21,7 +21,9 @@ SPEC = PolicySpec(
     tokens=(6, 5),
     text_lengths=(20, 77),
     pad_token_id=0,
-    action=ActionSpec(dims=18, horizon=4, period_ns=100_000_000, bounds=None, segments=segments_of("xhand", 18)),
+    action=ActionSpec(
+        dims=18, horizon=4, period_ns=100_000_000, bounds=None, segments=segments_from_variant("xhand", 18)
+    ),
     state=StateSpec(19, None, (3,)),
     sigmas=(80.0, 0.0),
 )

@@ -25,10 +25,6 @@ class Comparison:
     cosine: float
     finite: bool
 
-    def within(self, tolerance: float) -> bool:
-        """True when finite and `max_relative` is at most `tolerance`."""
-        return self.finite and self.max_relative <= tolerance
-
     def to_json(self) -> dict[str, float | bool]:
         return asdict(self)
 

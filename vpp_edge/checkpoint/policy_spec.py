@@ -19,7 +19,7 @@ CALVIN_METRES, CALVIN_RADIANS = 0.02, 0.05
 _ARM_STATE = 19  # xyz, quaternion, 12 joints
 
 
-def variant_from(arguments: Arguments, actions: int) -> str:
+def variant_from_arguments(arguments: Arguments, actions: int) -> str:
     """The variant of a policy, from its action width where that is one of the released ones, else from its names.
 
     The real-robot variants share their training code and go by each other's names, so width goes before name.
@@ -35,7 +35,7 @@ def variant_from(arguments: Arguments, actions: int) -> str:
     return "xhand" if arguments.get("dataset_args.action_01") is not None else "calvin"
 
 
-def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
+def segments_from_variant(variant: str, actions: int) -> tuple[ActionSegment, ...]:
     """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment where the width is another."""
     if variant == "calvin" and actions == 7:
         return (
@@ -70,7 +70,7 @@ def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
     return (ActionSegment(kind="raw", start=0, size=actions, unit="1"),)
 
 
-def bounds_from(arguments: Arguments, name: str, dims: int) -> Bounds | None:
+def bounds_from_arguments(arguments: Arguments, name: str, dims: int) -> Bounds | None:
     """Normalization bounds `<name>_01`, `<name>_99` of `args.dataset_args`; None where the policy has none."""
     lower, upper = (arguments.numbers(f"dataset_args.{name}_{p}") for p in ("01", "99"))
     if lower is None or upper is None:
@@ -95,7 +95,7 @@ def exponential_sigmas(sampler: SamplerConfig) -> tuple[float, ...]:
     return (*levels, 0.0)
 
 
-def policy_spec(
+def policy_spec_from_config(
     config: PolicyConfig,
     arguments: Arguments,
     variant: str,
@@ -121,7 +121,7 @@ def policy_spec(
         quaternions = (3,) if variant == "xhand" else ()  # only the xhand dataset code makes them canonical
         state = StateSpec(
             dims=head.proprio,
-            bounds=bounds_from(arguments, "state", head.proprio),
+            bounds=bounds_from_arguments(arguments, "state", head.proprio),
             quaternions=quaternions,
             quaternion_order=quaternion_order,
         )
@@ -129,8 +129,8 @@ def policy_spec(
         dims=head.actions,
         horizon=head.horizon,
         period_ns=round(1e9 / rate_hz),
-        bounds=bounds_from(arguments, "action", head.actions),
-        segments=segments_of(variant, head.actions),
+        bounds=bounds_from_arguments(arguments, "action", head.actions),
+        segments=segments_from_variant(variant, head.actions),
     )
     return PolicySpec(
         variant=variant,

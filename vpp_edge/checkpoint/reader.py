@@ -19,7 +19,7 @@ from vpp_edge.checkpoint.choices import Choices, chosen_config
 from vpp_edge.checkpoint.config import PolicyConfig, policy_config
 from vpp_edge.checkpoint.files import CheckpointPaths, read_json, refuse_partial_downloads
 from vpp_edge.checkpoint.policy_file import load_policy_file
-from vpp_edge.checkpoint.policy_spec import policy_spec, variant_from
+from vpp_edge.checkpoint.policy_spec import policy_spec_from_config, variant_from_arguments
 from vpp_edge.checkpoint.weights import load_tensors, tensor_problems
 from vpp_edge.errors import CheckpointError
 from vpp_edge.spec.policy import PolicySpec
@@ -93,7 +93,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     arguments = Arguments(values)
     shapes = {name: tuple(t.shape) for name, t in policy_tensors.items()}
     actions = shapes.get(f"{names.HEAD_PREFIX}action_pred.bias", (0,))[0]
-    variant = choices.variant or variant_from(arguments, actions)
+    variant = choices.variant or variant_from_arguments(arguments, actions)
     trained = policy_config(arguments, shapes, variant, text_config["projection_dim"])
     config = chosen_config(trained, choices)
 
@@ -118,7 +118,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     feature = (latent >> (len(unet.config["down_block_types"]) - 1)) << min(
         config.extract_layer + 1, len(unet.config["up_block_types"]) - 1
     )
-    spec = policy_spec(
+    spec = policy_spec_from_config(
         config,
         arguments,
         variant,

@@ -49,11 +49,6 @@ def unit_quaternion(quaternion: np.ndarray) -> np.ndarray:
     return np.where(length > 1e-9, quaternion / np.maximum(length, 1e-9), identity)
 
 
-def rotation_angle_rad(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(...): the angle between two orientations, 0 to pi."""
-    return 2 * np.arccos(np.clip(np.abs(np.sum(a * b, axis=-1)), 0.0, 1.0))
-
-
 def xyzw_from(quaternion: np.ndarray, order: str) -> np.ndarray:
     """(..., 4) in xyzw order from one stored as `order` (`xyzw` or `wxyz`)."""
     return quaternion if order == "xyzw" else np.roll(quaternion, -1, axis=-1)
