@@ -1,7 +1,7 @@
-"""Bundle folders: in, a folder with graphs and a manifest; out, the bundle under its name, or nothing.
+"""Write bundle folders atomically.
 
-Everything is written into a hidden folder beside the target and renamed as the last step, so an interruption, a full
-disk or a failed check leaves no half bundle.
+Everything is written to a hidden folder next to the target and renamed as the last step, so an interruption, a full
+disk or a failed check leaves no partial bundle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vpp_edge.bundle.reference import Reference, arrays_from_references
 from vpp_edge.errors import BadInputError
 from vpp_edge.files import write_whole
 
-# Observations kept in a bundle with what the reference made of them: a few megabytes at most.
+# Observations kept in a bundle with the reference outputs: a few megabytes at most.
 KEPT_OBSERVATIONS = 2
 
 
@@ -37,12 +37,12 @@ def check_target(target: Path, overwrite: bool) -> None:
         and any(target.iterdir() if target.is_dir() else [target])
         and not (target / MANIFEST_NAME).is_file()
     ):
-        raise BadInputError(f"{target} is not a bundle; --overwrite replaces bundles only. Choose another folder.")
+        raise BadInputError(f"{target} is not a bundle; --overwrite replaces only bundles. Choose another folder.")
 
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside `target`, gone afterwards unless it was renamed; a full disk becomes a BadInputError."""
+    """A hidden folder next to `target`, removed at the end unless renamed; a full disk becomes a BadInputError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
@@ -66,7 +66,7 @@ def write_bundle(
     Args:
         staging: of `staging_folder`, with the files of the bundle.
         manifest: without `files`, which are hashed here.
-        references: what the certificate was measured on; a few are kept in the bundle.
+        references: those of the certificate; a few are kept in the bundle.
 
     Returns:
         the manifest as written.
@@ -81,10 +81,10 @@ def write_bundle(
 
 
 def write_certificate(bundle: Path, manifest: Manifest, certificate: Certificate) -> Manifest:
-    """Gives a finished bundle another certificate; all its files stay.
+    """Replaces the certificate of a finished bundle; all other files stay.
 
     Args:
-        manifest: that of the bundle.
+        manifest: of the bundle.
 
     Returns:
         the manifest as written.
@@ -102,7 +102,7 @@ def _write_synced(path: Path, text: str) -> None:
 
 
 def rename_bundle(staging: Path, target: Path, overwrite: bool) -> None:
-    """Renames the finished folder into place; an old bundle steps aside first and goes only after that."""
+    """Renames the finished folder into place; an old bundle is moved away first and deleted only afterwards."""
     staging.chmod(0o755)
     if not (overwrite and target.exists()):
         staging.rename(target)

@@ -1,4 +1,4 @@
-"""Export: in, the paths of a trained policy; out, a verified float32 bundle folder, or nothing."""
+"""Export a trained policy to a verified float32 bundle; no bundle is left if a check fails."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class ExportOptions:
     """How to export.
 
     Attributes:
-        choices: what the checkpoint does not tell.
-        parity_samples: random observations that every stage is compared on.
-        seed: of those.
+        choices: settings that the checkpoint does not state.
+        parity_samples: number of random observations that every stage is compared on.
+        seed: of those observations.
         overwrite: replace an existing bundle.
     """
 
@@ -61,11 +61,11 @@ def export_bundle(
     options: ExportOptions = ExportOptions(),
     report: ProgressCallback = ignore_progress,
 ) -> Manifest:
-    """Exports a trained policy and verifies it against the eager model on the spot.
+    """Exports a trained policy and verifies every stage against the eager model.
 
     Args:
         paths: the three parts of the checkpoint.
-        target: the bundle folder to make.
+        target: the bundle folder to create.
         report: called with (stage, fraction), stages as in PROGRESS_STAGES.
 
     Raises:
@@ -108,7 +108,7 @@ def _export_stages(
     for stage in stages_from_policy(policy, checkpoint.spec):
         report(stage.name, 0)
         graph, weights = write_onnx(stage, staging / "onnx")
-        gc.collect()  # the traced program holds gigabytes in cycles at full size
+        gc.collect()  # at full size the traced program holds gigabytes in reference cycles
         report(stage.name, 0.8)
         check.require_stage(stage, graph)
         records[stage.name] = StageRecord(
@@ -135,7 +135,7 @@ def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any
 
 
 def checkpoint_hashes(paths: CheckpointPaths) -> dict[str, dict[str, str]]:
-    """SHA-256 of the weight files of each part of a checkpoint, as a bundle keeps them."""
+    """SHA-256 of the weight files of each part of a checkpoint, as recorded in the manifest."""
     return {name: _fingerprint(path) for name, path in asdict(paths).items()}
 
 

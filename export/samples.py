@@ -1,4 +1,4 @@
-"""Inputs to compare stages on: in, a policy spec and a seed; out, arrays of the right shapes that look like inputs."""
+"""Random but realistic inputs to compare stages on, from a policy spec and a seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, draw_noise
 
-# Words of tabletop instructions, for text lengths between a few tokens and more than fit.
+# Tabletop instructions, one of a few tokens and one longer than the policy's limit.
 INSTRUCTIONS = (
     "pick up the red block",
     "move the mango to the basket, then press the green button twice and put the spoon back on the tray it came from",

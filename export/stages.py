@@ -1,7 +1,7 @@
-"""The three stages as modules with fixed shapes: in, the eager policy; out, what is exported and its signature.
+"""The three stages of the eager policy as modules with fixed shapes and signatures, ready for export.
 
 `act` is one call: the context is encoded once, cross-attention keys and values are computed once, the sampling steps
-are unrolled and everything that depends on the noise level alone is folded into constants (docs/vpp.md, exact savings).
+are unrolled, and everything that depends only on the noise level is folded into constants (docs/vpp.md, exact savings).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PerceiveStage(nn.Module):
 
 
 class ActStage(nn.Module):
-    """tokens, goal, proprio and action_noise to normalized actions, pulled to a prefix where its weight says so.
+    """tokens, goal, proprio and action_noise to normalized actions, pulled to a prefix by its weight.
 
     At every step the estimate of the clean chunk becomes `(1 - w) * estimate + w * prefix`, w per action: real-time
     chunking's inpainting (arXiv 2506.07339) for a denoiser that estimates the clean chunk. With w = 0 the stage is
@@ -51,7 +51,7 @@ class ActStage(nn.Module):
         levels = torch.tensor(self.sigmas[:-1])
         with torch.no_grad():
             noise = [head.embed_noise(level[None]) for level in levels]
-            # A parameter each, (D,): taken out of one table, they would be three nodes each in the graph.
+            # One parameter each, (D,): taken from one table, each would need three nodes in the graph.
             self.modulations = nn.ModuleList(
                 nn.ModuleList(
                     nn.ParameterList(_constant(m[0, 0]) for m in b.adaLN_zero(n)) for b in head.decoder.blocks
@@ -126,7 +126,7 @@ class Stage:
 
     Attributes:
         name: `text`, `perceive` or `act`.
-        module: what is traced, in evaluation mode.
+        module: the traced module, in evaluation mode.
         inputs, outputs: in call order.
     """
 

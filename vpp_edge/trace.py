@@ -1,4 +1,4 @@
-"""Durations by name: in, nanoseconds as they are measured; out, percentiles for reports."""
+"""Durations by name, and their percentiles for reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Latency:
-    """Percentiles of one kind of duration, in milliseconds, over `count` of them."""
+    """Percentiles of one kind of duration in milliseconds, over `count` measurements."""
 
     count: int
     p50_ms: float

@@ -1,4 +1,4 @@
-"""The parity certificate: in, errors that were measured at export; out, what the manifest keeps and `run` checks.
+"""The parity certificate: errors measured at export, kept in the manifest and checked by `vpp-edge run`.
 
 It states how far the deployed policy is from the float32 one on given observations and the same noise: per stage, for
 the whole chain, and for the actions in the units of the hand.
@@ -20,7 +20,7 @@ from vpp_edge.bundle.tolerances import Limit
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
 
-# How errors of an action segment are shown: unit, and how many of them are one unit of the segment.
+# Unit in which errors of a segment are shown, and how many of these make one unit of the segment.
 _SHOWN = {"m": ("mm", 1000.0), "rad": ("rad", 1.0), "1": ("1", 1.0)}
 _DEGREES = ("deg", 180 / math.pi)
 # How a stage was run: on the reference's inputs, or on the outputs of the exported stages before it.
@@ -46,19 +46,19 @@ class SegmentError:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was measured.
+    """Errors measured at export, with their limits.
 
     Attributes:
-        reference: what the errors are against.
-        data: which observations, in words.
-        samples: how many.
+        reference: description of what the errors are measured against.
+        data: description of the observations.
+        samples: number of observations.
         limits: by tensor.
-        stages: worst errors by tensor, every stage on the reference's inputs.
-        end_to_end: the same, every stage on what the stage before it gave.
-        physical: errors of the actions of the whole chain, by segment.
+        stages: worst errors by tensor, each stage run on the reference's inputs.
+        end_to_end: the same, each stage run on the output of the stage before it.
+        physical: errors of the actions end to end, by segment.
         int8: for INT8: `share` of all multiply-accumulates, `budget`, `expected_error` and the layers kept `high`.
         approximations: options that depart from the trained settings, and what they change; None without.
-        closed_loop: successes in the simulated task; None where nothing was played.
+        closed_loop: success rates in the simulated task; None if no episodes were played.
     """
 
     reference: str
@@ -86,7 +86,7 @@ class Certificate:
         return problems
 
     def joined(self, other: Certificate) -> Certificate:
-        """The worse of every error of two measurements on the same observations."""
+        """The larger of every error of two measurements on the same observations."""
         segments = tuple(
             replace(a, rms=tuple(map(max, a.rms, b.rms)), largest=tuple(map(max, a.largest, b.largest)))
             for a, b in zip(self.physical, other.physical, strict=True)
@@ -118,10 +118,10 @@ def certificate_from_json(data: Any) -> Certificate:
     """The certificate that `Certificate.to_json` wrote.
 
     Raises:
-        BadInputError: it is missing, or not what this version writes.
+        BadInputError: it is missing or malformed.
     """
     if not data:
-        raise BadInputError("there is no parity certificate; nobody has measured how this bundle acts")
+        raise BadInputError("there is no parity certificate: the errors of this bundle were never measured")
     try:
         return Certificate(
             reference=str(data["reference"]),
@@ -140,12 +140,12 @@ def certificate_from_json(data: Any) -> Certificate:
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, BadInputError) as error:
         raise BadInputError(
-            f"the parity certificate is not what this version writes ({type(error).__name__}: {error})"
+            f"the parity certificate is malformed or of another version ({type(error).__name__}: {error})"
         ) from error
 
 
 def _limits(data: Mapping[str, Any]) -> dict[str, Limit]:
-    """What nobody limits would be within its limits."""
+    """A certificate must limit the actions: a tensor without a limit could never fail."""
     limits = {str(n): Limit(str(v["measure"]), float(v["value"])) for n, v in data.items()}
     if "actions" not in limits or not all(math.isfinite(limit.value) for limit in limits.values()):
         raise ValueError("no finite limit for the actions")

@@ -1,4 +1,4 @@
-"""Comparison of a tensor with its reference: in, two arrays; out, the error measures of every check and report."""
+"""Compare a tensor with its reference: the error measures of every check and report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vpp_edge.errors import BadInputError
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far an array is from its reference.
+    """Errors of an array against its reference.
 
     Attributes:
         max_relative: largest absolute error over the largest absolute reference.

@@ -1,4 +1,4 @@
-"""What a policy's numbers mean: in, sizes and arguments; out, the PolicySpec of the manifest (docs/vpp.md, step 7)."""
+"""Build the PolicySpec of the manifest from a policy's sizes and arguments (docs/vpp.md, step 7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vpp_edge.errors import BadInputError, CheckpointError
 from vpp_edge.spec.policy import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
 
 VARIANTS = ("calvin", "xhand", "xbot")
-# Views that the released code feeds, in batch order.
+# Views in batch order, as in the released code.
 CAMERAS = {"calvin": ("static", "wrist"), "xhand": ("static", "wrist"), "xbot": ("static", "wrist", "wrist2")}
 # Control rate of the training data: CALVIN 30 Hz; the released dexterous-hand recordings 10 Hz.
 ACTION_RATE_HZ = {"calvin": 30.0, "xhand": 10.0, "xbot": 10.0}
@@ -20,9 +20,9 @@ _ARM_STATE = 19  # xyz, quaternion, 12 joints
 
 
 def variant_from_arguments(arguments: Arguments, actions: int) -> str:
-    """The variant of a policy, from its action width where that is one of the released ones, else from its names.
+    """The variant of a policy: from its action width if that is a released one, otherwise from its names.
 
-    The real-robot variants share their training code and go by each other's names, so width goes before name.
+    The real-robot variants share training code and use each other's names, so the width takes precedence.
     """
     named = f"{arguments.get('benchmark_name', '')} {arguments.get('model._target_', '')}".lower()
     by_name = [v for v in VARIANTS if v in named]
@@ -36,7 +36,7 @@ def variant_from_arguments(arguments: Arguments, actions: int) -> str:
 
 
 def segments_from_variant(variant: str, actions: int) -> tuple[ActionSegment, ...]:
-    """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment where the width is another."""
+    """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment for any other width."""
     if variant == "calvin" and actions == 7:
         return (
             ActionSegment(kind="delta_position", start=0, size=3, unit="m", scale=CALVIN_METRES),
@@ -71,7 +71,7 @@ def segments_from_variant(variant: str, actions: int) -> tuple[ActionSegment, ..
 
 
 def bounds_from_arguments(arguments: Arguments, name: str, dims: int) -> Bounds | None:
-    """Normalization bounds `<name>_01`, `<name>_99` of `args.dataset_args`; None where the policy has none."""
+    """Normalization bounds `<name>_01`, `<name>_99` of `args.dataset_args`; None if the policy has none."""
     lower, upper = (arguments.numbers(f"dataset_args.{name}_{p}") for p in ("01", "99"))
     if lower is None or upper is None:
         return None
@@ -109,7 +109,7 @@ def policy_spec_from_config(
     pad_token_id: int,
     notes: tuple[str, ...],
 ) -> PolicySpec:
-    """The PolicySpec of a checkpoint; see its fields. `feature_pixels`: features of one view and frame."""
+    """The PolicySpec of a checkpoint; see its fields. `feature_pixels`: number of features of one view and frame."""
     names = (
         CAMERAS[variant] if cameras is None else ("static", *(f"wrist{i if i > 1 else ''}" for i in range(1, cameras)))
     )

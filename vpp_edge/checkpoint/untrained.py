@@ -1,7 +1,7 @@
-"""Writes an untrained policy in the trained format: in, sizes and a seed; out, a folder with svd/, clip/ and policy.pt.
+"""Write an untrained policy in the trained format: a folder with svd/, clip/ and policy.pt from sizes and a seed.
 
-For trying the whole path without a trained checkpoint (`vpp-edge demo`, tests). The networks are the real ones at a
-small size with random weights: the policy sees and moves, and knows nothing.
+For running the whole pipeline without a trained checkpoint (`vpp-edge demo`, tests): the real networks at a small size
+with random weights.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class UntrainedSizes:
         queries: Video Former queries per frame.
         depth: layers of the Video Former.
         kind: of the Video Former: `3d`, `2d` or `linear`.
-        all_layers: the Video Former sees all up blocks, not the last one only.
+        all_layers: the Video Former sees all up blocks, not only the last one.
         actions, horizon, proprio: A, T and P (None: no proprioception).
         steps: sampling steps.
         text_width: of the text encoder.
         blocks: residual blocks at each size of UNet and VAE.
-        attention_heads: of the UNet, for all sizes or for each.
+        attention_heads: of the UNet, one number or one per size.
         time_width: of each of the UNet's three added time embeddings.
-        head_width: of a Video Former's attention head; None: what its 8 heads share of `width`.
+        head_width: of one attention head of the Video Former; None: `width` divided by its 8 heads.
         head_depth: layers of the action head's encoder and decoder; None: `depth`.
         text_layers, text_heads, text_feed_forward: of the text encoder; None: twice its width.
-        corpus: texts whose frequent words become tokens; everything else is spelled in bytes.
+        corpus: texts whose frequent words become tokens; all other text is encoded in bytes.
     """
 
     image: int = 128
@@ -75,7 +75,7 @@ class UntrainedSizes:
 
     def __post_init__(self) -> None:
         if self.image % 64 or self.image <= 0:
-            raise BadInputError(f"image side {self.image} is no multiple of 64")
+            raise BadInputError(f"image side {self.image} is not a multiple of 64")
 
 
 # The released xhand policy (docs/vpp.md): Stable Video Diffusion's UNet and VAE, CLIP ViT-B/32's text encoder with a
@@ -112,10 +112,10 @@ def write_untrained_checkpoint(
     """Writes the three parts of a policy with random weights; the same seed gives the same weights.
 
     Args:
-        folder: made if need be; its parts must not exist.
-        name: `benchmark_name` of its arguments, which tells the variant.
-        state_bounds, action_bounds: (lower, upper) normalization bounds, P and A numbers each; None: -1 to 1, and
-            none at all for a policy without proprioception.
+        folder: created if necessary; its parts must not exist.
+        name: `benchmark_name` of its arguments, which determines the variant.
+        state_bounds, action_bounds: (lower, upper) normalization bounds, P and A numbers each; None: -1 to 1, or
+            no bounds for a policy without proprioception.
     """
     from omegaconf import OmegaConf
 
@@ -135,7 +135,7 @@ def write_untrained_checkpoint(
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No progress bars and advice of diffusers and transformers, which are about files that VPP does not use."""
+    """Silences progress bars and warnings of diffusers and transformers about files that VPP does not use."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -178,7 +178,7 @@ def configs_of(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
         actions=s.actions,
         horizon=s.horizon,
         proprio=s.proprio,
-        proprio_tensor=s.proprio or 8,  # the CALVIN code has an embedding of 8 that it never feeds
+        proprio_tensor=s.proprio or 8,  # the CALVIN code has an embedding of 8 that it never uses
         positions=1 + s.frames * s.queries + s.horizon,
         projection_hidden=2 * s.width,
         sigma_data=0.5,
@@ -222,7 +222,7 @@ def _arguments(s: UntrainedSizes, name: str, seed: int, state: Any, action: Any)
 
 
 def _draw(prefix: str, shapes: names.Shapes) -> dict[str, torch.Tensor]:
-    """Weights of a network that passes its input on: unit norms, small biases, matrices that keep the variance."""
+    """Random weights that preserve the signal: unit norms, small biases, matrices that keep the variance."""
     tensors = {}
     for name, shape in shapes.items():
         if len(shape) >= 2:
@@ -276,7 +276,7 @@ def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
         timestep_type="continuous",
         use_karras_sigmas=True,
     )
-    # The video model's image encoder is part of the format and unused by VPP.
+    # The video model's image encoder is part of the format but not used by VPP.
     vision = CLIPVisionConfig(
         hidden_size=32,
         intermediate_size=32,
@@ -313,7 +313,7 @@ def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tens
 
 
 def _byte_pairs(corpus: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges of a byte-level BPE in CLIP's manner."""
+    """Vocabulary and merges of a byte-level BPE like CLIP's."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

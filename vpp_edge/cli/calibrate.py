@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         points = []
         if arguments.report is not None:
             points = measure_tradeoff(bundle, table, judged.samples, arguments.device, progress)
-            write_report(arguments.report, points, judged.words, arguments.device)
+            write_report(arguments.report, points, judged.description, arguments.device)
     if arguments.json:
         summary = {
             "table": str(arguments.output),
@@ -78,8 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(summary))
         return 0
-    print(f"{arguments.output}: measured on {seen.words}")
+    print(f"{arguments.output}: measured on {seen.description}")
     if points:
-        print("\n".join(tradeoff_lines(points, judged.words, arguments.device)))
+        print("\n".join(tradeoff_lines(points, judged.description, arguments.device)))
         print(f"{arguments.report}: the same as report.md and report.svg")
     return 0

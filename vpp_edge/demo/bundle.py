@@ -86,7 +86,7 @@ def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:
         if precision == "int8":
             seen = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
             table = calibrate_bundle(source, seen.samples, seen.data, report=progress)
-        options = LoweringOptions(precision, data=judged.words, overwrite=target.exists())
+        options = LoweringOptions(precision, data=judged.description, overwrite=target.exists())
         lower_bundle(source, target, judged.samples, options, table, progress)
 
 

@@ -1,7 +1,7 @@
-"""Calibration of a float32 bundle: in, observations; out, the table with all that INT8 needs to know.
+"""Calibrate a float32 bundle on observations, into the table that INT8 conversion reads.
 
-The slow part of INT8, done once: ranges, SmoothQuant's factors, and how much error each layer brings when it alone is
-in INT8. Choosing layers for an error budget afterwards takes no inference.
+This is the slow part of INT8, done once: ranges, SmoothQuant's factors, and the error of each layer when it alone runs
+in INT8. Choosing layers for an error budget afterwards needs no inference.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class CalibrationOptions:
 
     Attributes:
         method: of the ranges, one of vpp_edge.bundle.quantization.METHODS.
-        percentile: share of values, in percent, that method `percentile` does not cut off.
+        percentile: share of values, in percent, that method `percentile` does not clip.
         alpha: SmoothQuant's migration strength, 0 (none) to 1.
-        sensitivity_samples: observations that every layer's error is measured on; 0 leaves that out.
+        sensitivity_samples: observations that every layer's error is measured on; 0 skips this.
     """
 
     method: str = "percentile"
@@ -69,7 +69,7 @@ def calibrate_bundle(
     """Measures a float32 bundle on observations.
 
     Args:
-        data: where the observations came from, for people.
+        data: origin of the observations, for people.
         report: called with (stage, fraction), stages as in PROGRESS_STAGES.
 
     Raises:
@@ -83,8 +83,8 @@ def calibrate_bundle(
                 f"{bundle.path} is in {bundle.stage(name).precision}; calibrate the float32 bundle it was made from"
             )
     references = references_from_bundle(bundle, samples, report)
-    gc.collect()  # the sessions held all weights
-    # A policy at work is pulled to the chunk before: half of the observations of `act` are.
+    gc.collect()  # the sessions hold all weights
+    # At run time a policy is pulled to the previous chunk: half of the observations of `act` are, too.
     acting = [with_prefix(r) if i % 2 else r for i, r in enumerate(references)]
     stages = {}
     with tempfile.TemporaryDirectory(prefix="vpp-edge-calibration-") as work:
@@ -146,20 +146,20 @@ def _with_sensitivity(
     work: Path,
     report: ProgressCallback,
 ) -> dict[str, StageTable]:
-    """The tables with the error of the actions for every layer, perceive first, which has nearly all of them."""
+    """The tables with the error of the actions per layer; perceive first, which has nearly all layers."""
     spread = np.linspace(0, len(references) - 1, min(options.sensitivity_samples, len(references))).round().astype(int)
-    judged = [references[i] for i in spread]
+    chosen = [references[i] for i in spread]
     act = cpu_session(bundle.path / bundle.stage("act").graph)
 
     def perceive_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
-        tokens = [run(r.inputs["perceive"])["tokens"] for r in judged]
+        tokens = [run(r.inputs["perceive"])["tokens"] for r in chosen]
         actions = [
-            act.run(["actions"], {**r.inputs["act"], "tokens": t})[0] for r, t in zip(judged, tokens, strict=True)
+            act.run(["actions"], {**r.inputs["act"], "tokens": t})[0] for r, t in zip(chosen, tokens, strict=True)
         ]
-        return relative_rms(actions, [r.outputs["actions"] for r in judged])
+        return relative_rms(actions, [r.outputs["actions"] for r in chosen])
 
     def act_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
-        return relative_rms([run(r.inputs["act"])["actions"] for r in judged], [r.outputs["actions"] for r in judged])
+        return relative_rms([run(r.inputs["act"])["actions"] for r in chosen], [r.outputs["actions"] for r in chosen])
 
     found, share = {}, {"perceive": (0.0, 0.95), "act": (0.95, 1.0)}
     for name, error in (("perceive", perceive_error), ("act", act_error)):
@@ -182,11 +182,11 @@ def _with_sensitivity(
 
 
 def relative_rms(arrays: Sequence[np.ndarray], references: Sequence[np.ndarray]) -> float:
-    """Root mean square error of all arrays together over that of the references; infinite where one is not finite."""
+    """Root mean square error of all arrays together over that of the references; 1e9 if one is not finite."""
     error = sum(float(np.sum((a.astype(np.float64) - r) ** 2)) for a, r in zip(arrays, references, strict=True))
     size = sum(float(np.sum(r.astype(np.float64) ** 2)) for r in references)
     return math.sqrt(error / size) if math.isfinite(error) else 1e9
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.7g}")  # float32 has no more, and the table is read by people
+    return float(f"{value:.7g}")  # the precision of float32, and readable

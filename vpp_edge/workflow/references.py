@@ -1,4 +1,4 @@
-"""What a float32 bundle computes on observations: in, bundle and samples; out, inputs and outputs of every stage."""
+"""Run a float32 bundle on samples, for reference inputs and outputs of every stage."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def references_from_bundle(
 
 
 def with_prefix(reference: Reference) -> Reference:
-    """The same observation while another chunk is being executed: `act` is pulled to its own actions, less and less."""
+    """The same observation during the execution of a chunk: `act` is pulled to its own actions, decreasingly."""
     actions = reference.outputs["actions"]
     weight = np.linspace(1, 0, actions.shape[1], dtype=np.float32)[None]
     act = {**reference.inputs["act"], "prefix": actions, "prefix_weight": weight}
@@ -47,7 +47,7 @@ def with_prefix(reference: Reference) -> Reference:
 
 
 def stage_key(bundle: Bundle, stage: str) -> str:
-    """SHA-256 over graph and weights of a stage, which is what a calibration table belongs to."""
+    """SHA-256 over graph and weights of a stage, which identifies the stage that a calibration table is for."""
     record = bundle.stage(stage)
     names = [record.graph, *([record.weights] if record.weights else [])]
     return hashlib.sha256("".join(bundle.manifest.files[n].sha256 for n in names).encode()).hexdigest()

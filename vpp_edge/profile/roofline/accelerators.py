@@ -1,4 +1,4 @@
-"""What devices can do: in, the name of a device; out, its peaks by the vendor's documents, and what is reached of them.
+"""Peak rates of devices from vendors' documents, and the measured share of them that kernels reach.
 
 Peaks are dense. Vendors print INT8 (and for desktop and server cards FP16) with 2:4 sparsity, which is twice the dense
 rate; where a figure below is half a printed one, its row says so.
@@ -131,7 +131,7 @@ class Efficiency:
 _FLASHRT = "FlashRT's Chameleon-7B on Jetson AGX Orin (github.com/flashrt-project/FlashRT)"
 _APXINF = "ApxInf's roofline of Jetson AGX Orin at 1.3 GHz (github.com/infinigence/ApxInf/pull/74)"
 
-# By class of kernel and precision. All are of AGX Orin; for other devices they are an assumption.
+# By class of kernel and precision, measured on AGX Orin; an assumption for other devices.
 EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
     ("gemm", "int8"): Efficiency(58.7 / 85.0, f"58.7 of 85 TOP/s over all INT8 products of a prompt, {_FLASHRT}"),
     ("gemm", "fp16"): Efficiency(33.4 / 42.5, f"33.4 of 42.5 TFLOP/s in BF16, {_APXINF}"),
@@ -142,7 +142,7 @@ EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
         "TensorRT was about 12 % faster (github.com/NVIDIA/cutlass/issues/2996)",
     ),
     ("conv", "fp16"): Efficiency(
-        33.4 / 42.5, "taken from the FP16 product: a convolution is one, with other addresses"
+        33.4 / 42.5, "taken from the FP16 product: a convolution is one with another addressing"
     ),
     ("conv", "fp32"): Efficiency(4.8 / 5.3, "taken from the FP32 product, as for FP16"),
     ("attention", "fp16"): Efficiency(
@@ -157,11 +157,11 @@ EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
 }
 BANDWIDTH = Efficiency(
     173.0 / 204.8,
-    f"173 of 204.8 GB/s, which is what {_FLASHRT} reckons to reach; a plain read reached only 152.8 GB/s in {_APXINF}",
+    f"173 of 204.8 GB/s, estimated by {_FLASHRT}; a plain read reached only 152.8 GB/s in {_APXINF}",
 )
 VECTOR = Efficiency(4.8 / 5.3, f"4.8 of 5.3 TFLOP/s, {_APXINF}")
 KERNEL_S = 3.4e-6
 KERNEL_SOURCE = (
-    "no kernel ends sooner: effective time of a short kernel in a replayed CUDA graph, NVIDIA Technical Blog, "
+    "minimum time of a kernel: effective time of a short kernel in a replayed CUDA graph, NVIDIA Technical Blog, "
     "'Getting Started with CUDA Graphs' (V100; not measured on Orin)"
 )
