@@ -18,11 +18,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vpp_edge.bundle.comparison import Comparison, compare
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.policy_spec import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
-from vpp_edge.export.parity import References, references_from_policy
+from vpp_edge.export.parity import references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import Stage, stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer
@@ -69,13 +70,13 @@ class Measurement:
         return operations_of(found, self.references[0])
 
 
-def perceive(policy: VideoPredictionPolicy, reference: References) -> np.ndarray:
+def perceive(policy: VideoPredictionPolicy, reference: Reference) -> np.ndarray:
     given = reference.inputs["perceive"]
     tokens = policy.perceive(*(torch.from_numpy(given[n]) for n in ("frames", "text_hidden", "video_noise")))
     return tokens.numpy()
 
 
-def act(policy: VideoPredictionPolicy, reference: References, tokens: np.ndarray) -> np.ndarray:
+def act(policy: VideoPredictionPolicy, reference: Reference, tokens: np.ndarray) -> np.ndarray:
     given = {n: torch.from_numpy(a) for n, a in reference.inputs["act"].items()}
     actions = policy.act(torch.from_numpy(tokens), given["goal"], given.get("proprio"), given["action_noise"])
     return actions.numpy()
@@ -86,7 +87,7 @@ def worst(errors: Iterable[Comparison]) -> Comparison:
 
 
 @torch.no_grad()
-def operations_of(stage: Stage, reference: References) -> int:
+def operations_of(stage: Stage, reference: Reference) -> int:
     inputs = [torch.from_numpy(reference.inputs[stage.name][t.name]) for t in stage.inputs]
     with FlopCounterMode(display=False) as counter:
         stage.module(*inputs)

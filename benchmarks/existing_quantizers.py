@@ -77,28 +77,21 @@ class Feeds:
 def stage_feeds(bundle: Path, count: int, seed: int) -> dict[str, list[Feed]]:
     """Inputs of `perceive` and `act` for random observations; text and tokens come from the stages before."""
     from vpp_edge.runtime.policy.edge_policy import EdgePolicy
+    from vpp_edge.spec.sample import draw_noise
+    from vpp_edge.spec.stage_inputs import act_inputs, perceive_inputs
 
     policy, generator = EdgePolicy.load(bundle), np.random.default_rng(seed)
     policy.instruct("pick up the red block")
     spec, feeds = policy.spec, {"perceive": [], "act": []}
-
-    def normal(shape: tuple[int, ...]) -> np.ndarray:
-        return generator.standard_normal(shape, dtype=np.float32)
-
     for _ in range(count):  # small images of noise, which the policy's resize makes smooth
         frames = policy.prepare([generator.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in spec.cameras])
-        perceive = {"frames": frames, "text_hidden": policy.text[0], "video_noise": normal(spec.video_noise_shape)}
-        act = {
-            "tokens": policy.perceive(frames, video_noise=perceive["video_noise"]),
-            "goal": policy.text[1],
-            "action_noise": normal((1, *spec.chunk_shape)),
-            "prefix": np.zeros((1, *spec.chunk_shape), np.float32),
-            "prefix_weight": np.zeros((1, spec.chunk_shape[0]), np.float32),
-        }
-        if spec.state is not None:
-            act["proprio"] = generator.uniform(-1, 1, (1, 1, spec.state.dims)).astype(np.float32)
-        feeds["perceive"].append(perceive)
-        feeds["act"].append(act)
+        video_noise, action_noise = draw_noise(spec, generator)
+        proprio = None if spec.state is None else generator.uniform(-1, 1, spec.state.dims).astype(np.float32)
+        tokens = policy.perceive(frames, video_noise=video_noise)
+        feeds["perceive"].append(perceive_inputs(frames, policy.text[0], video_noise))
+        feeds["act"].append(
+            act_inputs(spec, tokens=tokens, goal=policy.text[1], action_noise=action_noise, proprio=proprio)
+        )
     return feeds
 
 

@@ -1,8 +1,8 @@
-"""Which layers run in INT8: in, how sensitive each one is; out, the largest share whose expected error is in budget.
+"""Choose the layers that run in INT8: the largest share whose expected error is within budget.
 
 Rounding errors of different layers are independent, so their squares add up: measured on the golden xhand policy, the
-root of the sum over 293 layers is 1.38 %, all of them together give 1.33 %. The order in which layers are taken
-out of INT8 is therefore that of squared error per multiply-accumulate, the largest first.
+root of the sum over 293 layers is 1.38 %, all of them together give 1.33 %. Layers are therefore excluded from INT8 in
+the order of squared error per multiply-accumulate, the largest first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Choice:
     """Layers in INT8.
 
     Attributes:
-        high: layers that keep their precision though they could run in INT8, the costliest first.
+        high: layers that could run in INT8 but keep their precision, the costliest first.
         share: of all multiply-accumulates, in INT8.
         expected_error: root of the sum of squares over the layers in INT8.
     """
@@ -43,16 +43,16 @@ class Choice:
 
 
 def choices(layers: Sequence[Layer], total_macs: int) -> list[Choice]:
-    """From everything in INT8 to nothing, one layer fewer each time."""
+    """Choices from every layer in INT8 to none, one layer fewer each time."""
     order = _ordered(layers)
     return [_choice(order[:i], order[i:], total_macs) for i in range(len(order) + 1)]
 
 
 def largest_share_within(layers: Sequence[Layer], total_macs: int, error: float) -> Choice:
-    """The layers in INT8 with the most multiply-accumulates found whose expected error is at most `error`.
+    """The choice with the most multiply-accumulates in INT8 that was found with an expected error of at most `error`.
 
-    The first of the `choices` that fits may take out one layer that is larger than need be. So its last step is
-    replaced by the smallest layer that would do as well, and then whatever fits comes back.
+    The first of the `choices` that fits may exclude a larger layer than necessary. Its last step is therefore replaced
+    by the smallest layer that suffices, and then every layer that still fits is added back.
     """
     order, limit = _ordered(layers), math.copysign(error * error, error)
     start = next(i for i in range(len(order) + 1) if _total(order[i:]) <= limit or i == len(order))
@@ -77,7 +77,7 @@ def _cost(layer: Layer) -> float:
 
 
 def _squared(layer: Layer) -> float:
-    """Infinite for an error that is no number: INT8 broke the policy."""
+    """Infinite for a NaN error: INT8 broke the policy."""
     return math.inf if math.isnan(layer.error) else layer.error * layer.error
 
 
@@ -86,9 +86,16 @@ def _total(layers: Sequence[Layer]) -> float:
 
 
 def _choice(high: Sequence[Layer], kept: Sequence[Layer], total_macs: int) -> Choice:
-    return Choice(tuple(high), sum(layer.macs for layer in kept) / max(total_macs, 1), math.sqrt(_total(kept)))
+    return Choice(
+        high=tuple(high),
+        share=sum(layer.macs for layer in kept) / max(total_macs, 1),
+        expected_error=math.sqrt(_total(kept)),
+    )
 
 
 def layers_from(macs: Mapping[tuple[str, str], int], errors: Mapping[tuple[str, str], float]) -> list[Layer]:
-    """Layers by (stage, name); one without a measured error is left out of INT8."""
-    return [Layer(stage, name, count, errors.get((stage, name), math.inf)) for (stage, name), count in macs.items()]
+    """Layers by (stage, name); one without a measured error does not run in INT8."""
+    return [
+        Layer(stage=stage, name=name, macs=count, error=errors.get((stage, name), math.inf))
+        for (stage, name), count in macs.items()
+    ]

@@ -1,6 +1,6 @@
-"""Measurements of a stage on observations: in, float32 graphs and feeds; out, the numbers of its StageTable.
+"""Measure a stage on observations: ranges and sensitivities for its StageTable, from float32 graphs and feeds.
 
-Everything runs in ONNX Runtime on the float32 graph, which is the reference that INT8 is judged against.
+Everything runs in ONNX Runtime on the float32 graph, the reference for INT8.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Feed = Mapping[str, np.ndarray]
 def magnitudes(
     graph: Path, tensors: Mapping[str, int | None], feeds: Sequence[Feed], work: Path
 ) -> dict[str, np.ndarray]:
-    """Largest magnitude of every tensor over all feeds: (C,), per entry of the axis named for it, () for None."""
+    """Largest magnitude of every tensor over all feeds: (C,) per entry of its axis, () if the axis is None."""
     probed = work / f"{graph.stem}-probed.onnx"
     probed_graph(graph, probed, tensors)
     try:
@@ -43,7 +43,7 @@ def ranges(
 
     Args:
         graph: smoothed, in float32.
-        method: one of vpp_edge.bundle.quantization.METHODS; all but `max` run every feed once more.
+        method: one of vpp_edge.bundle.quantization.METHODS; all but `max` run every feed a second time.
 
     Raises:
         BadInputError: an unknown method or percentile, or a tensor that becomes NaN or infinite.
@@ -52,9 +52,7 @@ def ranges(
     found = magnitudes(graph, dict.fromkeys(tensors), feeds, work)
     broken = [name for name, value in found.items() if not np.isfinite(value)]
     if broken:
-        raise BadInputError(
-            f"{graph}: tensor {broken[0]} becomes {found[broken[0]]}; a policy that fails has no ranges"
-        )
+        raise BadInputError(f"{graph}: tensor {broken[0]} becomes {found[broken[0]]}; ranges need finite activations")
     largest = {name: max(float(value), SMALLEST) for name, value in found.items()}
     if method == "max":
         return {name: range_from_histogram(np.zeros(BINS), value, method) for name, value in largest.items()}
@@ -74,8 +72,8 @@ def sensitivity(
 
     Args:
         session: of the switched graph.
-        products: those that have a switch.
-        error: the error of the policy when this stage is run by the given function.
+        products: the products that have a switch.
+        error: returns the error of the policy when this stage is run by the given function.
         report: called with ("sensitivity", fraction).
     """
     layers: dict[str, set[str]] = defaultdict(set)
@@ -100,7 +98,7 @@ def switched_run(session: Any, products: Sequence[Product], low: set[str]) -> Ca
 
 
 def _with_outputs(source: Path, target: Path, tensors: Sequence[str]) -> dict[str, int]:
-    """Writes a graph whose tensors are outputs too; their bytes by name."""
+    """Writes the graph with the tensors as additional outputs; returns their bytes by name."""
     import onnx_ir as ir
 
     model = ir.load(source)

@@ -1,7 +1,7 @@
-"""Probes in a graph: in, names of its tensors; out, the graph with outputs that tell how large they become.
+"""Add outputs to a graph that report the largest magnitude of its tensors.
 
-The largest magnitude is taken inside the graph, so that whole activations never leave it: a full-size policy has
-gigabytes of them in one inference.
+The maximum is computed inside the graph, so that whole activations never leave it: a full-size policy has gigabytes of
+them in one inference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def probed_graph(source: Path, target: Path, tensors: Mapping[str, int | None]) 
     """Writes the graph of `source` with an output `largest/<tensor>` for every one of the tensors.
 
     Args:
-        tensors: axis by name: one number for each entry of that axis; None: one for the tensor.
+        tensors: axis by name, for one number per entry of that axis; None: one number for the tensor.
     """
     import onnx_ir as ir
 
@@ -41,7 +41,7 @@ def _add_probe(ir: Any, graph: Any, value: Any, axis: int | None) -> None:
         axes = ir.Value(name=name, const_value=ir.tensor(np.array(others, dtype=np.int64), name=name))
         graph.register_initializer(axes)
         inputs.append(axes)
-    if axis is not None and not others:  # ReduceMax without axes would reduce the only one
+    if axis is not None and not others:  # ReduceMax without axes would reduce the only axis
         largest = ir.node("Identity", inputs, name=PREFIX + value.name)
     else:
         largest = ir.node("ReduceMax", inputs, {"keepdims": 0}, name=PREFIX + value.name)

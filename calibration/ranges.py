@@ -1,8 +1,8 @@
-"""Ranges of INT8 activations: in, tensors of many observations; out, the largest magnitude that INT8 represents.
+"""Ranges of INT8 activations: the largest magnitude that INT8 represents, from tensors of many observations.
 
-Three ways, all symmetric. `max`: nothing is cut off. `percentile`: that share of the values is not cut off. `entropy`:
-the cut that keeps the distribution of the rounded values closest to the original (Kullback-Leibler divergence; Migacz,
-"8-bit inference with TensorRT", GTC 2017).
+Three methods, all symmetric. `max`: nothing is clipped. `percentile`: that share of the values is not clipped.
+`entropy`: the threshold that keeps the distribution of the rounded values closest to the original (Kullback-Leibler
+divergence; Migacz, "8-bit inference with TensorRT", GTC 2017).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from vpp_edge.bundle.quantization import INT8_LEVELS, METHODS
 from vpp_edge.errors import BadInputError
 
 BINS = 2048
-SMALLEST = 1e-6  # a tensor that was zero in every observation
-_TENSOR_BYTES = 1 << 30  # of activations that are outside of the engine at a time
+SMALLEST = 1e-6  # for a tensor that was zero in every observation
+_TENSOR_BYTES = 1 << 30  # of activations fetched from the engine at a time
 
 
 def histograms(
@@ -27,7 +27,7 @@ def histograms(
 
     Args:
         session: onnxruntime.InferenceSession with the tensors among its outputs.
-        tensors: bytes by name; they are fetched a gigabyte at a time, at the price of more inferences.
+        tensors: bytes by name; they are fetched a gigabyte at a time, which takes more inferences.
     """
     found = {name: np.zeros(BINS, np.int64) for name in tensors}
     for names in _portions(tensors):
@@ -60,7 +60,7 @@ def range_from_histogram(counts: np.ndarray, largest: float, method: str, percen
     Args:
         counts: (BINS,) of magnitudes from 0 to `largest`.
         method: one of METHODS.
-        percentile: share of the values, in percent, that is not cut off; for method `percentile`.
+        percentile: share of the values, in percent, that is not clipped; for method `percentile`.
 
     Raises:
         BadInputError: an unknown method, or a percentile outside (0, 100].
@@ -79,10 +79,10 @@ def range_from_histogram(counts: np.ndarray, largest: float, method: str, percen
 
 
 def _entropy_cut(counts: np.ndarray) -> int:
-    """How many bins are kept: the cut of least divergence between the cut distribution and its rounding to INT8.
+    """How many bins are kept: the cut with the least divergence between the clipped distribution and its INT8 rounding.
 
     The lowest bin counts as much as its neighbour, as in NVIDIA's calibrator: zeros are exact at every cut, and a peak
-    of them (behind a ReLU or GEGLU, in attention) would otherwise be all that the divergence sees.
+    of them (after a ReLU or GEGLU, in attention) would otherwise dominate the divergence.
     """
     counts = np.concatenate([counts[1:2], counts[1:]])
     levels = INT8_LEVELS + 1
@@ -97,7 +97,7 @@ def _divergence(counts: np.ndarray, cut: int, levels: int) -> float:
     filled = np.add.reduceat((reference > 0).astype(np.float64), edges[:-1])
     spread = np.repeat(np.divide(sums, filled, out=np.zeros_like(sums), where=filled > 0), np.diff(edges))
     rounded = np.where(reference > 0, spread, 0)
-    reference[-1] += counts[cut:].sum()  # what is cut off lands on the last level
+    reference[-1] += counts[cut:].sum()  # clipped values land on the last level
     p, q = reference / max(reference.sum(), 1), rounded / max(rounded.sum(), 1)
     seen = p > 0
     return float(np.sum(p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-12))))
@@ -108,7 +108,7 @@ def smoothing_factors(inputs: np.ndarray, weights: np.ndarray, alpha: float) -> 
 
     Args:
         inputs: (C,) largest magnitude per channel of a Linear's input.
-        weights: (C,) the same of the weights that the channel meets.
+        weights: (C,) the same of the weights that the channel is multiplied with.
         alpha: how much of the difficulty moves from inputs to weights, 0 to 1.
     """
     smallest = 1e-5

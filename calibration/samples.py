@@ -1,4 +1,4 @@
-"""Observations of recordings: in, a policy spec and recordings; out, samples that a stage can be run on."""
+"""Turn recordings into samples for a policy, and split them into a calibration and a held-out part."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import numpy as np
 
 from vpp_edge.calibration.datasets import Recording
 from vpp_edge.errors import BadInputError
-from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import PolicySpec
-from vpp_edge.spec.preprocess import frames_from_images
-from vpp_edge.spec.sample import Sample
+from vpp_edge.spec.sample import Sample, sample_from_images
 
-HELD_OUT_SHARE = 0.25  # of a single recording, its end
-_GAP_SHARE = 0.05  # between the two parts, so that the last frame of one is not the first of the other
+HELD_OUT_SHARE = 0.25  # of the recordings, or the end of a single one
+_GAP_SHARE = 0.05  # between the two parts of a single recording, so that they share no neighbouring frames
 
 
 def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], count: int, seed: int) -> list[Sample]:
@@ -29,24 +27,15 @@ def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], coun
     """
     total = sum(recording.length for recording in recordings)
     if not 1 <= count <= total:
-        raise BadInputError(f"{count} observations asked for, the recordings have {total} rows")
+        raise BadInputError(f"{count} observations requested, but the recordings have {total} rows")
     picked = [(2 * i + 1) * total // (2 * count) for i in range(count)]  # the middles of equal parts
-    random, samples, end = np.random.default_rng(seed), [], 0
+    generator, samples, end = np.random.default_rng(seed), [], 0
     for recording in recordings:
         start, end = end, end + recording.length
         own = [row - start for row in picked if start <= row < end]
         for row, images in zip(own, recording.images(own, len(spec.cameras)) if own else [], strict=True):
             state = _state(spec, recording, row)
-            samples.append(
-                Sample(
-                    recording.instruction,
-                    frames_from_images(spec, images),
-                    random.standard_normal(spec.video_noise_shape, dtype=np.float32),
-                    random.standard_normal((1, *spec.chunk_shape), dtype=np.float32),
-                    None if state is None else normalized_from_state(spec, state).reshape(1, 1, -1),
-                    state,
-                )
-            )
+            samples.append(sample_from_images(spec, recording.instruction, images, state=state, generator=generator))
     return samples
 
 
@@ -62,7 +51,7 @@ def _state(spec: PolicySpec, recording: Recording, row: int) -> np.ndarray | Non
 
 
 def split_recordings(recordings: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
-    """Recordings to calibrate on, and others to judge on: the last quarter of them, at least one.
+    """Splits recordings into those to calibrate on and held-out ones: the last quarter, at least one.
 
     A single recording is split in time, with a gap between the parts.
 
@@ -70,7 +59,7 @@ def split_recordings(recordings: Sequence[Recording]) -> tuple[list[Recording], 
         BadInputError: no recording, or a single one that is too short.
     """
     if not recordings:
-        raise BadInputError("no recording to calibrate and to judge on; select at least one")
+        raise BadInputError("no recordings to calibrate and evaluate on; select at least one")
     if len(recordings) > 1:
         held_out = max(1, round(len(recordings) * HELD_OUT_SHARE))
         return list(recordings[:-held_out]), list(recordings[-held_out:])
@@ -78,7 +67,7 @@ def split_recordings(recordings: Sequence[Recording]) -> tuple[list[Recording], 
     start = round(whole.length * (1 - HELD_OUT_SHARE))
     end = start - max(1, round(whole.length * _GAP_SHARE))
     if end < 1 or start >= whole.length:
-        raise BadInputError(f"recording {whole.name} has {whole.length} rows, too few to calibrate and to judge on")
+        raise BadInputError(f"recording {whole.name} has {whole.length} rows, too few to calibrate and evaluate on")
     return [_part(whole, 0, end)], [_part(whole, start, whole.length)]
 
 

@@ -1,7 +1,7 @@
-"""What an approximate export costs: in, the policy at chosen and at trained settings; out, the distance of the two.
+"""Errors of an approximate export: the policy at chosen settings compared with the policy at trained settings.
 
-Fewer sampling steps, another solver and fewer computed frames each change the actions. Parity says that the graphs are
-the model at the chosen settings; this says how far those settings are from what was trained.
+Fewer sampling steps, another solver and fewer computed frames each change the actions. Parity shows that the graphs
+match the model at the chosen settings; this shows how far these settings are from the trained ones.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from vpp_edge.bundle.comparison import Comparison, compare
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.checkpoint.config import PolicyConfig
 from vpp_edge.checkpoint.policy_spec import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint
-from vpp_edge.export.parity import References
 from vpp_edge.model.policy import VideoPredictionPolicy
 
 
@@ -25,23 +25,23 @@ def approximate_settings(config: PolicyConfig) -> dict[str, int | str]:
 
 
 def trained_policy(checkpoint: Checkpoint, policy: VideoPredictionPolicy) -> VideoPredictionPolicy:
-    """The eager policy as trained, on the weights of the one at chosen settings."""
+    """The eager policy at trained settings, with the weights of the one at chosen settings."""
     sampler = checkpoint.trained.sampler
     return policy.with_settings(exponential_sigmas(sampler), sampler.name, 1)
 
 
 def measured_approximations(
-    checkpoint: Checkpoint, policy: VideoPredictionPolicy, references: Sequence[References]
+    checkpoint: Checkpoint, policy: VideoPredictionPolicy, references: Sequence[Reference]
 ) -> dict[str, Any] | None:
     """The certificate's `approximations`: settings, those trained, and the worst error over the samples.
 
     Args:
         checkpoint: read with the chosen settings.
         policy: its eager policy.
-        references: what `policy` computed.
+        references: of `policy`.
 
     Returns:
-        None where the policy is exported as it was trained.
+        None if the policy is exported as it was trained.
     """
     chosen, trained = approximate_settings(checkpoint.config), approximate_settings(checkpoint.trained)
     if chosen == trained:

@@ -1,7 +1,7 @@
-"""Bundle folders: in, a folder with graphs and a manifest; out, the bundle under its name, or nothing.
+"""Write bundle folders atomically.
 
-Everything is written into a hidden folder beside the target and renamed as the last step, so an interruption, a full
-disk or a failed check leaves no half bundle.
+Everything is written to a hidden folder next to the target and renamed as the last step, so an interruption, a full
+disk or a failed check leaves no partial bundle.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 
 from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, file_record
+from vpp_edge.bundle.reference import Reference, arrays_from_references
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.parity import References
 from vpp_edge.files import write_whole
 
-# Observations kept in a bundle with what the reference made of them: a few megabytes at most.
+# Observations kept in a bundle with the reference outputs: a few megabytes at most.
 KEPT_OBSERVATIONS = 2
 
 
@@ -37,12 +37,12 @@ def check_target(target: Path, overwrite: bool) -> None:
         and any(target.iterdir() if target.is_dir() else [target])
         and not (target / MANIFEST_NAME).is_file()
     ):
-        raise BadInputError(f"{target} is not a bundle; --overwrite replaces bundles only. Choose another folder.")
+        raise BadInputError(f"{target} is not a bundle; --overwrite replaces only bundles. Choose another folder.")
 
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside `target`, gone afterwards unless it was renamed; a full disk becomes a BadInputError."""
+    """A hidden folder next to `target`, removed at the end unless renamed; a full disk becomes a BadInputError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
@@ -59,19 +59,20 @@ def staging_folder(target: Path) -> Iterator[Path]:
 
 
 def write_bundle(
-    staging: Path, target: Path, manifest: Manifest, references: Sequence[References], overwrite: bool
+    staging: Path, target: Path, manifest: Manifest, references: Sequence[Reference], overwrite: bool
 ) -> Manifest:
     """Completes a staging folder and renames it to `target`.
 
     Args:
         staging: of `staging_folder`, with the files of the bundle.
         manifest: without `files`, which are hashed here.
-        references: what the certificate was measured on; a few are kept in the bundle.
+        references: those of the certificate; a few are kept in the bundle.
 
     Returns:
         the manifest as written.
     """
-    _write_observations(staging / PARITY_NAME, references[:KEPT_OBSERVATIONS])
+    kept = arrays_from_references(references[:KEPT_OBSERVATIONS])
+    np.savez_compressed(staging / PARITY_NAME, **kept)  # type: ignore[arg-type]
     files = {p.relative_to(staging).as_posix(): file_record(p) for p in sorted(staging.rglob("*")) if p.is_file()}
     manifest = replace(manifest, files=files)
     _write_synced(staging / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
@@ -80,10 +81,10 @@ def write_bundle(
 
 
 def write_certificate(bundle: Path, manifest: Manifest, certificate: Certificate) -> Manifest:
-    """Gives a finished bundle another certificate; all its files stay.
+    """Replaces the certificate of a finished bundle; all other files stay.
 
     Args:
-        manifest: that of the bundle.
+        manifest: of the bundle.
 
     Returns:
         the manifest as written.
@@ -91,19 +92,6 @@ def write_certificate(bundle: Path, manifest: Manifest, certificate: Certificate
     manifest = replace(manifest, certificate=certificate.to_json())
     write_whole(bundle / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
     return manifest
-
-
-def _write_observations(path: Path, references: Sequence[References]) -> None:
-    """In the layout of golden outputs, see `vpp_edge.profile.verification.verify_golden`."""
-    arrays: dict[str, np.ndarray] = {"instructions": np.array([r.instruction for r in references])}
-    for i, reference in enumerate(references):
-        inputs, outputs = {**reference.inputs["perceive"], **reference.inputs["act"]}, reference.outputs
-        for name in ("frames", "video_noise", "action_noise", "proprio"):
-            if name in inputs:
-                arrays[f"{i}/{name}"] = inputs[name]
-        for name, array in outputs.items():
-            arrays[f"{i}/{'text_embed' if name == 'goal' else name}"] = array
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 def _write_synced(path: Path, text: str) -> None:
@@ -114,7 +102,7 @@ def _write_synced(path: Path, text: str) -> None:
 
 
 def rename_bundle(staging: Path, target: Path, overwrite: bool) -> None:
-    """Renames the finished folder into place; an old bundle steps aside first and goes only after that."""
+    """Renames the finished folder into place; an old bundle is moved away first and deleted only afterwards."""
     staging.chmod(0o755)
     if not (overwrite and target.exists()):
         staging.rename(target)

@@ -1,4 +1,4 @@
-"""Export: in, the paths of a trained policy; out, a verified float32 bundle folder, or nothing."""
+"""Export a trained policy to a verified float32 bundle; no bundle is left if a check fails."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 
 from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import Manifest, StageRecord, file_record
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.bundle.tolerances import TOLERANCES
 from vpp_edge.checkpoint.files import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.export.approximations import measured_approximations
 from vpp_edge.export.bundle_writer import check_target, staging_folder, write_bundle
 from vpp_edge.export.onnx_writer import write_onnx
-from vpp_edge.export.parity import ParityCheck, References, references_from_policy
+from vpp_edge.export.parity import ParityCheck, references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
@@ -42,9 +43,9 @@ class ExportOptions:
     """How to export.
 
     Attributes:
-        choices: what the checkpoint does not tell.
-        parity_samples: random observations that every stage is compared on.
-        seed: of those.
+        choices: settings that the checkpoint does not state.
+        parity_samples: number of random observations that every stage is compared on.
+        seed: of those observations.
         overwrite: replace an existing bundle.
     """
 
@@ -60,11 +61,11 @@ def export_bundle(
     options: ExportOptions = ExportOptions(),
     report: ProgressCallback = ignore_progress,
 ) -> Manifest:
-    """Exports a trained policy and verifies it against the eager model on the spot.
+    """Exports a trained policy and verifies every stage against the eager model.
 
     Args:
         paths: the three parts of the checkpoint.
-        target: the bundle folder to make.
+        target: the bundle folder to create.
         report: called with (stage, fraction), stages as in PROGRESS_STAGES.
 
     Raises:
@@ -80,14 +81,21 @@ def export_bundle(
         records, references, certificate = _export_stages(checkpoint, staging, options, report)
         report("write", 0)
         manifest = Manifest(
-            checkpoint.spec, records, {}, TOKENIZER_NAME, _provenance(checkpoint, options), certificate.to_json()
+            policy=checkpoint.spec,
+            stages=records,
+            files={},
+            tokenizer=TOKENIZER_NAME,
+            provenance=_provenance(checkpoint, options),
+            certificate=certificate.to_json(),
         )
-        return write_bundle(staging, target, manifest, references, options.overwrite)
+        return write_bundle(
+            staging, target=target, manifest=manifest, references=references, overwrite=options.overwrite
+        )
 
 
 def _export_stages(
     checkpoint: Checkpoint, staging: Path, options: ExportOptions, report: ProgressCallback
-) -> tuple[dict[str, StageRecord], list[References], Certificate]:
+) -> tuple[dict[str, StageRecord], list[Reference], Certificate]:
     tokenizer = load_tokenizer(checkpoint.paths.text_encoder)
     write_tokenizer(tokenizer, staging / TOKENIZER_NAME)
     policy = policy_from_checkpoint(checkpoint)
@@ -100,16 +108,16 @@ def _export_stages(
     for stage in stages_from_policy(policy, checkpoint.spec):
         report(stage.name, 0)
         graph, weights = write_onnx(stage, staging / "onnx")
-        gc.collect()  # the traced program holds gigabytes in cycles at full size
+        gc.collect()  # at full size the traced program holds gigabytes in reference cycles
         report(stage.name, 0.8)
         check.require_stage(stage, graph)
         records[stage.name] = StageRecord(
-            stage.name,
-            f"onnx/{graph.name}",
-            f"onnx/{weights.name}" if weights.exists() else None,
-            "fp32",
-            stage.inputs,
-            stage.outputs,
+            name=stage.name,
+            graph=f"onnx/{graph.name}",
+            weights=f"onnx/{weights.name}" if weights.exists() else None,
+            precision="fp32",
+            inputs=stage.inputs,
+            outputs=stage.outputs,
         )
     data = f"{len(samples)} random observations, seed {options.seed}"
     certificate = check.certificate(checkpoint.spec, "the eager float32 policy, same inputs and noise", data)
@@ -127,7 +135,7 @@ def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any
 
 
 def checkpoint_hashes(paths: CheckpointPaths) -> dict[str, dict[str, str]]:
-    """SHA-256 of the weight files of each part of a checkpoint, as a bundle keeps them."""
+    """SHA-256 of the weight files of each part of a checkpoint, as recorded in the manifest."""
     return {name: _fingerprint(path) for name, path in asdict(paths).items()}
 
 

@@ -1,4 +1,4 @@
-"""ONNX files of stages: in, a module with fixed shapes; out, `<stage>.onnx` and its weights in `<stage>.onnx.data`."""
+"""Write a stage with fixed shapes as `<stage>.onnx` with its weights in `<stage>.onnx.data`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_onnx(stage: Stage, folder: Path) -> tuple[Path, Path]:
 
 
 def _drop_traces(model: Any) -> None:
-    """Removes the exporter's notes from every node: Python stack traces with paths of the exporting machine."""
+    """Removes the exporter's metadata from every node: stack traces with paths of the exporting machine."""
     model.metadata_props.clear()
     for graph in (model.graph, *model.functions.values()):
         graph.metadata_props.clear()
@@ -60,5 +60,5 @@ def _drop_traces(model: Any) -> None:
 
 
 def example_input(spec: TensorSpec) -> torch.Tensor:
-    """A tensor of a spec's shape and type that is valid for every stage (token ids 0 would be, masks 0 would not)."""
+    """Ones of a spec's shape and dtype, valid as input of every stage (masks of zeros would not be)."""
     return torch.ones(spec.shape, dtype=getattr(torch, spec.dtype))

@@ -1,4 +1,4 @@
-"""Inputs to compare stages on: in, a policy spec and a seed; out, arrays of the right shapes that look like inputs."""
+"""Random but realistic inputs to compare stages on, from a policy spec and a seed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from vpp_edge.spec.policy import PolicySpec
-from vpp_edge.spec.sample import Sample
+from vpp_edge.spec.sample import Sample, draw_noise
 
-# Words of tabletop instructions, for text lengths between a few tokens and more than fit.
+# Tabletop instructions, one of a few tokens and one longer than the policy's limit.
 INSTRUCTIONS = (
     "pick up the red block",
     "move the mango to the basket, then press the green button twice and put the spoon back on the tray it came from",
@@ -18,22 +18,20 @@ INSTRUCTIONS = (
 def random_samples(spec: PolicySpec, count: int, seed: int) -> list[Sample]:
     """`count` samples: smooth random images, standard normal noise, states spread over [-1, 1]."""
     generator = np.random.default_rng(seed)
-
-    def normal(shape: tuple[int, ...]) -> np.ndarray:
-        return generator.standard_normal(shape, dtype=np.float32)
-
     samples = []
     for i in range(count):
         proprio = None
         if spec.state is not None:
             proprio = generator.uniform(-1, 1, (1, 1, spec.state.dims)).astype(np.float32)
+        frames = _smooth_images(generator, spec.frames_shape)
+        video_noise, action_noise = draw_noise(spec, generator)
         samples.append(
             Sample(
-                INSTRUCTIONS[i % len(INSTRUCTIONS)],
-                _smooth_images(generator, spec.frames_shape),
-                normal(spec.video_noise_shape),
-                normal((1, *spec.chunk_shape)),
-                proprio,
+                instruction=INSTRUCTIONS[i % len(INSTRUCTIONS)],
+                frames=frames,
+                video_noise=video_noise,
+                action_noise=action_noise,
+                proprio=proprio,
             )
         )
     return samples

@@ -1,7 +1,7 @@
-"""The three stages as modules with fixed shapes: in, the eager policy; out, what is exported and its signature.
+"""The three stages of the eager policy as modules with fixed shapes and signatures, ready for export.
 
 `act` is one call: the context is encoded once, cross-attention keys and values are computed once, the sampling steps
-are unrolled and everything that depends on the noise level alone is folded into constants (docs/vpp.md, exact savings).
+are unrolled, and everything that depends only on the noise level is folded into constants (docs/vpp.md, exact savings).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PerceiveStage(nn.Module):
 
 
 class ActStage(nn.Module):
-    """tokens, goal, proprio and action_noise to normalized actions, pulled to a prefix where its weight says so.
+    """tokens, goal, proprio and action_noise to normalized actions, pulled to a prefix by its weight.
 
     At every step the estimate of the clean chunk becomes `(1 - w) * estimate + w * prefix`, w per action: real-time
     chunking's inpainting (arXiv 2506.07339) for a denoiser that estimates the clean chunk. With w = 0 the stage is
@@ -51,7 +51,7 @@ class ActStage(nn.Module):
         levels = torch.tensor(self.sigmas[:-1])
         with torch.no_grad():
             noise = [head.embed_noise(level[None]) for level in levels]
-            # A parameter each, (D,): taken out of one table, they would be three nodes each in the graph.
+            # One parameter each, (D,): taken from one table, each would need three nodes in the graph.
             self.modulations = nn.ModuleList(
                 nn.ModuleList(
                     nn.ParameterList(_constant(m[0, 0]) for m in b.adaLN_zero(n)) for b in head.decoder.blocks
@@ -126,7 +126,7 @@ class Stage:
 
     Attributes:
         name: `text`, `perceive` or `act`.
-        module: what is traced, in evaluation mode.
+        module: the traced module, in evaluation mode.
         inputs, outputs: in call order.
     """
 
@@ -144,25 +144,25 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
     tokens = TensorSpec("tokens", "float32", (1, *spec.tokens))
     chunk = (1, *spec.chunk_shape)
     text = Stage(
-        "text",
-        policy.text,
-        (
+        name="text",
+        module=policy.text,
+        inputs=(
             TensorSpec("ids", "int64", (1, short)),
             TensorSpec("mask", "int64", (1, short)),
             TensorSpec("goal_ids", "int64", (1, long)),
             TensorSpec("goal_mask", "int64", (1, long)),
         ),
-        (text_hidden, goal),
+        outputs=(text_hidden, goal),
     )
     perceive = Stage(
-        "perceive",
-        PerceiveStage(policy).eval(),
-        (
+        name="perceive",
+        module=PerceiveStage(policy).eval(),
+        inputs=(
             TensorSpec("frames", "uint8", spec.frames_shape),
             text_hidden,
             TensorSpec("video_noise", "float32", spec.video_noise_shape),
         ),
-        (tokens,),
+        outputs=(tokens,),
     )
     act: nn.Module = ActStage(policy.head, spec.sigmas, spec.sampler, spec.action.horizon)
     proprio = () if spec.state is None else (TensorSpec("proprio", "float32", (1, 1, spec.state.dims)),)
@@ -176,4 +176,8 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
         TensorSpec("prefix", "float32", chunk),
         TensorSpec("prefix_weight", "float32", (1, spec.action.horizon)),
     )
-    return text, perceive, Stage("act", act.eval(), act_inputs, (TensorSpec("actions", "float32", chunk),))
+    return (
+        text,
+        perceive,
+        Stage(name="act", module=act.eval(), inputs=act_inputs, outputs=(TensorSpec("actions", "float32", chunk),)),
+    )

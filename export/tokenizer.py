@@ -1,4 +1,4 @@
-"""The tokenizer of a bundle: in, the text encoder's folder; out, one tokenizer.json and ids as training makes them."""
+"""The tokenizer of a bundle: load it from the text encoder's folder, write tokenizer.json, tokenize as in training."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def write_tokenizer(tokenizer: Any, path: Path) -> None:
-    """Writes the tokenizer's own definition, which the runtime reads without transformers."""
+    """Writes the tokenizer's definition, which the runtime reads without transformers."""
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
-    definition["padding"] = definition["truncation"] = None  # the runtime pads and cuts to the policy's lengths
+    definition["padding"] = definition["truncation"] = None  # the runtime pads and truncates to the policy's lengths
     path.write_text(json.dumps(definition), encoding="utf-8")
 
 

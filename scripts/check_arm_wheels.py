@@ -1,8 +1,8 @@
-"""Asks pip whether a 64-bit Arm board can install the runtime without a compiler: in, the metadata of vpp-edge; out, a
-table of wheels for JetPack's Pythons, and exit status 1 when one is missing.
+"""Check with pip that a 64-bit Arm board can install the runtime without a compiler.
 
-The wheels of base + extra `jetson` and of all they depend on are looked for, pycuda aside: it is built on the Jetson
-against its CUDA. Nothing is downloaded where the index gives metadata apart.
+Prints a table of wheels for JetPack's Pythons; exit status 1 if one is missing. Checked are base + extra `jetson` with
+all dependencies except pycuda, which is built on the Jetson against its CUDA. Nothing is downloaded if the index serves
+metadata separately.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PYTHONS = ("3.10", "3.12")  # JetPack 6 and JetPack 7.2
-GLIBC_MINOR = range(17, 36)  # manylinux_2_17, which is manylinux2014, to 2_35, the Ubuntu 22.04 of JetPack 6
+GLIBC_MINOR = range(17, 36)  # manylinux_2_17 (manylinux2014) to 2_35 (Ubuntu 22.04, JetPack 6)
 BUILT_ON_THE_BOARD = frozenset({"pycuda"})
-EXTRAS = ("", "jetson", "realsense", "sim", "video", "log", "leap", "inspire")  # `jetson` names the others
+EXTRAS = ("", "jetson", "realsense", "sim", "video", "log", "leap", "inspire")  # `jetson` includes the others
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """What pip said about one requirement on one Python.
+    """The wheel that pip found for one requirement on one Python.
 
     Attributes:
         python: such as `3.10`.
-        requirement: as asked, without its marker.
-        wheel: file name of the wheel; None when there is none for this machine.
+        requirement: without its marker.
+        wheel: file name of the wheel; None if there is none for the board.
         needed_by: the distribution that requires it.
     """
 
@@ -68,13 +68,13 @@ def find_wheels(python: str, *, direct_only: bool = False) -> Iterator[Wheel]:
         seen.add(name)
         plain = f"{name}{requirement.specifier}"
         wheel, needs = ask_pip(plain, python)
-        yield Wheel(python, plain, wheel, needed_by)
+        yield Wheel(python=python, requirement=plain, wheel=wheel, needed_by=needed_by)
         if not direct_only:
             waiting += [(need, name, ("", *requirement.extras)) for need in needs]
 
 
 def ask_pip(requirement: str, python: str) -> tuple[str | None, list[str]]:
-    """File name of the newest fitting wheel and its requirements; (None, []) when there is none.
+    """File name of the newest compatible wheel and its requirements; (None, []) if there is none.
 
     Raises:
         SystemExit: pip failed for another reason than a missing wheel.
@@ -89,13 +89,13 @@ def ask_pip(requirement: str, python: str) -> tuple[str | None, list[str]]:
     if answer.returncode:
         if "No matching distribution found" in answer.stderr:
             return None, []
-        raise SystemExit(f"error: pip could not be asked about {requirement}:\n{answer.stderr}")
+        raise SystemExit(f"error: pip failed on {requirement}:\n{answer.stderr}")
     item = json.loads(answer.stdout)["install"][0]
     return item["download_info"]["url"].rpartition("/")[2], item["metadata"].get("requires_dist", [])
 
 
 def _applies(requirement: Requirement, python: str, extras: tuple[str, ...]) -> bool:
-    """Whether a requirement holds on the board; pip alone would judge the marker by the machine that asks."""
+    """Whether a requirement applies to the board; pip would evaluate the marker for the machine it runs on."""
     board = {
         "implementation_name": "cpython",
         "os_name": "posix",

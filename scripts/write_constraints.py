@@ -1,5 +1,5 @@
-"""Writes constraints/python-X.Y.txt: in, a Python to resolve for; out, the exact version of every package that
-`pip install -e .[cpu,dev]` puts there on a machine without a GPU, so that `make venv` gives the same in a year.
+"""Write constraints/python-X.Y.txt: the exact version of every package that `pip install -e .[cpu,dev]` installs on a
+machine without a GPU, so that `make venv` gives the same environment in a year.
 
 usage: python scripts/write_constraints.py PYTHON [PYTHON ...]     (each must have pip)
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("realsense", "sim", "video", "log", "leap", "inspire", "export", "kernels", "tensorrt-rtx", "dev")
-# The torch of the package index brings CUDA with it; its CPU build, which may be on another index, needs only these.
+# torch from the package index depends on CUDA packages; its CPU build, which may be on another index, needs only these.
 TORCH_NEEDS = ("filelock", "fsspec", "jinja2", "networkx", "setuptools>=77.0.3", "sympy>=1.13.3", "typing-extensions")
 
 

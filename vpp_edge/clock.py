@@ -1,4 +1,4 @@
-"""Time as the control loop sees it: monotonic nanoseconds from a clock that tests can drive by hand."""
+"""Monotonic nanoseconds for the control loop, from a clock that tests can drive by hand."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Source of time and the only way that loops wait."""
+    """Source of time, and the only way for loops to wait."""
 
     def now_ns(self) -> int:
-        """Monotonic nanoseconds; never steps back, has no relation to the wall clock."""
+        """Monotonic nanoseconds: never step back, unrelated to the wall clock."""
 
     def sleep_until_ns(self, deadline_ns: int) -> None:
-        """Returns at `deadline_ns` or as soon after it as the system allows; at once when it has passed."""
+        """Returns at `deadline_ns` or as soon after it as the system allows; at once if it has passed."""
 
 
 class MonotonicClock:
@@ -30,7 +30,7 @@ class MonotonicClock:
 
 
 class FakeClock:
-    """A clock that moves only when told to: sleeping jumps to the deadline."""
+    """A clock that moves only when it is advanced; sleeping jumps to the deadline."""
 
     def __init__(self, start_ns: int = 0) -> None:
         self._now_ns = start_ns

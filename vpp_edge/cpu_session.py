@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: in, a graph; out, a session that computes INT8 products as the graph states them.
+"""ONNX Runtime sessions on the CPU that compute INT8 products exactly as the graph states them.
 
 On x86-64, ONNX Runtime makes signed activations unsigned. Where the processor has no VNNI (AVX2 only, for one), it then
 multiplies them with signed weights in pairs whose sum is cut off at 16 bits: a product of random numbers is off by 9 %
@@ -15,7 +15,7 @@ _ERRORS = 3
 
 
 def exact_settings() -> Any:
-    """SessionOptions with exact INT8 products, silent but for errors."""
+    """SessionOptions with exact INT8 products that log errors only."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -25,7 +25,7 @@ def exact_settings() -> Any:
 
 
 def cpu_session(graph: Path | bytes, settings: Any = None) -> Any:
-    """A session of a file, or of a model's bytes.
+    """A session from a file or from the bytes of a model.
 
     Args:
         settings: SessionOptions; `exact_settings()` when left out.

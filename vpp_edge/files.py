@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: in, a path and its content; out, the file, renamed into place."""
+"""Atomic writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes under a temporary name beside `path` first; what was there before stays until the new one is complete."""
+    """Writes to a temporary file next to `path`, then renames it; an existing file stays until that moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

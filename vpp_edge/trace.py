@@ -1,4 +1,4 @@
-"""Durations by name: in, nanoseconds as they are measured; out, percentiles for reports."""
+"""Durations by name, and their percentiles for reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Latency:
-    """Percentiles of one kind of duration, in milliseconds, over `count` of them."""
+    """Percentiles of one kind of duration in milliseconds, over `count` measurements."""
 
     count: int
     p50_ms: float
@@ -27,7 +27,7 @@ class Latency:
 def latency_from_ns(durations_ns: list[int] | np.ndarray) -> Latency:
     """Percentiles (linear interpolation) of at least one duration."""
     p50, p90, p99, top = np.percentile(np.asarray(durations_ns, dtype=np.float64) / 1e6, [50, 90, 99, 100])
-    return Latency(len(durations_ns), float(p50), float(p90), float(p99), float(top))
+    return Latency(count=len(durations_ns), p50_ms=float(p50), p90_ms=float(p90), p99_ms=float(p99), max_ms=float(top))
 
 
 class Trace:

@@ -1,4 +1,4 @@
-"""Video files: in, the path of any file that FFmpeg reads; out, RGB frames; and the other way round, frames to an MP4.
+"""Video files: read RGB frames from any file that FFmpeg reads, write frames to an MP4 or an animated WebP.
 
 The only place that imports PyAV.
 """
@@ -20,16 +20,16 @@ from vpp_edge.errors import BadInputError, MissingDependencyError
 
 HIGHEST_FPS = 1000.0
 WEBP_QUALITY = "70"
-MPEG4_BIT_RATE = 8_000_000  # where there is no H.264 encoder: enough for 640x480 without visible blocks
+MPEG4_BIT_RATE = 8_000_000  # without an H.264 encoder: enough for 640x480 without visible blocks
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says of its first video stream.
+    """Properties of the first video stream of a file.
 
     Attributes:
         fps: average frames per second.
-        frames: how many there are; 0 where the file does not tell.
+        frames: number of frames; 0 if the file does not say.
         width, height: pixels.
     """
 
@@ -52,11 +52,13 @@ def video_info(path: str | Path) -> VideoInfo:
     """Rate, length and size of a video. Raises BadInputError where the file is missing or holds no video."""
     with _opened(path) as stream:
         rate = stream.average_rate or stream.guessed_rate or Fraction(30)
-        return VideoInfo(float(rate), stream.frames, stream.codec_context.width, stream.codec_context.height)
+        return VideoInfo(
+            fps=float(rate), frames=stream.frames, width=stream.codec_context.width, height=stream.codec_context.height
+        )
 
 
 def read_frames(path: str | Path, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
-    """Every frame of a video in order, each (height, width, 3) uint8 RGB and the caller's own.
+    """Every frame of a video in order, each a new (height, width, 3) uint8 RGB array.
 
     Args:
         size: (width, height) to resize to; None for the file's own.
@@ -69,7 +71,7 @@ def read_frames(path: str | Path, size: tuple[int, int] | None = None) -> Iterat
 
 
 def decoded_frames(path: str | Path) -> Iterator[Any]:
-    """The same as PyAV's frames, not yet converted to RGB, for who skips some."""
+    """The same as PyAV frames, not yet converted to RGB, for callers that skip some."""
     number = 0
     with _opened(path) as stream:
         try:
@@ -78,7 +80,7 @@ def decoded_frames(path: str | Path) -> Iterator[Any]:
                 number += 1
         except load_av().error.FFmpegError as error:
             raise BadInputError(
-                f"video {path}: damaged after frame {number}: {error}; copy or record it anew"
+                f"video {path}: damaged after frame {number}: {error}; copy or record it again"
             ) from error
     if not number:
         raise BadInputError(f"video {path}: holds no frame; expected at least one")
@@ -92,16 +94,16 @@ def image_from_frame(frame: Any, size: tuple[int, int] | None = None) -> np.ndar
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> Path:
-    """Writes an MP4 under a temporary name and renames it when it is complete, so there is never half a file.
+    """Writes an MP4 to a temporary file and renames it when it is complete.
 
     Args:
-        path: where to; replaced where it exists.
-        frames: (height, width, 3) uint8 RGB, all of one size, at least one. An odd edge is repeated once, because
-            4:2:0 needs even sizes.
+        path: target; an existing file is replaced.
+        frames: (height, width, 3) uint8 RGB, all of one size, at least one. Odd sizes are padded by one pixel, because
+            4:2:0 needs even ones.
         fps: frames per second, above 0 and at most 1000.
 
     Raises:
-        BadInputError: no frame, frames of different sizes or of another dtype, or another rate.
+        BadInputError: no frame, frames of different sizes or another dtype, or a rate out of range.
     """
     path = Path(path)
     if not 0 < fps <= HIGHEST_FPS:
@@ -124,15 +126,15 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> P
 
 
 def write_animation(path: str | Path, frames: Sequence[np.ndarray], fps: float) -> Path:
-    """Writes an animated WebP that begins again at its end, for pages that show pictures but no videos.
+    """Writes a looping animated WebP, for pages that show images but no videos.
 
     Args:
-        path: where to; replaced where it exists, when the new one is complete.
+        path: target; an existing file is replaced once the new one is complete.
         frames: (height, width, 3) uint8 RGB, all of one size, at least one.
         fps: frames per second, above 0 and at most 1000.
 
     Raises:
-        BadInputError: no frame, frames of different sizes or of another dtype, another rate, or a PyAV without WebP.
+        BadInputError: no frame, frames of different sizes or another dtype, bad rate, or a PyAV without WebP.
     """
     av, path = load_av(), Path(path)
     if not frames or not 0 < fps <= HIGHEST_FPS or "libwebp_anim" not in av.codecs_available:
@@ -159,10 +161,10 @@ def write_animation(path: str | Path, frames: Sequence[np.ndarray], fps: float) 
 
 
 class VideoWriter:
-    """An MP4 that grows frame by frame: H.264 quick to encode and close to lossless, or MPEG-4 where PyAV lacks it.
+    """Writes an MP4 frame by frame: fast, near-lossless H.264, or MPEG-4 if PyAV has no H.264 encoder.
 
     Args:
-        width, height: of the frames; odd ones are padded by one pixel.
+        width, height: of the frames; odd sizes are padded by one pixel.
         fps: frames per second.
     """
 
@@ -177,7 +179,7 @@ class VideoWriter:
             self._stream = self._container.add_stream("mpeg4", rate=rate, bit_rate=MPEG4_BIT_RATE)
         self._stream.height, self._stream.width = height + height % 2, width + width % 2
         self._stream.pix_fmt = "yuv420p"
-        self._stream.thread_count = 1  # it works beside a control loop
+        self._stream.thread_count = 1  # it runs next to a control loop
 
     def add(self, image: np.ndarray) -> None:
         """Encodes one frame, (height, width, 3) uint8 RGB. Raises BadInputError for another shape or dtype."""
@@ -189,7 +191,7 @@ class VideoWriter:
         self._container.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(padded, format="rgb24")))
 
     def close(self) -> None:
-        """Completes the file. May be called twice."""
+        """Finishes the file. May be called twice."""
         container, self._container = self._container, None
         if container is not None:
             container.mux(self._stream.encode())

@@ -1,4 +1,4 @@
-"""Recordings of a robot as data sets: in, a folder; out, recordings with instruction, states and images."""
+"""Data sets of robot recordings with instruction, states and images."""
 
 from vpp_edge.calibration.datasets.layouts import open_dataset
 from vpp_edge.calibration.datasets.recording import Dataset, Recording

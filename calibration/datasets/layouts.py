@@ -1,4 +1,4 @@
-"""Finds out which layout a data set has: in, a path; out, its recordings."""
+"""Detect the layout of a data set and open its recordings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def open_dataset(path: Path) -> Dataset:
             `vpp-edge run --record` writes it), or a LeRobot v3 folder (with `meta/info.json`).
 
     Raises:
-        BadInputError: another layout, or a damaged one.
+        BadInputError: unknown layout, or a damaged data set.
         MissingDependencyError: LeRobot's tables need pyarrow.
     """
     if not path.exists():
@@ -28,6 +28,6 @@ def open_dataset(path: Path) -> Dataset:
     if is_trajectories(path):
         return open_trajectories(path)
     raise BadInputError(
-        f"{path}: no data set in a layout that is read; expected `annotation/` and `videos/` (VPP's training layout, "
+        f"{path}: not a data set in a known layout; expected `annotation/` and `videos/` (VPP's training layout, "
         "also of `vpp-edge run --record`) or `meta/info.json` (LeRobot v3)"
     )

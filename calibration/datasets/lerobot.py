@@ -1,7 +1,7 @@
-"""LeRobot v3 folders: in, `meta/`, `data/` and `videos/`; out, recordings.
+"""Read recordings from LeRobot v3 folders (`meta/`, `data/` and `videos/`).
 
-The layout as LeRobot's LeRobotDataset v3.0 writes it: several episodes share a Parquet file and a video, and
-`meta/episodes` says where each one begins. Paths are those of the format, not the templates of `meta/info.json`.
+In the layout of LeRobotDataset v3.0 several episodes share a Parquet file and a video, and `meta/episodes` says where
+each one begins. Paths are those of the format, not the templates of `meta/info.json`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def open_lerobot(path: Path) -> Dataset:
             str(k) for k, feature in info["features"].items() if feature["dtype"] == "video" and not _depth(feature)
         ]
     except (OSError, ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{source}: no description of a LeRobot data set ({error!r})") from error
+        raise BadInputError(f"{source}: not a description of a LeRobot data set ({error!r})") from error
     if not version.startswith("v3"):
         raise BadInputError(
             f"{source}: LeRobot format {version}; convert it to v3.0 with LeRobot's convert_dataset_v21_to_v30"
@@ -61,18 +61,20 @@ def open_lerobot(path: Path) -> Dataset:
         raise BadInputError(f"{path / 'meta' / 'episodes'}: holds no episode")
     states = _States(path)
     try:
-        episodes.sort(key=lambda e: int(e["episode_index"]))  # the order of the files may be another
-        recordings = [_recording(path, e, keys, fps, states) for e in episodes]
+        episodes.sort(key=lambda e: int(e["episode_index"]))  # the files may be in another order
+        recordings = [_recording(path, episode=e, keys=keys, fps=fps, states=states) for e in episodes]
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise BadInputError(f"{path / 'meta' / 'episodes'}: an episode lacks or misstates {error!r}") from error
+        raise BadInputError(
+            f"{path / 'meta' / 'episodes'}: a missing or invalid field of an episode: {error!r}"
+        ) from error
     names = [r.name for r in recordings]
     if len(set(names)) < len(names):
-        raise BadInputError(f"{path / 'meta' / 'episodes'}: states an episode twice; copy the data set again")
+        raise BadInputError(f"{path / 'meta' / 'episodes'}: lists an episode twice; copy the data set again")
     return Dataset(path, tuple(recordings))
 
 
 def _depth(feature: Mapping[str, Any]) -> bool:
-    """A video of distances, which no policy sees."""
+    """Whether a video feature is a depth map, which no policy uses."""
     notes = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
     return bool(notes.get("is_depth_map") or notes.get("video.is_depth_map"))
 
@@ -88,12 +90,18 @@ def _recording(root: Path, episode: Mapping[str, Any], keys: list[str], fps: flo
         if start < 0:
             raise BadInputError(f"{source}: episode {number} begins {-start} frames before its video {video}")
         frames = round(float(episode[f"videos/{key}/to_timestamp"]) * fps) - start
-        if frames < length:  # what follows in the file is another episode
+        if frames < length:  # another episode follows in the file
             raise BadInputError(f"{source}: episode {number} has {length} rows, its part of {video} {frames} frames")
-        views.append(VideoPart(video, key, start, frames))
+        views.append(VideoPart(path=video, name=key, start=start, frames=frames))
     rows = states.of(_place(episode, "data"), number)
     values = None if rows is None else states_array(rows, length, root / "data")
-    return Recording(str(number), instruction_from(episode["tasks"], source), length, tuple(views), values)
+    return Recording(
+        name=str(number),
+        instruction=instruction_from(episode["tasks"], source),
+        length=length,
+        views=tuple(views),
+        states=values,
+    )
 
 
 def _place(episode: Mapping[str, Any], kind: str) -> str:
@@ -108,7 +116,7 @@ class _States:
         self._files: dict[str, dict[int, list[Any]]] = {}
 
     def of(self, place: str, episode: int) -> list[Any] | None:
-        """Rows of one episode in order; None for a data set without states."""
+        """Rows of one episode, in order; None for a data set without states."""
         if place not in self._files:
             found: dict[int, list[Any]] = {}
             file = file_inside(self._root, f"data/{place}.parquet", self._root / "meta")
@@ -120,7 +128,7 @@ class _States:
             raise BadInputError(f"{self._root / 'data' / place}.parquet: holds no row of episode {episode}")
         if all(row is None for row in rows):
             return None
-        return [row if isinstance(row, list) else [row] for row in rows]  # a single number is stored as it is
+        return [row if isinstance(row, list) else [row] for row in rows]  # a single number is not stored as a list
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -137,7 +145,7 @@ def _rows(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, 
         ) from error
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        names = [n for n in file.schema_arrow.names if not n.startswith("stats/")]  # of every episode, and large
+        names = [n for n in file.schema_arrow.names if not n.startswith("stats/")]  # statistics of every episode, large
         present = [n for n in names if columns is None or n in columns]
         return list(file.read(columns=present).to_pylist())
     except (pyarrow.ArrowException, OSError, ValueError) as error:

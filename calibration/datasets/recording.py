@@ -1,4 +1,4 @@
-"""What all layouts become: in, files that a layout found; out, recordings whose images are decoded when asked for."""
+"""Recordings, the common form of all layouts; their images are decoded on demand."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST_ROWS = 100_000_000  # four months at 10 Hz
 
 @dataclass(frozen=True)
 class VideoPart:
-    """A stretch of a video file.
+    """A range of frames of a video file.
 
     Attributes:
         name: of the camera.
         start: number of its first frame in the file.
-        frames: how many it has; None: all that follow. Behind it may lie another recording.
+        frames: number of frames; None: up to the end of the file. Another recording may follow in the same file.
     """
 
     path: Path
@@ -36,10 +36,10 @@ class Recording:
 
     Attributes:
         name: unique in its data set.
-        instruction: what the robot was told.
-        length: rows.
+        instruction: text that the robot was given.
+        length: number of rows.
         views: one video per camera, in the order of the data set.
-        states: (length, P) float64 in physical units; None where the data set has none.
+        states: (length, P) float64 in physical units; None if the data set has none.
     """
 
     name: str
@@ -56,20 +56,20 @@ class Recording:
         """
         if views > len(self.views):
             raise BadInputError(
-                f"recording {self.name} has {len(self.views)} views, the policy sees {views}; "
+                f"recording {self.name} has {len(self.views)} views, the policy needs {views}; "
                 "use recordings of the cameras that the policy was trained on"
             )
         by_view = [_frames_of(part, rows, self.name) for part in self.views[:views]]
         return [[images[row] for images in by_view] for row in rows]
 
     def with_views(self, names: Sequence[str]) -> Recording:
-        """The same with only the named views, in that order.
+        """The same recording with only the named views, in that order.
 
         Args:
-            names: of cameras, the last part of such a name (`top` for `observation.images.top`), or numbers from 0.
+            names: camera names, their last part (`top` for `observation.images.top`), or numbers from 0.
 
         Raises:
-            BadInputError: a view that is not there.
+            BadInputError: there is no such view.
         """
         return replace(self, views=tuple(self._view(name) for name in names)) if names else self
 
@@ -105,7 +105,7 @@ class Dataset:
     recordings: tuple[Recording, ...]
 
     def select(self, names: Iterable[str]) -> Dataset:
-        """Only the named recordings. Raises BadInputError for a name that is not there."""
+        """Only the named recordings. Raises BadInputError for an unknown name."""
         wanted = list(names)
         by_name = {r.name: r for r in self.recordings}
         missing = [n for n in wanted if n not in by_name]
@@ -118,22 +118,22 @@ def file_inside(root: Path, name: object, source: Path) -> Path:
     """The path of a file that a data set names relative to its root.
 
     Raises:
-        BadInputError: the name is no text, leaves the folder, or the file is missing.
+        BadInputError: the name is not text or leads outside the folder, or the file is missing.
     """
     if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise BadInputError(f"{source}: names the file {name!r}, which is no path inside the data set")
+        raise BadInputError(f"{source}: names the file {name!r}, which is not a path inside the data set")
     path = root / name
     try:
         found = path.is_file()
-    except OSError:  # such as a name that is too long
+    except OSError:  # for example, a name that is too long
         found = False
     if not found:
-        raise BadInputError(f"{source}: the file {path} that it names is missing; copy the data set again")
+        raise BadInputError(f"{source}: the file {path} named there is missing; copy the data set again")
     return path
 
 
 def instruction_from(texts: object, source: Path) -> str:
-    """The first of the texts of a recording. Raises BadInputError when there is none, or it is no text."""
+    """The first text of a recording. Raises BadInputError when there is none, or it is not text."""
     first = texts[0] if isinstance(texts, list) and texts else None
     if not isinstance(first, str) or any("\ud800" <= c <= "\udfff" for c in first):
         raise BadInputError(f"{source}: has the instructions {texts!r:.80}; expected a list of texts, at least one")
@@ -141,18 +141,18 @@ def instruction_from(texts: object, source: Path) -> str:
 
 
 def checked_length(length: int, source: Path) -> int:
-    """The same. Raises BadInputError for a number of rows that no recording has."""
+    """`length`. Raises BadInputError for an implausible number of rows."""
     if not 1 <= length <= _MOST_ROWS:
         raise BadInputError(f"{source}: a recording of {length} rows; expected 1 to {_MOST_ROWS}")
     return length
 
 
 def states_array(values: object, length: int, source: Path) -> np.ndarray:
-    """(length, P) float64. Raises BadInputError for ragged, short or infinite ones."""
+    """(length, P) float64. Raises BadInputError for ragged, missing or non-finite states."""
     try:
         states = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadInputError(f"{source}: the states are no table of numbers ({error})") from error
+        raise BadInputError(f"{source}: the states are not a table of numbers ({error})") from error
     if states.ndim != 2 or len(states) < length or not np.isfinite(states).all():
         raise BadInputError(
             f"{source}: the states have shape {states.shape}; expected {length} finite rows of equal length"

@@ -1,6 +1,6 @@
-"""VPP's training layout: in, `annotation/<split>/<id>.json` with videos beside; out, recordings.
+"""Read recordings in VPP's training layout: `annotation/<split>/<id>.json` and the videos that they name.
 
-`vpp-edge run --record` writes the same. Latents are not read: they are pickles, and belong to another video model.
+`vpp-edge run --record` writes this layout too. Latents are not read: they are pickles, and of another video model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_BYTES = 256 << 20
 
 
 def is_trajectories(path: Path) -> bool:
-    """A folder with `annotation/`, a folder of annotations in one, or a single annotation."""
+    """Whether a path is a folder with `annotation/`, a folder inside it, or a single annotation."""
     return path.suffix == ".json" if path.is_file() else _root(path) is not None
 
 
@@ -33,12 +33,12 @@ def open_trajectories(path: Path) -> Dataset:
     """Every annotation below `path`, in the order of their numbers.
 
     Raises:
-        BadInputError: an annotation is damaged, or what it names is missing.
+        BadInputError: an annotation is damaged, or a file that it names is missing.
     """
-    place = Path(os.path.abspath(path))  # from inside the data set, `.` and `val` name its folders too
+    place = Path(os.path.abspath(path))  # `.` and `val` work inside the data set too
     root = _root(place)
     if root is None:
-        raise BadInputError(f"{path}: lies in no folder with `annotation/` and `videos/`")
+        raise BadInputError(f"{path}: not inside a folder with `annotation/` and `videos/`")
     folder = root / "annotation" if place == root else place
     files = [place] if place.is_file() else sorted(folder.rglob("*.json"), key=_order)
     if not files:
@@ -48,7 +48,7 @@ def open_trajectories(path: Path) -> Dataset:
 
 
 def _root(path: Path) -> Path | None:
-    """The folder that has `annotation/`, absolute: the path itself or one above it."""
+    """The absolute folder that has `annotation/`: the path itself or one of its parents."""
     place = Path(os.path.abspath(path))
     if (place / "annotation").is_dir():
         return place
@@ -73,13 +73,14 @@ def _recording(root: Path, path: Path, qualified: bool) -> Recording:
         length = checked_length(int(data["video_length"] if "video_length" in data else len(values or ())), path)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(
-            f"{path}: no annotation of a recording ({type(error).__name__}: {error}); expected texts, videos and states"
+            f"{path}: not an annotation of a recording ({type(error).__name__}: {error}); expected texts, videos and "
+            "states"
         ) from error
     if not views:
         raise BadInputError(f"{path}: a recording without videos; expected at least one")
     name = path.relative_to(root / "annotation").with_suffix("").as_posix() if qualified else path.stem
     states = None if values is None else states_array(values, length, path)
-    return Recording(name, instruction, length, views, states)
+    return Recording(name=name, instruction=instruction, length=length, views=views, states=states)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -90,5 +91,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(data, dict):
-        raise BadInputError(f"{path}: no annotation of a recording; expected an object with texts, videos and states")
+        raise BadInputError(
+            f"{path}: not an annotation of a recording; expected an object with texts, videos and states"
+        )
     return data

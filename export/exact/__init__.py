@@ -1,1 +1,1 @@
-"""The perceive stage with less work and the same results: modules built from the eager ones (docs/vpp.md)."""
+"""The perceive stage with fewer operations and the same results, built from the eager modules (docs/vpp.md)."""

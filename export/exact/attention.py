@@ -1,6 +1,6 @@
-"""Attention and feed-forward layers on tokens: in, eager layers of diffusers; out, the same in fewer, larger products.
+"""Attention and feed-forward layers of diffusers on tokens, as fewer and larger products.
 
-Everything works on (N, C) tokens, so that a Linear is one product with its bias; heads are split where they attend.
+Everything works on (N, C) tokens, so that a Linear is one product with its bias; heads are split inside attention.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class SelfAttention(nn.Module):
 
 
 class TextAttention(nn.Module):
-    """Cross-attention of any number of tokens over one short text, which all of them share.
+    """Cross-attention of any number of tokens over one short text that they share.
 
-    Neither queries nor values are made for each token. Head h's scores are `(x Wq) (t Wk)^T = x (Wq (t Wk)^T)`: the
-    bracket, (C, 20) per head, is computed once per call, and so is `(t Wv) Wo` on the other side. A token then costs
+    Neither queries nor values are computed per token. Head h's scores are `(x Wq) (t Wk)^T = x (Wq (t Wk)^T)`: the
+    bracket, (C, 20) per head, is computed once per call, and so is `(t Wv) Wo` for the values. A token then costs
     two products of width heads * 20 instead of two of width C and two with 20 keys. The bias of the output layer is
     spread over the values, since the weights of a head sum to one.
 
@@ -81,12 +81,12 @@ class TextAttention(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """`Linear(value * gelu(gate))` behind a LayerNorm, whose scale and shift are in the weights.
+    """`Linear(value * gelu(gate))` after a LayerNorm, whose scale and shift are folded into the weights.
 
-    The two halves are products of their own, which spares the engine to take one large result apart.
+    The two halves are separate products, so the engine does not have to split one large result.
 
     Args:
-        norm: the LayerNorm before.
+        norm: the LayerNorm before it.
         feed_forward: diffusers' FeedForward with GEGLU.
         scale: of the result.
     """

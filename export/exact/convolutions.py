@@ -1,4 +1,4 @@
-"""Convolutions with fewer operations: in, weights of the eager ones; out, the same sums in another order."""
+"""Convolutions with fewer operations: the sums of the eager ones in another order."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from vpp_edge.export.exact.folding import bias_of, conv_from_tensors
 
-# Rows of a 3-row kernel that fall onto the same input row once the input was doubled, for even and odd output rows:
+# Rows of a 3-row kernel that fall onto the same input row of a doubled input, for even and odd output rows:
 # row 2i reads the rows i-1, i, i of the input, row 2i+1 the rows i, i, i+1.
 _ROWS = (torch.tensor([[1.0, 0, 0], [0, 1, 1]]), torch.tensor([[1.0, 1, 0], [0, 0, 1]]))
 _PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 class DoubledConv(nn.Module):
-    """Nearest-neighbour enlargement by two and a 3x3 convolution, as four 2x2 convolutions of the small image.
+    """Nearest-neighbour upsampling by two and a 3x3 convolution, as four 2x2 convolutions of the small image.
 
-    Each pixel parity (a, b) of the result has a 2x2 kernel of its own: 16 products instead of 36 per input pixel.
+    Each pixel parity (a, b) of the result has its own 2x2 kernel: 16 products instead of 36 per input pixel.
 
     Args:
         weight: (O, I, 3, 3) of a convolution with padding 1.
@@ -62,11 +62,11 @@ def frame_conv(conv: nn.Conv3d, scale: float = 1.0, shift: Tensor | None = None)
 
 
 class SharedImageConv(nn.Module):
-    """The UNet's first convolution of [noise ; image latents], with the image's part computed once for all frames.
+    """The UNet's first convolution of [noise ; image latents], with the image part computed once for all frames.
 
     Args:
         conv: of 2c channels, the first c of them noise.
-        noise_scale: what the noise is multiplied by before.
+        noise_scale: factor of the noise, folded into the weights.
     """
 
     def __init__(self, conv: nn.Conv2d, noise_scale: float) -> None:

@@ -1,6 +1,6 @@
-"""Constants into weights: in, layers of the eager model; out, layers that compute the same with fewer operations.
+"""Fold constants into the weights of eager layers, for the same results with fewer operations.
 
-Products of weights are computed in float64 and rounded once. Tensors that nothing is folded into are shared.
+Products of weights are computed in float64 and rounded once. Tensors without folding are shared.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def conv_from_tensors(
 
 
 def bias_of(layer: nn.Linear | nn.Conv2d | nn.Conv3d) -> Tensor:
-    """(out,) in float64, zeros where the layer has none."""
+    """(out,) in float64, zeros if the layer has none."""
     if layer.bias is None:
         return torch.zeros(layer.weight.shape[0], dtype=torch.float64)
     return layer.bias.detach().double()
@@ -56,11 +56,11 @@ def scaled_linear(linear: nn.Linear, scale: float) -> nn.Linear:
 
 
 def standardized(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """LayerNorm over the last axis of x without scale and shift, which went into the layer behind it."""
+    """LayerNorm over the last axis of x without scale and shift, which are folded into the next layer."""
     return functional.layer_norm(x, norm.normalized_shape, eps=norm.eps)
 
 
 def grouped(x: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """GroupNorm of x (N, C, ...) without scale and shift, which went into the layer behind it."""
+    """GroupNorm of x (N, C, ...) without scale and shift, which are folded into the next layer."""
     groups = functional.instance_norm(x.reshape(x.shape[0], norm.num_groups, -1), eps=norm.eps)
     return groups.reshape(x.shape)

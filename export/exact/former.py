@@ -1,7 +1,8 @@
-"""Video Former behind its first Linear: in, what the reader of the video gives; out, tokens with little work.
+"""Video Former after its first Linear, from the output of the VideoReader, with fewer operations.
 
-Every layer of the eager former makes keys and values of all features. Here the queries are carried to the features
-instead: `q (x Wk)^T = (q Wk^T) x^T`, and `p (x Wv) = (p x) Wv`. A frame has 14 queries, and 256 features in each view.
+Every layer of the eager former computes keys and values of all features. Here the queries are projected into the space
+of the features instead: `q (x Wk)^T = (q Wk^T) x^T`, and `p (x Wv) = (p x) Wv`. A frame has 14 queries and 256
+features per view.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ def reader_of(former: Any) -> nn.Linear:
 
 
 def exact_former(former: Any) -> nn.Module:
-    """The lean form of a Video Former, without the Linear that `reader_of` gives."""
+    """The lean form of a Video Former, without the Linear that `reader_of` returns."""
     return LeanLinearFormer(former) if isinstance(former, LinearFormer) else LeanFormer(former)
 
 
 class LeanFormer(nn.Module):
     """The 3D and 2D variants.
 
-    All layers see the same features, each through a LayerNorm of its own: standardized once, the rest is in weights.
-    The first layer's queries are constants, and with them its product of queries and keys.
+    All layers see the same features, each through its own LayerNorm: standardized once, the rest is in the weights.
+    The first layer's queries are constants, and so are their products with the keys.
     """
 
     def __init__(self, former: VideoFormer) -> None:
@@ -60,7 +61,7 @@ class LeanFormer(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(1, F * q, D) tokens from (V, F, P, h', w', K): features are a set here, their order has no meaning.
 
-        With a divisor of F in its place, each of those frames stands for as many as are missing.
+        With K frames instead, K a divisor of F, each of them is repeated F / K times.
         """
         features, queries = self.standard_features(hidden), self.latents
         sides = (self.first_carried, self.first_scores, self.first_values)
@@ -72,17 +73,17 @@ class LeanFormer(nn.Module):
         return self.norm(queries.flatten(0, 1))[None]
 
     def standard_features(self, hidden: Tensor) -> Tensor:
-        """(F, n, D): what every layer's perceiver attends to, behind a LayerNorm without scale and shift."""
+        """(F, n, D): the features that every perceiver attends to, after a LayerNorm without scale and shift."""
         hidden = hidden.transpose(0, 1).flatten(1, 4)
         features = repeated(self.features(functional.gelu(hidden)), self.shift.shape[0])
         return standardized(features + self.shift, self.standard)
 
 
 class Perceiver(nn.Module):
-    """PerceiverAttention on standardized features: one softmax over two blocks of scores, nothing concatenated wide.
+    """PerceiverAttention on standardized features: one softmax over two blocks of scores, no wide concatenation.
 
-    The shift of the features' LayerNorm adds `q . b` to the scores of all features. Softmax does not see a constant,
-    so it is subtracted from the other side, the queries' own keys; likewise for values, where it moves to the output.
+    The shift of the features' LayerNorm adds `q . b` to the scores of all features. Softmax ignores a constant, so
+    it is subtracted on the other side, from the queries' own keys; for values it moves to the output.
     """
 
     def __init__(self, eager: PerceiverAttention) -> None:
@@ -107,7 +108,7 @@ class Perceiver(nn.Module):
         return torch.matmul(q, self.key), torch.matmul(q, k.transpose(-1, -2)), v
 
     def forward(self, features: Tensor, carried: Tensor, scores: Tensor, values: Tensor) -> Tensor:
-        """(F, q, D) from standardized features (F, n, D) and what `sides` gave."""
+        """(F, q, D) from standardized features (F, n, D) and the result of `sides`."""
         count = features.shape[1]
         seen = self._times(carried, features.transpose(1, 2))
         weights = torch.cat([seen, scores], dim=-1).softmax(dim=-1)  # (F, heads, q, n + q)
@@ -118,8 +119,8 @@ class Perceiver(nn.Module):
     def _times(self, rows: Tensor, matrices: Tensor) -> Tensor:
         """(F, heads, q, m) from (F, heads, q, n) and (F, n, m), as one product per frame.
 
-        With as many frames as heads, onnxscript 0.7.2 takes the reshapes around that product for needless and leaves
-        them out, and MatMul then pairs heads with matrices. So the frames are told apart from the heads.
+        With as many frames as heads, onnxscript 0.7.2 removes the reshapes around that product as redundant, and MatMul
+        then pairs heads with matrices. So that case broadcasts over the heads explicitly.
         """
         if matrices.shape[0] == self.heads:
             return torch.matmul(rows, matrices[:, None])
@@ -127,7 +128,7 @@ class Perceiver(nn.Module):
 
 
 class LeanFrameAttention(nn.Module):
-    """FrameAttention in the queries' own layout: only the heads are moved."""
+    """FrameAttention in the layout of the queries: only the heads are permuted."""
 
     def __init__(self, eager: FrameAttention) -> None:
         super().__init__()
@@ -145,7 +146,7 @@ class LeanFrameAttention(nn.Module):
 
 
 class LeanLinearFormer(nn.Module):
-    """The `linear` variant: the reader has made the tokens, which are put in the order of the pixels."""
+    """The `linear` variant: the reader has computed the tokens, which are reordered to the order of the pixels."""
 
     def __init__(self, former: LinearFormer) -> None:
         super().__init__()
@@ -160,7 +161,7 @@ class LeanLinearFormer(nn.Module):
 
 
 def repeated(features: Tensor, frames: int) -> Tensor:
-    """(frames, n, D) from (K, n, D): each frame frames / K times in a row. Needs no work where K = frames."""
+    """(frames, n, D) from (K, n, D): each frame frames / K times in a row. A no-op if K = frames."""
     computed, count, width = features.shape
     if computed == frames:
         return features

@@ -1,4 +1,4 @@
-"""Latents of images: in, the eager VAE encoder; out, one that computes the mode of its posterior and nothing else."""
+"""The VAE encoder, reduced to the mode of its posterior."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from vpp_edge.export.functions.calls import group_norm_silu, spatial_attention
 class ImageEncoder(nn.Module):
     """(V, 4, h, w) latents from (V, H, W, 3) uint8 frames.
 
-    The scaling of pixels is in the first convolution. Its padding is 0 behind the scaling, so the middle of the range
-    is subtracted before. The last convolution is composed with the 1x1 one behind it, without the variance's half.
+    The scaling of pixels is folded into the first convolution. Its padding is 0 after the scaling, so the middle of the
+    range is subtracted before it. The last convolution is composed with the 1x1 one after it, without the half that
+    computes variances.
 
     Args:
         encoder: diffusers' Encoder.
-        quant_conv: the 1x1 convolution to means and variances, None where the VAE has none.
+        quant_conv: the 1x1 convolution to means and variances, None if the VAE has none.
     """
 
     def __init__(self, encoder: Any, quant_conv: nn.Conv2d | None) -> None:
@@ -44,7 +45,7 @@ class ImageEncoder(nn.Module):
         self.norm_out, self.conv_out = encoder.conv_norm_out, mean_conv(encoder.conv_out, quant_conv)
 
     def forward(self, frames: Tensor) -> Tensor:
-        # Contiguous and float32 before they are moved, for the reasons in the eager model.
+        # Contiguous, and float32 before the permutation, for the reasons given in the eager model.
         x = self.conv_in(frames.to(torch.float32).permute(0, 3, 1, 2).contiguous() - 127.5)
         for block, downsampler in zip(self.blocks, self.downsamplers, strict=True):
             x = downsampler(block(x))
@@ -62,10 +63,10 @@ def mean_conv(conv: nn.Conv2d, quant_conv: nn.Conv2d | None) -> nn.Conv2d:
 
 
 class PixelAttention(nn.Module):
-    """The VAE's attention over all pixels: one product for query, key and value, the GroupNorm's scale within.
+    """The VAE's attention over all pixels: one product for query, key and value that includes the GroupNorm's scale.
 
     The bias of the keys adds the same to all scores of a query, so softmax cancels it; that of the values passes
-    through the weights, which sum to one, and into the bias of the output.
+    through the weights, which sum to one, into the bias of the output.
 
     Args:
         attention: diffusers' Attention with a GroupNorm, biases and a residual connection.

@@ -1,4 +1,4 @@
-"""Residual blocks of the UNet and the VAE: in, the eager block and the time embedding; out, the block without either.
+"""Residual blocks of the UNet and the VAE, with time embedding and blending folded into their weights.
 
 Sources: diffusers' SpatioTemporalResBlock and ResnetBlock2D.
 """
@@ -17,7 +17,7 @@ from vpp_edge.export.functions.calls import group_norm_silu
 
 
 class ImageResnet(nn.Module):
-    """ResnetBlock2D whose time embedding, a constant, became a part of its first convolution's bias.
+    """ResnetBlock2D whose constant time embedding is folded into the bias of its first convolution.
 
     Args:
         block: the eager block.
@@ -37,9 +37,9 @@ class ImageResnet(nn.Module):
 
 
 class VideoResnet(nn.Module):
-    """SpatioTemporalResBlock: an image block, then one over the frames, whose share of the blend is in its weights.
+    """SpatioTemporalResBlock: an image block, then one over the frames with its share of the blend in its weights.
 
-    With s the image block's result and t(s) = s + r(s) that over the frames, the eager blend
+    With s the image block's result and t(s) = s + r(s) that of the block over the frames, the eager blend
     `alpha * s + (1 - alpha) * t(s)` is `s + (1 - alpha) * r(s)`, and r ends in a convolution.
 
     Args:
@@ -66,7 +66,7 @@ class VideoResnet(nn.Module):
 
 
 def embedded(block: Any, embedding: Tensor | None) -> Tensor | None:
-    """(C,): what the block adds to the result of its first convolution."""
+    """(C,): the time embedding that the block adds to the result of its first convolution."""
     if block.time_emb_proj is None or embedding is None:
         return None
     with torch.no_grad():
@@ -75,7 +75,7 @@ def embedded(block: Any, embedding: Tensor | None) -> Tensor | None:
 
 
 def spatial_share(mixer: Any) -> float:
-    """alpha of diffusers' AlphaBlender for videos: none of the frames is an image on its own."""
+    """alpha of diffusers' AlphaBlender for videos (no frame is image-only)."""
     mix = mixer.mix_factor.detach().double()
     alpha = float(mix if mixer.merge_strategy == "fixed" else mix.sigmoid())
     return 1 - alpha if mixer.switch_spatial_to_temporal_mix else alpha

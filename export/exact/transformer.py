@@ -1,4 +1,4 @@
-"""Transformers of the UNet over pixels and frames: in, the eager TransformerSpatioTemporalModel; out, its lean form."""
+"""Lean form of the UNet's transformers over pixels and frames (diffusers' TransformerSpatioTemporalModel)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vpp_edge.export.exact.resnet import spatial_share
 class VideoTransformer(nn.Module):
     """Pixels attend within their frame and to the text, then along the frames and to the text; both are blended.
 
-    Tokens keep the order (V, F, h * w) throughout. The embedding of a frame's number is a constant.
+    Tokens keep the order (V, F, h * w) throughout. The embedding of a frame number is a constant.
 
     Args:
         model: the eager transformer.
         frames: F.
-        stride: between the numbers of two frames.
+        stride: difference of two consecutive frame numbers.
     """
 
     def __init__(self, model: Any, frames: int, stride: int = 1) -> None:
@@ -70,7 +70,7 @@ class TransformerLayer(nn.Module):
 
 
 class _Attentions(nn.Module):
-    """Self-attention and text attention, each behind its LayerNorm, which costs an engine nothing extra."""
+    """Self-attention and text attention, each after its LayerNorm, which costs an engine nothing extra."""
 
     def __init__(self, block: Any, over_frames: bool) -> None:
         super().__init__()

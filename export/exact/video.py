@@ -1,7 +1,7 @@
-"""Video model with the first layer of the Video Former: in, frames, text, noise; out, what that layer makes of them.
+"""Video model together with the first Linear of the Video Former: frames, text and noise to that layer's output.
 
-The features of a full-size model are never made: a convolution makes them and a Linear reads them, which together are
-one convolution into the Linear's smaller width (docs/vpp.md, exact savings).
+The features of a full-size model are never computed: the convolution that would produce them and the Linear that reads
+them are one convolution with the smaller width of the Linear (docs/vpp.md, exact savings).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class VideoReader(nn.Module):
     Args:
         video: the eager model.
         reader: (C -> K) Linear of the Video Former on the features.
-        stride: every so many-th frame of the noise is computed, and no other; they keep their numbers.
+        stride: only every `stride`-th frame of the noise is computed; these keep their frame numbers.
     """
 
     def __init__(self, video: VideoPredictionModel, reader: nn.Linear, stride: int = 1) -> None:
@@ -55,7 +55,7 @@ class VideoReader(nn.Module):
 
         Args:
             frames: (V, H, W, 3) uint8 RGB.
-            text_hidden: (1, 20, S), shared by the views; None where the transformers remember it (`torch_cuda`).
+            text_hidden: (1, 20, S), shared by the views; None if the transformers cache it (`torch_cuda`).
             video_noise: (V, F, c, h, w), standard normal.
         """
         if self.stride > 1:
@@ -82,14 +82,14 @@ class VideoReader(nn.Module):
 
 
 class FeatureReader(nn.Module):
-    """Upsampling convolution of the extracted block, concatenation with the blocks before it, and a Linear, in one.
+    """Upsampling convolution of the extracted block, concatenation with the blocks before it and a Linear, fused.
 
-    A Linear commutes with nearest-neighbour enlargement, so the blocks before are read at their own size.
+    A Linear commutes with nearest-neighbour upsampling, so the earlier blocks are read at their own size.
 
     Args:
         blocks: eager up blocks, the last one the extracted one.
-        reader: (C -> K) Linear on their concatenated channels, or on the last one's.
-        all_layers: whether the blocks before are concatenated.
+        reader: (C -> K) Linear on their concatenated channels, or on those of the last block.
+        all_layers: whether the earlier blocks are concatenated.
     """
 
     def __init__(self, blocks: Any, reader: nn.Linear, all_layers: bool) -> None:
@@ -112,7 +112,7 @@ class FeatureReader(nn.Module):
     def forward(self, hidden: Tensor, outputs: list[Tensor]) -> Tensor:
         """(N, P, h', w', K) from the last block (N, C, h', w'), before its upsampler, and the outputs before it.
 
-        P is 4 where the last block has an upsampler and 1 where it has none.
+        P is 4 if the last block has an upsampler, otherwise 1.
         """
         result = hidden[:, None] if self.doubled is None else self.doubled.parities(hidden)
         result = result.permute(0, 1, 3, 4, 2)
@@ -128,7 +128,7 @@ class FeatureReader(nn.Module):
 
 
 def composing_saves(linear: Tensor, conv: nn.Conv2d) -> bool:
-    """Whether four 2x2 convolutions into the Linear's width K cost less than into C channels and a C x K product.
+    """Whether four 2x2 convolutions to the Linear's width K cost less than to C channels followed by a C x K product.
 
     Args:
         linear: (K, C).
@@ -139,9 +139,9 @@ def composing_saves(linear: Tensor, conv: nn.Conv2d) -> bool:
 
 
 class _Block(nn.Module):
-    """Residual blocks of a UNet block, each with the transformer behind it where the block has them.
+    """Residual blocks of a UNet block, each followed by its transformer if the block has any.
 
-    The middle block has one more residual block than transformers, and it comes first.
+    The middle block has one residual block more than transformers, which comes first.
     """
 
     def __init__(self, block: Any, embedding: Tensor, frames: int, stride: int) -> None:
@@ -151,7 +151,7 @@ class _Block(nn.Module):
         self.transformers = nn.ModuleList(VideoTransformer(t, frames, stride) for t in attentions)
 
     def steps(self, text: Tensor | None) -> list[_Step]:
-        """What happens between two residual connections, each time from and to (N, C, h, w)."""
+        """The steps between residual connections, each from and to (N, C, h, w)."""
         resnets, transformers = list(self.resnets), [partial(t, text=text) for t in self.transformers]
         if transformers and len(resnets) > len(transformers):  # the middle block: these come before a residual block
             first, *others = resnets

@@ -1,1 +1,1 @@
-"""Precision of exported graphs: FP16 and INT8 written into the ONNX files themselves."""
+"""Precision of exported graphs: FP16 and INT8, written into the ONNX files."""

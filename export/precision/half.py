@@ -1,7 +1,7 @@
-"""FP16 graphs: in, a float32 graph and the nodes that stay as they are; out, the same graph with FP16 in between.
+"""Convert a float32 graph to FP16, except for selected nodes and the inputs and outputs.
 
-Strongly typed: every tensor has the type that the file states, and casts stand where two precisions meet. The inputs
-and outputs of the stage keep their types, so callers see no difference.
+Strongly typed: every tensor has the type that the file states, with casts between precisions. The inputs and outputs of
+the stage keep their types, so callers see no difference.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 HALF_MAX = 65504.0  # largest finite number of FP16 (IEEE 754 binary16)
-# Inputs that an operator defines as float32 or integers whatever its other inputs are.
+# Inputs that an operator defines as float32 or integers, independent of its other inputs.
 _UNTYPED = {"Resize": (1, 2), "Reshape": (1,), "Expand": (1,), "Slice": (1, 2, 3, 4), "Gather": (1,)}
 
 
@@ -27,7 +27,7 @@ def half_graph(model: Any, wide: Collection[str]) -> None:
 
 
 def half_array(array: np.ndarray) -> np.ndarray:
-    """float16; what is too large becomes the largest finite number, as for the minus infinity of a mask."""
+    """float16, clamped to the finite range, such as the minus infinity of a mask."""
     return np.clip(array, -HALF_MAX, HALF_MAX).astype(np.float16)
 
 
@@ -100,7 +100,7 @@ class _Conversion:
         value.name, value.shape, value.type = name, shape, self.ir.TensorType(kind)
 
     def _retype(self, node: Any) -> None:
-        """What a node makes is FP16 where it was float32."""
+        """Makes the float32 outputs of a node FP16."""
         if node.op_type == "Cast" and node.attributes.get_int("to", 0) == int(self.ir.DataType.FLOAT):
             node.attributes["to"] = self.ir.AttrInt64("to", int(self.ir.DataType.FLOAT16))
         for output in node.outputs:
@@ -109,7 +109,7 @@ class _Conversion:
                 self.half.add(output)
 
     def _restore_output(self, index: int, output: Any) -> None:
-        """A graph output keeps name and type: the FP16 value takes another name, a cast takes its own."""
+        """A graph output keeps its name and type: the FP16 value is renamed, and a cast takes the name."""
         name, output.name = output.name, f"{output.name}/half"
         made = self._cast_node(output, half=False)
         made.outputs[0].name = name

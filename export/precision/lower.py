@@ -1,7 +1,7 @@
-"""Graphs of lower precision: in, the float32 graph of a stage; out, its FP16 or INT8 form, and graphs to measure with.
+"""Write the FP16 or INT8 form of a stage's float32 graph, and the graphs that calibration measures with.
 
-Every function reads one ONNX file and writes another with its weights beside it. Weights are mapped, not loaded, so a
-full-size policy passes through in little memory.
+Every function reads one ONNX file and writes another with its weights next to it. Weights are memory-mapped, so a
+full-size policy needs little memory.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from vpp_edge.export.precision.smoothing import (
 )
 
 _ARITHMETIC = ("Add", "Mul", "Sub")
-HALF_HEADROOM = 8.0  # times larger than in every observation before FP16 overflows
+HALF_HEADROOM = 8.0  # factor between the largest observed magnitude and overflow in FP16
 
 
 def flat_graph(source: Path, folder: Path) -> Path:
-    """The graph with the bodies of its functions in place of their calls, written to a folder; itself without calls."""
+    """The graph with its function calls inlined, written to a folder; `source` itself if it has no functions."""
     import onnx_ir as ir
 
     model = ir.load(source)
@@ -44,17 +44,17 @@ def flat_graph(source: Path, folder: Path) -> Path:
 
 
 def float_tensors(source: Path) -> list[str]:
-    """Names of everything in a graph that a node makes in float32."""
+    """Names of all float32 node outputs of a graph."""
     import onnx_ir as ir
 
     return [v.name for n in load_flat(source).graph for v in n.outputs if v.dtype == ir.DataType.FLOAT]
 
 
 def wide_nodes(source: Path, largest: Mapping[str, float], chunk: tuple[int, ...]) -> set[str]:
-    """Names of the nodes that stay in float32 in an FP16 graph, and why.
+    """Names of the nodes that stay in float32 in an FP16 graph.
 
-    Nodes that make or read a tensor whose magnitude comes near the largest number of FP16; and the arithmetic on whole
-    chunks of actions between the denoiser's passes, whose rounding would stay in the result.
+    These are nodes that write or read a tensor with a magnitude near the largest FP16 number, and the arithmetic on
+    whole chunks of actions between the denoiser's passes, whose rounding would remain in the result.
 
     Args:
         largest: magnitude by tensor, over all observations.
@@ -74,7 +74,7 @@ def wide_nodes(source: Path, largest: Mapping[str, float], chunk: tuple[int, ...
 
 
 def stage_products(source: Path) -> list[Product]:
-    """The products of a stage as the tables call them."""
+    """The products of a stage, under the names that calibration tables use."""
     return products_of_graph(_prepared(source))
 
 
@@ -85,17 +85,17 @@ def smoothing_maxima(source: Path) -> list[tuple[SmoothingGroup, np.ndarray]]:
 
 
 def write_smoothed(source: Path, target: Path, smoothing: Mapping[str, Any]) -> list[Product]:
-    """Writes the float32 graph with SmoothQuant's factors in it; returns its products, whose inputs have new names."""
+    """Writes the float32 graph with SmoothQuant's factors applied; returns its products, whose inputs are renamed."""
     model, products = _smoothed(source, smoothing)
     _save(model, target)
     return products
 
 
 def write_switched(source: Path, target: Path, table: StageTable) -> list[Product]:
-    """Writes the smoothed graph in float32 with every product that may run in INT8 switchable by an input.
+    """Writes the smoothed float32 graph, where an input switches every product that may run in INT8.
 
     Returns:
-        those products; the input of each is `int8?<node>`, a scalar bool.
+        those products; the switch of each is `int8?<node>`, a scalar bool.
     """
     model, products = _smoothed(source, table.smoothing)
     able = [p for p in products if not p.reason]
@@ -112,13 +112,13 @@ def write_lowered(
     high: Collection[str] = (),
     simulated: bool = False,
 ) -> int:
-    """Writes the FP16 form of a stage, with a table the INT8 form.
+    """Writes the FP16 form of a stage or, with a table, the INT8 form.
 
     Args:
         wide: nodes that stay in float32.
         table: measurements of the stage; None for FP16.
-        high: layers that keep FP16 though they could run in INT8.
-        simulated: a float32 graph that rounds as FP16 and INT8 do, to be measured on a CPU (see `rounding`).
+        high: layers that could run in INT8 but stay in FP16.
+        simulated: write a float32 graph that rounds like FP16 and INT8, to measure on a CPU (see `rounding`).
 
     Returns:
         multiply-accumulates in INT8.
@@ -154,7 +154,7 @@ def _checked(table: StageTable, products: Sequence[Product]) -> Mapping[str, flo
     if missing:
         raise BadInputError(
             f"the calibration table has no range for {len(missing)} tensors of this graph, such as {min(missing)!r}; "
-            "it is from another export. Run `vpp-edge calibrate` on this bundle."
+            "it belongs to another export. Run `vpp-edge calibrate` on this bundle."
         )
     return table.ranges
 

@@ -1,4 +1,4 @@
-"""Matrix products of a graph: in, a float32 stage; out, what could run in INT8, and why some of it should not."""
+"""Matrix products of a float32 graph: which can run in INT8, and the reason for those that should not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from vpp_edge.bundle.quantization import Product
 
-# Computed from these inputs alone, a product is as good as a constant: once per instruction, on twenty tokens.
+# A product computed from these inputs alone is nearly constant: once per instruction, on twenty tokens.
 _CONDITION = frozenset({"text_hidden"})
 _EDGE_CHANNELS = 4  # of images (3) and latents (4): the first and last convolutions
 _OPS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 def fold_transposed_weights(model: Any) -> None:
-    """Turns `Transpose(weight)` into a weight, named after it, in place; the exporter leaves them for the engines."""
+    """Replaces `Transpose(weight)` by a transposed weight, in place; the exporter leaves them to the engines."""
     import onnx_ir as ir
 
     graph, folded = model.graph, {}
@@ -53,20 +53,20 @@ def products_of_graph(model: Any) -> list[Product]:
         weight = constants[0] if constants else None
         products.append(
             Product(
-                node.name,
-                ".".join(paths[i] or [*_between(paths, i), "attend" if weight is None else node.name]),
-                _macs(node),
-                tuple(v.name for v in operands if v is not weight),
-                None if weight is None else weight.name,
-                _channels(node, weight),
-                _reason(node, weight, varying),
+                node=node.name,
+                layer=".".join(paths[i] or [*_between(paths, i), "attend" if weight is None else node.name]),
+                macs=_macs(node),
+                activations=tuple(v.name for v in operands if v is not weight),
+                weight=None if weight is None else weight.name,
+                channels=_channels(node, weight),
+                reason=_reason(node, weight, varying),
             )
         )
     return products
 
 
 def _values_from(values: Iterable[Any]) -> set[Any]:
-    """The values and all that is computed from them."""
+    """The values and everything computed from them."""
     found, front = set(values), list(values)
     while front:
         for use in front.pop().uses():
@@ -105,7 +105,7 @@ def _macs(node: Any) -> int:
 
 
 def _path(node: Any) -> list[str] | None:
-    """The module of the node's weight, or of the bias added behind it where the exporter lost the weight's name."""
+    """The module of the node's weight, or of the bias added after it if the exporter lost the weight's name."""
     if not any(v.is_initializer() for v in node.inputs[:2]):
         return None
     added = [v for use in node.outputs[0].uses() if use.node.op_type == "Add" for v in use.node.inputs]
@@ -114,7 +114,7 @@ def _path(node: Any) -> list[str] | None:
 
 
 def _between(paths: Sequence[list[str] | None], index: int) -> list[str]:
-    """What the paths before and after have in common: the exporter keeps the order of the program."""
+    """The common part of the paths before and after: the exporter keeps the order of the program."""
     before = next((p for p in reversed(paths[:index]) if p is not None), [])
     after = next((p for p in paths[index:] if p is not None), [])
     return [b for b, _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))]

@@ -1,9 +1,9 @@
-"""INT8 graphs: in, a graph, its products and ranges; out, the graph with QuantizeLinear and DequantizeLinear.
+"""INT8 graphs: insert QuantizeLinear and DequantizeLinear around the products of a graph, with calibrated ranges.
 
-Symmetric: activations with one scale per tensor, weights with one per output channel. Zero points are zero but written
-down, because ONNX Runtime 1.32 turns `MatMul, Add` behind a DequantizeLinear without one into a wrong Gemm. Biases stay
-in the graph's precision: TensorRT's parser takes no 32-bit DequantizeLinear, and adds them in the accumulator anyway.
-Scales have the type of the tensor they scale, as a strongly typed network wants it.
+Symmetric: activations with one scale per tensor, weights with one per output channel. Zero points are explicit zeros,
+because ONNX Runtime 1.32 turns `MatMul, Add` after a DequantizeLinear without one into a wrong Gemm. Biases stay in the
+graph's precision: TensorRT's parser accepts no 32-bit DequantizeLinear, and adds them in the accumulator anyway. Scales
+have the type of the tensor they scale, as a strongly typed network requires.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def quantize_products(
 
     Args:
         model: onnx_ir.Model, float32 or FP16.
-        products: those that are to run in INT8.
+        products: those to run in INT8.
         ranges: largest magnitude by tensor, for every activation of the products.
-        switched: only where the scalar bool input `int8?<node>` of the graph says so, one for each product: a graph
-            that measures what each product costs in accuracy without being made anew.
+        switched: add a scalar bool input `int8?<node>` per product that turns INT8 on, so that one graph measures the
+            error of each product.
     """
     quantizer = _Quantizer(model)
     nodes = {node.name: node for node in model.graph}
@@ -49,7 +49,7 @@ def quantize_products(
 def int8_weight(array: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
     """int8 values and their scales: per index of `axis`, or one for the whole tensor.
 
-    Scales are rounded to the array's type before they divide, so that what is stored is what was optimized for.
+    Scales are rounded to the array's type before the division, so that the stored scale is the one that was used.
     """
     others = tuple(i for i in range(array.ndim) if i != axis) if axis is not None else None
     largest = np.abs(array.astype(np.float32)).max(axis=others)
@@ -60,17 +60,17 @@ def int8_weight(array: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.nda
 
 
 def scale_of(largest: Any, dtype: Any) -> np.ndarray:
-    """What one level is worth, in the type of the tensor; never zero, and a normal number of that type."""
+    """The size of one level in the type of the tensor: never zero, and a normal number of that type."""
     return np.asarray(np.maximum(np.asarray(largest, np.float32) / INT8_LEVELS, np.finfo(dtype).tiny), dtype)
 
 
 def _exported_name(value: Any) -> str:
-    """The name in the float32 graph: what only changed the precision has it as prefix."""
+    """The name in the float32 graph, without the suffixes of precision changes."""
     return str(value.name).removesuffix("/half").removesuffix("/single").removesuffix("/rounded")
 
 
 def _output_axis(node: Any, weight: Any) -> int | None:
-    """The axis of a weight that becomes channels of the result; None for batched weights, which have one scale."""
+    """The axis of a weight that becomes channels of the result; None for batched weights, which share one scale."""
     if node.op_type == "Conv":
         return 0
     if len(weight.shape) != 2:
@@ -79,7 +79,7 @@ def _output_axis(node: Any, weight: Any) -> int | None:
 
 
 class _Quantizer:
-    """Q/DQ pairs of a graph; a tensor that several products read is quantized once."""
+    """Inserts Q/DQ pairs into a graph; a tensor that several products read is quantized once."""
 
     def __init__(self, model: Any) -> None:
         import onnx_ir as ir
@@ -137,7 +137,7 @@ class _Quantizer:
         return made
 
     def _zero(self, shape: Any) -> Any:
-        """Zero points of a shape."""
+        """Zero points of the given shape."""
         zeros = np.zeros(tuple(shape), np.int8)
         name = f"int8/zero/{'x'.join(map(str, zeros.shape))}"
         return self.graph.initializers.get(name) or self._constant(name, zeros)

@@ -1,8 +1,8 @@
-"""FP16 as a GPU computes it, on a CPU: in, a float32 graph; out, one that rounds the result of every node to FP16.
+"""Simulate FP16 on a CPU: a float32 graph that rounds the result of every node to FP16.
 
-ONNX Runtime has hardly any FP16 kernels for x86: it computes an FP16 graph in float32 and leaves out the rounding in
-between (seen with 1.32: `1 + x - 1` gives x), which flatters the graph. Here every result passes a cast to FP16 and
-back, which it keeps. An engine that fuses nodes rounds less often, so this is the careful side.
+ONNX Runtime has hardly any FP16 kernels for x86: it computes an FP16 graph in float32 and skips the rounding in between
+(seen with 1.32: `1 + x - 1` gives x), which makes the graph look too accurate. Here every result passes a cast to FP16
+and back, which it keeps. An engine that fuses nodes rounds less often, so the simulation is conservative.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from vpp_edge.export.precision.half import half_array
 
-# These hand on numbers that were rounded before.
+# Operators that only pass on values that are already rounded.
 _EXACT = frozenset({"Concat", "Expand", "Flatten", "Gather", "GatherND", "Identity", "Reshape", "Slice", "Split",
                     "Squeeze", "Transpose", "Unsqueeze", "Where"})  # fmt: skip
 
@@ -34,7 +34,7 @@ class _Rounding:
         import onnx_ir as ir
 
         self.ir, self.graph = ir, model.graph
-        self.made: dict[Any, Any] = {}  # value -> the same, rounded
+        self.made: dict[Any, Any] = {}  # value -> the rounded value
 
     def run(self, wide: frozenset[str]) -> None:
         for node in [n for n in self.graph if n.name not in wide]:

@@ -1,8 +1,8 @@
-"""SmoothQuant (arXiv 2211.10438, section 4): in, products and factors per channel; out, the graph, easier in INT8.
+"""SmoothQuant (arXiv 2211.10438, section 4): scale channels of a graph so that it loses less accuracy in INT8.
 
-Channels of an input that are much larger than the others are divided by a factor and the weights multiplied with it,
-which changes no result. The paper does it for Linears; convolutions gain as well, because their inputs have one scale
-too. Products that share an input or a weight share their factors: `act` runs the same decoder in each of its steps.
+Input channels that are much larger than the others are divided by a factor and the weights multiplied by it, which
+changes no result. The paper does this for Linears; convolutions benefit too, because their inputs also have one scale.
+Products that share an input or a weight share their factors: `act` runs the same decoder in each of its steps.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class SmoothingGroup:
     """Products that must share their factors.
 
     Attributes:
-        name: of the first input, which is the key in a StageTable.
-        nodes: their names.
-        inputs: names of tensors.
-        axis: of their channels, -1 or 1.
+        name: name of the first input, the key in a StageTable.
+        nodes: names of the nodes.
+        inputs: names of their input tensors.
+        axis: axis of the channels, -1 or 1.
     """
 
     name: str
@@ -43,10 +43,10 @@ def smoothing_groups(products: Iterable[Product]) -> list[SmoothingGroup]:
         groups = [g for g in groups if g not in shared] + [[p for g in shared for p in g] + [product]]
     return [
         SmoothingGroup(
-            group[0].activations[0],
-            tuple(p.node for p in group),
-            tuple(dict.fromkeys(p.activations[0] for p in group)),
-            group[0].channels or 0,
+            name=group[0].activations[0],
+            nodes=tuple(p.node for p in group),
+            inputs=tuple(dict.fromkeys(p.activations[0] for p in group)),
+            axis=group[0].channels or 0,
         )
         for group in groups
     ]
@@ -68,11 +68,11 @@ def input_channel_maxima(model: Any, group: SmoothingGroup) -> np.ndarray:
 
 
 def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[str, np.ndarray]) -> None:
-    """Divides inputs and multiplies weights in place; a LayerNorm that only these Linears read takes the division.
+    """Divides inputs and multiplies weights in place; a LayerNorm that only these Linears read absorbs the division.
 
     Args:
         model: onnx_ir.Model in float32.
-        factors: (C,) by name of the group; a group without is left alone.
+        factors: (C,) by name of the group; groups without factors stay unchanged.
     """
     nodes = {n.name: n for n in model.graph}
     for group in groups:
@@ -80,7 +80,7 @@ def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[
             factor = np.asarray(factors[group.name], np.float32)
             members = [nodes[n] for n in group.nodes]
             for value in {node.inputs[0] for node in members}:
-                _divide(model.graph, value, factor, group.axis, members)
+                _divide(model.graph, value=value, factor=factor, axis=group.axis, members=members)
             for weight, axis in {(node.inputs[1], _input_axis(node)) for node in members}:
                 array = weight.const_value.numpy()
                 array = array * factor.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
@@ -91,14 +91,14 @@ def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[
 
 
 def _input_axis(node: Any) -> int:
-    """The axis of the weight that meets the input's channels."""
+    """The axis of the weight that belongs to the input's channels."""
     if node.op_type == "Conv":
         return 1
     return 1 if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) else 0
 
 
 def _divide(graph: Any, value: Any, factor: np.ndarray, axis: int, members: list[Any]) -> None:
-    """Into the LayerNorm that makes the input, where only these products read it; otherwise by a node of its own."""
+    """In the LayerNorm that computes the input if only these products read it, otherwise in a separate node."""
     import onnx_ir as ir
 
     norm = value.producer()

@@ -18,6 +18,8 @@ from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
 from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
 from vpp_edge.spec.policy import PolicySpec, TensorSpec
 from vpp_edge.spec.preprocess import frames_from_images
+from vpp_edge.spec.sample import draw_action_noise, draw_video_noise
+from vpp_edge.spec.stage_inputs import act_inputs, perceive_inputs
 
 _STAGES = ("text", "perceive", "act")
 
@@ -165,10 +167,8 @@ class EdgePolicy:
     def perceive(self, frames: np.ndarray, *, video_noise: np.ndarray | None = None) -> np.ndarray:
         """(1, L, D) tokens of an observation; arguments as for `infer`."""
         if video_noise is None:
-            video_noise = self._random.standard_normal(self.spec.video_noise_shape, dtype=np.float32)
-        return self._run("perceive", {"frames": frames, "text_hidden": self.text[0], "video_noise": video_noise})[
-            "tokens"
-        ]
+            video_noise = draw_video_noise(self.spec, self._random)
+        return self._run("perceive", perceive_inputs(frames, self.text[0], video_noise))["tokens"]
 
     def act(
         self,
@@ -185,24 +185,17 @@ class EdgePolicy:
             prefix: (1, T, A) normalized actions that the chunk is pulled to, and prefix_weight: (1, T) how much, 0 to
                 1 per action (real-time chunking, arXiv 2506.07339). None: not at all.
         """
-        chunk = (1, *self.spec.chunk_shape)
         if action_noise is None:
-            action_noise = self._random.standard_normal(chunk, dtype=np.float32)
-        inputs = {
-            "tokens": tokens,
-            "goal": self.text[1],
-            "action_noise": action_noise,
-            "prefix": np.zeros(chunk, np.float32) if prefix is None else prefix,
-            "prefix_weight": np.zeros(chunk[:2], np.float32) if prefix_weight is None else prefix_weight,
-        }
-        if self.spec.state is not None:
-            if proprio is None:
-                raise BadInputError(
-                    f"this policy needs proprio, ({self.spec.state.dims},) float32; normalize_state makes it"
-                )
-            inputs["proprio"] = np.reshape(proprio, (1, 1, -1))
-        elif proprio is not None:
-            raise BadInputError("this policy takes no proprioception; leave proprio out")
+            action_noise = draw_action_noise(self.spec, self._random)
+        inputs = act_inputs(
+            self.spec,
+            tokens=tokens,
+            goal=self.text[1],
+            action_noise=action_noise,
+            proprio=proprio,
+            prefix=prefix,
+            prefix_weight=prefix_weight,
+        )
         return self._run("act", inputs)["actions"]
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from vpp_edge.runtime.interfaces import Grip, Policy
 from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk, prefix_from_previous
 from vpp_edge.runtime.policy.targets import state_from_hand, targets_from_actions
+from vpp_edge.spec.sample import draw_noise
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ def infer_targets(
     frames = policy.prepare(images)
     state = state_from_hand(spec, hand, arm)
     proprio = None if state is None else policy.normalize_state(state)
-    random = np.random.default_rng(noise)
-    video_noise = random.standard_normal(spec.video_noise_shape, dtype=np.float32)
-    action_noise = random.standard_normal((1, *spec.chunk_shape), dtype=np.float32)
+    video_noise, action_noise = draw_noise(spec, np.random.default_rng(noise))
     prefix, weight = None, None
     if previous is not None:
         prefix, weight = prefix_from_previous(policy, previous, hand, state, arm=arm, grip=grip)

@@ -33,7 +33,9 @@ def with_actions(spec: PolicySpec, segments: tuple[ActionSegment, ...], half_wid
     """Chunks of two actions; normalized by bounds of this half width, or raw."""
     dims = sum(s.size for s in segments)
     bounds = None if half_width is None else Bounds((1 - half_width,) * dims, (1 + half_width,) * dims)
-    return replace(spec, action=ActionSpec(dims, 2, spec.action.period_ns, bounds, segments))
+    return replace(
+        spec, action=ActionSpec(dims=dims, horizon=2, period_ns=spec.action.period_ns, bounds=bounds, segments=segments)
+    )
 
 
 def errors_of(spec: PolicySpec, *differences: Any) -> tuple[SegmentError, ...]:
@@ -91,15 +93,15 @@ def test_two_arms_are_told_apart(spec: PolicySpec) -> None:
 @pytest.fixture
 def certificate() -> Certificate:
     return Certificate(
-        "float32",
-        "2 observations",
-        2,
-        {"tokens": Limit("cosine", 0.995), "actions": Limit("rms_relative", 0.02)},
-        {"tokens": GOOD, "actions": GOOD},
-        {"tokens": GOOD, "actions": GOOD},
-        (SegmentError("joint_position", "rad", (0.1, 0.2), (0.3, 0.4)),),
-        {"share": 0.9},
-        None,
+        reference="float32",
+        data="2 observations",
+        samples=2,
+        limits={"tokens": Limit("cosine", 0.995), "actions": Limit("rms_relative", 0.02)},
+        stages={"tokens": GOOD, "actions": GOOD},
+        end_to_end={"tokens": GOOD, "actions": GOOD},
+        physical=(SegmentError("joint_position", "rad", (0.1, 0.2), (0.3, 0.4)),),
+        int8={"share": 0.9},
+        approximations=None,
     )
 
 
@@ -127,7 +129,13 @@ def test_two_measurements_join_to_the_worse(certificate: Certificate) -> None:
     assert joined == other.joined(certificate)
 
 
-PLAYED = ClosedLoopRecord("a task", SuccessRate(18, 20), SuccessRate(19, 20), "the float32 bundle", 4)
+PLAYED = ClosedLoopRecord(
+    task="a task",
+    policy=SuccessRate(18, 20),
+    reference=SuccessRate(19, 20),
+    reference_name="the float32 bundle",
+    seed=4,
+)
 
 
 @pytest.mark.parametrize("closed_loop", [None, PLAYED])

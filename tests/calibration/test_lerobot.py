@@ -178,29 +178,29 @@ def test_no_episode_is_refused(copied):
 
 START, END = f"videos/{VIEWS[0]}/from_timestamp", f"videos/{VIEWS[0]}/to_timestamp"
 WRONG_EPISODES = [
-    ("episode_index", [0, 0], "states an episode twice"),
+    ("episode_index", [0, 0], "lists an episode twice"),
     ("episode_index", [0, 7], "holds no row of episode 7"),
-    ("episode_index", ["a", "b"], "lacks or misstates"),
-    ("episode_index", [None, 1], "lacks or misstates"),
+    ("episode_index", ["a", "b"], "missing or invalid field"),
+    ("episode_index", [None, 1], "missing or invalid field"),
     ("length", [0, 4], "0 rows"),
     ("length", [-2, 4], "-2 rows"),
     ("length", [6, 4], "has 6 rows, its part of .* 5 frames"),
     (END, [0.4, 0.9], "has 5 rows, its part of .* 4 frames"),
     ("length", [1 << 62, 4], "rows; expected 1 to"),
-    ("length", [[5], [4]], "lacks or misstates"),
+    ("length", [[5], [4]], "missing or invalid field"),
     ("tasks", ["task 0", "task 1"], "expected a list of texts"),
     ("tasks", [[], ["task 1"]], "expected a list of texts"),
     ("tasks", [None, ["task 1"]], "expected a list of texts"),
     ("tasks", [[0], [1]], "expected a list of texts"),
     ("data/file_index", [9, 9], "is missing"),
     ("data/chunk_index", [-1, 0], "is missing"),
-    ("data/chunk_index", ["../../x", "0"], "lacks or misstates"),
-    ("data/chunk_index", [b"\xff", b"0"], "lacks or misstates"),
+    ("data/chunk_index", ["../../x", "0"], "missing or invalid field"),
+    ("data/chunk_index", [b"\xff", b"0"], "missing or invalid field"),
     (START, [-0.5, 0.5], "begins 5 frames before its video"),
-    (START, [float("nan"), 0.5], "lacks or misstates"),
-    (START, [float("inf"), 0.5], "lacks or misstates"),
-    (START, [None, 0.5], "lacks or misstates"),
-    (START, [{"s": 0.0}, {"s": 0.5}], "lacks or misstates"),
+    (START, [float("nan"), 0.5], "missing or invalid field"),
+    (START, [float("inf"), 0.5], "missing or invalid field"),
+    (START, [None, 0.5], "missing or invalid field"),
+    (START, [{"s": 0.0}, {"s": 0.5}], "missing or invalid field"),
 ]
 
 
@@ -214,7 +214,7 @@ def test_what_is_wrong_with_an_episode_is_said(copied, column, values, message):
 @pytest.mark.parametrize("column", ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index", START])
 def test_a_missing_column_is_named(copied, column):
     edit_table(table_of(copied, "meta/episodes"), lambda columns: columns.pop(column))
-    with pytest.raises(BadInputError, match=f"lacks or misstates .*{column}"):
+    with pytest.raises(BadInputError, match=f"missing or invalid field .*{column}"):
         open_dataset(copied)
 
 

@@ -149,27 +149,29 @@ def test_a_histogram_of_zeros_is_counted(graph, tmp_path):
 
 
 def product(node, layer, *activations):
-    return Product(node, layer, 10, activations, None, -1)
+    return Product(node=node, layer=layer, macs=10, activations=activations, weight=None, channels=-1)
 
 
 PRODUCTS = [product("a", "one", "x", "hidden"), product("b", "one", "hidden"), product("c", "two", "total", "y")]
 
 
 def test_ranges_are_measured_for_every_activation(graph, tmp_path):
-    found = ranges(graph, PRODUCTS, FEEDS, tmp_path, "max", 99.99)
+    found = ranges(graph, products=PRODUCTS, feeds=FEEDS, work=tmp_path, method="max", percentile=99.99)
     assert found == {name: pytest.approx(largest_of(name), rel=1e-5) for name in ("x", "hidden", "total", "y")}
-    assert ranges(graph, PRODUCTS, FEEDS, tmp_path, "percentile", 100) == pytest.approx(found)
-    cut = ranges(graph, PRODUCTS, FEEDS, tmp_path, "percentile", 50)
+    assert ranges(
+        graph, products=PRODUCTS, feeds=FEEDS, work=tmp_path, method="percentile", percentile=100
+    ) == pytest.approx(found)
+    cut = ranges(graph, products=PRODUCTS, feeds=FEEDS, work=tmp_path, method="percentile", percentile=50)
     values = np.concatenate([np.abs(e["x"]).ravel() for e in EXPECTED])
     assert cut["x"] == pytest.approx(np.sort(values)[len(values) // 2 - 1], abs=2 * largest_of("x") / BINS)
-    entropy = ranges(graph, PRODUCTS, FEEDS, tmp_path, "entropy", 99.99)
+    entropy = ranges(graph, products=PRODUCTS, feeds=FEEDS, work=tmp_path, method="entropy", percentile=99.99)
     assert all(0 < entropy[name] <= found[name] * (1 + 1e-6) for name in found)
 
 
 def test_ranges_of_a_graph_that_is_always_zero_can_be_divided_by(graph, tmp_path):
     zero = {"x": np.zeros((2, 3, 4), np.float32), "bias": np.zeros(4, np.float32)}
     for method in ("max", "percentile", "entropy"):
-        found = ranges(graph, PRODUCTS, [zero], tmp_path, method, 99.99)
+        found = ranges(graph, products=PRODUCTS, feeds=[zero], work=tmp_path, method=method, percentile=99.99)
         assert all(0 < value <= SMALLEST for value in found.values())
 
 
@@ -179,13 +181,13 @@ def test_a_policy_that_fails_has_no_ranges(graph, tmp_path, bad, method):
     broken = feed(0)
     broken["x"][0, 0, 0] = bad
     with pytest.raises(BadInputError, match=r"tensor \w+ becomes (inf|nan)"):
-        ranges(graph, PRODUCTS, [FEEDS[0], broken], tmp_path, method, 99.99)
+        ranges(graph, products=PRODUCTS, feeds=[FEEDS[0], broken], work=tmp_path, method=method, percentile=99.99)
 
 
 @pytest.mark.parametrize(("method", "percentile"), [("mean", 99.0), ("percentile", 0.0)])
 def test_an_unknown_way_is_refused(graph, tmp_path, method, percentile):
     with pytest.raises(BadInputError):
-        ranges(graph, PRODUCTS, FEEDS, tmp_path, method, percentile)
+        ranges(graph, products=PRODUCTS, feeds=FEEDS, work=tmp_path, method=method, percentile=percentile)
 
 
 @pytest.fixture(scope="module")

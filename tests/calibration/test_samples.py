@@ -92,7 +92,7 @@ def test_fewer_views_are_taken_from_the_first(recordings):
 
 
 def test_more_cameras_than_views_are_refused(recordings):
-    with pytest.raises(BadInputError, match="recording 0 has 2 views, the policy sees 3"):
+    with pytest.raises(BadInputError, match="recording 0 has 2 views, the policy needs 3"):
         samples_from_dataset(small_spec(views=3), recordings, 3, seed=0)
 
 
@@ -111,7 +111,7 @@ def test_states_of_another_robot_are_refused(recordings, states, found):
 
 @pytest.mark.parametrize("count", [0, -1, TOTAL + 1])
 def test_more_observations_than_rows_are_refused(recordings, count):
-    with pytest.raises(BadInputError, match=f"{count} observations asked for, the recordings have {TOTAL} rows"):
+    with pytest.raises(BadInputError, match=f"{count} observations requested, but the recordings have {TOTAL} rows"):
         samples_from_dataset(small_spec(), recordings, count, seed=0)
 
 

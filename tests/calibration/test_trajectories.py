@@ -116,13 +116,20 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(made):
 
 
 def test_more_views_than_recorded_are_refused(made):
-    with pytest.raises(BadInputError, match="has 2 views, the policy sees 3"):
+    with pytest.raises(BadInputError, match="has 2 views, the policy needs 3"):
         open_dataset(made).recordings[0].images([0], 3)
 
 
 def test_what_our_recorder_writes_is_read(tmp_path):
     vector = np.array([0.1, 0.2, 0.3, 0, 0, 0, 1, *np.linspace(0, 1, 3)])
-    settings_ = RecorderSettings(str(tmp_path), "Move the mango.", 100_000_000, (SIZE, SIZE), "xyzw", {})
+    settings_ = RecorderSettings(
+        folder=str(tmp_path),
+        instruction="Move the mango.",
+        period_ns=100_000_000,
+        sizes=(SIZE, SIZE),
+        quaternion_order="xyzw",
+        origin={},
+    )
     writer = EpisodeWriter(settings_, ["static", "wrist"])
     verdict = np.zeros(1, verdict_dtype(chunk_dtype(4, 10, 2)))
     verdict["verdict"] = b"used"
@@ -168,7 +175,7 @@ def test_other_folders_are_answered_with_what_is_read(tmp_path):
     with pytest.raises(BadInputError, match=r"expected `annotation/` and `videos/`.*LeRobot v3"):
         open_dataset(tmp_path)
     (tmp_path / "lost.json").write_text("{}")
-    with pytest.raises(BadInputError, match="lies in no folder with"):
+    with pytest.raises(BadInputError, match="not inside a folder with"):
         open_dataset(tmp_path / "lost.json")
     (tmp_path / "annotation").mkdir()
     with pytest.raises(BadInputError, match="holds no annotation"):
@@ -183,13 +190,13 @@ def test_names_that_are_no_file_of_the_data_set_are_refused(copied, name):
     outside.parent.mkdir(parents=True)
     outside.write_bytes(b"")  # what such a name would reach
     edit_json(first_annotation(copied), lambda note: note["videos"][0].update(video_path=name))
-    with pytest.raises(BadInputError, match=r"no path inside the data set|is missing"):
+    with pytest.raises(BadInputError, match=r"not a path inside the data set|is missing"):
         open_dataset(copied)
 
 
 def test_a_missing_video_is_named(copied):
     (copied / "videos" / "val" / "0" / "1.mp4").unlink()
-    with pytest.raises(BadInputError, match=r"videos/val/0/1\.mp4 that it names is missing; copy"):
+    with pytest.raises(BadInputError, match=r"videos/val/0/1\.mp4 named there is missing; copy"):
         open_dataset(copied)
 
 
@@ -212,28 +219,28 @@ def test_a_video_shorter_than_the_states_is_refused(copied):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"states": [[1, 2, 3]] * 4 + [[1, 2]]}, "no table of numbers"),
+        ({"states": [[1, 2, 3]] * 4 + [[1, 2]]}, "not a table of numbers"),
         ({"states": [[1, 2, 3]] * 4}, "expected 5 finite rows"),
         ({"states": [[1, 2, float("nan")]] * 5}, "expected 5 finite rows"),
         ({"states": [[1, 2, float("inf")]] * 5}, "expected 5 finite rows"),
         ({"states": [[1, 2, None]] * 5}, "expected 5 finite rows"),
-        ({"states": [[1, 2, 10**400]] * 5}, "no table of numbers"),
+        ({"states": [[1, 2, 10**400]] * 5}, "not a table of numbers"),
         ({"states": [1, 2, 3, 4, 5]}, "expected 5 finite rows"),
-        ({"states": "secret"}, "no table of numbers"),
-        ({"states": {"a": 1}}, "no table of numbers"),
+        ({"states": "secret"}, "not a table of numbers"),
+        ({"states": {"a": 1}}, "not a table of numbers"),
         ({"video_length": 0}, "0 rows"),
         ({"video_length": -3}, "-3 rows"),
         ({"video_length": 10**30}, "rows; expected 1 to"),
-        ({"video_length": float("inf")}, "no annotation of a recording"),
-        ({"video_length": "many"}, "no annotation of a recording"),
+        ({"video_length": float("inf")}, "not an annotation of a recording"),
+        ({"video_length": "many"}, "not an annotation of a recording"),
         ({"texts": []}, "expected a list of texts"),
         ({"texts": "move"}, "expected a list of texts"),
         ({"texts": [5]}, "expected a list of texts"),
         ({"texts": ["\ud800"]}, "expected a list of texts"),
         ({"videos": []}, "without videos"),
-        ({"videos": {"video_path": "videos/val/0/0.mp4"}}, "no annotation of a recording"),
-        ({"videos": ["videos/val/0/0.mp4"]}, "no annotation of a recording"),
-        ({"videos": None}, "no annotation of a recording"),
+        ({"videos": {"video_path": "videos/val/0/0.mp4"}}, "not an annotation of a recording"),
+        ({"videos": ["videos/val/0/0.mp4"]}, "not an annotation of a recording"),
+        ({"videos": None}, "not an annotation of a recording"),
     ],
 )
 def test_what_is_wrong_with_an_annotation_is_said(copied, change, message):

@@ -69,7 +69,7 @@ def test_an_unfinished_download_is_named(small_copy: Path, name: str) -> None:
 
 def test_a_half_finished_policy_is_seen_beside_the_missing_one(small_copy: Path) -> None:
     (small_copy / "policy.pt").rename(small_copy / "policy.pt.incomplete")
-    with pytest.raises(CheckpointError, match=r"half-finished download.*policy\.pt\.incomplete"):
+    with pytest.raises(CheckpointError, match=r"unfinished download.*policy\.pt\.incomplete"):
         check_file(small_copy / "policy.pt", "the policy")
 
 

@@ -106,7 +106,7 @@ def test_unused_tensors_may_be_absent(small_copy: Path) -> None:
 )
 def test_samplers_and_schedules_that_are_not_built_are_refused_by_name(small_copy: Path, key: str, value: str) -> None:
     edit_policy(small_copy, lambda _, arguments: arguments["model"].update({key: value}))
-    assert f"args.model.{key} '{value}' is not built" in refusal(small_copy)
+    assert f"args.model.{key} '{value}' is not supported" in refusal(small_copy)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_samplers_and_schedules_that_are_not_built_are_refused_by_name(small_cop
 )
 def test_arguments_that_contradict_the_tensors_are_refused(small_copy: Path, key: str, value: int) -> None:
     edit_policy(small_copy, lambda _, arguments: arguments["model"].update({key: value}))
-    assert f"args.model.{key} is {value}, its tensors say" in refusal(small_copy)
+    assert f"args.model.{key} is {value}, the tensors have" in refusal(small_copy)
 
 
 def test_the_video_former_must_fit_the_extracted_features(small_copy: Path) -> None:
@@ -141,7 +141,7 @@ def test_models_of_another_type_are_named(small_copy: Path, file: str, key: str,
 
 def test_a_text_encoder_of_another_width_is_refused(small_copy: Path) -> None:
     edit_json(small_copy / "clip" / "config.json", lambda data: data.update({"projection_dim": 48}))
-    assert "takes a 32-wide goal, the text encoder in clip/ gives 48" in refusal(small_copy)
+    assert "takes a goal of width 32, the text encoder in clip/ gives 48" in refusal(small_copy)
 
 
 @pytest.mark.parametrize("prefix", ["TVP_encoder.text_encoder.", "text_encoder."])

@@ -97,7 +97,7 @@ def test_every_tensor_of_a_video_former_is_expected(kind: str, tmp_path: Path) -
 def test_a_former_of_another_kind_than_said_is_refused(tmp_path: Path) -> None:
     write_untrained_checkpoint(tmp_path, replace(SMALL, kind="2d"))
     edit_policy(tmp_path, lambda _, arguments: arguments["model"].update(use_Former="3d"))
-    with pytest.raises(CheckpointError, match="asks for a 3d Video Former, its tensors are of a 2d one"):
+    with pytest.raises(CheckpointError, match="states a 3d Video Former, but the tensors are of a 2d one"):
         read_checkpoint(paths_from_folder(tmp_path))
 
 

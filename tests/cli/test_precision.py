@@ -266,8 +266,8 @@ class TestWrongUse:
         ("words", "said"),
         [
             (["--precision", "int8"], "pass --calibration DATASET"),
-            (["--precision", "int8", "--calibration", "DATA", "--budget", "0"], "error budget of 0 makes no sense"),
-            (["--precision", "int8", "--calibration", "DATA", "--budget", "2"], "error budget of 2 makes no sense"),
+            (["--precision", "int8", "--calibration", "DATA", "--budget", "0"], "error budget 0 is out of range"),
+            (["--precision", "int8", "--calibration", "DATA", "--budget", "2"], "error budget 2 is out of range"),
             (["--precision", "int8", "--calibration", "DATA", "--budget", "nan"], "error budget of nan"),
             (["--precision", "int8", "--calibration", "DATA", "--alpha", "1.5"], "alpha is 1.5"),
             (

@@ -62,7 +62,7 @@ def test_a_machine_gets_one_json_object(perfect_devices, capsys):
         (["--camera", "pattern:static"], "got 1 cameras, this policy sees 2 views: static, wrist"),
         ([*TWO, "--threads", "0"], "--threads 0"),
         ([*TWO, "--seed", "-1"], "--seed -1"),
-        ([*TWO, "--provider", "cuda"], "provider 'cuda' is one of ONNX Runtime"),
+        ([*TWO, "--provider", "cuda"], "provider 'cuda' belongs to ONNX Runtime"),
         ([*TWO, "--provider", "coreml"], "unknown provider 'coreml'"),
         ([*TWO, "--duration", "0"], "duration of 0.0 s"),
         ([*TWO, "--rate-hz", "1e9"], "control rate"),

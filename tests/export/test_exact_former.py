@@ -22,7 +22,19 @@ VIEWS, PIXELS, CHANNELS, HIDDEN, WIDTH = 2, 3, 6, 16, 16
 @pytest.mark.parametrize(("frames", "queries", "heads"), [(8, 4, 8), (8, 8, 8), (4, 8, 8), (2, 3, 2)])
 def test_onnx_runtime_gives_what_the_eager_former_gives(tmp_path: Path, frames: int, queries: int, heads: int) -> None:
     torch.manual_seed(0)
-    config = FormerConfig("3d", CHANNELS, WIDTH, frames, frames, queries, 2, heads, WIDTH // heads, HIDDEN, 32)
+    config = FormerConfig(
+        kind="3d",
+        channels=CHANNELS,
+        width=WIDTH,
+        frames=frames,
+        time_embeddings=frames,
+        queries_per_frame=queries,
+        depth=2,
+        heads=heads,
+        head_width=WIDTH // heads,
+        hidden=HIDDEN,
+        feed_forward=32,
+    )
     former = VideoFormer(config).eval()
     for parameter in former.parameters():
         torch.nn.init.normal_(parameter, std=0.4)

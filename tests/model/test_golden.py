@@ -8,7 +8,7 @@ import torch
 from material import Golden
 
 from vpp_edge.bundle.comparison import compare
-from vpp_edge.bundle.tolerances import TOLERANCES
+from vpp_edge.bundle.tolerances import TOLERANCES, Limit
 from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.export.tokenizer import load_tokenizer, text_inputs
@@ -32,7 +32,7 @@ def policy(golden: Golden) -> tuple[VideoPredictionPolicy, PolicySpec]:
 
 def check(found: torch.Tensor, reference: np.ndarray, tolerance: str) -> None:
     errors = compare(found.detach().numpy(), reference)
-    assert errors.within(ALLOWED[tolerance]), f"{tolerance} {tuple(found.shape)}: {errors}"
+    assert Limit("max_relative", ALLOWED[tolerance]).allows(errors), f"{tolerance} {tuple(found.shape)}: {errors}"
 
 
 def given(golden: Golden, case: str, name: str) -> torch.Tensor:

@@ -18,9 +18,20 @@ def image(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def spec(*sizes: int) -> PolicySpec:
-    action = ActionSpec(1, 1, 1, None, (ActionSegment("raw", 0, 1, "1"),))
+    action = ActionSpec(dims=1, horizon=1, period_ns=1, bounds=None, segments=(ActionSegment("raw", 0, 1, "1"),))
     cameras = tuple(CameraSpec(f"view {i}", size, size) for i, size in enumerate(sizes))
-    return PolicySpec("calvin", cameras, 1, (4, 8, 8), (1, 1), (20, 77), 1, action, None, (1.0, 0.0))
+    return PolicySpec(
+        variant="calvin",
+        cameras=cameras,
+        frames=1,
+        latent=(4, 8, 8),
+        tokens=(1, 1),
+        text_lengths=(20, 77),
+        pad_token_id=1,
+        action=action,
+        state=None,
+        sigmas=(1.0, 0.0),
+    )
 
 
 def reference(square: np.ndarray, size: int) -> np.ndarray:

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from rotation_angle import rotation_angle_rad
 
 from vpp_edge.spec.rotation import (
     conjugate_quaternion,
     quaternion_from_rpy,
     quaternion_product,
-    rotation_angle_rad,
     rpy_from_quaternion,
     stored_from_xyzw,
     unit_quaternion,

@@ -22,6 +22,7 @@ FLOORS = {
     "vpp_edge.export": ("export", FLOOR_2),
     "vpp_edge.runtime": ("runtime", ("vpp_edge.kernels",)),
     "vpp_edge.profile": ("vpp_edge/profile", None),
+    "vpp_edge.verification": ("vpp_edge/verification", None),
     "vpp_edge.doctor": ("vpp_edge/doctor", None),
     "vpp_edge.workflow": ("vpp_edge/workflow", None),
     "vpp_edge.demo": ("vpp_edge/demo", None),

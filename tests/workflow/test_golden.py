@@ -8,8 +8,8 @@ from material import GOLDEN
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.export.samples import random_samples
-from vpp_edge.profile.verification import verify_golden
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
+from vpp_edge.verification.verify import verify_golden
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 
 

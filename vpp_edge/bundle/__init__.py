@@ -1,1 +1,1 @@
-"""A bundle on disk: manifest, certificate, tolerances and INT8 table, and what an engine for its stages must offer."""
+"""A bundle on disk: manifest, certificate, tolerances and INT8 table, and the engine interface."""

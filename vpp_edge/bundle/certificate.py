@@ -1,4 +1,4 @@
-"""The parity certificate: in, errors that were measured at export; out, what the manifest keeps and `run` checks.
+"""The parity certificate: errors measured at export, kept in the manifest and checked by `vpp-edge run`.
 
 It states how far the deployed policy is from the float32 one on given observations and the same noise: per stage, for
 the whole chain, and for the actions in the units of the hand.
@@ -15,13 +15,16 @@ import numpy as np
 
 from vpp_edge.bundle.closed_loop import ClosedLoopRecord, closed_loop_from_json
 from vpp_edge.bundle.comparison import Comparison, worst_of
+from vpp_edge.bundle.tensor_check import TensorCheck
 from vpp_edge.bundle.tolerances import Limit
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
 
-# How errors of an action segment are shown: unit, and how many of them are one unit of the segment.
+# Unit in which errors of a segment are shown, and how many of these make one unit of the segment.
 _SHOWN = {"m": ("mm", 1000.0), "rad": ("rad", 1.0), "1": ("1", 1.0)}
 _DEGREES = ("deg", 180 / math.pi)
+# How a stage was run: on the reference's inputs, or on the outputs of the exported stages before it.
+ALONE, END_TO_END = "alone", "end to end"
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,19 @@ class SegmentError:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was measured.
+    """Errors measured at export, with their limits.
 
     Attributes:
-        reference: what the errors are against.
-        data: which observations, in words.
-        samples: how many.
+        reference: description of what the errors are measured against.
+        data: description of the observations.
+        samples: number of observations.
         limits: by tensor.
-        stages: worst errors by tensor, every stage on the reference's inputs.
-        end_to_end: the same, every stage on what the stage before it gave.
-        physical: errors of the actions of the whole chain, by segment.
+        stages: worst errors by tensor, each stage run on the reference's inputs.
+        end_to_end: the same, each stage run on the output of the stage before it.
+        physical: errors of the actions end to end, by segment.
         int8: for INT8: `share` of all multiply-accumulates, `budget`, `expected_error` and the layers kept `high`.
         approximations: options that depart from the trained settings, and what they change; None without.
-        closed_loop: successes in the simulated task; None where nothing was played.
+        closed_loop: success rates in the simulated task; None if no episodes were played.
     """
 
     reference: str
@@ -70,18 +73,20 @@ class Certificate:
     closed_loop: ClosedLoopRecord | None = None
 
     def problems(self) -> list[str]:
-        """What is over its limit, in words; empty when all is well."""
-        found = []
-        for kind, errors in (("alone", self.stages), ("end to end", self.end_to_end)):
+        """One line for every tensor that is over its limit or was not measured."""
+        problems = []
+        for kind, errors in ((ALONE, self.stages), (END_TO_END, self.end_to_end)):
             for name, limit in self.limits.items():
                 if name not in errors:
-                    found.append(f"{name} was not measured ({kind})")
-                elif not limit.allows(errors[name]):
-                    found.append(f"{name} {kind}: {limit.measure} {getattr(errors[name], limit.measure):.3g}, {limit}")
-        return found
+                    problems.append(f"{name} was not measured ({kind})")
+                    continue
+                check = TensorCheck(case=kind, tensor=name, errors=errors[name], limit=limit)
+                if not check.passed:
+                    problems.append(str(check))
+        return problems
 
     def joined(self, other: Certificate) -> Certificate:
-        """The worse of every error of two measurements on the same observations."""
+        """The larger of every error of two measurements on the same observations."""
         segments = tuple(
             replace(a, rms=tuple(map(max, a.rms, b.rms)), largest=tuple(map(max, a.largest, b.largest)))
             for a, b in zip(self.physical, other.physical, strict=True)
@@ -113,31 +118,34 @@ def certificate_from_json(data: Any) -> Certificate:
     """The certificate that `Certificate.to_json` wrote.
 
     Raises:
-        BadInputError: it is missing, or not what this version writes.
+        BadInputError: it is missing or malformed.
     """
     if not data:
-        raise BadInputError("there is no parity certificate; nobody has measured how this bundle acts")
+        raise BadInputError("there is no parity certificate: the errors of this bundle were never measured")
     try:
         return Certificate(
-            str(data["reference"]),
-            str(data["data"]),
-            int(data["samples"]),
-            _limits(data["limits"]),
-            _comparisons(data["stages"]),
-            _comparisons(data["end_to_end"]),
-            tuple(SegmentError(s["name"], s["unit"], tuple(s["rms"]), tuple(s["largest"])) for s in data["physical"]),
-            data["int8"],
-            data["approximations"],
-            closed_loop_from_json(data.get("closed_loop")),
+            reference=str(data["reference"]),
+            data=str(data["data"]),
+            samples=int(data["samples"]),
+            limits=_limits(data["limits"]),
+            stages=_comparisons(data["stages"]),
+            end_to_end=_comparisons(data["end_to_end"]),
+            physical=tuple(
+                SegmentError(name=s["name"], unit=s["unit"], rms=tuple(s["rms"]), largest=tuple(s["largest"]))
+                for s in data["physical"]
+            ),
+            int8=data["int8"],
+            approximations=data["approximations"],
+            closed_loop=closed_loop_from_json(data.get("closed_loop")),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, BadInputError) as error:
         raise BadInputError(
-            f"the parity certificate is not what this version writes ({type(error).__name__}: {error})"
+            f"the parity certificate is malformed or of another version ({type(error).__name__}: {error})"
         ) from error
 
 
 def _limits(data: Mapping[str, Any]) -> dict[str, Limit]:
-    """What nobody limits would be within its limits."""
+    """A certificate must limit the actions: a tensor without a limit could never fail."""
     limits = {str(n): Limit(str(v["measure"]), float(v["value"])) for n, v in data.items()}
     if "actions" not in limits or not all(math.isfinite(limit.value) for limit in limits.values()):
         raise ValueError("no finite limit for the actions")
@@ -146,7 +154,12 @@ def _limits(data: Mapping[str, Any]) -> dict[str, Limit]:
 
 def _comparisons(data: Mapping[str, Any]) -> dict[str, Comparison]:
     return {
-        str(n): Comparison(float(c["max_relative"]), float(c["rms_relative"]), float(c["cosine"]), bool(c["finite"]))
+        str(n): Comparison(
+            max_relative=float(c["max_relative"]),
+            rms_relative=float(c["rms_relative"]),
+            cosine=float(c["cosine"]),
+            finite=bool(c["finite"]),
+        )
         for n, c in data.items()
     }
 
@@ -173,10 +186,10 @@ def physical_errors(
         errors = difference[..., s.columns] * s.scale * factor
         found.append(
             SegmentError(
-                f"{s.kind} arm {s.arm}" if len(arms) > 1 else s.kind,
-                unit,
-                tuple(float(v) for v in np.sqrt((errors**2).mean(axis=(0, 1)))),
-                tuple(float(v) for v in np.abs(errors).max(axis=(0, 1))),
+                name=f"{s.kind} arm {s.arm}" if len(arms) > 1 else s.kind,
+                unit=unit,
+                rms=tuple(float(v) for v in np.sqrt((errors**2).mean(axis=(0, 1)))),
+                largest=tuple(float(v) for v in np.abs(errors).max(axis=(0, 1))),
             )
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Success in closed loop as a certificate states it: how often the exported policy succeeds, and how often float32."""
+"""Closed-loop success rates in a certificate: of the exported policy and of its float32 reference."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from vpp_edge.bundle.success_rate import SuccessRate, success_rate_from_json
 
 @dataclass(frozen=True)
 class ClosedLoopRecord:
-    """Both played the same episodes of the simulated task, with the same noise.
+    """Success rates over the same episodes of the simulated task, with the same noise.
 
     Attributes:
-        task: in words.
+        task: description of the task.
         policy, reference: successes of the bundle, and of `reference_name`.
         seed: of `vpp-edge eval`.
     """
@@ -36,11 +36,17 @@ class ClosedLoopRecord:
 
 
 def closed_loop_from_json(data: Any) -> ClosedLoopRecord | None:
-    """What `ClosedLoopRecord.to_json` wrote; None where nothing was played.
+    """The record that `ClosedLoopRecord.to_json` wrote; None if no episodes were played.
 
     Raises KeyError, TypeError, ValueError or BadInputError on anything else.
     """
     if data is None:
         return None
     policy, reference = (success_rate_from_json(data[name]) for name in ("policy", "reference"))
-    return ClosedLoopRecord(str(data["task"]), policy, reference, str(data["reference_name"]), int(data["seed"]))
+    return ClosedLoopRecord(
+        task=str(data["task"]),
+        policy=policy,
+        reference=reference,
+        reference_name=str(data["reference_name"]),
+        seed=int(data["seed"]),
+    )

@@ -1,4 +1,4 @@
-"""Comparison of a tensor with its reference: in, two arrays; out, the error measures of every check and report."""
+"""Compare a tensor with its reference: the error measures of every check and report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vpp_edge.errors import BadInputError
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far an array is from its reference.
+    """Errors of an array against its reference.
 
     Attributes:
         max_relative: largest absolute error over the largest absolute reference.
@@ -24,10 +24,6 @@ class Comparison:
     rms_relative: float
     cosine: float
     finite: bool
-
-    def within(self, tolerance: float) -> bool:
-        """True when finite and `max_relative` is at most `tolerance`."""
-        return self.finite and self.max_relative <= tolerance
 
     def to_json(self) -> dict[str, float | bool]:
         return asdict(self)
@@ -46,23 +42,23 @@ def compare(array: np.ndarray, reference: np.ndarray) -> Comparison:
         raise BadInputError("the reference holds NaN or infinity")
     finite = bool(np.isfinite(ours).all())
     if not finite:
-        return Comparison(float("inf"), float("inf"), 0.0, False)
+        return Comparison(max_relative=float("inf"), rms_relative=float("inf"), cosine=0.0, finite=False)
     error, largest = np.abs(ours - theirs), np.abs(theirs).max(initial=0.0)
     tiny = np.finfo(np.float64).tiny
     norms = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
     return Comparison(
-        float(error.max(initial=0.0) / max(largest, tiny)),
-        float(np.sqrt(np.mean(error**2)) / max(np.sqrt(np.mean(theirs**2)), tiny)),
-        float(np.vdot(ours, theirs)) / norms if norms > 0 else 1.0,
-        True,
+        max_relative=float(error.max(initial=0.0) / max(largest, tiny)),
+        rms_relative=float(np.sqrt(np.mean(error**2)) / max(np.sqrt(np.mean(theirs**2)), tiny)),
+        cosine=float(np.vdot(ours, theirs)) / norms if norms > 0 else 1.0,
+        finite=True,
     )
 
 
 def worst_of(a: Comparison, b: Comparison) -> Comparison:
     """The worse of every measure, which may come from different arrays."""
     return Comparison(
-        max(a.max_relative, b.max_relative),
-        max(a.rms_relative, b.rms_relative),
-        min(a.cosine, b.cosine),
-        a.finite and b.finite,
+        max_relative=max(a.max_relative, b.max_relative),
+        rms_relative=max(a.rms_relative, b.rms_relative),
+        cosine=min(a.cosine, b.cosine),
+        finite=a.finite and b.finite,
     )

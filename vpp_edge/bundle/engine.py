@@ -1,4 +1,4 @@
-"""What a backend is: the contract between a bundle's stages and the library that runs them.
+"""The backend interface: the contract between a bundle's stages and the library that runs them.
 
 Backends register under the entry-point group `vpp_edge.backends`; `runtime/policy/engines/registry.py` finds them.
 """
@@ -20,18 +20,18 @@ ONNXRUNTIME = "onnxruntime"  # the default backend, and the only one with provid
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
 PRECISION_FROM_CHECKPOINT = {"torch": "fp32", "torch-cuda": "fp16"}
-"""Backends that run the trained checkpoint behind a bundle and not its graphs, and the precision that they run it in,
-whatever that of the bundle."""
+"""Backends that run the trained checkpoint instead of the bundle's graphs, and the precision they run it in, whatever
+the precision of the bundle."""
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How to run.
+    """Options of a backend.
 
     Attributes:
         threads: CPU threads per stage; None lets the backend choose.
-        checkpoint: folder of the trained policy, for backends of PRECISION_FROM_CHECKPOINT only; None: where it was
-            exported from.
+        checkpoint: folder of the trained policy, for backends of PRECISION_FROM_CHECKPOINT only; None: the path at
+            export.
         provider: execution provider, one of PROVIDERS, for the `onnxruntime` backend only; None: the CPU.
 
     Raises:
@@ -48,10 +48,10 @@ class EngineOptions:
 
 
 def check_provider_belongs(backend: str, provider: str | None) -> None:
-    """Raises BadInputError for a provider where another backend than ONNX Runtime is asked for."""
+    """Raises BadInputError for a provider together with a backend other than ONNX Runtime."""
     if provider is not None and backend != ONNXRUNTIME:
         raise BadInputError(
-            f"provider {provider!r} is one of ONNX Runtime, and the backend is {backend!r}; leave one of them out"
+            f"provider {provider!r} belongs to ONNX Runtime, but the backend is {backend!r}; leave one of them out"
         )
 
 
@@ -88,7 +88,7 @@ class Backend(Protocol):
 
     Raises:
         MissingDependencyError: the backend's library is not installed.
-        BundleError: a file of the bundle is not as its manifest states.
+        BundleError: a file of the bundle does not match its manifest.
     """
 
     def __call__(self, bundle: Bundle, options: EngineOptions) -> Mapping[str, Engine]: ...

@@ -1,8 +1,8 @@
-"""The manifest of a bundle: in, `manifest.json` of a stranger; out, checked records, and files whose hash was verified.
+"""The manifest of a bundle: parse an untrusted `manifest.json` and open files only after verifying their hashes.
 
 Names come from the manifest only. A name is opened component by component without following links, must be a regular
 file with one link and the stated size, and is hashed through the very descriptor that is then mapped; nothing reaches
-an engine before that. A hash is no signature: it finds damage and forgery of files, not of the whole bundle.
+an engine before that. A hash is not a signature: it detects damaged or replaced files, not a replaced bundle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vpp_edge.spec.policy import PolicySpec, TensorSpec, policy_spec_from_json
 
 SCHEMA_VERSION = 2  # 2: limits with their measure and physical errors in the certificate, kept observations
 MANIFEST_NAME = "manifest.json"
-PARITY_NAME = "parity.npz"  # a few observations with what the reference made of them
+PARITY_NAME = "parity.npz"  # a few observations with the reference outputs
 CALIBRATION_NAME = "calibration.json"
 _MANIFEST_MAX_BYTES = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
@@ -65,7 +65,7 @@ class Manifest:
         files: every file of the bundle but the manifest, by name relative to it, `/` between folders.
         tokenizer: name of the tokenizer file.
         provenance: where it came from: versions, checkpoint paths and hashes, options. For people and `verify`.
-        certificate: what parity was measured at export (tolerances and errors per tensor).
+        certificate: parity measured at export (limits and errors per tensor).
     """
 
     policy: PolicySpec
@@ -112,7 +112,7 @@ def manifest_from_json(data: Any) -> Manifest:
             file without a hash.
     """
     if not isinstance(data, dict) or "schema_version" not in data:
-        raise BundleError("manifest.json is no bundle manifest (no schema_version)")
+        raise BundleError("manifest.json is not a bundle manifest (no schema_version)")
     if data["schema_version"] != SCHEMA_VERSION:
         raise BundleError(
             f"manifest.json has schema version {data['schema_version']!r}, this vpp-edge reads {SCHEMA_VERSION}. "
@@ -122,12 +122,12 @@ def manifest_from_json(data: Any) -> Manifest:
         files = {_safe_name(name): _file_record(name, f) for name, f in data["files"].items()}
         stages = {s["name"]: _stage_record(s) for s in data["stages"]}
         manifest = Manifest(
-            policy_spec_from_json(data["policy"]),
-            stages,
-            files,
-            _safe_name(data["tokenizer"]),
-            dict(data["provenance"]),
-            dict(data["certificate"]),
+            policy=policy_spec_from_json(data["policy"]),
+            stages=stages,
+            files=files,
+            tokenizer=_safe_name(data["tokenizer"]),
+            provenance=dict(data["provenance"]),
+            certificate=dict(data["certificate"]),
         )
     except BadInputError as error:
         raise BundleError(f"manifest.json: {error}") from error
@@ -150,12 +150,12 @@ def _tensor(data: dict[str, Any]) -> TensorSpec:
 def _stage_record(data: dict[str, Any]) -> StageRecord:
     weights = data["weights"]
     return StageRecord(
-        str(data["name"]),
-        _safe_name(data["graph"]),
-        None if weights is None else _safe_name(weights),
-        str(data["precision"]),
-        tuple(_tensor(t) for t in data["inputs"]),
-        tuple(_tensor(t) for t in data["outputs"]),
+        name=str(data["name"]),
+        graph=_safe_name(data["graph"]),
+        weights=None if weights is None else _safe_name(weights),
+        precision=str(data["precision"]),
+        inputs=tuple(_tensor(t) for t in data["inputs"]),
+        outputs=tuple(_tensor(t) for t in data["outputs"]),
     )
 
 
@@ -171,12 +171,14 @@ def _file_record(name: str, data: dict[str, Any]) -> FileRecord:
 def _safe_name(name: Any) -> str:
     """`name` if it can only mean a file inside the bundle: plain components, no `..`, not absolute."""
     if not isinstance(name, str) or not all(_NAME.fullmatch(part) for part in name.split("/")):
-        raise BundleError(f"manifest.json names {name!r}, which is no plain path inside the bundle; nothing was loaded")
+        raise BundleError(
+            f"manifest.json names {name!r}, which is not a plain path inside the bundle; nothing was loaded"
+        )
     return name
 
 
 class Bundle:
-    """A bundle folder whose manifest was read and checked. Files are verified when they are asked for.
+    """A bundle folder whose manifest was read and checked. Files are verified when they are opened.
 
     Attributes:
         path: the folder.
@@ -203,7 +205,7 @@ class Bundle:
             raise BundleError(f"{path}: {error}") from error
 
     def open_verified(self, name: str) -> bytes | mmap.mmap:
-        """The content of a file as a read-only buffer, after its size and SHA-256 were found as the manifest states.
+        """The content of a file as a read-only buffer, after checking its size and SHA-256 against the manifest.
 
         Raises:
             BundleError: the file is missing, a link, has another size or another hash.
@@ -221,7 +223,7 @@ class Bundle:
                 )
             content: bytes | mmap.mmap = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
         except ValueError as error:
-            raise BundleError(f"{self.path / name}: changes while it is read; refused. Copy it again.") from error
+            raise BundleError(f"{self.path / name}: changed while it was read; refused. Copy it again.") from error
         finally:
             os.close(descriptor)
         if hashlib.sha256(content).hexdigest() != record.sha256:
@@ -231,7 +233,7 @@ class Bundle:
         return content
 
     def verify_all(self) -> None:
-        """Checks every file that the manifest lists; raises BundleError at the first that is not as stated."""
+        """Checks every file that the manifest lists; raises BundleError for the first that does not match."""
         for name in self.manifest.files:
             self.open_verified(name)
 
@@ -252,7 +254,7 @@ def _read_file(folder: Path, name: str, most_bytes: int) -> bytes:
 
 
 def open_inside(folder: Path, name: str) -> int:
-    """A read-only descriptor of a regular, once-linked file below `folder`, with no link followed on the way.
+    """A read-only descriptor of a regular file with exactly one link below `folder`; no symbolic link is followed.
 
     Raises:
         BundleError: the file is missing, a link or reached through one, or not a regular file.

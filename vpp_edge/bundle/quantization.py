@@ -1,7 +1,7 @@
-"""What INT8 needs to know of a graph: in, products and measurements; out, the table in `calibration.json`.
+"""The INT8 calibration table, `calibration.json`: measurements of the matrix products of a bundle's graphs.
 
-The table is where calibration, which measures, and export, which rewrites graphs, meet. Tensors and nodes are called
-by their names in the float32 graph whose hash the table states.
+Calibration writes the table and export reads it. Tensors and nodes are identified by their names in the float32 graph
+whose hash the table states.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Product:
         weight: name of the operand that is a constant; None for the product of two activations.
         channels: axis of the input that the weight's input channels lie on, -1 for a Linear and 1 for a convolution;
             None for the product of two activations and for batched weights.
-        reason: why it keeps its precision by default, "" where it may run in INT8.
+        reason: why it keeps its precision by default; "" if it may run in INT8.
     """
 
     node: str
@@ -66,9 +66,9 @@ class CalibrationTable:
     """Everything in `calibration.json`.
 
     Attributes:
-        method: how ranges were found, one of METHODS.
+        method: how ranges were determined, one of METHODS.
         alpha: SmoothQuant's migration strength; 0 is no smoothing.
-        data: where the observations came from, for people.
+        data: origin of the observations, for people.
         stages: by name.
     """
 
@@ -100,13 +100,17 @@ def calibration_from_json(data: Any) -> CalibrationTable:
     """The checked table from parsed JSON.
 
     Raises:
-        BadInputError: another schema version, a field missing or of the wrong type, a range that is no positive number.
+        BadInputError: another schema version, a field missing or of the wrong type, or a range that is not positive.
     """
     if not isinstance(data, dict) or data.get("schema_version") != SCHEMA_VERSION:
-        raise BadInputError(f"no calibration table of schema version {SCHEMA_VERSION}; run `vpp-edge calibrate` again")
+        raise BadInputError(
+            f"not a calibration table of schema version {SCHEMA_VERSION}; run `vpp-edge calibrate` again"
+        )
     try:
         stages = {str(name): _stage(s) for name, s in data["stages"].items()}
-        table = CalibrationTable(str(data["method"]), _number(data["alpha"]), dict(data["data"].items()), stages)
+        table = CalibrationTable(
+            method=str(data["method"]), alpha=_number(data["alpha"]), data=dict(data["data"].items()), stages=stages
+        )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInputError(
             f"the calibration table is incomplete or malformed ({type(error).__name__}: {error}); "
@@ -120,20 +124,20 @@ def calibration_from_json(data: Any) -> CalibrationTable:
 def _stage(data: dict[str, Any]) -> StageTable:
     numbers = {str(k): tuple(_positive(v) for v in s) for k, s in data["smoothing"].items()}
     return StageTable(
-        str(data["graph_sha256"]),
-        {str(k): _positive(v) for k, v in data["ranges"].items()},
-        numbers,
-        {str(k): _number(v) for k, v in data["sensitivity"].items()},
+        graph_sha256=str(data["graph_sha256"]),
+        ranges={str(k): _positive(v) for k, v in data["ranges"].items()},
+        smoothing=numbers,
+        sensitivity={str(k): _number(v) for k, v in data["sensitivity"].items()},
     )
 
 
 def _positive(value: Any) -> float:
     if not _number(value) > 0:
-        raise ValueError(f"{value!r} is no positive number")
+        raise ValueError(f"{value!r} is not a positive number")
     return float(value)
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise ValueError(f"{value!r} is no finite number from 0 on")
+        raise ValueError(f"{value!r} is not a finite number of at least 0")
     return float(value)

@@ -1,4 +1,4 @@
-"""A share of successes: in, how many of how many; out, the share with the interval in which the true one may lie."""
+"""A success rate with its 95 % confidence interval."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float
         BadInputError: not 0 <= successes <= trials with at least one trial.
     """
     if not 0 <= successes <= trials or trials < 1:
-        raise BadInputError(f"{successes} successes in {trials} trials; expected 0 to all of at least one")
+        raise BadInputError(
+            f"{successes} successes in {trials} trials; expected at least one trial and no more successes than trials"
+        )
     share = successes / trials
     centre = share + z * z / (2 * trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
-    # The ends of no and of only successes are exactly 0 and 1, which rounding would miss.
+    # Without successes the lower end is exactly 0, with successes only the upper end exactly 1; rounding would miss it.
     lower = 0.0 if successes == 0 else (centre - half) / scale
     upper = 1.0 if successes == trials else (centre + half) / scale
     return lower, upper
@@ -45,7 +47,7 @@ class SuccessRate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %."""
+        """The 95 % confidence interval."""
         return wilson_interval(self.successes, self.episodes)
 
     def to_json(self) -> dict[str, Any]:
@@ -63,5 +65,8 @@ class SuccessRate:
 
 
 def success_rate_from_json(data: Any) -> SuccessRate:
-    """What `SuccessRate.to_json` wrote. Raises KeyError, TypeError, ValueError or BadInputError on anything else."""
+    """The rate that `SuccessRate.to_json` wrote.
+
+    Raises KeyError, TypeError, ValueError or BadInputError on anything else.
+    """
     return SuccessRate(int(data["successes"]), int(data["episodes"]))

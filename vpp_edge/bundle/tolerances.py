@@ -1,4 +1,4 @@
-"""How far a tensor may be from the float32 policy: one table, by precision and tensor, with its reason."""
+"""Limits on the error against the float32 policy, by precision and tensor, with their derivation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Limit:
     """A bound on one measure of a Comparison.
 
     Attributes:
-        measure: `max_relative` and `rms_relative` must not be above `value`, `cosine` not below.
+        measure: `max_relative` and `rms_relative` must be at most `value`, `cosine` at least.
     """
 
     measure: str
@@ -50,8 +50,8 @@ class Limit:
 # of random sign: sqrt(100) * 2.4e-4 = 2.4e-3. Measured on the golden xhand policy with every result rounded: tokens
 # 2.7e-3, actions 1.2e-3. Allowed about twice that.
 #
-# int8: what rounding costs depends on the policy, so the actions' limit is the user's budget (DEFAULT_BUDGET is the
-# default), and the tokens must point the same way. Text stays FP16.
+# int8: the cost of rounding depends on the policy, so the actions' limit is the user's budget (DEFAULT_BUDGET by
+# default), and the tokens must have the same direction. Text stays FP16.
 DEFAULT_BUDGET = 0.015
 _FP16 = {name: Limit("max_relative", 5e-3) for name in ("text_hidden", "goal", "tokens", "actions")}
 TOLERANCES: dict[str, dict[str, Limit]] = {
@@ -66,13 +66,13 @@ TOLERANCES: dict[str, dict[str, Limit]] = {
 }
 PRECISIONS = tuple(TOLERANCES)
 
-# Kernels of our own, against their reference in float64 on the same fp16 inputs. They compute in fp32, so what is left
-# is the rounding of the result to 11 bits: at most 2^-11 = 4.9e-4 of an element, 2.1e-4 RMS if mantissas are uniform.
+# Our own kernels, against their reference in float64 on the same fp16 inputs. They compute in fp32, so what remains is
+# the rounding of the result to 11 bits: at most 2^-11 = 4.9e-4 of an element, 2.1e-4 RMS if mantissas are uniform.
 # Attention with a product behind its softmax rounds its weights to fp16 too, which adds as much again: twice the
-# largest error, sqrt(2) times the RMS. Of few elements the RMS is up to 1.4 times as large.
+# largest error, sqrt(2) times the RMS. Over few elements the RMS is up to 1.4 times as large.
 #
-# int8: a result may take the other of two steps where it lies between them to within fp32's 2^-24. One such among some
-# 300 tested elements, whose RMS is 30 steps: 1 / (30 * sqrt(300)) = 2e-3. Allowed: twice that, and one step where the
+# int8: a result within fp32's 2^-24 of the middle between two steps may round to either. One such among some 300
+# tested elements, whose RMS is 30 steps: 1 / (30 * sqrt(300)) = 2e-3. Allowed: twice that, and one step where the
 # largest result has at least 64.
 _ROUNDED = (Limit("max_relative", 5e-4), Limit("rms_relative", 3e-4))
 _ROUNDED_TWICE = (Limit("max_relative", 1e-3), Limit("rms_relative", 4.2e-4))

@@ -1,4 +1,4 @@
-"""The training configuration inside `policy.pt`: in, nested values with `${...}` references; out, values by path."""
+"""The training configuration inside `policy.pt`: look up values by path and resolve `${...}` references."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_REFERENCES = 1000  # followed for one value; a real configuration needs a 
 class Arguments:
     """Looks up `a.b.c` and follows OmegaConf interpolations to other keys; resolvers such as `${oc.env:X}` are refused.
 
-    References are resolved where they are read, so an unresolvable one in a key that nobody asks for does no harm.
+    References are resolved where they are read, so an unresolvable one in an unused key does no harm.
     """
 
     def __init__(self, values: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the user of a checkpoint may decide: in, choices and a policy as trained; out, its settings after them."""
+"""Choices that a user may make for a checkpoint, and the settings that result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vpp_edge.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Choices:
-    """What a checkpoint does not tell and its user may.
+    """Settings that a checkpoint does not state, or that may differ from training.
 
     Attributes:
         variant: `calvin`, `xhand` or `xbot`; None: from the configuration.
@@ -45,7 +45,7 @@ class Choices:
 
 
 def chosen_config(trained: PolicyConfig, choices: Choices) -> PolicyConfig:
-    """The settings of a policy after its user's choices."""
+    """The trained settings with the user's choices applied."""
     frames = trained.former.frames
     computed = frames if choices.frames is None else choices.frames
     if computed < 1 or frames % computed:

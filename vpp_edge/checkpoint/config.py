@@ -1,6 +1,6 @@
-"""Every size of a trained policy: in, its arguments and tensor shapes; out, one frozen record, no size hard-coded.
+"""Read every size of a trained policy from its arguments and tensor shapes into one frozen record.
 
-What neither the arguments nor the shapes tell, because the released training code fixes it, is a named constant here.
+Values that the released training code fixes, and that neither arguments nor shapes state, are named constants.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vpp_edge.checkpoint.arguments import Arguments
 from vpp_edge.errors import CheckpointError
 
-# Fixed in the released VPP code, stored in no checkpoint.
+# Fixed in the released VPP code and not stored in checkpoints.
 HEAD_ATTENTION_HEADS = 8
 VIDEO_FRAMES = 16
 GOAL_TEXT_LENGTH = 77
@@ -53,7 +53,7 @@ class HeadConfig:
     actions: int
     horizon: int
     proprio: int | None
-    proprio_tensor: int  # width of the embedding's input, 0 where a policy has none
+    proprio_tensor: int  # width of the embedding's input, 0 if the policy has none
     positions: int
     projection_hidden: int
     sigma_data: float
@@ -71,10 +71,10 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """A trained policy's sizes and settings beside the configs of its diffusers and transformers parts.
+    """A trained policy's sizes and settings besides the configs of its diffusers and transformers parts.
 
     Attributes:
-        computed_frames: of the `former.frames` F that the Video Former sees; F as trained.
+        computed_frames: how many of the `former.frames` F are computed; F as trained.
     """
 
     former: FormerConfig
@@ -98,8 +98,8 @@ def policy_config(arguments: Arguments, shapes: Shapes, variant: str, text_width
         text_width: projection width of the text encoder.
 
     Raises:
-        CheckpointError: a tensor that tells a size is missing, arguments and shapes disagree, or the arguments
-            name a sampler or schedule that is not built.
+        CheckpointError: a tensor that determines a size is missing, arguments and shapes disagree, or the arguments
+            name an unsupported sampler or schedule.
     """
     former = _former_config(arguments, shapes)
     return PolicyConfig(
@@ -117,10 +117,17 @@ def policy_config(arguments: Arguments, shapes: Shapes, variant: str, text_width
 
 
 def _former_config(arguments: Arguments, shapes: Shapes) -> FormerConfig:
-    said = str(arguments.get("model.use_Former", "3d" if arguments.get("model.use_3d_Former", False) else "2d")).lower()
+    stated = str(
+        arguments.get("model.use_Former", "3d" if arguments.get("model.use_3d_Former", False) else "2d")
+    ).lower()
     if "Video_Former.weight" in shapes:
         kind, (width, channels) = "linear", _shape(shapes, "Video_Former.weight", 2)
-        config = FormerConfig(kind, channels, width, arguments.integer("model.Former_num_time_embeds", VIDEO_FRAMES))
+        config = FormerConfig(
+            kind=kind,
+            channels=channels,
+            width=width,
+            frames=arguments.integer("model.Former_num_time_embeds", VIDEO_FRAMES),
+        )
     else:
         frames, queries, width = _shape(shapes, "Video_Former.latents", 3)
         hidden, channels = _shape(shapes, "Video_Former.goal_emb.0.weight", 2)
@@ -138,11 +145,22 @@ def _former_config(arguments: Arguments, shapes: Shapes) -> FormerConfig:
                 f"policy.pt: {time_embeddings} time embeddings for {frames} frames of the Video Former"
             )
         config = FormerConfig(
-            kind, channels, width, frames, time_embeddings, queries, _count(shapes, "Video_Former.layers."),
-            heads, inner // heads, hidden, feed_forward,
-        )  # fmt: skip
-    if said in ("2d", "3d", "linear") and said != kind:
-        raise CheckpointError(f"policy.pt: args.model asks for a {said} Video Former, its tensors are of a {kind} one")
+            kind=kind,
+            channels=channels,
+            width=width,
+            frames=frames,
+            time_embeddings=time_embeddings,
+            queries_per_frame=queries,
+            depth=_count(shapes, "Video_Former.layers."),
+            heads=heads,
+            head_width=inner // heads,
+            hidden=hidden,
+            feed_forward=feed_forward,
+        )
+    if stated in ("2d", "3d", "linear") and stated != kind:
+        raise CheckpointError(
+            f"policy.pt: args.model states a {stated} Video Former, but the tensors are of a {kind} one"
+        )
     _agree(arguments, "model.latent_dim", width)
     if kind != "linear":
         _agree(arguments, "model.num_latents", config.frames * config.queries_per_frame)
@@ -164,41 +182,55 @@ def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, tex
     _agree(arguments, "model.action_dim", actions)
     if token_width != former.width:
         raise CheckpointError(
-            f"policy.pt: the head takes {token_width}-wide tokens, the Video Former gives {former.width}"
+            f"policy.pt: the head takes tokens of width {token_width}, the Video Former gives {former.width}"
         )
     if goal_width != text_width:
         raise CheckpointError(
-            f"policy.pt: the head takes a {goal_width}-wide goal, the text encoder in clip/ gives {text_width}"
+            f"policy.pt: the head takes a goal of width {goal_width}, the text encoder in clip/ gives {text_width}"
         )
     if width % HEAD_ATTENTION_HEADS:
         raise CheckpointError(
             f"policy.pt: head width {width} is not divisible by {HEAD_ATTENTION_HEADS} attention heads"
         )
-    # The CALVIN code has a proprio embedding and never feeds it; the real-robot code feeds the normalized state.
-    said = arguments.integer("model.proprio_dim", 0) > 0 or arguments.get("dataset_args.state_01") is not None
-    uses_proprio = has_proprio and said
+    # The CALVIN code has a proprio embedding and never uses it; the real-robot code feeds it the normalized state.
+    stated = arguments.integer("model.proprio_dim", 0) > 0 or arguments.get("dataset_args.state_01") is not None
+    uses_proprio = has_proprio and stated
     if uses_proprio:
         _agree(arguments, "model.proprio_dim", proprio)
     return HeadConfig(
-        width, token_width, goal_width, HEAD_ATTENTION_HEADS, _count(shapes, f"{prefix}encoder.blocks."),
-        _count(shapes, f"{prefix}decoder.blocks."), feed_forward, actions, horizon, proprio if uses_proprio else None,
-        proprio, positions, projection_hidden, arguments.number("model.sigma_data", 0.5),
-    )  # fmt: skip
+        width=width,
+        token_width=token_width,
+        goal_width=goal_width,
+        heads=HEAD_ATTENTION_HEADS,
+        encoder_layers=_count(shapes, f"{prefix}encoder.blocks."),
+        decoder_layers=_count(shapes, f"{prefix}decoder.blocks."),
+        feed_forward=feed_forward,
+        actions=actions,
+        horizon=horizon,
+        proprio=proprio if uses_proprio else None,
+        proprio_tensor=proprio,
+        positions=positions,
+        projection_hidden=projection_hidden,
+        sigma_data=arguments.number("model.sigma_data", 0.5),
+    )
 
 
 def _sampler_config(arguments: Arguments) -> SamplerConfig:
     name, schedule = arguments.get("model.sampler_type", "ddim"), arguments.get("model.noise_scheduler", "exponential")
     if name not in SAMPLERS:
-        raise CheckpointError(f"policy.pt: args.model.sampler_type {name!r} is not built; built: {', '.join(SAMPLERS)}")
+        raise CheckpointError(
+            f"policy.pt: args.model.sampler_type {name!r} is not supported; supported: {', '.join(SAMPLERS)}"
+        )
     if schedule not in NOISE_SCHEDULES:
         raise CheckpointError(
-            f"policy.pt: args.model.noise_scheduler {schedule!r} is not built; built: {', '.join(NOISE_SCHEDULES)}"
+            f"policy.pt: args.model.noise_scheduler {schedule!r} is not supported; supported: "
+            + ", ".join(NOISE_SCHEDULES)
         )
     sampler = SamplerConfig(
-        name,
-        arguments.integer("model.num_sampling_steps", 10),
-        arguments.number("model.sigma_min", 0.001),
-        arguments.number("model.sigma_max", 80),
+        name=name,
+        steps=arguments.integer("model.num_sampling_steps", 10),
+        sigma_min=arguments.number("model.sigma_min", 0.001),
+        sigma_max=arguments.number("model.sigma_max", 80),
     )
     if sampler.steps < 1 or not 0 < sampler.sigma_min < sampler.sigma_max < float("inf"):
         raise CheckpointError(f"policy.pt: {sampler} needs steps >= 1 and 0 < sigma_min < sigma_max")
@@ -208,7 +240,7 @@ def _sampler_config(arguments: Arguments) -> SamplerConfig:
 def _shape(shapes: Shapes, name: str, dims: int) -> tuple[int, ...]:
     if name not in shapes:
         raise CheckpointError(
-            f"policy.pt: missing {name}, which tells a size. Is this the `model` of a trained VPP policy?"
+            f"policy.pt: missing {name}, which determines a size. Is this the `model` of a trained VPP policy?"
         )
     if len(shapes[name]) != dims:
         raise CheckpointError(f"policy.pt: {name} has shape {shapes[name]}, expected {dims} dimensions")
@@ -221,4 +253,4 @@ def _count(shapes: Shapes, prefix: str) -> int:
 
 def _agree(arguments: Arguments, path: str, found: int) -> None:
     if arguments.get(path) is not None and arguments.integer(path) != found:
-        raise CheckpointError(f"policy.pt: args.{path} is {arguments.get(path)}, its tensors say {found}")
+        raise CheckpointError(f"policy.pt: args.{path} is {arguments.get(path)}, the tensors have {found}")

@@ -1,4 +1,4 @@
-"""Recognizes the files of a checkpoint before they are read: in, a path; out, nothing, or an error with its mend."""
+"""Check the files of a checkpoint before they are read, with errors that say how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def paths_from_folder(folder: Path) -> CheckpointPaths:
     if missing:
         raise CheckpointError(
             f"{folder}: missing {', '.join(missing)}. A checkpoint folder holds svd/ (video model), clip/ (text "
-            "encoder) and policy.pt; where they lie apart, pass --video-model, --text-encoder and --policy."
+            "encoder) and policy.pt; if they are in different places, pass --video-model, --text-encoder and --policy."
         )
-    return CheckpointPaths(folder / "svd", folder / "clip", policy)
+    return CheckpointPaths(video_model=folder / "svd", text_encoder=folder / "clip", policy=policy)
 
 
 def check_file(path: Path, meaning: str) -> None:
-    """Raises CheckpointError unless `path` is a non-empty regular file that is no Git LFS pointer."""
+    """Raises CheckpointError unless `path` is a non-empty regular file and not a Git LFS pointer."""
     if not path.exists():
         partial = [p.name for p in path.parent.glob(f"{path.name}*") if p.name.endswith(_PARTIAL_SUFFIXES)]
-        hint = f" A half-finished download lies beside it ({', '.join(sorted(partial))})." if partial else ""
+        hint = f" There is an unfinished download next to it ({', '.join(sorted(partial))})." if partial else ""
         raise CheckpointError(f"{path}: missing; it should hold {meaning}.{hint} Download or copy it again.")
     if not path.is_file():
         raise CheckpointError(f"{path}: not a file; it should hold {meaning}.")
@@ -65,7 +65,7 @@ def check_file(path: Path, meaning: str) -> None:
 
 
 def read_json(path: Path, meaning: str) -> dict[str, Any]:
-    """The object in a JSON file; CheckpointError when it is missing, damaged or no object."""
+    """The object in a JSON file; CheckpointError when it is missing, damaged or not an object."""
     check_file(path, meaning)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""The tensors of `policy.pt`: in, a policy's sizes; out, the names and shapes that its Video Former and head must have.
+"""The tensors of `policy.pt`: names and shapes that Video Former and action head must have at given sizes.
 
-The released names are kept as they are here and in the model, so that a tensor can be followed from the checkpoint
-to the module that uses it.
+The released names are kept here and in the model, so that a tensor can be followed from the checkpoint to the module
+that uses it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The file of Video Former and action head: in, `policy.pt` or `policy.safetensors`; out, tensors and arguments.
+"""Read and write the file of Video Former and action head, `policy.pt` or `policy.safetensors`.
 
-`policy.pt` is what VPP's training writes, a pickle. `policy.safetensors` holds the same without one: the tensors, and
-the arguments as JSON in the metadata `args`.
+VPP's training writes `policy.pt`, a pickle. `policy.safetensors` holds the same content without a pickle: the tensors,
+and the arguments as JSON in the metadata `args`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def load_policy_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
     Raises:
         CheckpointError: the file is missing, truncated, an LFS pointer, holds anything but tensors and
-            configuration, or lacks either of them.
+            configuration, or one of the two is missing.
     """
     if path.suffix != ".safetensors":
         return load_policy_pickle(path)
@@ -35,7 +35,7 @@ def load_policy_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
             arguments = json.loads((file.metadata() or {}).get("args", ""))
     except (ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: its metadata `args` is no JSON ({error}). Write the file with the policy's arguments."
+            f"{path}: its metadata `args` is not JSON ({error}). Write the file with the policy's arguments."
         ) from error
     if not isinstance(arguments, dict):
         raise CheckpointError(f"{path}: metadata `args` is a {type(arguments).__name__}, expected an object")
@@ -43,6 +43,8 @@ def load_policy_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
 
 def save_policy_file(path: Path, tensors: dict[str, torch.Tensor], arguments: dict[str, Any]) -> None:
-    """Writes `policy.safetensors`; replaced as a whole where it exists."""
-    own = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}  # it stores no views
+    """Writes `policy.safetensors` atomically; an existing file is replaced."""
+    own = {
+        name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()
+    }  # safetensors stores no views
     write_whole(path, save(own, metadata={"args": json.dumps(arguments)}))

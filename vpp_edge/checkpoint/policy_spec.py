@@ -1,4 +1,4 @@
-"""What a policy's numbers mean: in, sizes and arguments; out, the PolicySpec of the manifest (docs/vpp.md, step 7)."""
+"""Build the PolicySpec of the manifest from a policy's sizes and arguments (docs/vpp.md, step 7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vpp_edge.errors import BadInputError, CheckpointError
 from vpp_edge.spec.policy import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
 
 VARIANTS = ("calvin", "xhand", "xbot")
-# Views that the released code feeds, in batch order.
+# Views in batch order, as in the released code.
 CAMERAS = {"calvin": ("static", "wrist"), "xhand": ("static", "wrist"), "xbot": ("static", "wrist", "wrist2")}
 # Control rate of the training data: CALVIN 30 Hz; the released dexterous-hand recordings 10 Hz.
 ACTION_RATE_HZ = {"calvin": 30.0, "xhand": 10.0, "xbot": 10.0}
@@ -19,10 +19,10 @@ CALVIN_METRES, CALVIN_RADIANS = 0.02, 0.05
 _ARM_STATE = 19  # xyz, quaternion, 12 joints
 
 
-def variant_from(arguments: Arguments, actions: int) -> str:
-    """The variant of a policy, from its action width where that is one of the released ones, else from its names.
+def variant_from_arguments(arguments: Arguments, actions: int) -> str:
+    """The variant of a policy: from its action width if that is a released one, otherwise from its names.
 
-    The real-robot variants share their training code and go by each other's names, so width goes before name.
+    The real-robot variants share training code and use each other's names, so the width takes precedence.
     """
     named = f"{arguments.get('benchmark_name', '')} {arguments.get('model._target_', '')}".lower()
     by_name = [v for v in VARIANTS if v in named]
@@ -35,24 +35,30 @@ def variant_from(arguments: Arguments, actions: int) -> str:
     return "xhand" if arguments.get("dataset_args.action_01") is not None else "calvin"
 
 
-def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
-    """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment where the width is another."""
+def segments_from_variant(variant: str, actions: int) -> tuple[ActionSegment, ...]:
+    """The action segments of a variant (docs/vpp.md, step 7); one `raw` segment for any other width."""
     if variant == "calvin" and actions == 7:
         return (
-            ActionSegment("delta_position", 0, 3, "m", scale=CALVIN_METRES),
-            ActionSegment("relative_rotation", 3, 3, "rad", scale=CALVIN_RADIANS),
-            ActionSegment("gripper", 6, 1, "1"),
+            ActionSegment(kind="delta_position", start=0, size=3, unit="m", scale=CALVIN_METRES),
+            ActionSegment(kind="relative_rotation", start=3, size=3, unit="rad", scale=CALVIN_RADIANS),
+            ActionSegment(kind="gripper", start=6, size=1, unit="1"),
         )
     if variant == "xhand" and actions > 6:
         return (
-            ActionSegment("delta_position", 0, 3, "m", state_start=0),
-            ActionSegment("relative_rotation", 3, 3, "rad", state_start=3),
-            ActionSegment("joint_position", 6, actions - 6, "rad", state_start=7),
+            ActionSegment(kind="delta_position", start=0, size=3, unit="m", state_start=0),
+            ActionSegment(kind="relative_rotation", start=3, size=3, unit="rad", state_start=3),
+            ActionSegment(kind="joint_position", start=6, size=actions - 6, unit="rad", state_start=7),
         )
     if variant == "xbot" and actions == 2 * _ARM_STATE:
         return tuple(
             ActionSegment(
-                kind, arm * _ARM_STATE + start, size, unit, arm, arm * _ARM_STATE + start, offset_from_state=True
+                kind=kind,
+                start=arm * _ARM_STATE + start,
+                size=size,
+                unit=unit,
+                arm=arm,
+                state_start=arm * _ARM_STATE + start,
+                offset_from_state=True,
             )
             for arm in (0, 1)
             for kind, start, size, unit in (
@@ -61,11 +67,11 @@ def segments_of(variant: str, actions: int) -> tuple[ActionSegment, ...]:
                 ("joint_position", 7, 12, "rad"),
             )
         )
-    return (ActionSegment("raw", 0, actions, "1"),)
+    return (ActionSegment(kind="raw", start=0, size=actions, unit="1"),)
 
 
-def bounds_from(arguments: Arguments, name: str, dims: int) -> Bounds | None:
-    """Normalization bounds `<name>_01`, `<name>_99` of `args.dataset_args`; None where the policy has none."""
+def bounds_from_arguments(arguments: Arguments, name: str, dims: int) -> Bounds | None:
+    """Normalization bounds `<name>_01`, `<name>_99` of `args.dataset_args`; None if the policy has none."""
     lower, upper = (arguments.numbers(f"dataset_args.{name}_{p}") for p in ("01", "99"))
     if lower is None or upper is None:
         return None
@@ -89,12 +95,21 @@ def exponential_sigmas(sampler: SamplerConfig) -> tuple[float, ...]:
     return (*levels, 0.0)
 
 
-def policy_spec(
-    config: PolicyConfig, arguments: Arguments, variant: str, *, cameras: int | None, action_rate_hz: float | None,
-    quaternion_order: str, image_size: int, latent: tuple[int, int, int], feature_pixels: int, pad_token_id: int,
+def policy_spec_from_config(
+    config: PolicyConfig,
+    arguments: Arguments,
+    variant: str,
+    *,
+    cameras: int | None,
+    action_rate_hz: float | None,
+    quaternion_order: str,
+    image_size: int,
+    latent: tuple[int, int, int],
+    feature_pixels: int,
+    pad_token_id: int,
     notes: tuple[str, ...],
-) -> PolicySpec:  # fmt: skip
-    """The PolicySpec of a checkpoint; see its fields. `feature_pixels`: features of one view and frame."""
+) -> PolicySpec:
+    """The PolicySpec of a checkpoint; see its fields. `feature_pixels`: number of features of one view and frame."""
     names = (
         CAMERAS[variant] if cameras is None else ("static", *(f"wrist{i if i > 1 else ''}" for i in range(1, cameras)))
     )
@@ -104,17 +119,31 @@ def policy_spec(
     state = None
     if head.proprio is not None:
         quaternions = (3,) if variant == "xhand" else ()  # only the xhand dataset code makes them canonical
-        state = StateSpec(head.proprio, bounds_from(arguments, "state", head.proprio), quaternions, quaternion_order)
+        state = StateSpec(
+            dims=head.proprio,
+            bounds=bounds_from_arguments(arguments, "state", head.proprio),
+            quaternions=quaternions,
+            quaternion_order=quaternion_order,
+        )
     action = ActionSpec(
-        head.actions,
-        head.horizon,
-        round(1e9 / rate_hz),
-        bounds_from(arguments, "action", head.actions),
-        segments_of(variant, head.actions),
+        dims=head.actions,
+        horizon=head.horizon,
+        period_ns=round(1e9 / rate_hz),
+        bounds=bounds_from_arguments(arguments, "action", head.actions),
+        segments=segments_from_variant(variant, head.actions),
     )
     return PolicySpec(
-        variant, tuple(CameraSpec(name, image_size, image_size) for name in names), former.frames, latent,
-        (tokens, former.width), (config.text_length, GOAL_TEXT_LENGTH), pad_token_id, action, state,
-        exponential_sigmas(config.sampler), config.sampler.name, notes,
-        config.computed_frames if config.computed_frames < former.frames else None,
-    )  # fmt: skip
+        variant=variant,
+        cameras=tuple(CameraSpec(name, image_size, image_size) for name in names),
+        frames=former.frames,
+        latent=latent,
+        tokens=(tokens, former.width),
+        text_lengths=(config.text_length, GOAL_TEXT_LENGTH),
+        pad_token_id=pad_token_id,
+        action=action,
+        state=state,
+        sigmas=exponential_sigmas(config.sampler),
+        sampler=config.sampler.name,
+        notes=notes,
+        computed_frames=config.computed_frames if config.computed_frames < former.frames else None,
+    )

@@ -1,7 +1,7 @@
-"""Reads a whole trained policy: in, the paths of its three parts; out, checked weights, sizes and spec.
+"""Read a whole trained policy from the paths of its three parts: checked weights, sizes and spec.
 
 Everything is checked before anything is used: file by file (half downloads, LFS pointers, wrong model types), then
-every tensor of every part against the sizes, with all problems in one error.
+every tensor of every part against the sizes, with all problems reported in one error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vpp_edge.checkpoint.choices import Choices, chosen_config
 from vpp_edge.checkpoint.config import PolicyConfig, policy_config
 from vpp_edge.checkpoint.files import CheckpointPaths, read_json, refuse_partial_downloads
 from vpp_edge.checkpoint.policy_file import load_policy_file
-from vpp_edge.checkpoint.policy_spec import policy_spec, variant_from
+from vpp_edge.checkpoint.policy_spec import policy_spec_from_config, variant_from_arguments
 from vpp_edge.checkpoint.weights import load_tensors, tensor_problems
 from vpp_edge.errors import CheckpointError
 from vpp_edge.spec.policy import PolicySpec
@@ -30,7 +30,7 @@ _AS_TRAINED = Choices()
 _MOST_PROBLEMS_SHOWN = 40
 # Relative difference up to which a copy of the text encoder counts as the same weights (fp16 rounding is 5e-4).
 _SAME_WEIGHTS = 1e-3
-# What is read here from the configurations of the video model.
+# Keys that are read from the configurations of the video model.
 _UNET_SIZES = (
     "sample_size",
     "in_channels",
@@ -40,7 +40,7 @@ _UNET_SIZES = (
     "cross_attention_dim",
 )
 _VAE_SIZES = ("block_out_channels", "latent_channels")
-# transformers' CLIP sizes, which a configuration may leave out.
+# Defaults of transformers' CLIP for sizes that a configuration may omit.
 _TEXT_DEFAULTS = {"hidden_size": 512, "num_hidden_layers": 12}
 
 Tensors = dict[str, torch.Tensor]
@@ -61,11 +61,11 @@ class Checkpoint:
     Attributes:
         paths: where it was read from.
         config: sizes and settings that the modules are built from.
-        trained: the same as trained, before anything was chosen.
+        trained: the same before the user's choices were applied.
         spec: what the runtime must know.
         unet, vae, text: the networks below the policy; `scheduler` is the Euler scheduler's config.
         former, head: tensors of policy.pt without their prefix.
-        notes: what is unusual but no error, one sentence each.
+        notes: unusual findings that are not errors, one sentence each.
     """
 
     paths: CheckpointPaths
@@ -93,7 +93,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     arguments = Arguments(values)
     shapes = {name: tuple(t.shape) for name, t in policy_tensors.items()}
     actions = shapes.get(f"{names.HEAD_PREFIX}action_pred.bias", (0,))[0]
-    variant = choices.variant or variant_from(arguments, actions)
+    variant = choices.variant or variant_from_arguments(arguments, actions)
     trained = policy_config(arguments, shapes, variant, text_config["projection_dim"])
     config = chosen_config(trained, choices)
 
@@ -101,7 +101,9 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     vae = _read_part(paths.video_model / "vae", "AutoencoderKLTemporalDecoder", _VAE_SIZES)
     text = ModelPart(text_config, _text_tensors(paths.text_encoder))
     former, head, extra = _split(policy_tensors)
-    problems = _problems(config, unet, vae, text, former, head, extra) + _disagreements(config, unet, vae, text)
+    problems = _problems(config, unet=unet, vae=vae, text=text, former=former, head=head, extra=extra) + _disagreements(
+        config, unet, vae, text
+    )
     if problems:
         shown = problems[:_MOST_PROBLEMS_SHOWN]
         more = f"\n  ... and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
@@ -116,15 +118,32 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     feature = (latent >> (len(unet.config["down_block_types"]) - 1)) << min(
         config.extract_layer + 1, len(unet.config["up_block_types"]) - 1
     )
-    spec = policy_spec(
-        config, arguments, variant, cameras=choices.cameras, action_rate_hz=choices.action_rate_hz,
-        quaternion_order=choices.quaternion_order, image_size=image_size,
-        latent=(vae.config["latent_channels"], latent, latent), feature_pixels=feature * feature,
-        pad_token_id=_pad_token_id(paths.text_encoder), notes=notes,
-    )  # fmt: skip
+    spec = policy_spec_from_config(
+        config,
+        arguments,
+        variant,
+        cameras=choices.cameras,
+        action_rate_hz=choices.action_rate_hz,
+        quaternion_order=choices.quaternion_order,
+        image_size=image_size,
+        latent=(vae.config["latent_channels"], latent, latent),
+        feature_pixels=feature * feature,
+        pad_token_id=_pad_token_id(paths.text_encoder),
+        notes=notes,
+    )
     head = {n: t.float() for n, t in head.items() if n not in names.UNUSED}
     return Checkpoint(
-        paths, config, trained, spec, unet, vae, text, scheduler, {n: t.float() for n, t in former.items()}, head, notes
+        paths=paths,
+        config=config,
+        trained=trained,
+        spec=spec,
+        unet=unet,
+        vae=vae,
+        text=text,
+        scheduler=scheduler,
+        former={n: t.float() for n, t in former.items()},
+        head=head,
+        notes=notes,
     )
 
 
@@ -148,7 +167,7 @@ def _read_part(folder: Path, class_name: str, sizes: Sequence[str]) -> ModelPart
     config = _check_class(path, class_name)
     missing = [key for key in sizes if key not in config]
     if missing:
-        raise CheckpointError(f"{path}: lacks {', '.join(missing)}. Download or copy it again.")
+        raise CheckpointError(f"{path}: misses {', '.join(missing)}. Download or copy it again.")
     return ModelPart(config, load_tensors(folder, "diffusion_pytorch_model"))
 
 
@@ -168,7 +187,11 @@ def _text_config(folder: Path) -> dict[str, Any]:
 
 def _text_tensors(folder: Path) -> Tensors:
     tensors = load_tensors(folder, "model")
-    other_half = ("vision_model.", "visual_projection.", "logit_scale")  # a whole CLIP model works too
+    other_half = (
+        "vision_model.",
+        "visual_projection.",
+        "logit_scale",
+    )  # of a complete CLIP model, which is accepted too
     return {n: t for n, t in tensors.items() if not n.startswith(other_half) and not n.endswith("position_ids")}
 
 
@@ -225,7 +248,7 @@ def _disagreements(config: PolicyConfig, unet: ModelPart, vae: ModelPart, text: 
     lines = []
     blocks = list(reversed(unet.config["block_out_channels"]))
     if not 0 <= config.extract_layer < len(blocks):
-        return [f"policy.pt: extract_layer_idx {config.extract_layer} is no up block; the UNet has {len(blocks)}"]
+        return [f"policy.pt: extract_layer_idx {config.extract_layer} is not an up block; the UNet has {len(blocks)}"]
     used = (
         blocks[: config.extract_layer + 1]
         if config.all_layers
@@ -238,7 +261,7 @@ def _disagreements(config: PolicyConfig, unet: ModelPart, vae: ModelPart, text: 
         )
     if unet.config["cross_attention_dim"] != 2 * text.config["hidden_size"]:
         lines.append(
-            f"svd/unet attends to {unet.config['cross_attention_dim']}-wide text, "
+            f"svd/unet attends to text of width {unet.config['cross_attention_dim']}, "
             f"clip/ gives twice {text.config['hidden_size']}"
         )
     if unet.config["in_channels"] != 2 * vae.config["latent_channels"]:
@@ -250,7 +273,7 @@ def _disagreements(config: PolicyConfig, unet: ModelPart, vae: ModelPart, text: 
 
 
 def _text_copy_notes(extra: Tensors, text: ModelPart) -> list[str]:
-    """A sentence for every copy of the text encoder in policy.pt that differs from clip/."""
+    """One sentence for every copy of the text encoder in policy.pt that differs from clip/."""
     notes = []
     for prefix in names.TEXT_COPY_PREFIXES:
         copies = {n[len(prefix) :]: t for n, t in extra.items() if n.startswith(prefix)}

@@ -1,8 +1,8 @@
-"""Reads `policy.pt` without executing anything in it: in, a path; out, its tensors and its arguments as plain values.
+"""Read `policy.pt` without executing any code in it: its tensors, and its arguments as plain values.
 
 `torch.load(weights_only=True)` interprets the pickle and builds nothing but tensors and containers. The OmegaConf
 classes that a trained policy carries are mapped by name to inert records here, so not even OmegaConf's own code
-runs. Every other name in the pickle is refused; there is no second, unsafe attempt.
+runs. Every other name in the pickle is refused; there is no fallback to an unsafe loader.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def load_policy_pickle(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, A
 
     Raises:
         CheckpointError: the file is missing, truncated, an LFS pointer, holds anything but tensors and
-            configuration, or lacks `model` or `args`.
+            configuration, or `model` or `args` is missing.
     """
     check_file(path, "the policy (Video Former and action head)")
     content = _load_weights_only(path)
@@ -94,7 +94,9 @@ def load_policy_pickle(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, A
 
 def _load_weights_only(path: Path) -> Any:
     with torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about pickle protocols; what cannot be read is an error below
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # about pickle protocols; a file that cannot be read is an error below
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         except pickle.UnpicklingError as error:

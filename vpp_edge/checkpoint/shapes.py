@@ -1,4 +1,4 @@
-"""Expected tensors of the networks below the policy: in, a config.json; out, names and shapes, nothing allocated."""
+"""Expected names and shapes of the diffusers and transformers networks, from their config.json on the meta device."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Writes an untrained policy in the trained format: in, sizes and a seed; out, a folder with svd/, clip/ and policy.pt.
+"""Write an untrained policy in the trained format: a folder with svd/, clip/ and policy.pt from sizes and a seed.
 
-For trying the whole path without a trained checkpoint (`vpp-edge demo`, tests). The networks are the real ones at a
-small size with random weights: the policy sees and moves, and knows nothing.
+For running the whole pipeline without a trained checkpoint (`vpp-edge demo`, tests): the real networks at a small size
+with random weights.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class UntrainedSizes:
         queries: Video Former queries per frame.
         depth: layers of the Video Former.
         kind: of the Video Former: `3d`, `2d` or `linear`.
-        all_layers: the Video Former sees all up blocks, not the last one only.
+        all_layers: the Video Former sees all up blocks, not only the last one.
         actions, horizon, proprio: A, T and P (None: no proprioception).
         steps: sampling steps.
         text_width: of the text encoder.
         blocks: residual blocks at each size of UNet and VAE.
-        attention_heads: of the UNet, for all sizes or for each.
+        attention_heads: of the UNet, one number or one per size.
         time_width: of each of the UNet's three added time embeddings.
-        head_width: of a Video Former's attention head; None: what its 8 heads share of `width`.
+        head_width: of one attention head of the Video Former; None: `width` divided by its 8 heads.
         head_depth: layers of the action head's encoder and decoder; None: `depth`.
         text_layers, text_heads, text_feed_forward: of the text encoder; None: twice its width.
-        corpus: texts whose frequent words become tokens; everything else is spelled in bytes.
+        corpus: texts whose frequent words become tokens; all other text is encoded in bytes.
     """
 
     image: int = 128
@@ -75,16 +75,29 @@ class UntrainedSizes:
 
     def __post_init__(self) -> None:
         if self.image % 64 or self.image <= 0:
-            raise BadInputError(f"image side {self.image} is no multiple of 64")
+            raise BadInputError(f"image side {self.image} is not a multiple of 64")
 
 
 # The released xhand policy (docs/vpp.md): Stable Video Diffusion's UNet and VAE, CLIP ViT-B/32's text encoder with a
 # smaller vocabulary. Its weights are 6.4 GB in float32.
 RELEASED_XHAND = UntrainedSizes(
-    image=256, channels=(320, 640, 1280, 1280), vae_channels=(128, 256, 512, 512), width=384, queries=14, depth=6,
-    horizon=10, text_width=512, blocks=2, attention_heads=(5, 10, 20, 20), time_width=256, head_width=64, head_depth=4,
-    text_layers=12, text_heads=8, text_feed_forward=2048,
-)  # fmt: skip
+    image=256,
+    channels=(320, 640, 1280, 1280),
+    vae_channels=(128, 256, 512, 512),
+    width=384,
+    queries=14,
+    depth=6,
+    horizon=10,
+    text_width=512,
+    blocks=2,
+    attention_heads=(5, 10, 20, 20),
+    time_width=256,
+    head_width=64,
+    head_depth=4,
+    text_layers=12,
+    text_heads=8,
+    text_feed_forward=2048,
+)
 
 
 def write_untrained_checkpoint(
@@ -99,10 +112,10 @@ def write_untrained_checkpoint(
     """Writes the three parts of a policy with random weights; the same seed gives the same weights.
 
     Args:
-        folder: made if need be; its parts must not exist.
-        name: `benchmark_name` of its arguments, which tells the variant.
-        state_bounds, action_bounds: (lower, upper) normalization bounds, P and A numbers each; None: -1 to 1, and
-            none at all for a policy without proprioception.
+        folder: created if necessary; its parts must not exist.
+        name: `benchmark_name` of its arguments, which determines the variant.
+        state_bounds, action_bounds: (lower, upper) normalization bounds, P and A numbers each; None: -1 to 1, or
+            no bounds for a policy without proprioception.
     """
     from omegaconf import OmegaConf
 
@@ -116,13 +129,13 @@ def write_untrained_checkpoint(
         )
     for prefix in names.TEXT_COPY_PREFIXES:
         tensors |= {prefix + n: t for n, t in text.items()}
-    arguments = _arguments(sizes, name, seed, state_bounds, action_bounds)
+    arguments = _arguments(sizes, name=name, seed=seed, state=state_bounds, action=action_bounds)
     torch.save({"model": tensors, "args": OmegaConf.create(arguments)}, folder / "policy.pt")
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No progress bars and advice of diffusers and transformers, which are about files that VPP does not use."""
+    """Silences progress bars and warnings of diffusers and transformers about files that VPP does not use."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -165,7 +178,7 @@ def configs_of(s: UntrainedSizes) -> tuple[FormerConfig, HeadConfig]:
         actions=s.actions,
         horizon=s.horizon,
         proprio=s.proprio,
-        proprio_tensor=s.proprio or 8,  # the CALVIN code has an embedding of 8 that it never feeds
+        proprio_tensor=s.proprio or 8,  # the CALVIN code has an embedding of 8 that it never uses
         positions=1 + s.frames * s.queries + s.horizon,
         projection_hidden=2 * s.width,
         sigma_data=0.5,
@@ -209,7 +222,7 @@ def _arguments(s: UntrainedSizes, name: str, seed: int, state: Any, action: Any)
 
 
 def _draw(prefix: str, shapes: names.Shapes) -> dict[str, torch.Tensor]:
-    """Weights of a network that passes its input on: unit norms, small biases, matrices that keep the variance."""
+    """Random weights that preserve the signal: unit norms, small biases, matrices that keep the variance."""
     tensors = {}
     for name, shape in shapes.items():
         if len(shape) >= 2:
@@ -252,11 +265,18 @@ def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
 
     unet, vae = video_networks(s)
     scheduler = EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
-        sigma_max=700.0, sigma_min=0.002, steps_offset=1, timestep_spacing="leading", timestep_type="continuous",
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        sigma_max=700.0,
+        sigma_min=0.002,
+        steps_offset=1,
+        timestep_spacing="leading",
+        timestep_type="continuous",
         use_karras_sigmas=True,
-    )  # fmt: skip
-    # The video model's image encoder is part of the format and unused by VPP.
+    )
+    # The video model's image encoder is part of the format but not used by VPP.
     vision = CLIPVisionConfig(
         hidden_size=32,
         intermediate_size=32,
@@ -293,7 +313,7 @@ def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tens
 
 
 def _byte_pairs(corpus: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges of a byte-level BPE in CLIP's manner."""
+    """Vocabulary and merges of a byte-level BPE like CLIP's."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

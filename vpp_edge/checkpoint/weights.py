@@ -1,4 +1,4 @@
-"""Tensors of a model folder: in, a diffusers or transformers folder; out, float32 tensors by name."""
+"""Load the weights of a diffusers or transformers folder as float32 tensors by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_tensors(folder: Path, stem: str) -> dict[str, torch.Tensor]:
         stem: `diffusion_pytorch_model` (diffusers) or `model` (transformers).
 
     Raises:
-        CheckpointError: a file is missing, truncated or an LFS pointer, or only a pickle is there.
+        CheckpointError: a file is missing, truncated or an LFS pointer, or the weights exist only as pickle.
     """
     for variant in ("", ".fp16"):
         index = folder / f"{stem}.safetensors.index{variant}.json"

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         points = []
         if arguments.report is not None:
             points = measure_tradeoff(bundle, table, held_out.samples, arguments.device, report=progress)
-            write_report(arguments.report, points, held_out.words, arguments.device)
+            write_report(arguments.report, points, held_out.description, arguments.device)
     if arguments.json:
         summary = {
             "table": str(arguments.output),
@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(summary))
         return 0
-    print(f"{arguments.output}: measured on {calibration.words}")
+    print(f"{arguments.output}: measured on {calibration.description}")
     if points:
-        print("\n".join(tradeoff_lines(points, held_out.words, arguments.device)))
+        print("\n".join(tradeoff_lines(points, held_out.description, arguments.device)))
         print(f"{arguments.report}: the same as report.md and report.svg")
     return 0

@@ -15,7 +15,7 @@ from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError, VppEdgeError
 
 if TYPE_CHECKING:
-    from vpp_edge.runtime.chaos.result import Fault
+    from vpp_edge.runtime.chaos.result import Fault, TrialResult
     from vpp_edge.runtime.chaos.trial import Setting
 
 HELP = """Inject faults into live runs of a bundle and measure how the runtime reacts, before a real hand moves.

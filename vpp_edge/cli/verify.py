@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vpp_edge.cli.engine_arguments import ALL_CORES, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
-
-if TYPE_CHECKING:
-    from vpp_edge.profile.verification import Check
 
 HELP = """Compare a bundle with its checkpoint or with recorded outputs.
 
@@ -51,51 +47,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    from vpp_edge.bundle.certificate import certificate_from_json
-    from vpp_edge.bundle.manifest import Bundle
+    from vpp_edge.verification.verify import VerifyOptions, verify_bundle
 
-    if arguments.samples < 1:
-        raise BadInputError("--samples must be at least 1")
     references = [r for r in (arguments.reference, arguments.golden, arguments.checkpoint) if r is not None]
     if len(references) + arguments.hashes_only > 1:
         raise BadInputError("pass one reference: a checkpoint folder, a golden .npz, or --hashes-only")
-    bundle = Bundle(arguments.bundle)
-    bundle.verify_all()
-    problems = certificate_from_json(bundle.manifest.certificate).problems()
-    checks = [] if arguments.hashes_only else _checks(arguments, references[0] if references else None)
-    passed = all(c.passed for c in checks) and not problems
+    options = VerifyOptions(
+        reference=references[0] if references else None,
+        hashes_only=arguments.hashes_only,
+        backend=arguments.backend,
+        provider=arguments.provider,
+        threads=arguments.threads,
+        samples=arguments.samples,
+        seed=arguments.seed,
+    )
+    result = verify_bundle(arguments.bundle, options)
     if arguments.json:
-        files = len(bundle.manifest.files)
-        print(json.dumps({"passed": passed, "files_verified": files, "certificate_problems": problems,
-                          "checks": [c.to_json() for c in checks]}))  # fmt: skip
-        return 0 if passed else 1
-    print(f"{arguments.bundle}: {len(bundle.manifest.files)} files are as the manifest states")
-    for problem in problems:
+        print(json.dumps(result.to_json()))
+        return 0 if result.passed else 1
+    print(f"{arguments.bundle}: {result.files} files are as the manifest states")
+    for problem in result.certificate_problems:
         print(f"certificate over its limit: {problem}")
-    if checks:
+    if result.checks:
         print(f"{'case':>4}  {'tensor':<12} {'max error':>10} {'rel. RMS':>10} {'cosine':>10}  allowed")
-    for c in checks:
+    for c in result.checks:
         verdict = "ok" if c.passed else "FAILED"
         e = c.errors
         print(
             f"{c.case:>4}  {c.tensor:<12} {e.max_relative:>10.1e} {e.rms_relative:>10.1e} {e.cosine:>10.7f} "
             f" {c.limit!s:<20}  {verdict}"
         )
-    if not passed:
+    if not result.passed:
         print("FAILED: this bundle does not act like its reference; do not run it. Export it again and verify.")
-    return 0 if passed else 1
-
-
-def _checks(arguments: argparse.Namespace, reference: Path | None) -> list[Check]:
-    from vpp_edge.profile.verification import verify_checkpoint, verify_golden, verify_kept
-    from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-
-    with EdgePolicy.load(
-        arguments.bundle, arguments.backend, threads=arguments.threads, provider=arguments.provider
-    ) as policy:
-        if reference is None:
-            return verify_kept(policy)
-        if not reference.is_dir():
-            return verify_golden(policy, reference)
-        with EdgePolicy.load(arguments.bundle, "torch", checkpoint=reference) as eager:
-            return verify_checkpoint(policy, eager, arguments.samples, arguments.seed)
+    return 0 if result.passed else 1

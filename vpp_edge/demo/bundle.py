@@ -86,7 +86,7 @@ def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:
         if precision == "int8":
             calibration = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
             table = calibrate_bundle(source, calibration.samples, calibration.data, report=progress)
-        options = LoweringOptions(precision, data=held_out.words, overwrite=target.exists())
+        options = LoweringOptions(precision, data=held_out.description, overwrite=target.exists())
         lower_bundle(source, target, held_out.samples, options, table=table, report=progress)
 
 

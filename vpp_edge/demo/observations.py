@@ -12,10 +12,8 @@ from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.lockstep import SimObservation, play
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
-from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import PolicySpec
-from vpp_edge.spec.preprocess import frames_from_images
-from vpp_edge.spec.sample import Sample
+from vpp_edge.spec.sample import Sample, sample_from_images
 from vpp_edge.workflow.closed_loop.players import VIEWS
 from vpp_edge.workflow.observations import Observations
 
@@ -53,12 +51,4 @@ def _moments(episode: Episode) -> list[SimObservation]:
 def _sample(
     spec: PolicySpec, instruction: str, images: list[np.ndarray], hand: np.ndarray, random: np.random.Generator
 ) -> Sample:
-    state = state_from_hand(spec, hand)
-    return Sample(
-        instruction,
-        frames_from_images(spec, images),
-        random.standard_normal(spec.video_noise_shape, dtype=np.float32),
-        random.standard_normal((1, *spec.chunk_shape), dtype=np.float32),
-        None if state is None else normalized_from_state(spec, state).reshape(1, 1, -1),
-        state,
-    )
+    return sample_from_images(spec, instruction, images, state=state_from_hand(spec, hand), generator=random)

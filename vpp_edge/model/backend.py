@@ -1,7 +1,7 @@
-"""Backend `torch`: in, a bundle and the checkpoint that it was exported from; out, the eager policy as its stages.
+"""Backend `torch`: run the checkpoint that a bundle was exported from, as the eager policy, behind the bundle's stages.
 
-It runs the policy as released, redundant work included: the baseline of every speed ratio, and a second opinion on
-every output. It never runs on a robot.
+It runs the policy as released, redundant work included: the baseline of every speed ratio and an independent check of
+every output. It is not meant for the robot.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 
 
 def checkpoint_paths(bundle: Bundle, folder: str | None) -> CheckpointPaths:
-    """Where the checkpoint of a bundle is, after its policy.pt was found to be the one that was exported.
+    """Paths of a bundle's checkpoint, after checking that its policy.pt is the one that was exported.
 
     Args:
-        folder: the checkpoint's folder now; None: where it was at export.
+        folder: current folder of the checkpoint; None: its path at export.
 
     Raises:
-        BadInputError: it is not there, or it is another one.
+        BadInputError: the checkpoint is missing, or it is a different one.
     """
     stated = bundle.manifest.provenance.get("checkpoint", {})
     try:

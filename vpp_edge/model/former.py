@@ -1,4 +1,4 @@
-"""Video Former: in, features of all views; out, a fixed number of tokens (paper section 3.3; docs/vpp.md, step 4)."""
+"""Video Former: features of all views to a fixed number of tokens (paper section 3.3; docs/vpp.md, step 4)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PerceiverAttention(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """Self-attention over the frames, for each query position on its own."""
+    """Self-attention over the frames, separately for each query position."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class FeedForward(nn.Sequential):
 
 
 class VideoFormer(nn.Module):
-    """The 3D variant, and without its frame attention the 2D one.
+    """The 3D variant and, without frame attention, the 2D variant.
 
     Args:
         config: sizes; `kind` is `3d` or `2d`.

@@ -1,4 +1,4 @@
-"""Action head: in, goal, tokens, proprioception and noisy actions; out, the estimate of the clean actions.
+"""Action head: estimate clean actions from goal, tokens, proprioception and noisy actions.
 
 An MDT-style transformer (arXiv 2407.05996) under EDM preconditioning (arXiv 2206.00364); docs/vpp.md, step 5.
 """
@@ -82,7 +82,7 @@ class DecoderBlock(nn.Module):
         return self.modulated(x, self.adaLN_zero(noise), lambda queries: self.cross_att(queries, context))
 
     def modulated(self, x: Tensor, modulation: Iterable[Tensor], attend: Callable[[Tensor], Tensor]) -> Tensor:
-        """One block with its six modulations and its cross-attention given.
+        """One block with given modulations (six) and cross-attention.
 
         `modulate` is shift + x * scale, without the usual 1.
         """

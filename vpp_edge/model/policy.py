@@ -1,4 +1,4 @@
-"""The whole policy in eager PyTorch: in, a checkpoint; out, text, tokens and actions as the released code has them.
+"""The whole policy in eager PyTorch, with the same text, tokens and actions as the released code.
 
 It keeps the released code's redundant work (the context is encoded again in every sampling step), so it is both the
 reference for parity and the baseline of every speed ratio (backend `torch`).
@@ -26,8 +26,8 @@ class VideoPredictionPolicy:
 
     Attributes:
         sigmas, sampler: noise levels and name of the action sampler.
-        frame_stride: the video model computes every so many-th frame of the F, and its features stand for those
-            behind it too; 1 is the trained policy.
+        frame_stride: the video model computes every `frame_stride`-th of the F frames, and its features are repeated
+            for the frames in between; 1 is the trained policy.
     """
 
     text: TextStage
@@ -51,7 +51,7 @@ class VideoPredictionPolicy:
 
     @torch.no_grad()
     def act(self, tokens: Tensor, goal: Tensor, proprio: Tensor | None, action_noise: Tensor) -> Tensor:
-        """(1, T, A) normalized actions from standard normal noise (1, T, A); encodes the context at every step."""
+        """(1, T, A) normalized actions from standard normal noise (1, T, A); encodes the context in every step."""
 
         def denoise(actions: Tensor, sigma: float) -> Tensor:
             context = self.head.encode(tokens, goal, proprio)
@@ -62,7 +62,7 @@ class VideoPredictionPolicy:
         return sample(denoise, action_noise * self.sigmas[0], self.sigmas)
 
     def with_settings(self, sigmas: Sequence[float], sampler: str, frame_stride: int) -> VideoPredictionPolicy:
-        """The policy at other settings; it shares the weights of this one."""
+        """The policy with other settings and the same weights."""
         return replace(self, sigmas=sigmas, sampler=sampler, frame_stride=frame_stride)
 
 
@@ -71,7 +71,14 @@ def policy_from_checkpoint(checkpoint: Checkpoint) -> VideoPredictionPolicy:
     c = checkpoint
     return VideoPredictionPolicy(
         text=text_stage(c.text.config, c.text.tensors, c.config.text_length, c.config.position_encoding),
-        video=video_prediction_model(c.unet.config, c.unet.tensors, c.vae.config, c.vae.tensors, c.scheduler, c.config),
+        video=video_prediction_model(
+            c.unet.config,
+            unet_tensors=c.unet.tensors,
+            vae_config=c.vae.config,
+            vae_tensors=c.vae.tensors,
+            scheduler_config=c.scheduler,
+            config=c.config,
+        ),
         former=video_former(c.config.former, c.former),
         head=action_head(c.config.head, c.head),
         sigmas=c.spec.sigmas,

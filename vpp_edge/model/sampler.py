@@ -1,4 +1,4 @@
-"""Sampling of an action chunk: in, scaled noise and a denoiser; out, clean actions. One function is one algorithm."""
+"""Sample an action chunk from scaled noise with a denoiser. One function is one algorithm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sample_ddim(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -> Te
     Args:
         denoise: estimate of the clean actions from noisy ones (1, T, A) at a noise level.
         noise: (1, T, A), already times sigmas[0].
-        sigmas: falling noise levels, the last one 0.
+        sigmas: decreasing noise levels, the last one 0.
     """
     actions = noise
     for sigma, following in pairwise(sigmas):
@@ -31,8 +31,8 @@ def sample_ddim(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -> Te
 def sample_dpmpp_2m(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -> Tensor:
     """(1, T, A) clean actions by DPM-Solver++(2M); arguments as in `sample_ddim`.
 
-    Each step is DDIM's with an estimate that is extrapolated from the one before, so it costs no further call. The
-    first step has none before it, and the last one, to level 0, is infinitely long in log sigma: both are DDIM's.
+    Each step is a DDIM step with an estimate extrapolated from the previous one, so it costs no further call. The first
+    step has no previous estimate, and the last one, to level 0, is infinitely long in log sigma: both are DDIM steps.
 
     Source: arXiv 2211.01095, algorithm 2, with the last step as in k-diffusion and MDT.
     """
@@ -52,7 +52,7 @@ def sample_dpmpp_2m(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -
     return actions
 
 
-# By the name that a checkpoint's `sampler_type` and PolicySpec.sampler have.
+# By the name in a checkpoint's `sampler_type` and in PolicySpec.sampler.
 SAMPLER_FUNCTIONS: dict[str, Callable[[Denoiser, Tensor, Sequence[float]], Tensor]] = {
     "ddim": sample_ddim,
     "dpmpp_2m": sample_dpmpp_2m,

@@ -1,4 +1,4 @@
-"""Text condition of a policy: in, token ids; out, what the video model attends to and the goal of the action head."""
+"""Text stage: token ids to the text condition of the video model and the goal of the action head."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TextStage(nn.Module):
         return self.condition(ids, mask), goal
 
     def condition(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(N, 20, 2 * width), what the video model attends to, from (N, 20) ids and masks."""
+        """(N, 20, 2 * width), the text condition of the video model, from (N, 20) ids and masks."""
         hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         if self.table is not None:
             hidden = hidden + self.table

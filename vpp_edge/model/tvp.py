@@ -1,4 +1,4 @@
-"""Text-guided video prediction model: in, frames, text and noise; out, the features of its first denoising step.
+"""Text-guided video prediction model: frames, text and noise to the features of its first denoising step.
 
 Sources: paper section 3.2 (single-step features), docs/vpp.md, steps 2 and 3. The UNet and VAE are diffusers'.
 """
@@ -23,7 +23,7 @@ class VideoPredictionModel(nn.Module):
         unet: diffusers UNetSpatioTemporalConditionModel.
         vae: diffusers AutoencoderKLTemporalDecoder; only its encoder is used.
         scheduler: diffusers EulerDiscreteScheduler.
-        config: layer to extract, and whether the blocks before it are concatenated.
+        config: block to extract, and whether the blocks before it are concatenated.
     """
 
     def __init__(self, unet: nn.Module, vae: nn.Module, scheduler: Any, config: PolicyConfig) -> None:
@@ -46,7 +46,7 @@ class VideoPredictionModel(nn.Module):
             frames: (V, H, W, 3) uint8 RGB.
         """
         # Contiguous: on channels-last images oneDNN's convolutions lose a digit and a half (4e-5 against 2e-6).
-        # Converted before it is moved: TensorRT takes uint8 as an input of the network and nowhere else.
+        # Converted before the permutation: TensorRT accepts uint8 only as an input of the network.
         images = frames.to(torch.float32).permute(0, 3, 1, 2).contiguous() / 255 * 2 - 1
         moments = self.quant_conv(self.encoder(images)) if self.quant_conv is not None else self.encoder(images)
         return moments.chunk(2, dim=1)[0]
@@ -57,8 +57,8 @@ class VideoPredictionModel(nn.Module):
         Args:
             frames: (V, H, W, 3) uint8 RGB.
             text_hidden: (1, 20, 1024), shared by the views.
-            video_noise: (V, F, 4, h, w), standard normal. A divisor K of F in its place computes K frames, which keep
-                the numbers that they have among the F.
+            video_noise: (V, F, 4, h, w), standard normal. With K frames instead, K a divisor of F, only K
+                are computed, and they keep their frame numbers among the F.
         """
         views = frames.shape[0]
         latents = self.encode_images(frames)[:, None].expand(-1, video_noise.shape[1], -1, -1, -1)
@@ -110,7 +110,7 @@ class VideoPredictionModel(nn.Module):
 
 @contextmanager
 def numbered_frames(unet: nn.Module, stride: int) -> Iterator[None]:
-    """Within it, the UNet's transformers embed the frames' numbers as 0, stride, 2 * stride and so on."""
+    """Inside this context, the UNet's transformers embed the frame numbers 0, stride, 2 * stride, ..."""
     from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
 
     transformers = [m for m in unet.modules() if isinstance(m, TransformerSpatioTemporalModel)] if stride > 1 else []

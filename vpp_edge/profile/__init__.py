@@ -1,1 +1,1 @@
-"""Latency of stages as it is measured here, and as it is predicted for devices that are not at hand."""
+"""Latency of stages: measured on this machine, and predicted for other devices."""

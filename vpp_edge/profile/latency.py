@@ -1,4 +1,4 @@
-"""Latency of stages: in, loaded policies; out, percentiles per stage, measured in turns: drift hits all alike."""
+"""Measure the latency of stages of loaded policies in turns, so that drift affects all alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAGES = ("text", "perceive", "act", "total")
 
 @dataclass(frozen=True)
 class Profile:
-    """Latencies by backend, then by stage; `total` is perceive + act, one inference with the instruction given."""
+    """Latencies by backend, then by stage; `total` is perceive + act, one inference with a given instruction."""
 
     latencies: Mapping[str, Mapping[str, Latency]]
 
@@ -32,8 +32,8 @@ def profile_policies(
 ) -> Profile:
     """Runs `inferences` inferences per policy, in turns (A B A B ...), after `warmup` uncounted ones.
 
-    The inputs are random and the same for all; time does not depend on them. All engines run synchronously on the
-    CPU, so wall time around the call is the latency.
+    The inputs are random and the same for all policies; latency does not depend on them. All engines run synchronously
+    on the CPU, so wall time around the call is the latency.
     """
     traces = {name: Trace() for name in policies}
     generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Between the policy's normalized numbers and physical units: in, states and actions; out, the same in the other.
+"""Convert states and actions between the policy's normalized numbers and physical units.
 
 The state and the actions are in the layout and normalization of the training data, described by the PolicySpec
 (docs/vpp.md, step 7).
@@ -33,7 +33,7 @@ def normalized_from_state(spec: PolicySpec, state: np.ndarray) -> np.ndarray:
 
 
 def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
-    """(T, A) float64 with the normalization undone, each segment in its own unit and meaning.
+    """(T, A) float64 denormalized, each segment in its own unit and meaning.
 
     CALVIN: the raw actions. xhand: metres to add, radians to turn, absolute joint angles. xbot: the normalized value
     is an offset from the state at the chunk's start, so the state is added and the result is absolute.
@@ -60,9 +60,9 @@ def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarr
 
 
 def normalized_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
-    """(T, A) float64 normalized actions from physical ones; undoes `physical_from_actions`, arguments as there.
+    """(T, A) float64 normalized actions from physical ones: the inverse of `physical_from_actions`, same arguments.
 
-    An action that never moved in training (both bounds the same) becomes 0.
+    A dimension that was constant in training (equal bounds) becomes 0.
     """
     normalized = checked_vector(actions, spec.chunk_shape, "actions").copy()
     for segment in spec.action.segments:

@@ -1,4 +1,4 @@
-"""What a policy expects and means: in, numbers read from a checkpoint; out, frozen specs that every floor shares.
+"""Policy specs: sizes, units and meaning of everything that goes in and out, as frozen records for every floor.
 
 Dimension letters are those of ARCHITECTURE.md: V cameras, F frames, H W image, h w latent, T chunk, A action,
 P proprioception. A spec holds plain numbers and strings only, so that it goes into ``manifest.json`` as it is.
@@ -13,7 +13,7 @@ from vpp_edge.errors import BadInputError
 
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
 
-# What the numbers of an action segment mean once the normalization is undone (docs/vpp.md, step 7).
+# Meaning of the numbers of an action segment after denormalization (docs/vpp.md, step 7).
 SEGMENT_KINDS = {
     "delta_position": "xyz to add to the wrist position of the state that the chunk starts from (base frame)",
     "relative_rotation": "roll, pitch, yaw (extrinsic xyz) applied in the wrist frame of that state",
@@ -21,7 +21,7 @@ SEGMENT_KINDS = {
     "quaternion": "orientation of the wrist, stored in the order that the spec names",
     "joint_position": "absolute hand joint angles",
     "gripper": "one number from -1 (closed) to 1 (open)",
-    "raw": "numbers of unknown meaning, as the network gives them; no hand can be driven with them",
+    "raw": "network outputs of unknown meaning; they cannot drive a hand",
 }
 QUATERNION_ORDERS = ("xyzw", "wxyz")
 
@@ -57,7 +57,7 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class ActionSegment:
-    """A run of action dimensions with one meaning.
+    """Consecutive action dimensions with one meaning.
 
     Attributes:
         kind: one of SEGMENT_KINDS.
@@ -65,8 +65,8 @@ class ActionSegment:
         unit: `m`, `rad` or `1`, after denormalization.
         arm: which wrist and hand it belongs to, from 0.
         state_start: column of the state vector that the segment refers to; None when the policy has no state.
-        offset_from_state: the normalized value is target minus state, per dimension (xbot); undoing the
-            normalization adds the state.
+        offset_from_state: the normalized value is target minus state, per dimension (xbot); denormalization
+            adds the state.
         scale: one unit of the raw value in `unit` (CALVIN: 0.02 m, 0.05 rad); 1 where the value is in `unit` itself.
     """
 
@@ -83,7 +83,7 @@ class ActionSegment:
         if self.kind not in SEGMENT_KINDS:
             raise BadInputError(f"unknown action segment kind {self.kind!r}; expected one of {sorted(SEGMENT_KINDS)}")
         if self.start < 0 or self.size < 1:
-            raise BadInputError(f"action segment {self.kind!r}: start {self.start}, size {self.size} is no range")
+            raise BadInputError(f"action segment {self.kind!r}: start {self.start}, size {self.size} is not a range")
 
     @property
     def columns(self) -> slice:
@@ -167,7 +167,7 @@ class StateSpec:
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """Everything the runtime must know about a policy, beside its graphs.
+    """Everything the runtime must know about a policy besides its graphs.
 
     Attributes:
         variant: `calvin`, `xhand` or `xbot`; decides the meaning of the actions.
@@ -176,7 +176,7 @@ class PolicySpec:
         latent: (channels, h, w) of the video noise.
         tokens: (L, D) of the Video Former output.
         text_lengths: token counts of the video condition and of the goal (20, 77).
-        pad_token_id: id that fills both.
+        pad_token_id: id that pads both.
         state: None for policies without proprioception.
         sigmas: noise levels of the action sampler, steps + 1 of them, the last one 0.
         sampler: name of the sampler that `act` unrolls.

@@ -1,4 +1,4 @@
-"""From camera images to the frames of the policy: in, uint8 RGB of any size; out, uint8 RGB at the model's size.
+"""Crop and resize camera images, uint8 RGB of any size, to the frames that the policy expects.
 
 The one definition of cropping and resizing, for calibration, verification and the robot alike: crop the middle
 square, then bilinear resize with antialiasing, as `torch.nn.functional.interpolate(mode="bilinear",
@@ -23,7 +23,7 @@ def frames_from_images(spec: PolicySpec, images: Sequence[np.ndarray]) -> np.nda
         images: V arrays (height, width, 3) uint8 RGB, each of any size.
 
     Raises:
-        BadInputError: a wrong number of images, or one that is no uint8 RGB image.
+        BadInputError: wrong number of images, or an image is not uint8 RGB.
     """
     if len(images) != len(spec.cameras):
         names = ", ".join(c.name for c in spec.cameras)

@@ -1,4 +1,4 @@
-"""Rotations as quaternions (xyzw, unit length): the few operations that actions and hands need, on (..., 4) arrays."""
+"""Rotations as quaternions (xyzw, unit length): the operations that actions and hands need, on (..., 4) arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def conjugate_quaternion(quaternion: np.ndarray) -> np.ndarray:
 
 
 def rpy_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """(..., 3) roll, pitch, yaw in rad from (..., 4) of length 1; undoes `quaternion_from_rpy`, pitch within +-pi/2."""
+    """(..., 3) roll, pitch, yaw in rad from (..., 4) (length 1); inverts `quaternion_from_rpy`, pitch within +-pi/2."""
     x, y, z, w = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
     roll = np.arctan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
     pitch = np.arcsin(np.clip(2 * (w * y - z * x), -1, 1))
@@ -47,11 +47,6 @@ def unit_quaternion(quaternion: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(quaternion, axis=-1, keepdims=True)
     identity = np.array([0.0, 0.0, 0.0, 1.0])
     return np.where(length > 1e-9, quaternion / np.maximum(length, 1e-9), identity)
-
-
-def rotation_angle_rad(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(...): the angle between two orientations, 0 to pi."""
-    return 2 * np.arccos(np.clip(np.abs(np.sum(a * b, axis=-1)), 0.0, 1.0))
 
 
 def xyzw_from(quaternion: np.ndarray, order: str) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Work that needs several floors at once: calibrating a bundle, and making one of lower precision from it."""
+"""Workflows across floors: calibrate a bundle, and convert it to lower precision."""

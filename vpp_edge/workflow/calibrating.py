@@ -1,7 +1,7 @@
-"""Calibration of a float32 bundle: in, observations; out, the table with all that INT8 needs to know.
+"""Calibrate a float32 bundle on observations, into the table that INT8 conversion reads.
 
-The slow part of INT8, done once: ranges, SmoothQuant's factors, and how much error each layer brings when it alone is
-in INT8. Choosing layers for an error budget afterwards takes no inference.
+This is the slow part of INT8, done once: ranges, SmoothQuant's factors, and the error of each layer when it alone runs
+in INT8. Choosing layers for an error budget afterwards needs no inference.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.quantization import CalibrationTable, StageTable
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity
 from vpp_edge.calibration.ranges import smoothing_factors
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
@@ -44,7 +44,7 @@ def calibrate_bundle(
     """Measures a float32 bundle on observations.
 
     Args:
-        data: where the observations came from, for people.
+        data: origin of the observations, for people.
         report: called with (stage, fraction), stages as in PROGRESS_STAGES.
 
     Raises:
@@ -58,24 +58,28 @@ def calibrate_bundle(
                 f"{bundle.path} is in {bundle.stage(name).precision}; calibrate the float32 bundle it was made from"
             )
     references = references_from_bundle(bundle, samples, report)
-    gc.collect()  # the sessions held all weights
-    # A policy at work is pulled to the chunk before: half of the observations of `act` are.
+    gc.collect()  # the sessions hold all weights
+    # At run time a policy is pulled to the previous chunk: half of the observations of `act` are, too.
     acting = [with_prefix(r) if i % 2 else r for i, r in enumerate(references)]
     stages = {}
     with tempfile.TemporaryDirectory(prefix="vpp-edge-calibration-") as work:
         for i, name in enumerate(INT8_STAGES):
-            stage = _StageCalibration(bundle, name, acting if name == "act" else references, options, Path(work))
+            stage = _StageCalibration(
+                bundle, name=name, references=acting if name == "act" else references, options=options, work=Path(work)
+            )
             table = stage.measure()
             report("ranges", (i + 1) / len(INT8_STAGES))
             stages[name] = table
         if options.sensitivity_samples:
-            stages = _with_sensitivity(bundle, stages, references, options, Path(work), report)
-    return CalibrationTable(options.method, options.alpha, data, stages)
+            stages = _with_sensitivity(
+                bundle, tables=stages, references=references, options=options, work=Path(work), report=report
+            )
+    return CalibrationTable(method=options.method, alpha=options.alpha, data=data, stages=stages)
 
 
 class _StageCalibration:
     def __init__(
-        self, bundle: Bundle, name: str, references: Sequence[References], options: CalibrationOptions, work: Path
+        self, bundle: Bundle, name: str, references: Sequence[Reference], options: CalibrationOptions, work: Path
     ) -> None:
         self.key, self.graph = stage_key(bundle, name), flat_graph(bundle.path / bundle.stage(name).graph, work)
         self.feeds = [r.inputs[name] for r in references]
@@ -85,11 +89,18 @@ class _StageCalibration:
         smoothing = self._smoothing() if self.options.alpha else {}
         smoothed = self.work / f"{self.graph.stem}-smoothed.onnx"
         products = [p for p in write_smoothed(self.graph, smoothed, smoothing) if not p.reason]
-        found = ranges(smoothed, products, self.feeds, self.work, self.options.method, self.options.percentile)
+        found = ranges(
+            smoothed,
+            products=products,
+            feeds=self.feeds,
+            work=self.work,
+            method=self.options.method,
+            percentile=self.options.percentile,
+        )
         return StageTable(
-            self.key,
-            {n: _rounded(v) for n, v in found.items()},
-            {n: tuple(_rounded(float(v)) for v in f) for n, f in smoothing.items()},
+            graph_sha256=self.key,
+            ranges={n: _rounded(v) for n, v in found.items()},
+            smoothing={n: tuple(_rounded(float(v)) for v in f) for n, f in smoothing.items()},
         )
 
     def _smoothing(self) -> dict[str, np.ndarray]:
@@ -105,25 +116,25 @@ class _StageCalibration:
 def _with_sensitivity(
     bundle: Bundle,
     tables: Mapping[str, StageTable],
-    references: Sequence[References],
+    references: Sequence[Reference],
     options: CalibrationOptions,
     work: Path,
     report: ProgressCallback,
 ) -> dict[str, StageTable]:
-    """The tables with the error of the actions for every layer, perceive first, which has nearly all of them."""
+    """The tables with the error of the actions per layer; perceive first, which has nearly all layers."""
     spread = np.linspace(0, len(references) - 1, min(options.sensitivity_samples, len(references))).round().astype(int)
-    judged = [references[i] for i in spread]
+    chosen = [references[i] for i in spread]
     act = cpu_session(bundle.path / bundle.stage("act").graph)
 
     def perceive_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
-        tokens = [run(r.inputs["perceive"])["tokens"] for r in judged]
+        tokens = [run(r.inputs["perceive"])["tokens"] for r in chosen]
         actions = [
-            act.run(["actions"], {**r.inputs["act"], "tokens": t})[0] for r, t in zip(judged, tokens, strict=True)
+            act.run(["actions"], {**r.inputs["act"], "tokens": t})[0] for r, t in zip(chosen, tokens, strict=True)
         ]
-        return relative_rms(actions, [r.outputs["actions"] for r in judged])
+        return relative_rms(actions, [r.outputs["actions"] for r in chosen])
 
     def act_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
-        return relative_rms([run(r.inputs["act"])["actions"] for r in judged], [r.outputs["actions"] for r in judged])
+        return relative_rms([run(r.inputs["act"])["actions"] for r in chosen], [r.outputs["actions"] for r in chosen])
 
     found, share = {}, {"perceive": (0.0, 0.95), "act": (0.95, 1.0)}
     for name, error in (("perceive", perceive_error), ("act", act_error)):
@@ -136,18 +147,21 @@ def _with_sensitivity(
 
         errors = sensitivity(cpu_session(switched), products, error, part)
         found[name] = StageTable(
-            table.graph_sha256, table.ranges, table.smoothing, {n: _rounded(e) for n, e in errors.items()}
+            graph_sha256=table.graph_sha256,
+            ranges=table.ranges,
+            smoothing=table.smoothing,
+            sensitivity={n: _rounded(e) for n, e in errors.items()},
         )
         gc.collect()
     return found
 
 
 def relative_rms(arrays: Sequence[np.ndarray], references: Sequence[np.ndarray]) -> float:
-    """Root mean square error of all arrays together over that of the references; infinite where one is not finite."""
+    """Root mean square error of all arrays together over that of the references; 1e9 if one is not finite."""
     error = sum(float(np.sum((a.astype(np.float64) - r) ** 2)) for a, r in zip(arrays, references, strict=True))
     size = sum(float(np.sum(r.astype(np.float64) ** 2)) for r in references)
     return math.sqrt(error / size) if math.isfinite(error) else 1e9
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.7g}")  # float32 has no more, and the table is read by people
+    return float(f"{value:.7g}")  # the precision of float32, and readable

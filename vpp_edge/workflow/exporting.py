@@ -1,4 +1,4 @@
-"""From a checkpoint or a float32 bundle to a bundle of any precision, in one go."""
+"""Convert a checkpoint or a float32 bundle to a bundle of lower precision in one step."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ _MOST_TABLE_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class LoweredExport:
-    """What `export --precision fp16|int8` was asked for.
+    """Options of `export --precision fp16|int8`.
 
     Attributes:
         source: the parts of a checkpoint, or a float32 bundle.
         precision: `fp16` or `int8`.
-        data: observations to calibrate and judge on, with a `table` to judge on; None: random ones, for FP16 only.
-        table: a calibration that was made before, by `vpp-edge calibrate`; None: calibrate on `data`.
+        data: observations to calibrate and evaluate on, or with a `table` only to evaluate on; None: random ones, for
+            FP16 only.
+        table: an earlier calibration by `vpp-edge calibrate`; None: calibrate on `data`.
         budget: of INT8, relative RMS error of the actions.
     """
 
@@ -50,7 +51,7 @@ class LoweredExport:
         LoweringOptions(self.precision, self.budget)  # raises before hours of calibration, not after
         if self.precision == "int8" and self.data is None:
             raise BadInputError(
-                "INT8 is calibrated and judged on recordings of the robot: pass --calibration DATASET (see "
+                "INT8 is calibrated and evaluated on recordings of the robot: pass --calibration DATASET (see "
                 "`vpp-edge calibrate --help`)"
             )
 
@@ -70,7 +71,7 @@ def is_bundle(path: Path) -> bool:
 
 
 def read_table(path: Path) -> CalibrationTable:
-    """The table that `vpp-edge calibrate` wrote. Raises BadInputError where it is not readable."""
+    """The table that `vpp-edge calibrate` wrote. Raises BadInputError if it is not readable."""
     try:
         if path.stat().st_size > _MOST_TABLE_BYTES:
             raise BadInputError(f"{path}: too large for a calibration table; refused")
@@ -80,7 +81,7 @@ def read_table(path: Path) -> CalibrationTable:
 
 
 def export_lowered(request: LoweredExport, target: Path, report: ProgressCallback = ignore_progress) -> Manifest:
-    """Exports to float32 where need be, calibrates where need be, converts, and measures what it cost.
+    """Exports to float32 and calibrates if necessary, then converts and measures the error.
 
     Raises:
         BadInputError, CheckpointError, CheckFailedError: as `export_bundle`, `calibrate_bundle` and `lower_bundle`.
@@ -97,21 +98,30 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
         table = None
         if request.data is None:
             count, seed = request.export.parity_samples, request.export.seed
-            samples, words = random_samples(spec, count, seed), f"{count} random observations, seed {seed}"
-            judged = Observations(tuple(samples), words, {})
+            samples, origin = random_samples(spec, count, seed), f"{count} random observations, seed {seed}"
+            held_out = Observations(samples=tuple(samples), description=origin, data={})
         elif request.table is not None:
             table = read_table(request.table)
-            judged = held_out_observations(spec, request.data)
+            held_out = held_out_observations(spec, request.data)
         else:
-            seen, judged = observations(spec, request.data)
+            seen, held_out = observations(spec, request.data)
             if request.precision == "int8":
-                table = calibrate_bundle(source, seen.samples, seen.data, request.calibration, report)
-        options = LoweringOptions(request.precision, request.budget, judged.words, request.export.overwrite)
-        return lower_bundle(source, target, judged.samples, options, table, report)
+                table = calibrate_bundle(
+                    source, samples=seen.samples, data=seen.data, options=request.calibration, report=report
+                )
+        options = LoweringOptions(
+            precision=request.precision,
+            budget=request.budget,
+            data=held_out.description,
+            overwrite=request.export.overwrite,
+        )
+        return lower_bundle(
+            source, target=target, samples=held_out.samples, options=options, table=table, report=report
+        )
 
 
 def _float32_folder(request: LoweredExport, target: Path) -> AbstractContextManager[str]:
-    """Beside the target, where there is room for a bundle; none where the source is one already."""
+    """A temporary folder next to the target, on the same disk; none if the source is a bundle already."""
     if isinstance(request.source, Bundle):
         return nullcontext("")
     return tempfile.TemporaryDirectory(prefix=f".{target.name}.float32-", dir=target.parent)

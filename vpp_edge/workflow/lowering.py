@@ -1,8 +1,8 @@
-"""A bundle of lower precision: in, a float32 bundle and observations; out, an FP16 or INT8 bundle with its certificate.
+"""Convert a float32 bundle to an FP16 or INT8 bundle with its certificate.
 
-The certificate is measured on the observations that are passed here, which for INT8 must not be those of the
-calibration. The new bundle keeps a few of them with what float32 made of them, so that `vpp-edge verify` can repeat
-the comparison on the robot, on the engine that is there.
+The certificate is measured on the given observations, which for INT8 must not be those of the calibration. The new
+bundle keeps a few of them with the float32 outputs, so that `vpp-edge verify` can repeat the comparison on the robot
+with the engine used there.
 """
 
 from __future__ import annotations
@@ -23,32 +23,33 @@ import numpy as np
 from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import CALIBRATION_NAME, Bundle, Manifest, StageRecord
 from vpp_edge.bundle.quantization import CalibrationTable
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, TOLERANCES, Limit
 from vpp_edge.calibration.choice import Choice, largest_share_within, layers_from
 from vpp_edge.calibration.measure import magnitudes
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.bundle_writer import staging_folder, write_bundle
-from vpp_edge.export.parity import ParityCheck, References
+from vpp_edge.export.parity import ParityCheck
 from vpp_edge.export.precision.lower import flat_graph, float_tensors, stage_products, wide_nodes, write_lowered
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.calibrating import INT8_STAGES
 from vpp_edge.workflow.references import references_from_bundle, stage_key
 
-PROGRESS_STAGES = (("judge", 15.0), ("convert", 60.0), ("finish", 2.0))
-# The layers are chosen for this share of the budget: the worst of many observations is worse than the one that
-# sensitivities are measured on. On the golden xhand policy an expected error of 0.58 % became 0.55 to 0.90 % on others.
+PROGRESS_STAGES = (("evaluate", 15.0), ("convert", 60.0), ("finish", 2.0))
+# The layers are chosen for this share of the budget: the worst of many observations is worse than the one on which
+# sensitivities are measured. On the golden xhand policy an expected error of 0.58 % became 0.55 to 0.90 % on others.
 SEEN_SHARE = 0.55
 
 
 @dataclass(frozen=True)
 class LoweringOptions:
-    """What to make.
+    """Options of a conversion.
 
     Attributes:
         precision: `fp16` or `int8`.
         budget: for INT8, the largest relative RMS error of the actions.
-        data: which observations the certificate is measured on, in words.
+        data: description of the observations that the certificate is measured on.
         overwrite: replace an existing bundle.
     """
 
@@ -59,9 +60,11 @@ class LoweringOptions:
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp16", "int8"):
-            raise BadInputError(f"precision {self.precision!r} is not built; expected fp16 or int8")
+            raise BadInputError(f"precision {self.precision!r} is not supported; expected fp16 or int8")
         if not 0 < self.budget < 1:
-            raise BadInputError(f"an error budget of {self.budget:g} makes no sense; 0.02 is 2 % of the actions' RMS")
+            raise BadInputError(
+                f"error budget {self.budget:g} is out of range; expected 0 to 1 (0.02 is 2 % of the actions' RMS)"
+            )
 
 
 def lower_bundle(
@@ -72,11 +75,11 @@ def lower_bundle(
     table: CalibrationTable | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> Manifest:
-    """Converts a float32 bundle and measures what it cost. A result over its limits is written too, and says so.
+    """Converts a float32 bundle and measures the error. A result over its limits is written too, and certified as such.
 
     Args:
         source: in float32.
-        target: the folder to make.
+        target: the folder to create.
         samples: observations of the certificate.
         table: of `calibrate_bundle`, for INT8.
         report: called with (stage, fraction), stages as in PROGRESS_STAGES.
@@ -85,18 +88,21 @@ def lower_bundle(
         BadInputError: the source is not in float32, the table is missing or of another export, or the target exists.
     """
     if any(s.precision != "fp32" for s in source.manifest.stages.values()):
-        raise BadInputError(f"{source.path} is not in float32; lower precision is made from the float32 bundle only")
+        raise BadInputError(f"{source.path} is not in float32; convert the float32 bundle that it was made from")
     if (table is None) != (options.precision == "fp16"):
         raise BadInputError("int8 needs a calibration table, fp16 takes none")
     if table is not None:
         _check_table(source, table)
     source.verify_all()
-    references = references_from_bundle(source, samples, report, "judge")
-    gc.collect()  # the sessions held all weights
+    references = references_from_bundle(source, samples, report, "evaluate")
+    gc.collect()  # the sessions hold all weights
     choice = None if table is None else choose_layers(source, table, options.budget * SEEN_SHARE)
     with staging_folder(target) as staging:
         (staging / "onnx").mkdir()
-        conversion, stages = _Conversion(source, staging, references, options, table, choice), {}
+        conversion, stages = (
+            _Conversion(source, staging=staging, references=references, options=options, table=table, choice=choice),
+            {},
+        )
         for i, record in enumerate(source.manifest.stages.values()):
             stages[record.name] = conversion.stage(record)
             report("convert", (i + 1) / len(source.manifest.stages))
@@ -105,22 +111,24 @@ def lower_bundle(
         if table is not None:
             (staging / CALIBRATION_NAME).write_text(json.dumps(table.to_json(), indent=1), encoding="utf-8")
         manifest = Manifest(
-            source.manifest.policy,
-            stages,
-            {},
-            source.manifest.tokenizer,
-            _provenance(source, options),
-            conversion.certificate().to_json(),
+            policy=source.manifest.policy,
+            stages=stages,
+            files={},
+            tokenizer=source.manifest.tokenizer,
+            provenance=_provenance(source, options),
+            certificate=conversion.certificate().to_json(),
         )
-        return write_bundle(staging, target, manifest, references, options.overwrite)
+        return write_bundle(
+            staging, target=target, manifest=manifest, references=references, overwrite=options.overwrite
+        )
 
 
 def choose_layers(source: Bundle, table: CalibrationTable, error: float) -> Choice:
-    """The largest INT8 share whose expected error is at most `error`; everything, where nothing was measured."""
+    """The largest INT8 share whose expected error is at most `error`; all layers if no sensitivities were measured."""
     macs, total = layer_macs(source)
     errors = measured_errors(table)
     if not errors:
-        return Choice((), sum(macs.values()) / total, float("nan"))
+        return Choice(high=(), share=sum(macs.values()) / total, expected_error=float("nan"))
     return largest_share_within(layers_from(macs, errors), total, error)
 
 
@@ -151,13 +159,13 @@ def _check_table(source: Bundle, table: CalibrationTable) -> None:
 
 
 class _Conversion:
-    """Writes the stages, and measures each as it is and as a GPU would round it."""
+    """Writes the stages, and measures each as written and with the rounding of a GPU."""
 
     def __init__(
         self,
         source: Bundle,
         staging: Path,
-        references: Sequence[References],
+        references: Sequence[Reference],
         options: LoweringOptions,
         table: CalibrationTable | None,
         choice: Choice | None,
@@ -175,11 +183,11 @@ class _Conversion:
             wide = self._wide_nodes(record.name, flat_graph(graph, Path(folder)))
         table = self.table.stages.get(record.name) if self.table is not None else None
         high = {layer.name for layer in self.choice.high if layer.stage == record.name} if self.choice else set()
-        self.macs += write_lowered(graph, path, wide, table, high)
+        self.macs += write_lowered(graph, target=path, wide=wide, table=table, high=high)
         self.written.measure_stage(record, path)
         with tempfile.TemporaryDirectory(dir=self.staging) as folder:
             simulated = Path(folder) / path.name
-            write_lowered(graph, simulated, wide, table, high, simulated=True)
+            write_lowered(graph, target=simulated, wide=wide, table=table, high=high, simulated=True)
             self.rounded.measure_stage(record, simulated)
         weights = f"onnx/{path.name}.data"
         return replace(
@@ -196,7 +204,7 @@ class _Conversion:
         return wide_nodes(graph, {n: float(v) for n, v in largest.items()}, chunk)
 
     def certificate(self) -> Certificate:
-        """The worse of the two measurements."""
+        """The larger errors of the two measurements."""
         spec, reference = self.source.manifest.policy, "the float32 bundle, same inputs and noise"
         found = self.written.certificate(spec, reference, self.options.data)
         found = found.joined(self.rounded.certificate(spec, reference, self.options.data))
@@ -206,7 +214,7 @@ class _Conversion:
         if self.choice is None:
             return None
         high = {f"{layer.stage}: {layer.name}": _finite(layer.error) for layer in self.choice.high}
-        share = self.macs / layer_macs(self.source)[1]  # of what was written; a wide node stays out too
+        share = self.macs / layer_macs(self.source)[1]  # of the written graph; wide nodes do not count
         return {
             "share": share,
             "budget": self.options.budget,

@@ -1,4 +1,4 @@
-"""What to calibrate on and what to judge on: in, a data set; out, two sets of observations that share no recording."""
+"""Observations to calibrate on and held-out ones to evaluate on, from recordings that the two do not share."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which observations.
+    """Which observations to use.
 
     Attributes:
         dataset: a folder or annotation in one of the layouts of vpp_edge.calibration.datasets.
-        recordings: names of those to calibrate on; the others are held out. Empty: the first part of all of them.
-        views: which views of the recordings are the policy's cameras, in their order; empty: the first ones.
-        held_out: another data set to judge on; None: what `dataset` has left.
-        samples, held_out_samples: how many observations of each.
+        recordings: names of those to calibrate on; the others are held out. Empty: the first part of all recordings.
+        views: the views of the recordings for the policy's cameras, in their order; empty: the first ones.
+        held_out: another data set to evaluate on; None: the rest of `dataset`.
+        samples, held_out_samples: number of observations of each.
         seed: of their noise.
     """
 
@@ -37,23 +37,23 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.held_out_samples < 1:
-            raise BadInputError("calibration and its judgement need at least one observation each")
+            raise BadInputError("calibration and evaluation need at least one observation each")
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Samples and where they are from, in words."""
+    """Samples and a description of their origin."""
 
     samples: tuple[Sample, ...]
-    words: str
+    description: str
     data: dict[str, Any]
 
 
 def observations(spec: PolicySpec, options: DataOptions) -> tuple[Observations, Observations]:
-    """Observations to calibrate on, and to judge on.
+    """Observations to calibrate on, and held-out ones to evaluate on.
 
     Raises:
-        BadInputError: the data set does not fit the policy, or leaves nothing to judge on.
+        BadInputError: the data set does not fit the policy, or leaves nothing to evaluate on.
     """
     from vpp_edge.calibration.datasets import open_dataset
     from vpp_edge.calibration.samples import split_recordings
@@ -69,19 +69,21 @@ def observations(spec: PolicySpec, options: DataOptions) -> tuple[Observations, 
     else:
         calibrating, held_out = split_recordings(list(dataset.recordings))
     judged = (
-        _taken(spec, held_out, options.views, options.held_out_samples, options.seed + 1)
+        _taken(spec, recordings=held_out, views=options.views, count=options.held_out_samples, seed=options.seed + 1)
         if options.held_out is None
         else held_out_observations(spec, replace(options, dataset=options.held_out))
     )
-    return _taken(spec, calibrating, options.views, options.samples, options.seed), judged
+    return _taken(spec, recordings=calibrating, views=options.views, count=options.samples, seed=options.seed), judged
 
 
 def held_out_observations(spec: PolicySpec, options: DataOptions) -> Observations:
-    """Observations of a whole data set, to judge on."""
+    """Observations of a whole data set, to evaluate on."""
     from vpp_edge.calibration.datasets import open_dataset
 
     recordings = list(open_dataset(options.dataset).recordings)
-    return _taken(spec, recordings, options.views, options.held_out_samples, options.seed + 1)
+    return _taken(
+        spec, recordings=recordings, views=options.views, count=options.held_out_samples, seed=options.seed + 1
+    )
 
 
 def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], count: int, seed: int) -> Observations:
@@ -89,11 +91,13 @@ def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], co
 
     samples = tuple(samples_from_dataset(spec, [r.with_views(views) for r in recordings], count, seed))
     names = [str(r.name) for r in recordings]
-    words = f"{_counted(len(samples), 'observation')} of {'recording' if len(names) == 1 else 'recordings'} "
-    words += ", ".join(names[:8])
+    description = f"{_counted(len(samples), 'observation')} of {'recording' if len(names) == 1 else 'recordings'} "
+    description += ", ".join(names[:8])
     if len(names) > 8:
-        words += f" and {len(names) - 8} more"
-    return Observations(samples, words, {"recordings": names, "samples": len(samples), "seed": seed})
+        description += f" and {len(names) - 8} more"
+    return Observations(
+        samples=samples, description=description, data={"recordings": names, "samples": len(samples), "seed": seed}
+    )
 
 
 def _counted(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""A small chart: in, labelled points; out, an SVG that any browser and repository page shows."""
+"""Draw a small scatter plot as SVG, which browsers and repository pages show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str
 
     Args:
         points: (x, y, label), none negative.
-        across, up: what the axes are.
+        across, up: labels of the axes.
     """
     largest = (max(px for px, _, _ in points), max(py for _, py, _ in points))
     steps = [_step(value) for value in largest]

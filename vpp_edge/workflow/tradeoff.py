@@ -1,4 +1,4 @@
-"""What each choice of INT8 layers costs and brings: in, a calibrated bundle, observations; out, a table and a picture.
+"""The trade-off between INT8 share, error and latency of a calibrated bundle, as a table and a chart.
 
 Errors are measured, with INT8 simulated in the float32 graph; latencies are predicted by the cost model.
 """
@@ -14,11 +14,11 @@ from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.quantization import CalibrationTable
+from vpp_edge.bundle.reference import Reference
 from vpp_edge.calibration.choice import Choice, choices, layers_from
 from vpp_edge.calibration.measure import switched_run
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.parity import References
 from vpp_edge.export.precision.lower import write_lowered, write_switched
 from vpp_edge.files import write_whole
 from vpp_edge.profile.roofline.accelerators import DEVICES
@@ -38,13 +38,13 @@ SHARES = (1.0, 0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0)  # of what can run in INT8
 
 @dataclass(frozen=True)
 class Point:
-    """One choice.
+    """One choice of layers.
 
     Attributes:
         share: of all multiply-accumulates of an inference, in INT8.
-        high: how many layers keep FP16 though they could run in INT8.
-        expected_error: of the actions, relative RMS, from the sensitivities. `error` is the measured one.
-        cosine: of the tokens, the worst.
+        high: number of layers that could run in INT8 but stay in FP16.
+        expected_error: relative RMS error of the actions, from the sensitivities; `error` is the measured one.
+        cosine: worst cosine of the tokens.
         predicted_ms: of one inference on the device.
     """
 
@@ -66,11 +66,11 @@ def measure_tradeoff(
     device: str,
     report: ProgressCallback = ignore_progress,
 ) -> list[Point]:
-    """Points from everything in INT8 to nothing.
+    """Points from all layers in INT8 to none.
 
     Args:
-        bundle: in float32, that the table was measured on.
-        samples: observations to judge on.
+        bundle: the float32 bundle that the table was measured on.
+        samples: observations to evaluate on.
         device: one of vpp_edge.profile.roofline.accelerators.DEVICES, whose latency is predicted.
         report: called with ("choices", fraction).
 
@@ -87,19 +87,28 @@ def measure_tradeoff(
     gc.collect()
     points = []
     with tempfile.TemporaryDirectory(prefix="vpp-edge-choices-") as folder:
-        judge = _Judge(bundle, table, references, Path(folder))
+        evaluator = _Evaluator(bundle, table, references, Path(folder))
         for i, choice in enumerate(dict.fromkeys(wanted)):
-            error, cosine = judge.errors(choice)
-            milliseconds = _predicted_ms(bundle, table, choice, device, Path(folder))
-            points.append(Point(choice.share, len(choice.high), choice.expected_error, error, cosine, milliseconds))
+            error, cosine = evaluator.errors(choice)
+            milliseconds = _predicted_ms(bundle, table=table, choice=choice, device=device, work=Path(folder))
+            points.append(
+                Point(
+                    share=choice.share,
+                    high=len(choice.high),
+                    expected_error=choice.expected_error,
+                    error=error,
+                    cosine=cosine,
+                    predicted_ms=milliseconds,
+                )
+            )
             report("choices", (i + 1) / len(wanted))
     return points
 
 
-class _Judge:
-    """Runs the policy with any choice of layers in INT8, without making graphs anew."""
+class _Evaluator:
+    """Runs the policy with any choice of layers in INT8, without rewriting the graphs."""
 
-    def __init__(self, bundle: Bundle, table: CalibrationTable, references: Sequence[References], work: Path) -> None:
+    def __init__(self, bundle: Bundle, table: CalibrationTable, references: Sequence[Reference], work: Path) -> None:
         self.references = references
         self.stages = {}
         for name in INT8_STAGES:
@@ -130,17 +139,17 @@ def _predicted_ms(bundle: Bundle, table: CalibrationTable, choice: Choice, devic
     for name in INT8_STAGES:
         path = work / f"{name}-choice.onnx"
         high = {layer.name for layer in choice.high if layer.stage == name}
-        write_lowered(bundle.path / bundle.stage(name).graph, path, (), table.stages[name], high)
+        write_lowered(bundle.path / bundle.stage(name).graph, target=path, wide=(), table=table.stages[name], high=high)
         graph = graph_from_model(onnx.load(path, load_external_data=False))
         precision = "int8" if graph.quantized else "fp16"
         milliseconds += sum_of(costs_of_graph(graph, DEVICES[device], precision)).predicted_ms
     return milliseconds
 
 
-def tradeoff_lines(points: Sequence[Point], judged: str, device: str) -> list[str]:
+def tradeoff_lines(points: Sequence[Point], observations: str, device: str) -> list[str]:
     """The table as aligned lines."""
     lines = [
-        f"choices of INT8 layers, judged on {judged}; latency on {device} is predicted, not measured",
+        f"choices of INT8 layers, evaluated on {observations}; latency on {device} is predicted, not measured",
         f"  {'in INT8':>8} {'layers kept':>12} {'expected':>9} {'measured':>9} {'tokens':>9} {'predicted':>10}",
         f"  {'of MACs':>8} {'in FP16':>12} {'error':>9} {'error':>9} {'cosine':>9} {'ms':>10}",
     ]
@@ -152,7 +161,7 @@ def tradeoff_lines(points: Sequence[Point], judged: str, device: str) -> list[st
     return [*lines, "  error: of the actions, relative RMS"]
 
 
-def write_report(folder: Path, points: Sequence[Point], judged: str, device: str) -> None:
+def write_report(folder: Path, points: Sequence[Point], observations: str, device: str) -> None:
     """Writes report.md and report.svg."""
     rows = [
         f"| {100 * p.share:.1f} % | {p.high} | {100 * p.expected_error:.2f} % | {100 * p.error:.2f} % | "
@@ -160,9 +169,9 @@ def write_report(folder: Path, points: Sequence[Point], judged: str, device: str
         for p in points
     ]
     text = [
-        "# What INT8 costs and brings",
+        "# INT8: share, error and latency",
         "",
-        f"Judged on {judged}. Errors of the actions are measured, relative RMS; latency on {device} is predicted.",
+        f"Evaluated on {observations}. Relative RMS errors of the actions are measured, latency on {device} predicted.",
         "",
         "| in INT8, of all MACs | layers kept in FP16 | expected error | measured error | cosine of tokens | ms |",
         "|---|---|---|---|---|---|",

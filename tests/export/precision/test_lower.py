@@ -85,7 +85,7 @@ def test_what_is_kept_high_or_wide_is_not_quantized(overflowing: Any, tmp_path: 
     assert write_lowered(source, target, wide, table) == 2 * 4 * 8 * 8
     assert [n.op_type for n in onnx.load(target).graph.node].count("QuantizeLinear") == 2
     assert write_lowered(source, target, {*wide, "node_y"}, table) == 4 * 8 * 8
-    assert write_lowered(source, target, wide, table, {"a"}) == 0
+    assert write_lowered(source, target, wide, table=table, high={"a"}) == 0
     assert "QuantizeLinear" not in [n.op_type for n in onnx.load(target).graph.node]
 
 

@@ -21,7 +21,7 @@ from vpp_edge.profile.roofline.costs import Cost, costs_of_graph, int8_nodes
 from vpp_edge.profile.roofline.operations import Graph, graph_from_model
 from vpp_edge.profile.roofline.prediction import graph_of_stage, predict_bundle
 
-DEVICE = Device("test", 1.0, 4.0, 8.0, 100.0, "by hand")
+DEVICE = Device(name="test", fp32_tops=1.0, fp16_tops=4.0, int8_tops=8.0, bandwidth_gb_s=100.0, source="by hand")
 STAGES = ("text", "perceive", "act")
 
 

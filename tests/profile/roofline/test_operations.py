@@ -86,7 +86,7 @@ def test_a_shape_that_is_not_static_is_refused() -> None:
 
 def test_a_node_before_its_input_is_refused() -> None:
     nodes = [node("Relu", "t", "y"), node("Relu", "x", "t")]
-    with pytest.raises(BadInputError, match="before it is made"):
+    with pytest.raises(BadInputError, match="before it is computed"):
         graph_from_model(model(nodes, {"x": (3,)}, {"y": (3,)}, inner={"t": (3,)}))
 
 

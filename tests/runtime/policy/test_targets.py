@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rotation_angle import rotation_angle_rad
 
-from vpp_edge.checkpoint.policy_spec import CALVIN_METRES, CALVIN_RADIANS, segments_of
+from vpp_edge.checkpoint.policy_spec import CALVIN_METRES, CALVIN_RADIANS, segments_from_variant
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.policy.targets import actions_from_targets, state_from_hand, targets_from_actions
 from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
 from vpp_edge.spec.policy import ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
-from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product, rotation_angle_rad, unit_quaternion
+from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product, unit_quaternion
 
 HORIZON = 5
 SIZES = {"calvin": (7, None), "xhand": (18, 19), "xbot": (38, 38)}
@@ -34,7 +35,9 @@ def spec(variant: str, quaternion_order: str = "xyzw") -> PolicySpec:
     if state_dims is not None:
         quaternions = (3,) if variant == "xhand" else ()
         state = StateSpec(state_dims, bounds(state_dims, 7), quaternions, quaternion_order)
-    action = ActionSpec(dims, HORIZON, 100_000_000, bounds(dims, 9) if state else None, segments_of(variant, dims))
+    action = ActionSpec(
+        dims, HORIZON, 100_000_000, bounds(dims, 9) if state else None, segments_from_variant(variant, dims)
+    )
     cameras = (CameraSpec("static", 64, 64),)
     return PolicySpec(variant, cameras, 16, (4, 8, 8), (32, 32), (20, 77), 1, action, state, (80.0, 0.0))
 
@@ -209,7 +212,7 @@ class TestTargets:
         with pytest.raises(BadInputError, match="open and closed pose"):
             targets_from_actions(spec("calvin"), np.zeros((HORIZON, 7)), hand())
         calvin = spec("calvin")
-        raw = replace(calvin, action=replace(calvin.action, segments=segments_of("xbot", 7)))
+        raw = replace(calvin, action=replace(calvin.action, segments=segments_from_variant("xbot", 7)))
         with pytest.raises(BadInputError, match="no known meaning"):
             targets_from_actions(raw, np.zeros((HORIZON, 7)), hand())
 

@@ -32,7 +32,12 @@ def test_both_play_and_the_certificate_says_so(
     seen = []
     source = paths_from_folder(small_checkpoint) if eager else Bundle(small_bundle)
     written = export_and_play(
-        export, source, tmp_path / "bundle", SHORT, False, lambda stage, fraction: seen.append(stage)
+        export,
+        source=source,
+        target=tmp_path / "bundle",
+        settings=SHORT,
+        overwrite=False,
+        report=lambda stage, fraction: seen.append(stage),
     )
     bundle = Bundle(tmp_path / "bundle")
     bundle.verify_all()
@@ -52,7 +57,9 @@ def test_nothing_is_left_where_playing_fails(small_bundle: Path, tmp_path: Path)
         return Bundle(target).manifest
 
     with pytest.raises(BadInputError, match=r"act\.onnx"):
-        export_and_play(export, Bundle(small_bundle), tmp_path / "bundle", SHORT, False)
+        export_and_play(
+            export, source=Bundle(small_bundle), target=tmp_path / "bundle", settings=SHORT, overwrite=False
+        )
     assert not list(tmp_path.iterdir())
 
 

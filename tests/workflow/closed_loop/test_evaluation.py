@@ -111,7 +111,16 @@ def test_the_last_world_is_below_those_of_training() -> None:
 
 
 def result(verdict: str, colour: str, seconds: float) -> EpisodeResult:
-    return EpisodeResult(0, colour, verdict, (), seconds, np.full((4, 2), seconds), np.zeros((0, 3)), ())
+    return EpisodeResult(
+        seed=0,
+        colour=colour,
+        verdict=verdict,
+        pressed=(),
+        seconds=seconds,
+        jerks=np.full((4, 2), seconds),
+        seams=np.zeros((0, 3)),
+        inference_ns=(),
+    )
 
 
 def test_a_summary_counts_verdicts_by_colour_and_times_successes_only() -> None:

@@ -1,4 +1,4 @@
-"""What devices can do: in, the name of a device; out, its peaks by the vendor's documents, and what is reached of them.
+"""Peak rates of devices from vendors' documents, and the measured share of them that kernels reach.
 
 Peaks are dense. Vendors print INT8 (and for desktop and server cards FP16) with 2:4 sparsity, which is twice the dense
 rate; where a figure below is half a printed one, its row says so.
@@ -42,43 +42,80 @@ class Device:
 # AGX Orin 64GB: 85 TOP/s / (16 SMs x 1.3 GHz x 2)); the FP16 rate is half of the dense INT8 rate on all of them.
 _ORIN = (
     Device(
-        "orin-agx-64gb", 5.3, 42.5, 85.0, 204.8,
-        "NVIDIA Jetson AGX Orin Series technical brief: 2048 CUDA cores, 64 tensor cores, 1.3 GHz, 170 sparse INT8 "
-        "TOP/s of the GPU, 5.3 FP32 TFLOP/s, 204.8 GB/s. Derived: dense INT8 is half, FP16 a quarter of 170",
+        name="orin-agx-64gb",
+        fp32_tops=5.3,
+        fp16_tops=42.5,
+        int8_tops=85.0,
+        bandwidth_gb_s=204.8,
+        source=(
+            "NVIDIA Jetson AGX Orin Series technical brief: 2048 CUDA cores, 64 tensor cores, 1.3 GHz, 170 sparse "
+            "INT8 TOP/s of the GPU, 5.3 FP32 TFLOP/s, 204.8 GB/s. Derived: dense INT8 is half, FP16 a quarter of 170"
+        ),
     ),
     Device(
-        "orin-agx-32gb", 3.37, 26.9, 53.8, 204.8,
-        "NVIDIA Jetson AGX Orin Series data sheet: 1792 CUDA cores, 56 tensor cores, 939 MHz, 204.8 GB/s. Derived: "
-        "rates per SM and clock of AGX Orin 64GB x 14 SMs x 939 MHz (the brief's 108 sparse INT8 TOP/s)",
+        name="orin-agx-32gb",
+        fp32_tops=3.37,
+        fp16_tops=26.9,
+        int8_tops=53.8,
+        bandwidth_gb_s=204.8,
+        source=(
+            "NVIDIA Jetson AGX Orin Series data sheet: 1792 CUDA cores, 56 tensor cores, 939 MHz, 204.8 GB/s. "
+            "Derived: rates per SM and clock of AGX Orin 64GB x 14 SMs x 939 MHz (the brief's 108 sparse INT8 TOP/s)"
+        ),
     ),
     Device(
-        "orin-nx-16gb", 1.88, 15.0, 30.1, 102.4,
-        "NVIDIA Jetson Orin NX Series data sheet: 1024 CUDA cores, 32 tensor cores, 918 MHz, 102.4 GB/s; without the "
-        "Super mode of JetPack 6.2 (1173 MHz). Derived: rates per SM and clock of AGX Orin 64GB x 8 SMs x 918 MHz",
+        name="orin-nx-16gb",
+        fp32_tops=1.88,
+        fp16_tops=15.0,
+        int8_tops=30.1,
+        bandwidth_gb_s=102.4,
+        source=(
+            "NVIDIA Jetson Orin NX Series data sheet: 1024 CUDA cores, 32 tensor cores, 918 MHz, 102.4 GB/s; without "
+            "the Super mode of JetPack 6.2 (1173 MHz). Derived: rates per SM and clock of AGX Orin 64GB x 8 SMs x 918 "
+            "MHz"
+        ),
     ),
     Device(
-        "orin-nano-super", 2.09, 16.7, 33.4, 102.4,
-        "NVIDIA Jetson Orin Nano Super Developer Kit data sheet: 1024 CUDA cores, 32 tensor cores, 1020 MHz, 67 sparse "
-        "INT8 TOP/s, 102 GB/s. Derived: rates per SM and clock of AGX Orin 64GB x 8 SMs x 1020 MHz",
+        name="orin-nano-super",
+        fp32_tops=2.09,
+        fp16_tops=16.7,
+        int8_tops=33.4,
+        bandwidth_gb_s=102.4,
+        source=(
+            "NVIDIA Jetson Orin Nano Super Developer Kit data sheet: 1024 CUDA cores, 32 tensor cores, 1020 MHz, 67 "
+            "sparse INT8 TOP/s, 102 GB/s. Derived: rates per SM and clock of AGX Orin 64GB x 8 SMs x 1020 MHz"
+        ),
     ),
-)  # fmt: skip
+)
 
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
         *_ORIN,
         Device(
-            "rtx-4090", 82.6, 165.2, 660.6, 1008.0,
-            "NVIDIA Ada GPU Architecture white paper, appendix A: dense FP16 with FP32 accumulation 165.2 (330.3 with "
-            "FP16 accumulation), dense INT8 660.6, FP32 82.6, 1008 GB/s",
+            name="rtx-4090",
+            fp32_tops=82.6,
+            fp16_tops=165.2,
+            int8_tops=660.6,
+            bandwidth_gb_s=1008.0,
+            source=(
+                "NVIDIA Ada GPU Architecture white paper, appendix A: dense FP16 with FP32 accumulation 165.2 (330.3 "
+                "with FP16 accumulation), dense INT8 660.6, FP32 82.6, 1008 GB/s"
+            ),
         ),
         Device(
-            "h100-sxm", 66.9, 989.4, 1978.9, 3350.0,
-            "NVIDIA H100 Tensor Core GPU data sheet and Hopper white paper, SXM5: FP32 66.9, 3.35 TB/s. Derived: dense "
-            "FP16 and INT8 are half of the printed 1,979 and 3,958",
+            name="h100-sxm",
+            fp32_tops=66.9,
+            fp16_tops=989.4,
+            int8_tops=1978.9,
+            bandwidth_gb_s=3350.0,
+            source=(
+                "NVIDIA H100 Tensor Core GPU data sheet and Hopper white paper, SXM5: FP32 66.9, 3.35 TB/s. Derived: "
+                "dense FP16 and INT8 are half of the printed 1,979 and 3,958"
+            ),
         ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +129,7 @@ class Efficiency:
 _FLASHRT = "FlashRT's Chameleon-7B on Jetson AGX Orin (github.com/flashrt-project/FlashRT)"
 _APXINF = "ApxInf's roofline of Jetson AGX Orin at 1.3 GHz (github.com/infinigence/ApxInf/pull/74)"
 
-# By class of kernel and precision. All are of AGX Orin; for other devices they are an assumption.
+# By class of kernel and precision, measured on AGX Orin; an assumption for other devices.
 EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
     ("gemm", "int8"): Efficiency(58.7 / 85.0, f"58.7 of 85 TOP/s over all INT8 products of a prompt, {_FLASHRT}"),
     ("gemm", "fp16"): Efficiency(33.4 / 42.5, f"33.4 of 42.5 TFLOP/s in BF16, {_APXINF}"),
@@ -103,7 +140,7 @@ EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
         "TensorRT was about 12 % faster (github.com/NVIDIA/cutlass/issues/2996)",
     ),
     ("conv", "fp16"): Efficiency(
-        33.4 / 42.5, "taken from the FP16 product: a convolution is one, with other addresses"
+        33.4 / 42.5, "taken from the FP16 product: a convolution is one with another addressing"
     ),
     ("conv", "fp32"): Efficiency(4.8 / 5.3, "taken from the FP32 product, as for FP16"),
     ("attention", "fp16"): Efficiency(
@@ -118,11 +155,11 @@ EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
 }
 BANDWIDTH = Efficiency(
     173.0 / 204.8,
-    f"173 of 204.8 GB/s, which is what {_FLASHRT} reckons to reach; a plain read reached only 152.8 GB/s in {_APXINF}",
+    f"173 of 204.8 GB/s, estimated by {_FLASHRT}; a plain read reached only 152.8 GB/s in {_APXINF}",
 )
 VECTOR = Efficiency(4.8 / 5.3, f"4.8 of 5.3 TFLOP/s, {_APXINF}")
 KERNEL_S = 3.4e-6
 KERNEL_SOURCE = (
-    "no kernel ends sooner: effective time of a short kernel in a replayed CUDA graph, NVIDIA Technical Blog, "
+    "minimum time of a kernel: effective time of a short kernel in a replayed CUDA graph, NVIDIA Technical Blog, "
     "'Getting Started with CUDA Graphs' (V100; not measured on Orin)"
 )

@@ -1,8 +1,8 @@
-"""Predicted time of a graph on a device: in, its kernels, a device and a precision; out, floor and prediction of each.
+"""Predict the time of every kernel of a graph on a device at a precision: a floor and an expected time.
 
-The floor is what no engine with these kernels can beat (Williams et al. 2009, the roofline model): the longest of its
-products at peak rate, its elementwise work, and its bytes at full bandwidth, each activation and weight read once and
-each result written once per kernel. What a cache keeps from one kernel to the next (Orin: 4 MB) is not credited. The
+The floor is a lower bound for any engine with these kernels (Williams et al. 2009, the roofline model): the longest of
+products at peak rate, elementwise work, and bytes at full bandwidth, with each activation and weight read once and each
+result written once per kernel. Data that a cache keeps from one kernel to the next (Orin: 4 MB) is not credited. The
 prediction divides each by a measured efficiency. Nothing here is measured on the device.
 """
 
@@ -23,7 +23,7 @@ _MIN_INT8_CHANNELS = 32
 
 @dataclass(frozen=True)
 class Cost:
-    """What one kernel costs.
+    """The cost of one kernel.
 
     Attributes:
         layer: path of its module.
@@ -31,8 +31,8 @@ class Cost:
         matrix_operations, vector_operations: as in `Node`.
         weight_bytes, activation_bytes: read and written in memory.
         floor_s, predicted_s: seconds on the device.
-        bound: what takes longest in the prediction: `compute`, `vector`, `memory`, or `kernel` (it is too short for
-            any of them to matter).
+        bound: the longest part of the prediction: `compute`, `vector`, `memory`, or `kernel` (the minimum time of a
+            kernel).
     """
 
     layer: str
@@ -48,23 +48,23 @@ class Cost:
 
 
 def costs_of_graph(graph: Graph, device: Device, precision: str) -> tuple[Cost, ...]:
-    """Every kernel of a graph at a precision, whatever precision it was exported with."""
+    """Every kernel of a graph at a precision, independent of the precision it was exported with."""
     groups = groups_from_graph(graph)
     int8 = int8_nodes(graph) if precision == "int8" else frozenset()
     sizes = _element_bytes(graph, precision, int8)
     return tuple(
-        _cost(group, layer, device, precision, int8, sizes)
+        _cost(group, layer=layer, device=device, precision=precision, int8=int8, sizes=sizes)
         for group, layer in zip(groups, layer_names(graph, groups), strict=True)
     )
 
 
 def int8_nodes(graph: Graph) -> frozenset[int]:
-    """Indices of the nodes that run in INT8: the rule of this module.
+    """Indices of the nodes that are assumed to run in INT8.
 
-    A graph with QuantizeLinear says so itself: products whose both operands come from a DequantizeLinear. In any other
-    it is every Conv, Gemm and MatMul with weights, of at least 32 channels in and out: that leaves the first and the
-    last convolutions (3, 4 and 8 channels) and the products with actions and states in FP16, whose few channels fill
-    no INT8 tile. Products of activations (attention), norms, softmax and embeddings stay in FP16 too.
+    In a graph with QuantizeLinear these are the products whose operands both come from a DequantizeLinear. In any other
+    graph it is every Conv, Gemm and MatMul with weights and at least 32 channels in and out: the first and last
+    convolutions (3, 4 and 8 channels) and the products with actions and states stay in FP16, because their few channels
+    fill no INT8 tile. Products of activations (attention), norms, softmax and embeddings stay in FP16 too.
     """
     if graph.quantized:
         dequantized = {o for n in graph.nodes if n.op == "DequantizeLinear" for o in n.outputs}
@@ -87,8 +87,8 @@ def _fills_int8(node: Node, graph: Graph) -> bool:
 def _element_bytes(graph: Graph, precision: str, int8: frozenset[int]) -> Mapping[str, float]:
     """Bytes of one element of every tensor that kernels read or write.
 
-    In INT8, weights of INT8 products take one byte, and so does an activation that nothing but INT8 products reads as
-    an operand: the kernel that makes it rounds it as it writes. All other real numbers take two, as inputs do.
+    In INT8, weights of INT8 products take one byte, and so does an activation that only INT8 products read as an
+    operand: the kernel that computes it rounds it on writing. All other real numbers, inputs too, take two.
     """
     sources = sources_of(graph)
     narrow: set[str] = set(graph.constants)
@@ -129,6 +129,14 @@ def _cost(
     }
     bound = max(expected, key=lambda name: expected[name])
     return Cost(
-        layer, group.kind, product, group.matrix_operations, group.vector_operations, weight_bytes, activation_bytes,
-        max(matrix_s, vector_s, memory_s), expected[bound], bound,
-    )  # fmt: skip
+        layer=layer,
+        kind=group.kind,
+        precision=product,
+        matrix_operations=group.matrix_operations,
+        vector_operations=group.vector_operations,
+        weight_bytes=weight_bytes,
+        activation_bytes=activation_bytes,
+        floor_s=max(matrix_s, vector_s, memory_s),
+        predicted_s=expected[bound],
+        bound=bound,
+    )

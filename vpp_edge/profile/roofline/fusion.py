@@ -1,14 +1,13 @@
-"""Kernels of a graph: in, its nodes; out, groups of nodes that an engine runs as one kernel, with what each reads.
+"""Group the nodes of a graph into kernels as an engine would, with the tensors that each kernel reads and writes.
 
-The rules are those of TensorRT's graph optimizations ("Types of Fusions" in its documentation), and no more:
+The rules are exactly those of TensorRT's graph optimizations ("Types of Fusions" in its documentation):
 
-- Views are free: reshapes, transpositions, slices and concatenations are addressed by the kernels around them.
-- A pointwise node joins the kernel that makes its input: bias, activation and residual sum run in the epilogue of a
-  product or of a normalization. It joins only whole tensors of its own size (half of a product lies in other tiles),
-  and only if no other input of it waits for that kernel.
-- Pointwise nodes without such a kernel are merged with one another.
-- A pointwise node that one other pointwise node reads moves to that one's kernel when its own inputs are in memory
-  anyway.
+- Views are free: the kernels around reshapes, transpositions, slices and concatenations address their data directly.
+- A pointwise node joins the kernel that computes its input: bias, activation and residual sum run in the epilogue of a
+  product or normalization. It joins only for whole tensors of its own size (half of a product lies in other tiles), and
+  only if none of its other inputs depends on that kernel.
+- Other pointwise nodes are merged with one another.
+- A pointwise node with a single pointwise reader moves to the reader's kernel if its own inputs are in memory anyway.
 - Products of queries and keys, softmax, and the product with the values are one kernel; scores stay on the chip.
 """
 
@@ -29,8 +28,8 @@ class Group:
     """Nodes that run as one kernel.
 
     Attributes:
-        kind: CONV, GEMM (a product with weights, or one outside of attention), ATTENTION, or MEMORY: everything whose
-            time is the time of its bytes.
+        kind: CONV, GEMM (a product with weights, or one outside of attention), ATTENTION, or MEMORY: everything that is
+            limited by memory traffic.
         reads: elements read of every activation from outside, by tensor.
         weights: elements read of every constant, by tensor.
         writes: elements of every tensor that a later kernel or the caller reads, by tensor.
@@ -53,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Source:
-    """What lies behind a tensor when views are looked through: tensors in memory, and if it is one of them, whole."""
+    """The tensors in memory that a view refers to, and whether it is one of them as a whole."""
 
     tensors: tuple[str, ...]
     whole: bool
@@ -65,7 +64,7 @@ def groups_from_graph(graph: Graph) -> tuple[Group, ...]:
 
 
 class _Fusion:
-    """The state while nodes are put into groups: which group a node is in, and the nodes of every group."""
+    """The state of the grouping: the group of every node, and the nodes of every group."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -96,7 +95,7 @@ class _Fusion:
         return self.sources[name].tensors if name in self.sources else ((name,) if name else ())
 
     def _ancestors(self) -> dict[int, int]:
-        """Every node that a node waits for, as a bit set over node indices."""
+        """All nodes that a node depends on, as a bit set over node indices."""
         found: dict[int, int] = {}
         for node in self.work:
             makers = {self.maker[s].index for i in node.inputs for s in self._behind(i) if s in self.maker}
@@ -127,7 +126,7 @@ class _Fusion:
         return None
 
     def _fuse_attention(self, product: Node) -> None:
-        """Joins Q K^T, softmax and the product with V, where nobody else reads the scores."""
+        """Joins Q K^T, softmax and the product with V if nothing else reads the scores."""
         source = self.sources.get(product.inputs[0], Source((product.inputs[0],), True))
         if product.op == "Attention":
             self.attention.add(product.index)
@@ -152,7 +151,7 @@ class _Fusion:
         self._absorb_scalings(product.index)
 
     def _absorb_scalings(self, head: int) -> None:
-        """Takes in pointwise kernels that only prepare queries, keys or the mask of this attention."""
+        """Merges pointwise kernels that only prepare queries, keys or the mask of this attention."""
         made = {self.maker[s] for n in self.members[head] for i in n.inputs for s in self._behind(i) if s in self.maker}
         for group in {self.group_of[n.index] for n in made} - {head}:
             if all(n.kind == POINTWISE for n in self.members[group]) and self._read_only_by(group, head):
@@ -162,7 +161,7 @@ class _Fusion:
         return any(name in self.graph.constants for name in node.inputs[:2])
 
     def _read_only_by(self, group: int, head: int) -> bool:
-        """Whether what a group makes is read by itself and by the group `head` alone."""
+        """Whether the outputs of a group are read only by itself and by the group `head`."""
         for name in (o for n in self.members[group] for o in n.outputs):
             if name in self.kept:
                 return False
@@ -175,7 +174,7 @@ class _Fusion:
             self._put(node, into)
 
     def _sink(self, node: Node) -> None:
-        """Moves a pointwise node to the kernel of its only reader, if its inputs from here are written anyway."""
+        """Moves a pointwise node to the kernel of its only reader if its inputs from this kernel are written anyway."""
         group = self.group_of[node.index]
         if node.kind != POINTWISE or node.outputs[0] in self.kept or len(self.readers[node.outputs[0]]) != 1:
             return
@@ -199,7 +198,7 @@ class _Fusion:
         for node in nodes:
             most = tensors[node.outputs[0]].elements if node.kind == MOVE else None
             for name in dict.fromkeys(i for i in node.inputs if i):
-                # A copy reads what it writes: of an embedding table the rows that it takes.
+                # A copy reads as much as it writes: only the selected rows of an embedding table.
                 elements = tensors[name].elements if name in tensors else 0
                 elements = elements if most is None else min(elements, most)
                 for source in self._behind(name):
@@ -215,7 +214,9 @@ class _Fusion:
             if o in self.kept or any(r.index not in members for r in self.readers[o])
         }
         nodes = sorted(nodes, key=lambda n: n.index)
-        return Group(tuple(nodes), self._kind(head, nodes), dict(reads), weights, writes)
+        return Group(
+            nodes=tuple(nodes), kind=self._kind(head, nodes), reads=dict(reads), weights=weights, writes=writes
+        )
 
     def _kind(self, head: int, nodes: Iterable[Node]) -> str:
         if head in self.attention:
@@ -227,7 +228,7 @@ class _Fusion:
 
 
 def sources_of(graph: Graph) -> dict[str, Source]:
-    """For every output of a view: the tensors in memory that it shows, constants among them."""
+    """For every output of a view: the tensors in memory that it refers to, including constants."""
     sources: dict[str, Source] = {}
     for node in graph.nodes:
         if node.kind not in (VIEW, PART):

@@ -1,12 +1,12 @@
-"""Names for kernels: in, kernels of a graph; out, the layer and the part of the policy that each belongs to.
+"""Name the kernels of a graph: the layer and the part of the policy that each belongs to.
 
-Exported nodes are called after operators, but parameters keep the path of their module, as in
+Exported nodes are named after operators, but parameters keep the path of their module, as in
 `video.unet.down_blocks.0.resnets.0.conv1.weight`. A kernel takes the path of its first such parameter; one without
-(weights that the exporter transposed, attention) the path that the named kernels before and after it have in common,
-because the exporter keeps the order of the program.
+(weights that the exporter transposed, attention) takes the common part of the paths of the named kernels before and
+after it, because the exporter keeps the order of the program.
 
 Exporters merge parameters of equal content, such as the biases of a policy that was never trained, under the name of
-the first. A vector that more kernels read than any matrix is read by is such a one, and names nothing.
+the first. A vector that is read by more kernels than any matrix is such a merged parameter and is not used for naming.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import takewhile
 from vpp_edge.profile.roofline.fusion import Group
 from vpp_edge.profile.roofline.operations import CONSTANT, VIEW, Graph
 
-# Perceive is told apart by these words in the path of a module; what has none of them is the UNet and what joins it.
+# Parts of perceive, by words in the path of a module; paths without them belong to the UNet.
 _PERCEIVE = {"former": "Video Former", "vae": "VAE encoder", "encoder": "VAE encoder"}
 # Elsewhere a part ends at the first module whose name has one of these words, as in `head.decoder`.
 _ENDS = ("encoder", "decoder")
@@ -27,7 +27,7 @@ Path = tuple[str, ...]
 
 
 def layer_names(graph: Graph, groups: Sequence[Group]) -> tuple[str, ...]:
-    """The path of the module of every kernel, dots between its names; "" for one that lies in no module."""
+    """The path of the module of every kernel, dots between its names; "" for one outside of all modules."""
     origins = _origins(graph)
     readers = Counter(name for group in groups for name in {origins.get(w, w) for w in group.weights})
     times_run = max((readers[name] for name in readers if len(graph.tensors[name].shape) > 1), default=1)
@@ -51,7 +51,7 @@ def part_of(stage: str, layer: str) -> str:
 
 
 def _origins(graph: Graph) -> dict[str, str]:
-    """For every constant computed from one parameter, as its transposition: the parameter."""
+    """For every constant computed from one parameter, such as its transpose: the parameter."""
     origins: dict[str, str] = {}
     for node in graph.nodes:
         if node.kind in (CONSTANT, VIEW) and node.inputs and node.inputs[0] in graph.constants:
@@ -70,7 +70,7 @@ def _paths(group: Group, origins: dict[str, str], merged: set[str]) -> Iterator[
 
 
 def _filled(paths: Sequence[Path | None]) -> list[Path | None]:
-    """Every path, or where there is none the last one before it."""
+    """Every path, with missing ones replaced by the last one before."""
     last: Path | None = None
     filled = []
     for path in paths:

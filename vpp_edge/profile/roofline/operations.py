@@ -1,7 +1,7 @@
-"""Work in an ONNX graph: in, a graph with static shapes, without its weights; out, operations and tensors per node.
+"""Count operations and tensors per node of an ONNX graph with static shapes; weights are not needed.
 
-An operation is a multiplication or an addition: a multiply-accumulate of a matrix product counts as two, as in the
-figures of vendors and papers. Elementwise results and reductions are counted apart, because other units compute them.
+An operation is a multiplication or an addition: a multiply-accumulate of a matrix product counts as two, as in
+figures of vendors and papers. Elementwise results and reductions are counted separately: other units compute them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vpp_edge.errors import BadInputError
@@ -33,7 +33,7 @@ _POINTWISE = frozenset({
     "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign",
     "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh", "Trilu", "Where", "Xor",
 })  # fmt: skip
-# Another way to address the same numbers. Quantize and dequantize are part of the kernels before and behind them.
+# Another way to address the same numbers. Quantize and dequantize are part of the kernels before and after them.
 VIEWS = frozenset({
     "Concat", "DepthToSpace", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Identity", "QuantizeLinear",
     "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze",
@@ -48,7 +48,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of the graph: its shape, the bytes of an element as exported, and whether these are real numbers."""
+    """A tensor of the graph: shape, bytes of an element as exported, and whether elements are real numbers."""
 
     shape: Shape
     element_bytes: float
@@ -64,9 +64,9 @@ class Node:
     """One node and its work.
 
     Attributes:
-        kind: MATRIX (products), NORM (normalizations and reductions), POINTWISE, MOVE (copies with other addresses),
-            VIEW and PART (no work: all or a part of the input, addressed otherwise), CONSTANT (depends on no input of
-            the graph, so an engine computes it when it is built), UNKNOWN.
+        kind: MATRIX (products), NORM (normalizations and reductions), POINTWISE, MOVE (copies to other addresses),
+            VIEW and PART (no work: all or part of the input under another addressing), CONSTANT (depends on no input of
+            the graph, so an engine computes it at build time), UNKNOWN.
         matrix_operations: operations of the products, 2 per multiply-accumulate.
         vector_operations: elementwise and reducing operations, estimates of one instruction each.
     """
@@ -83,11 +83,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order, tensors by name, constants (weights, and what is computed from them), outputs.
+    """Nodes in topological order, tensors by name, constants (weights and values computed from them), outputs.
 
     Attributes:
-        unknown: how many nodes of each operator this module cannot count; their bytes are counted, not their work.
-        quantized: it says itself what runs in INT8, with QuantizeLinear and DequantizeLinear.
+        unknown: number of nodes per operator whose work this module cannot count; their bytes are counted.
+        quantized: QuantizeLinear and DequantizeLinear state what runs in INT8.
     """
 
     nodes: tuple[Node, ...]
@@ -98,7 +98,7 @@ class Graph:
     quantized: bool
 
     def matrix_operations(self) -> int:
-        """Of all nodes, 2 per multiply-accumulate."""
+        """Sum over all nodes, 2 per multiply-accumulate."""
         return sum(node.matrix_operations for node in self.nodes)
 
 
@@ -117,9 +117,11 @@ def graph_from_model(model: Any) -> Graph:
     for index, proto in enumerate(model.graph.node):
         inputs, outputs = tuple(proto.input), tuple(name for name in proto.output if name)
         op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
-        node = Node(index, proto.name, op, _kind(op, inputs, constants), inputs, outputs)
+        node = Node(
+            index=index, name=proto.name, op=op, kind=_kind(op, inputs, constants), inputs=inputs, outputs=outputs
+        )
         if not made.issuperset(inputs):
-            raise BadInputError(f"node {proto.name} ({op}) reads {(set(inputs) - made).pop()!r} before it is made")
+            raise BadInputError(f"node {proto.name} ({op}) reads {(set(inputs) - made).pop()!r} before it is computed")
         made.update(outputs)
         if node.kind == CONSTANT:
             constants.update(outputs)
@@ -133,11 +135,18 @@ def graph_from_model(model: Any) -> Graph:
         nodes.append(node)
     quantized = any(n.op == "DequantizeLinear" for n in nodes)
     results = frozenset(o.name for o in model.graph.output)
-    return Graph(tuple(nodes), tensors, frozenset(constants), results, dict(unknown), quantized)
+    return Graph(
+        nodes=tuple(nodes),
+        tensors=tensors,
+        constants=frozenset(constants),
+        outputs=results,
+        unknown=dict(unknown),
+        quantized=quantized,
+    )
 
 
 def _without_functions(model: Any) -> Any:
-    """The model with the bodies of its own functions in place of their calls: they are the work that there is."""
+    """The model with its own functions inlined, so that their work is counted."""
     if not model.functions:
         return model
     from onnx import inliner
@@ -164,7 +173,7 @@ def _kind(op: str, inputs: Sequence[str], constants: set[str]) -> str:
 
 
 def _tensors(model: Any) -> dict[str, Tensor]:
-    """Every tensor with a static shape; shapes that the file does not state are inferred."""
+    """Every tensor with a static shape; missing shapes are inferred."""
     import onnx
 
     stated = _stated_tensors(model.graph)
@@ -215,7 +224,7 @@ def _with_work(node: Node, proto: Any, tensors: Mapping[str, Tensor]) -> Node:
         vector = _REDUCTIONS[node.op] * tensors[node.inputs[0]].elements
     elif node.kind in (POINTWISE, MOVE):
         vector = results
-    return Node(node.index, node.name, node.op, node.kind, node.inputs, node.outputs, matrix, vector)
+    return replace(node, matrix_operations=matrix, vector_operations=vector)
 
 
 def _conv(shapes: Sequence[Shape], output: Shape, attributes: Mapping[str, Any]) -> int:

@@ -1,6 +1,6 @@
-"""What a bundle would cost on a device: in, a bundle and a device; out, predicted times per stage, part and layer.
+"""Predict the time of a bundle on a device, per stage, part and layer.
 
-Only the graphs are read, never the weights, so a full-size policy is counted on any machine in a second.
+Only the graphs are read, never the weights, so a full-size policy takes a second on any machine.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from vpp_edge.profile.roofline.costs import Cost, costs_of_graph
 from vpp_edge.profile.roofline.layers import part_of
 from vpp_edge.profile.roofline.operations import Graph, graph_from_model
 
-# One inference with the instruction given, as measured latencies count it.
+# One inference with a given instruction, as in measured latencies.
 INFERENCE = ("perceive", "act")
 
 
 @dataclass(frozen=True)
 class Sum:
-    """Costs of kernels together.
+    """The sum of the costs of kernels.
 
     Attributes:
         operations: of matrix products, 2 per multiply-accumulate. `vector_operations` are the elementwise ones.
-        int8_share: of `operations`, what runs in INT8.
-        weight_bytes, activation_bytes: moved, so a weight that two kernels read counts twice.
-        bound: what the largest share of the predicted time waits for.
+        int8_share: share of `operations` that runs in INT8.
+        weight_bytes, activation_bytes: memory traffic, so a weight that two kernels read counts twice.
+        bound: the bound with the largest share of the predicted time.
     """
 
     kernels: int
@@ -56,12 +56,12 @@ class Sum:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted, not measured: what a bundle costs on a device.
+    """Predicted, not measured, cost of a bundle on a device.
 
     Attributes:
         precision, exported: by stage, the precision of the prediction and that of the bundle.
         costs: kernels by stage.
-        unknown: operators that are not counted, and how often they appear, by stage.
+        unknown: operators that are not counted, with their number, by stage.
     """
 
     device: Device
@@ -136,25 +136,24 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
     """Predicts every stage of a bundle.
 
     Args:
-        precision: `fp32`, `fp16` or `int8`, also if the bundle was exported in another: what it would cost then. That
-            of each stage when left out.
+        precision: `fp32`, `fp16` or `int8`, also if the bundle was exported in another one; None: that of each stage.
 
     Raises:
-        BadInputError: another precision, or a graph without static shapes.
-        BundleError: a graph is missing, changed or no ONNX file.
+        BadInputError: unknown precision, or a graph without static shapes.
+        BundleError: a graph is missing, changed or not an ONNX file.
     """
     if precision is not None and precision not in PRECISIONS:
-        raise BadInputError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+        raise BadInputError(f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
     exported = {name: stage.precision for name, stage in bundle.manifest.stages.items()}
     precisions = {name: precision or own for name, own in exported.items()}
     graphs = {name: graph_of_stage(bundle, name) for name in exported}
     return Prediction(
-        device,
-        len(bundle.manifest.policy.cameras),
-        precisions,
-        exported,
-        {name: costs_of_graph(graph, device, precisions[name]) for name, graph in graphs.items()},
-        {name: graph.unknown for name, graph in graphs.items()},
+        device=device,
+        cameras=len(bundle.manifest.policy.cameras),
+        precision=precisions,
+        exported=exported,
+        costs={name: costs_of_graph(graph, device, precisions[name]) for name, graph in graphs.items()},
+        unknown={name: graph.unknown for name, graph in graphs.items()},
     )
 
 
@@ -166,7 +165,7 @@ def graph_of_stage(bundle: Bundle, name: str) -> Graph:
     content = bytes(bundle.open_verified(file))
     try:
         model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf has a class for it, which is no requirement of ours
+    except Exception as error:  # protobuf's own class, but protobuf is not one of our requirements
         raise BundleError(f"{bundle.path / file}: not readable as ONNX ({error})") from error
     try:
         return graph_from_model(model)

@@ -1,4 +1,4 @@
-"""A prediction for people: in, a Prediction; out, its lines, every table labelled as predicted and not measured."""
+"""Format a Prediction as text; every table is labelled as predicted and not measured."""
 
 from __future__ import annotations
 

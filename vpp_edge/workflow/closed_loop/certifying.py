@@ -1,4 +1,4 @@
-"""Export with a look at the task: in, an export and a reference; out, a bundle whose certificate says how both play."""
+"""Export a bundle and add the closed-loop success rates of bundle and reference to its certificate."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def export_and_play(
     overwrite: bool,
     report: ProgressCallback = ignore_progress,
 ) -> Manifest:
-    """Exports beside `target`, plays, certifies, and only then gives the bundle its name.
+    """Exports to a folder next to `target`, plays, writes the certificate, and only then renames the bundle.
 
     Args:
-        export: writes a bundle to the folder that it is given, and reports.
-        source: what it exports; the reference is this bundle, or the eager model of this checkpoint.
+        export: writes a bundle to the given folder and reports progress.
+        source: what is exported; the reference is this bundle, or the eager model of this checkpoint.
         report: called with (stage, fraction), stages as in `progress_stages`.
     """
     with staging_folder(target) as staging:
@@ -61,14 +61,14 @@ def export_and_play(
 def played(
     bundle: Path, source: CheckpointPaths | Bundle, settings: EvalSettings, report: ProgressCallback
 ) -> ClosedLoopRecord:
-    """The same episodes with a bundle and with the float32 policy that it was made from."""
+    """Success rates of a bundle and of the float32 policy it was made from, over the same episodes."""
     if isinstance(source, Bundle):
         reference, name = PlayerChoice(str(source.path)), "the float32 bundle"
     else:
         reference, name = PlayerChoice(str(bundle), "torch"), "the eager float32 policy"
     found = _rate(PlayerChoice(str(bundle)), settings, lambda fraction: report("play", fraction))
     expected = _rate(reference, settings, lambda fraction: report("play float32", fraction))
-    return ClosedLoopRecord(TASK, found, expected, name, settings.seed)
+    return ClosedLoopRecord(task=TASK, policy=found, reference=expected, reference_name=name, seed=settings.seed)
 
 
 def _rate(choice: PlayerChoice, settings: EvalSettings, report: Callable[[float], None]) -> SuccessRate:

@@ -1,7 +1,7 @@
-"""Episodes played to their verdicts: in, a player and settings; out, what came of each, however fast the machine.
+"""Play episodes in simulated time and record their results, which do not depend on the speed of the machine.
 
-Evaluation seed S plays the worlds from S * 10,000 on, all below 10,000,000: training data is made of worlds from there
-on, so no policy has seen an episode that it is judged on.
+Evaluation seed S plays the worlds from S * 10,000 on, all below 10,000,000. Training data uses worlds from there on, so
+no policy is evaluated on an episode that it was trained on.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ SEEDS = 1_000
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """What is played.
+    """Which episodes to play, and how.
 
     Attributes:
-        episodes: how many; episode i is the world of seed `seed` * WORLDS_PER_SEED + i.
-        seed: which episodes, and which noise: inference n of episode i draws from (seed, i, n).
-        replan_ns: from one observation to the next; `delay_ns`: from an observation to its chunk.
-        time_limit_s: an episode that takes longer has failed.
-        chunking: how one chunk follows another, one of `chunking.MODES`.
+        episodes: number of episodes; episode i is the world of seed `seed` * WORLDS_PER_SEED + i.
+        seed: of episodes and noise: inference n of episode i draws from (seed, i, n).
+        replan_ns: time from one observation to the next; `delay_ns`: from an observation to its chunk.
+        time_limit_s: a longer episode has failed.
+        chunking: how a chunk takes over from the previous one, one of `chunk_handover.MODES`.
     """
 
     episodes: int = 200
@@ -51,7 +51,7 @@ class EvalSettings:
         if not 1 <= self.episodes <= WORLDS_PER_SEED:
             raise BadInputError(f"{self.episodes} episodes; expected 1 to {WORLDS_PER_SEED}")
         if not 0 <= self.seed < SEEDS:
-            raise BadInputError(f"seed {self.seed}; expected 0 to {SEEDS - 1}: other worlds are for training")
+            raise BadInputError(f"seed {self.seed}; expected 0 to {SEEDS - 1}; other worlds are for training")
         if not 0 < self.replan_ns <= 60_000_000_000 or not 0 <= self.delay_ns <= 60_000_000_000:
             raise BadInputError(
                 f"a new observation every {self.replan_ns / 1e6:g} ms, delayed by {self.delay_ns / 1e6:g} ms; expected "
@@ -63,12 +63,12 @@ class EvalSettings:
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """What came of one episode.
+    """The result of one episode.
 
     Attributes:
         seed: of the world; `verdict`, `pressed`, `seconds`, `stopped`: as in `lockstep.Outcome`.
         jerks: (n, 2) of `smoothness.jerks`; `seams`: (k, 3) of `smoothness.seam_jumps`.
-        inference_ns: how long each inference took; empty for players that make none.
+        inference_ns: duration of each inference; empty for players without inference.
     """
 
     seed: int
@@ -96,7 +96,7 @@ def evaluate(
     """Plays all episodes, in parallel; results in the order of the episodes.
 
     Args:
-        processes: how many to play in; None: one per core.
+        processes: number of processes; None: one per core.
         report: called with (stage, fraction), stages as in `progress_stages`.
 
     Raises:
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def open_play(choice: PlayerChoice, settings: EvalSettings) -> Callable[[int], EpisodeResult]:
-    """What plays episode `number`, in this process, whose number of threads decides how sums are rounded."""
+    """A function that plays an episode by number in this process; its number of threads determines how sums round."""
     return partial(play_episode, open_player(choice), settings)
 
 
@@ -127,23 +127,25 @@ def play_episode(player: Player, settings: EvalSettings, number: int) -> Episode
 
 
 def _pace(player: Player, settings: EvalSettings) -> Pace:
-    return Pace(player.period_ns, settings.replan_ns, settings.delay_ns, settings.chunking)
+    return Pace(
+        period_ns=player.period_ns, replan_ns=settings.replan_ns, delay_ns=settings.delay_ns, chunking=settings.chunking
+    )
 
 
 def _result(outcome: Outcome, player: Player) -> EpisodeResult:
     return EpisodeResult(
-        outcome.seed,
-        outcome.colour,
-        outcome.verdict,
-        outcome.pressed,
-        outcome.seconds,
-        jerks(outcome.commands, ControlSettings().period_ns),
-        seam_jumps(outcome.played, player.period_ns),
-        tuple(player.inference_ns),
-        outcome.stopped,
+        seed=outcome.seed,
+        colour=outcome.colour,
+        verdict=outcome.verdict,
+        pressed=outcome.pressed,
+        seconds=outcome.seconds,
+        jerks=jerks(outcome.commands, ControlSettings().period_ns),
+        seams=seam_jumps(outcome.played, player.period_ns),
+        inference_ns=tuple(player.inference_ns),
+        stopped=outcome.stopped,
     )
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

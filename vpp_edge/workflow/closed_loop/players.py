@@ -1,4 +1,4 @@
-"""Who plays the episodes: in, the scripted expert, random motion or a bundle; out, targets for every moment."""
+"""Players of the episodes: the scripted expert, random motion, or the policy of a bundle."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from vpp_edge.spec.pose import PoseLayout
 
 EXPERT, RANDOM = "expert", "random"
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
-RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about what the expert's steps are
+RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about the expert's step sizes
 VIEWS = ("top", "side")  # the simulation's cameras, in the order of a policy's views
-# What the live cameras give has 320 x 240 pixels, of which a policy keeps the middle square: the very same picture.
+# The live cameras give 320 x 240 pixels, of which a policy keeps the middle square: the same image.
 IMAGE_SIZE = 240
 
 
 @dataclass(frozen=True)
 class PlayerChoice:
-    """Who is to play.
+    """Choice of a player.
 
     Attributes:
         policy: EXPERT, RANDOM, or the folder of a bundle.
         backend: engine library of a bundle.
-        checkpoint: for backends `torch` and `torch-cuda`: where the trained policy is now.
+        checkpoint: for backends `torch` and `torch-cuda`: current folder of the trained policy.
         provider: of ONNX Runtime, as in `EdgePolicy.load`.
     """
 
@@ -58,7 +58,7 @@ class Player(Protocol):
 
     Attributes:
         horizon: T; `period_ns`: between two targets.
-        inference_ns: durations of the inferences of the present episode; empty for players that make none.
+        inference_ns: durations of the inferences of the current episode; empty for players without inference.
     """
 
     horizon: int
@@ -66,14 +66,14 @@ class Player(Protocol):
     inference_ns: list[int]
 
     def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
-        """What gives the targets of an episode; all that is random in it follows from `noise`."""
+        """A function that returns the targets of an episode; all randomness in it is derived from `noise`."""
 
 
 def open_player(choice: PlayerChoice) -> Player:
     """The player of a choice, in this process.
 
     Raises:
-        BadInputError: the bundle, or the backend, cannot drive the simulated hand.
+        BadInputError: the bundle or the backend cannot drive the simulated hand.
     """
     if choice.policy == EXPERT:
         return ExpertPlayer()
@@ -87,7 +87,7 @@ def open_player(choice: PlayerChoice) -> Player:
 
 
 class ExpertPlayer:
-    """The ceiling of the task: it knows where everything is."""
+    """Upper bound of the task: it knows where everything is."""
 
     horizon, period_ns = SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS
 
@@ -99,7 +99,7 @@ class ExpertPlayer:
 
 
 class RandomPlayer:
-    """The floor of the task: steps in any direction, within what the hand can reach."""
+    """Lower bound of the task: random steps within the reach of the hand."""
 
     horizon, period_ns = SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS
 
@@ -127,9 +127,9 @@ def _wander(state: np.ndarray, random: np.random.Generator, horizon: int) -> np.
 
 
 class PolicyPlayer:
-    """A policy that is given the instruction and the simulator's views.
+    """A policy that gets the images of the simulation's cameras and the instruction.
 
-    The views are rendered in software whatever the machine has, so that they are the same everywhere.
+    Images are always rendered in software, so that they are the same on every machine.
     """
 
     def __init__(self, policy: EdgePolicy) -> None:
@@ -168,11 +168,11 @@ class PolicyPlayer:
 
 
 def check_drives_sim_hand(spec: PolicySpec) -> None:
-    """Raises BadInputError for a policy with other views, joints or actions than the simulated hand has."""
+    """Raises BadInputError for a policy whose views, joints or actions do not fit the simulated hand."""
     if len(spec.cameras) != len(VIEWS):
         names = ", ".join(camera.name for camera in spec.cameras)
         raise BadInputError(
-            f"this policy cannot play in the simulation: it sees {len(spec.cameras)} views ({names}), the simulation "
+            f"this policy cannot play in the simulation: it needs {len(spec.cameras)} views ({names}), the simulation "
             f"has {len(VIEWS)}: {', '.join(VIEWS)}"
         )
     hand = np.array(START)

@@ -1,7 +1,7 @@
-"""Numbered pieces of work over processes: in, how a worker is made, and how many pieces; out, every piece's result.
+"""Distribute numbered pieces of work over processes.
 
-Results do not depend on how many processes there are. However it ends, no process is left behind; one that fails or
-dies ends the work with its reason.
+Results do not depend on the number of processes. No process is left behind, however the work ends; a worker that fails
+or dies ends the work with its reason.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ READY, DONE, REFUSED, FAILED = "ready", "done", "refused", "failed"
 def results_in_any_order(
     open_work: Callable[..., Work], arguments: tuple, pieces: int, processes: int
 ) -> Iterator[tuple[int, Any]]:
-    """(number, result) of every piece 0 to `pieces` - 1, as they come.
+    """(number, result) of every piece 0 to `pieces` - 1, in the order of completion.
 
     Args:
-        open_work: called with `arguments` once in every process; what it returns is called with numbers. A function
-            of a module, because the processes import it anew.
-        processes: how many, each with one thread for its numerical libraries.
+        open_work: called once per process with `arguments`; returns the function that is called with numbers. Must
+            be importable from a module, because the processes import it.
+        processes: number of processes, each with one thread for its numerical libraries.
 
     Raises:
-        VppEdgeError: what a worker raised, or that it died.
+        VppEdgeError: a worker raised it, or a worker died.
     """
     waiting, left = iter(range(pieces)), pieces
     workers: dict[Connection, BaseProcess] = {}
@@ -53,7 +53,7 @@ def results_in_any_order(
                     left -= 1
                     yield value
                 if (number := next(waiting, None)) is not None:
-                    with suppress(ConnectionError):  # it died: told when its connection is read next
+                    with suppress(ConnectionError):  # it died, which is reported when its connection is read next
                         connection.send(number)
     finally:
         for connection, process in workers.items():
@@ -79,13 +79,13 @@ def _received(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
     except (EOFError, ConnectionError) as error:
         process.join(5.0)
         raise VppEdgeError(
-            f"a process of the evaluation {exit_cause(process.exitcode)}; nothing was decided"
+            f"a process of the evaluation {exit_cause(process.exitcode)}; the evaluation is incomplete"
         ) from error
     if kind == REFUSED:
         text, status = value
         raise (BadInputError if status == BadInputError.exit_status else VppEdgeError)(text)
     if kind == FAILED:
-        raise VppEdgeError(f"a process of the evaluation failed; nothing was decided:\n{value}")
+        raise VppEdgeError(f"a process of the evaluation failed; the evaluation is incomplete:\n{value}")
     return kind, value
 
 
@@ -93,7 +93,7 @@ def _serve(parent_pid: int, connection: Connection, open_work: Callable[..., Wor
     """Body of a worker process."""
     leave_signals_to_parent()
     die_with_parent(parent_pid)
-    with suppress(EOFError, BrokenPipeError):  # the parent wants no more
+    with suppress(EOFError, BrokenPipeError):  # the parent closed the connection
         try:
             work = open_work(*arguments)
             connection.send((READY, None))
@@ -104,14 +104,14 @@ def _serve(parent_pid: int, connection: Connection, open_work: Callable[..., Wor
             connection.send((REFUSED, (str(error), error.exit_status)))
         except (EOFError, BrokenPipeError):
             raise
-        except Exception:  # noqa: BLE001 - only the parent can tell the user
+        except Exception:  # noqa: BLE001 - only the parent can report it to the user
             connection.send((FAILED, traceback.format_exc()))
 
 
 @contextmanager
 def _no_interrupt_in_children() -> Iterator[None]:
     """Ctrl-C reaches every process of the terminal; children started inside never see it, not even while importing."""
-    resource_tracker.ensure_running()  # it would be started with the first child, and lets signals through again
+    resource_tracker.ensure_running()  # otherwise it starts with the first child and unblocks signals again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""What many episodes come to: in, their results; out, success with its interval, times, smoothness."""
+"""Summarize the results of many episodes: success rate with its interval, times and smoothness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUCCESS, WRONG, TIMEOUT = "success", "wrong button", "out of time"  # and STOPPE
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and 95th percentile; None of nothing."""
+    """Mean and 95th percentile; None without values."""
 
     mean: float | None
     p95: float | None
@@ -32,13 +32,13 @@ class ClosedLoopSummary:
     """All episodes of one evaluation together.
 
     Attributes:
-        verdicts: how often each was given; `by_colour`: the same per asked button.
+        verdicts: number of episodes by verdict; `by_colour`: the same per requested button.
         press_s: median and 90th percentile of the time to a success; None without one.
         wrist_jerk_m_s3, joint_jerk_rad_s3: of the commands, over all ticks.
-        seams: how many chunks replaced one that was not over; their jumps: `seam_wrist_m`, `seam_turn_rad`,
+        seams: number of chunks that replaced an unfinished one, with their jumps in `seam_wrist_m`, `seam_turn_rad` and
             `seam_joint_rad`.
-        inferences: per episode, on average; `inference_ms`: median. 0 and None for players that make none.
-        stop_reasons: how often the control loop stopped an episode, and why.
+        inferences: per episode, on average; `inference_ms`: median. 0 and None for players without inference.
+        stop_reasons: number of episodes that the control loop stopped, by reason.
     """
 
     verdicts: dict[str, int]
@@ -59,7 +59,7 @@ class ClosedLoopSummary:
         return SuccessRate(self.verdicts[SUCCESS], sum(self.verdicts.values()))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; all but `inference_ms` are the same however fast the machine is."""
+        """Plain values; all but `inference_ms` are independent of the speed of the machine."""
         press = dict(zip(("median", "p90"), self.press_s or (None, None), strict=True))
         return {
             **self.rate.to_json(),
@@ -85,7 +85,7 @@ def summary_of(results: Sequence[EpisodeResult]) -> ClosedLoopSummary:
     """The summary of at least one episode."""
     pressed_s = [r.seconds for r in results if r.verdict == SUCCESS]
     jerks, seams = np.concatenate([r.jerks for r in results]), np.concatenate([r.seams for r in results])
-    thought_ns = [duration for r in results for duration in r.inference_ns]
+    durations_ns = [duration for r in results for duration in r.inference_ns]
     colours = sorted({r.colour for r in results})
     return ClosedLoopSummary(
         verdicts=_verdicts(results),
@@ -97,8 +97,8 @@ def summary_of(results: Sequence[EpisodeResult]) -> ClosedLoopSummary:
         seam_wrist_m=_spread(seams[:, 0]),
         seam_turn_rad=_spread(seams[:, 1]),
         seam_joint_rad=_spread(seams[:, 2]),
-        inferences=len(thought_ns) / len(results),
-        inference_ms=float(np.median(thought_ns)) / 1e6 if thought_ns else None,
+        inferences=len(durations_ns) / len(results),
+        inference_ms=float(np.median(durations_ns)) / 1e6 if durations_ns else None,
         stop_reasons=dict(Counter(_kind(r.stopped) for r in results if r.stopped).most_common()),
     )
 
@@ -109,7 +109,7 @@ def _verdicts(results: Sequence[EpisodeResult]) -> dict[str, int]:
 
 
 def _kind(stopped: str) -> str:
-    """`fault: KIND: details: ...` without its details, so that stops of one kind are counted together."""
+    """`fault: KIND: details: ...` without its details, so that stops of the same kind are counted together."""
     return stopped.removeprefix("fault: ").split(":")[0]
 
 

@@ -62,7 +62,7 @@ def test_unknown_providers_are_refused_with_the_known_ones(small_bundle: Path) -
 
 @pytest.mark.parametrize("backend", ["torch", "tensorrt"])
 def test_other_backends_have_no_providers(small_bundle: Path, backend: str) -> None:
-    with pytest.raises(BadInputError, match=f"'cuda' is one of ONNX Runtime, and the backend is '{backend}'"):
+    with pytest.raises(BadInputError, match=f"'cuda' belongs to ONNX Runtime, but the backend is '{backend}'"):
         EdgePolicy.load(small_bundle, backend, provider="cuda")
 
 
@@ -71,7 +71,7 @@ def test_other_backends_have_no_providers(small_bundle: Path, backend: str) -> N
     ("words", "said"),
     [
         (["profile", "BUNDLE", "--provider", "cuda"], "onnxruntime-gpu"),
-        (["profile", "BUNDLE", "--backend", "torch", "--provider", "cuda"], "is one of ONNX Runtime"),
+        (["profile", "BUNDLE", "--backend", "torch", "--provider", "cuda"], "belongs to ONNX Runtime"),
         (["profile", "BUNDLE", "--provider", "coreml"], "expected one of cpu, cuda, tensorrt"),
     ],
 )
