@@ -99,7 +99,7 @@ class SimSource:
         MissingDependencyError: MuJoCo is not installed.
     """
 
-    def __init__(self, view: str, latest_state: LatestState | None, width: int, height: int, fps: float) -> None:
+    def __init__(self, view: str, latest_state: LatestState | None, *, width: int, height: int, fps: float) -> None:
         from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 
         import_mujoco()  # to be told now what is missing

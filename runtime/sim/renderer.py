@@ -61,7 +61,9 @@ class SimRenderer:
         if self._gl is None:
             background = tuple(map(float, SKY.split()))
             samples = 2 if width * height <= SMOOTH_PIXELS else 1
-            self._software = Rasterizer(self._mujoco, self._model, width, height, background, samples)
+            self._software = Rasterizer(
+                self._mujoco, self._model, width=width, height=height, background=background, samples=samples
+            )
 
     def _open_gl(self) -> Any:
         if gl_kind() == "disable":

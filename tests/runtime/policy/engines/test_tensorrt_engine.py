@@ -41,7 +41,7 @@ def orin(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
 
 def store_engines(bundle: Path, flags: BuildFlags = BuildFlags()) -> EngineCache:  # noqa: B008 - frozen
     opened, cache = Bundle(bundle), EngineCache(bundle)
-    target = Target(LIBRARIES["tensorrt"], "10.3.0", "12.6", "87", False)
+    target = Target(library=LIBRARIES["tensorrt"], version="10.3.0", cuda="12.6", sm="87", named=False)
     for stage in opened.manifest.stages.values():
         plan = memoryview(f"engine of {stage.name}".encode())
         cache.store(target.key(opened, stage, flags), plan, seconds=1, layers=1)
