@@ -92,7 +92,7 @@ class SimSource:
     """A view of the simulated hand as it is at each moment.
 
     Args:
-        view: one of `vpp_edge.runtime.sim.VIEWS`.
+        view: one of `vpp_edge.runtime.sim.view_names.VIEWS`.
         latest_state: the newest state of the hand, with its scene; None while it is not known.
 
     Raises:

@@ -11,13 +11,13 @@ import numpy as np
 
 from vpp_edge.runtime.sim.layout import BUTTON_RADIUS_M, COLOURS, NOMINAL, Layout
 from vpp_edge.runtime.sim.model import CameraPose, camera_axes, camera_xml, hand_actuators, hand_body, hand_defaults
+from vpp_edge.runtime.sim.view_names import POLICY_VIEWS
 
 STEP_S = 0.002
 FIELD_OF_VIEW_DEG = 42.0  # vertical, of a RealSense D435's colour camera
-CAMERAS = {
-    "top": CameraPose(eye_m=(0.75, -0.05, 0.44), target_m=(0.425, -0.05, 0.075), up=(0.0, 0.0, 1.0)),
-    "side": CameraPose(eye_m=(0.45, 0.42, 0.25), target_m=(0.39, -0.05, 0.085), up=(0.0, 0.0, 1.0)),
-}
+TOP = CameraPose(eye_m=(0.75, -0.05, 0.44), target_m=(0.425, -0.05, 0.075), up=(0.0, 0.0, 1.0))
+SIDE = CameraPose(eye_m=(0.45, 0.42, 0.25), target_m=(0.39, -0.05, 0.085), up=(0.0, 0.0, 1.0))
+CAMERAS = dict(zip(POLICY_VIEWS, (TOP, SIDE), strict=True))
 SKY = "0.80 0.85 0.90"
 LIGHT_DIRECTION = (-0.35, -0.25, -1.0)
 PLATE_TOP_M = 0.006
