@@ -1,4 +1,4 @@
-"""The table in calibration.json: read back as it was, and nothing but our error for one that is not ours."""
+"""The table in calibration.json: read back unchanged, and a BadInputError for anything else."""
 
 from __future__ import annotations
 
