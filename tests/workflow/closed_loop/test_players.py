@@ -87,7 +87,7 @@ def _mute(spec: PolicySpec) -> PolicySpec:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (scripted_spec({"views": 3}), r"sees 3 views \(static, wrist, wrist2\), the simulation has 2: top, side"),
+        (scripted_spec({"views": 3}), r"needs 3 views \(static, wrist, wrist2\), the simulation has 2: top, side"),
         (scripted_spec({"joints": 16}), "16 joints"),
         (_mute(scripted_spec({})), "no known meaning"),
     ],
