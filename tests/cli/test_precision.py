@@ -254,7 +254,7 @@ class TestCalibrate:
         assert first["share"] > 0.9 and first["high"] == 0 and first["error"] > 0.01 and first["cosine"] < 1
         assert (last["share"], last["expected_error"]) == (0, 0) and last["error"] < 1e-5
         text = (folder / "report.md").read_text()
-        assert "Judged on 1 observation of recording 1." in text and text.count("\n| ") == len(choices) + 1
+        assert "Evaluated on 1 observation of recording 1." in text and text.count("\n| ") == len(choices) + 1
         root = ElementTree.parse(folder / "report.svg").getroot()
         assert len(root.findall("{http://www.w3.org/2000/svg}circle")) == len(choices)
         assert sorted(p.name for p in folder.iterdir()) == ["report.md", "report.svg"]
@@ -268,7 +268,7 @@ class TestWrongUse:
             (["--precision", "int8"], "pass --calibration DATASET"),
             (["--precision", "int8", "--calibration", "DATA", "--budget", "0"], "error budget 0 is out of range"),
             (["--precision", "int8", "--calibration", "DATA", "--budget", "2"], "error budget 2 is out of range"),
-            (["--precision", "int8", "--calibration", "DATA", "--budget", "nan"], "error budget of nan"),
+            (["--precision", "int8", "--calibration", "DATA", "--budget", "nan"], "error budget nan is out of range"),
             (["--precision", "int8", "--calibration", "DATA", "--alpha", "1.5"], "alpha is 1.5"),
             (
                 ["--precision", "int8", "--calibration", "DATA", "--method", "percentile", "--percentile", "0"],

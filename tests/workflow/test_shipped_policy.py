@@ -1,4 +1,4 @@
-"""The policy that the package carries: what its folder holds, and that it does what the demo says."""
+"""The policy that ships with the package: the content of its folder, and that it does what the demo claims."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def shipped_bundle() -> str:
 
 
 @pytest.mark.timeout(900)
-def test_it_presses_the_asked_button(shipped_bundle: str) -> None:
+def test_it_presses_the_requested_button(shipped_bundle: str) -> None:
     played = summary_of(evaluate(PlayerChoice(shipped_bundle), EvalSettings(episodes=12, seed=SEED)))
     assert played.rate.successes >= 9 and played.rate.episodes == 12
 

@@ -1,4 +1,4 @@
-"""Who plays: what a policy sees, which policies are refused, and that randomness follows from the seed."""
+"""Players: what a policy sees, which policies are refused, and that the seed determines all randomness."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def first_moment(episode: Episode) -> SimObservation:
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("seed", [3, 17])
-def test_the_small_picture_is_the_middle_of_the_live_one(view: str, seed: int) -> None:
+def test_the_small_image_is_the_middle_of_the_live_one(view: str, seed: int) -> None:
     moment = first_moment(episode_from_seed(seed))
     live = SimRenderer(320, 240, "software").render(view, moment.state, moment.scene)
     small = SimRenderer(IMAGE_SIZE, IMAGE_SIZE, "software").render(view, moment.state, moment.scene)
@@ -45,7 +45,7 @@ def test_the_small_picture_is_the_middle_of_the_live_one(view: str, seed: int) -
 
 
 def test_a_policy_is_given_what_a_live_run_gives_it(small_bundle: Path) -> None:
-    """Instruction, state and noise as in the policy process, and frames that the live pictures lead to."""
+    """Instruction, state and noise as in the policy process, and the frames of the live images."""
     episode = episode_from_seed(3)
     moment, policy = first_moment(episode), EdgePolicy.load(small_bundle, threads=1)
     player = PolicyPlayer(EdgePolicy.load(small_bundle, threads=1))
@@ -87,7 +87,7 @@ def _mute(spec: PolicySpec) -> PolicySpec:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (scripted_spec({"views": 3}), r"sees 3 views \(static, wrist, wrist2\), the simulation has 2: top, side"),
+        (scripted_spec({"views": 3}), r"needs 3 views \(static, wrist, wrist2\), the simulation has 2: top, side"),
         (scripted_spec({"joints": 16}), "16 joints"),
         (_mute(scripted_spec({})), "no known meaning"),
     ],
