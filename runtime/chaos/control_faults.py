@@ -84,7 +84,7 @@ def overrun(setup: TrialSetup) -> TrialResult:
     """One long stall: missed slots are skipped without a burst. Overruns in a row: the fifth one stops the run."""
     once = Trial(setup, lambda trial: trial.hand.stall(STALL_MS / 1e3), 1.0).run()
     gaps_ms = np.diff(once.times_ns[once.times_ns >= once.injected_ns]) / 1e6
-    shortest_ms, longest_ms = float(gaps_ms.min()), float(gaps_ms.max())
+    shortest_ms, longest_ms = float(gaps_ms.min()), once.longest_gap_ms()
     many = Trial(setup, lambda trial: trial.hand.stall(OVERRUN_MS / 1e3, 50), 2.0).run()
     fifth_ns = many.injected_ns + OVERRUNS * (OVERRUN_MS + many.report.period_ms) * 1e6
     stop_ms = ((many.hand.held_ns or many.times_ns[-1]) - fifth_ns) / 1e6 - many.report.control.stop_ms
