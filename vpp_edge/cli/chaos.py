@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _listed(fault: Fault) -> str:
-    return f"{fault.number:3}  {fault.name:44}  {fault.reaction} [{fault.bound}]"
+    return f"{fault.number:3}  {fault.name:45}  {fault.reaction} [{fault.bound}]"
 
 
 def _setup(arguments: argparse.Namespace) -> TrialSetup:
@@ -159,7 +159,7 @@ def _line(row: dict[str, Any]) -> str:
     measured, bound = row["measured"], row["bound_ms"]
     number = "never" if measured is None else f"{measured:.0f} ms"
     time = "" if bound is None else f"; {row['measures']}: {number} (bound {bound:.0f} ms)"
-    return f"{row['id']:3}  {row['fault']:44}  {row['status']:14}  {row['seen']}{time}"
+    return f"{row['id']:3}  {row['fault']:45}  {row['status']:14}  {row['seen']}{time}"
 
 
 def _storm(arguments: argparse.Namespace, setup: TrialSetup) -> int:
