@@ -162,6 +162,9 @@ class Policy(Protocol):
     ) -> Inference:
         """One chunk of actions; arguments as for `EdgePolicy.infer`."""
 
+    def close(self) -> None:
+        """Releases the device. May be called twice; no other method may be called afterwards."""
+
 
 PolicyWrapper = Callable[[Policy], Policy]
 

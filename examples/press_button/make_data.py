@@ -26,13 +26,12 @@ from vpp_edge.runtime.sim.lockstep import Pace, SimObservation, play
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.scene import PLATE_TOP_M
 from vpp_edge.runtime.sim.task import PALM_DOWN, Episode, episode_from_seed
+from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product
 from vpp_edge.video import write_video
 
 FIRST_SEED = 10_000_000  # evaluation uses lower seeds
-VIEWS = ("top", "side")
-SIDE_PIXELS = 240
 RATE_HZ, HORIZON = 10, 10
 HOLD_S = 0.8
 USUAL_SHARE = 1 / 3
@@ -95,7 +94,7 @@ def anywhere(episode: Episode, random: np.random.Generator) -> np.ndarray:
 def write_episode(folder: Path, number: int, split: str, shown: Demonstration, renderer: SimRenderer) -> None:
     """Writes the videos of both views, then the annotation, which makes the episode part of the data set."""
     videos = []
-    for i, view in enumerate(VIEWS):
+    for i, view in enumerate(POLICY_VIEWS):
         path = f"videos/{split}/{number}/{i}.mp4"
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         images = (renderer.render(view, *pair) for pair in zip(shown.states, shown.scenes, strict=True))
@@ -105,7 +104,7 @@ def write_episode(folder: Path, number: int, split: str, shown: Demonstration, r
         "task": "press_button",
         "texts": [shown.episode.instruction],
         "videos": videos,
-        "views": list(VIEWS),
+        "views": list(POLICY_VIEWS),
         "episode_id": number,
         "video_length": len(shown.states),
         "states": shown.states.tolist(),
@@ -121,7 +120,7 @@ def write_episode(folder: Path, number: int, split: str, shown: Demonstration, r
 @cache
 def _renderer() -> SimRenderer:
     """The one renderer of this process."""
-    return SimRenderer(SIDE_PIXELS, SIDE_PIXELS, kind="software")
+    return SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, kind="software")
 
 
 def make_episode(folder: Path, seed: int, number: int) -> None:

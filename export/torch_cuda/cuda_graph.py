@@ -53,6 +53,9 @@ class EagerStage:
             self._synchronize()
         return {spec.name: self._host[spec.name].numpy().copy() for spec in self._stage.outputs}
 
+    def close(self) -> None:
+        """Nothing to do: PyTorch frees tensors, and destroys a graph, with their last reference."""
+
     def _upload(self, inputs: Mapping[str, np.ndarray]) -> None:
         for name, tensor in self._inputs.items():
             array = self._host[name].numpy()

@@ -30,7 +30,7 @@ class BagCamera(InboxCamera):
         rs = load_realsense()
         super().__init__(f"bag:{path}")
         self._pipeline, config = rs.pipeline(), rs.config()
-        receiver = SdkReceiver(rs, self.name, self._inbox, DeviceClock().stamp_ns, RisingNumbers())
+        receiver = SdkReceiver(rs, self.name, self._inbox, DeviceClock().stamp_ns, renumber=RisingNumbers())
         try:
             config.enable_device_from_file(path, loop)
             config.enable_stream(rs.stream.color)

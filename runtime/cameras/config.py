@@ -13,11 +13,12 @@ from typing import Any
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Camera, LatestState
 from vpp_edge.runtime.ipc.dtypes import MOST_PIXEL_BYTES
+from vpp_edge.runtime.sim.view_names import LIVE_SIZE, VIEWS
 
 SIM_PREFIX = "sim/"
 HIGHEST_FPS = 1000.0
 REALSENSE_SIZE, REALSENSE_FPS = (640, 480), 30.0
-SIM_SIZE, SIM_FPS = (320, 240), 15.0  # what the simulator draws in time where there is no GPU
+SIM_FPS = 15.0  # what the simulator renders in time without a GPU
 # Which options mean something for which kind of camera.
 OPTIONS = {
     "realsense": ("width", "height", "fps"),
@@ -69,11 +70,8 @@ class CameraConfig:
             raise BadInputError(f"{name}: fps {self.fps}; expected above 0 and at most {HIGHEST_FPS:g}")
         if self.kind == "realsense" and self.fps is not None and self.fps != int(self.fps):
             raise BadInputError(f"{name}: fps {self.fps}; RealSense cameras have whole rates such as 6, 15, 30, 60")
-        if self.sim_view is not None:
-            from vpp_edge.runtime.sim.renderer import VIEWS
-
-            if self.sim_view not in VIEWS:
-                raise BadInputError(f"{name}: unknown view {self.sim_view!r}; the simulator has {', '.join(VIEWS)}")
+        if self.sim_view is not None and self.sim_view not in VIEWS:
+            raise BadInputError(f"{name}: unknown view {self.sim_view!r}; the simulator has {', '.join(VIEWS)}")
 
     @property
     def sim_view(self) -> str | None:
@@ -106,7 +104,7 @@ class CameraConfig:
             info = video_info(self.source)
             check_size(f"camera {self.name}", self.width or info.width, self.height or info.height)
             return dataclasses.replace(self, fps=self.fps or info.fps)
-        size, fps = (REALSENSE_SIZE, REALSENSE_FPS) if self.kind == "realsense" else (SIM_SIZE, SIM_FPS)
+        size, fps = (REALSENSE_SIZE, REALSENSE_FPS) if self.kind == "realsense" else (LIVE_SIZE, SIM_FPS)
         width, height = (self.width or size[0], self.height or size[1])
         return dataclasses.replace(self, width=width, height=height, fps=self.fps or fps)
 

@@ -25,7 +25,7 @@ class SdkReceiver:
     """
 
     def __init__(
-        self, rs: Any, name: str, inbox: Inbox, stamp: Stamp, renumber: Callable[[int], int] = lambda number: number
+        self, rs: Any, name: str, inbox: Inbox, stamp: Stamp, *, renumber: Callable[[int], int] = lambda number: number
     ) -> None:
         self._rs, self._name, self._inbox = rs, name, inbox
         self._stamp, self._renumber = stamp, renumber

@@ -92,14 +92,14 @@ class SimSource:
     """A view of the simulated hand as it is at each moment.
 
     Args:
-        view: one of `vpp_edge.runtime.sim.VIEWS`.
+        view: one of `vpp_edge.runtime.sim.view_names.VIEWS`.
         latest_state: the newest state of the hand, with its scene; None while it is not known.
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
     """
 
-    def __init__(self, view: str, latest_state: LatestState | None, width: int, height: int, fps: float) -> None:
+    def __init__(self, view: str, latest_state: LatestState | None, *, width: int, height: int, fps: float) -> None:
         from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 
         import_mujoco()  # to be told now what is missing

@@ -143,6 +143,9 @@ class UnreliablePolicy:
             actions += JUMP * np.where(np.arange(actions.shape[-2]) % 2, -1, 1)[:, None].astype(actions.dtype)
         return replace(out, actions=actions)
 
+    def close(self) -> None:
+        self._policy.close()
+
 
 @dataclass(frozen=True)
 class PolicyInjection:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
-from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions
+from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions, close_engines, closed_on_error
 from vpp_edge.bundle.manifest import Bundle
-from vpp_edge.errors import BadInputError
+from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.runtime.policy.engines.registry import open_engines
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
@@ -24,7 +25,7 @@ _STAGES = ("text", "perceive", "act")
 
 
 class EdgePolicy:
-    """A loaded policy. Not thread-safe; one inference at a time.
+    """A loaded policy; a context manager that closes it. Not thread-safe; one inference at a time.
 
     Attributes:
         spec: sizes and meaning of everything that goes in and out.
@@ -34,7 +35,7 @@ class EdgePolicy:
     def __init__(self, bundle: Bundle, engines: Mapping[str, Engine], seed: int | None = None) -> None:
         self.bundle = bundle
         self.spec: PolicySpec = bundle.manifest.policy
-        self._engines = engines
+        self._engines: Mapping[str, Engine] = engines
         self._inputs = {name: bundle.stage(name).inputs for name in _STAGES}
         self._random = np.random.default_rng(seed)
         definition = bytes(bundle.open_verified(bundle.manifest.tokenizer))
@@ -74,11 +75,34 @@ class EdgePolicy:
         for stage in _STAGES:
             opened.stage(stage)
         options = EngineOptions(threads, None if checkpoint is None else str(checkpoint), provider)
-        return cls(opened, open_engines(opened, backend, options), seed)
+        engines = open_engines(opened, backend, options)
+        with closed_on_error(engines):
+            return cls(opened, engines, seed)
+
+    def close(self) -> None:
+        """Releases the engines. May be called twice; no stage can run afterwards.
+
+        Raises:
+            HardwareFaultError: an engine could not release everything.
+        """
+        engines, self._engines = self._engines, {}
+        close_engines(engines)
+
+    def __enter__(self) -> EdgePolicy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except HardwareFaultError:
+            if error is None:  # the first error says more
+                raise
 
     def instruct(self, instruction: str) -> None:
         """Sets the instruction of the following inferences. Too long text is cut, as in training."""
-        outputs = self._engines["text"].run(self.text_inputs(instruction))
+        outputs = self._engine("text").run(self.text_inputs(instruction))
         self._text = outputs["text_hidden"], outputs["goal"]
 
     def text_inputs(self, instruction: str) -> dict[str, np.ndarray]:
@@ -175,9 +199,13 @@ class EdgePolicy:
         return self._run("act", inputs)["actions"]
 
     def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return self._engines[stage].run(
-            {spec.name: checked_input(spec, inputs[spec.name]) for spec in self._inputs[stage]}
-        )
+        checked = {spec.name: checked_input(spec, inputs[spec.name]) for spec in self._inputs[stage]}
+        return self._engine(stage).run(checked)
+
+    def _engine(self, stage: str) -> Engine:
+        if stage not in self._engines:
+            raise BadInputError("this policy is closed; load it again")
+        return self._engines[stage]
 
 
 def checked_input(spec: TensorSpec, value: np.ndarray) -> np.ndarray:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.interfaces import Chunk, Frame, Grip, Policy, PolicyWrapper
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_body import child_body
@@ -71,19 +73,32 @@ def load_policy(bundle: str, backend: str, provider: str | None, threads: int) -
     return EdgePolicy.load(bundle, backend=backend, provider=provider, threads=threads)
 
 
+@contextlib.contextmanager
+def opened_policy(settings: PolicySettings) -> Iterator[Policy]:
+    """Loads the policy of the settings, and closes it in the end."""
+    policy = load_policy(settings.bundle, settings.backend, settings.provider, settings.threads)
+    try:
+        if settings.wrap_policy is not None:
+            policy = settings.wrap_policy(policy)
+        yield policy
+    except BaseException:
+        with contextlib.suppress(HardwareFaultError):  # the first error says more
+            policy.close()
+        raise
+    policy.close()
+
+
 def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, generation: int) -> None:
     """Body of the policy process: loads the policy, then infers without a pause until told to stop."""
     with child_body(parent_pid, channels.policy, channels.policy_note):
         with contextlib.suppress(OSError):
             os.nice(5)  # where cores are short, control and cameras come first
-        policy = load_policy(settings.bundle, settings.backend, settings.provider, settings.threads)
-        if settings.wrap_policy is not None:
-            policy = settings.wrap_policy(policy)
-        worker = PolicyWorker(policy, settings, channels, generation)
-        worker.follow_instruction()
-        channels.policy["phase"] = Phase.RUNNING
-        while not channels.orders["stopping"]:
-            worker.step()
+        with opened_policy(settings) as policy:
+            worker = PolicyWorker(policy, settings, channels, generation)
+            worker.follow_instruction()
+            channels.policy["phase"] = Phase.RUNNING
+            while not channels.orders["stopping"]:
+                worker.step()
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,9 @@ class ScriptedPolicy:
         tokens = np.zeros((1, *self.spec.tokens), np.float32)
         return Inference(tokens, actions, {"perceive": time.monotonic_ns() - start_ns, "act": 1000})
 
+    def close(self) -> None:
+        """Nothing to release."""
+
 
 def options_from_text(text: str) -> dict[str, int]:
     """`{"latency_ms": 50}` from `latency_ms=50`; anything else is ignored, because it may be the path of a bundle."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpp_edge.runtime.sim.view_names import POLICY_VIEWS
+
 COLOURS = ("red", "green", "blue", "yellow")
 BUTTON_RADIUS_M = 0.019
 PLATE_CENTRE_M = (0.46, -0.05)
@@ -62,8 +64,8 @@ def layout_from_seed(seed: int) -> Layout:
     return Layout(
         places_m=tuple(near(*SLOTS[slot], by=PLACE_TOLERANCE_M) for slot in slots),
         heights_m=tuple(float(height) for height in random.uniform(*HEIGHTS_M, len(COLOURS))),
-        eye_offsets_m={name: near(0.0, 0.0, 0.0) for name in ("top", "side")},
-        target_offsets_m={name: near(0.0, 0.0, 0.0) for name in ("top", "side")},
+        eye_offsets_m={name: near(0.0, 0.0, 0.0) for name in POLICY_VIEWS},
+        target_offsets_m={name: near(0.0, 0.0, 0.0) for name in POLICY_VIEWS},
         light=float(random.uniform(*LIGHTS)),
         ambient=float(random.uniform(*AMBIENTS)),
         light_tilt=(float(random.uniform(-TILT, TILT)), float(random.uniform(-TILT, TILT))),

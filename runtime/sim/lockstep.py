@@ -112,7 +112,7 @@ def play(
     """
     clock = FakeClock()
     with SimHand(clock, episode) as hand:
-        link = _LockStepLink(hand, targets, pace, Judge(episode, time_limit_s), linger_s)
+        link = _LockStepLink(hand, targets, pace, Judge(episode, time_limit_s), linger_s=linger_s)
         loop = ControlLoop(
             hand, link, clock, horizon=horizon, action_period_ns=pace.period_ns, settings=ControlSettings()
         )
@@ -136,7 +136,7 @@ def play(
 class _LockStepLink:
     """A ControlLink to a policy that computes its chunks while the clock stands still."""
 
-    def __init__(self, hand: SimHand, targets: TargetFunction, pace: Pace, judge: Judge, linger_s: float) -> None:
+    def __init__(self, hand: SimHand, targets: TargetFunction, pace: Pace, judge: Judge, *, linger_s: float) -> None:
         self._hand, self._targets, self._pace, self.judge, self._linger_s = hand, targets, pace, judge, linger_s
         self.request_stop: Callable[[str], None] = lambda reason: None
         self.states: list[np.ndarray] = []

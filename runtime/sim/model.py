@@ -19,6 +19,15 @@ Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
+class CameraPose:
+    """Where a camera is (`eye_m`), which point it looks at, and which direction is up in its image."""
+
+    eye_m: Point
+    target_m: Point
+    up: Point
+
+
+@dataclass(frozen=True)
 class Joint:
     """One position-controlled hinge.
 
@@ -69,6 +78,8 @@ FINGERS = (  # name, base in the palm's frame, length of both links, radius
 )
 THUMB_BASE, THUMB_YAW_RAD = (0.040, -0.040, 0.012), -0.80
 THUMB_LINKS, THUMB_RADIUS = (0.026, 0.042, 0.036), 0.0105
+WRIST_CAMERA = CameraPose(eye_m=(0.0, -0.085, -0.01), target_m=(0.14, 0.0, 0.05), up=(0.0, 0.0, -1.0))
+WRIST_FIELD_OF_VIEW_DEG = 70.0
 
 
 def hand_body() -> str:
@@ -82,7 +93,7 @@ def hand_body() -> str:
     <geom class="hand" type="box" size="0.040 0.044 0.013" pos="0.064 0 0" rgba="{SKIN}"/>
     <geom class="hand" type="box" size="0.034 0.036 0.003" pos="0.064 0.002 0.0145" rgba="{SHELL}"/>
     <geom class="hand" type="box" size="0.014 0.028 0.012" pos="0.014 0 0" rgba="{SHELL}"/>
-    {camera_xml("wrist", (0.0, -0.085, -0.01), (0.14, 0.0, 0.05), (0.0, 0.0, -1.0), 70.0)}
+    {camera_xml("wrist", WRIST_CAMERA, field_of_view_deg=WRIST_FIELD_OF_VIEW_DEG)}
     {_thumb()}{fingers}
   </body>
 </body>"""
@@ -155,10 +166,11 @@ def hand_actuators() -> str:
     )
 
 
-def camera_xml(name: str, eye: Point, target: Point, up: Point, field_of_view_deg: float) -> str:
-    """A camera at `eye`: its picture's x is to the right, its y up, and it looks along -z."""
-    axes = " ".join(f"{value:.6f}" for axis in camera_axes(eye, target, up) for value in axis)
-    return f'<camera name="{name}" pos="{eye[0]} {eye[1]} {eye[2]}" xyaxes="{axes}" fovy="{field_of_view_deg}"/>'
+def camera_xml(name: str, pose: CameraPose, *, field_of_view_deg: float) -> str:
+    """A camera; in its frame, x points right and y up in the image, and it looks along -z."""
+    x, y, z = pose.eye_m
+    axes = " ".join(f"{value:.6f}" for axis in camera_axes(pose.eye_m, pose.target_m, pose.up) for value in axis)
+    return f'<camera name="{name}" pos="{x} {y} {z}" xyaxes="{axes}" fovy="{field_of_view_deg}"/>'
 
 
 def camera_axes(eye: ArrayLike, target: ArrayLike, up: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

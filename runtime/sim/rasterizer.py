@@ -30,7 +30,7 @@ class Layer:
     light: np.ndarray
 
     def copy(self) -> Layer:
-        return Layer(*(array.copy() for array in vars(self).values()))
+        return Layer(**{name: array.copy() for name, array in vars(self).items()})
 
 
 class Rasterizer:
@@ -46,7 +46,7 @@ class Rasterizer:
     """
 
     def __init__(
-        self, mujoco: Any, model: Any, width: int, height: int, background: tuple[float, ...], samples: int = 1
+        self, mujoco: Any, model: Any, *, width: int, height: int, background: tuple[float, ...], samples: int = 1
     ) -> None:
         self._model, self.width, self.height, self._samples = model, width * samples, height * samples, samples
         self._background = np.array(background, np.float32)
@@ -83,22 +83,22 @@ class Rasterizer:
     def layer(self, data: Any, view: str) -> Layer:
         """All that is known of each ray of camera `view`, `height` by `width`; `ids` is -1 where nothing is."""
         camera = self._model.camera(view).id
-        rays = self._rays(camera, data)
         everything = list(self._shapes)
         if self._camera_moves[camera]:
-            return self._draw(self._empty(), everything, rays, camera, data)
+            return self._draw(self._empty(), everything, camera, data)
         if camera not in self._fixed:
             fixed = [geom for geom in everything if not self._moves[geom]]
-            self._fixed[camera] = self._draw(self._empty(), fixed, rays, camera, data)
+            self._fixed[camera] = self._draw(self._empty(), fixed, camera, data)
         moving = [geom for geom in everything if self._moves[geom]]
-        return self._draw(self._fixed[camera].copy(), moving, rays, camera, data)
+        return self._draw(self._fixed[camera].copy(), moving, camera, data)
 
     def _empty(self) -> Layer:
         size = (self.height, self.width)
         shade = np.broadcast_to(255 * self._background, (*size, 3)).copy()
         depth = np.full(size, np.inf, np.float32)
         nowhere = np.full((3, *size), 1e6, np.float32)
-        return Layer(depth, np.full(size, -1, np.int32), nowhere, shade, np.zeros_like(shade))
+        ids = np.full(size, -1, np.int32)
+        return Layer(depth=depth, ids=ids, light_uvw=nowhere, shade=shade, light=np.zeros_like(shade))
 
     def _focal(self, camera: int) -> float:
         return float(self.height / 2 / np.tan(np.radians(self._model.cam_fovy[camera]) / 2))
@@ -111,9 +111,10 @@ class Rasterizer:
         local = np.stack([*np.meshgrid(x, y), np.full((self.height, self.width), -1.0)], axis=-1)
         return (local @ data.cam_xmat[camera].reshape(3, 3).T).astype(np.float32)
 
-    def _draw(self, layer: Layer, geoms: list[int], rays: np.ndarray, camera: int, data: Any) -> Layer:
+    def _draw(self, layer: Layer, geoms: list[int], camera: int, data: Any) -> Layer:
+        rays = self._rays(camera, data)
         for geom in geoms:
-            self._draw_geom(layer, geom, self._rectangle(geom, camera, data), rays, data.cam_xpos[camera], data)
+            self._draw_geom(layer, geom, camera, rays=rays, data=data)
         for geom in geoms:
             self._cast_shadow(layer, geom, data)
         return layer
@@ -135,7 +136,8 @@ class Rasterizer:
             spans.append(slice(int(low), int(high)))
         return spans[0], spans[1]
 
-    def _draw_geom(self, layer: Layer, geom: int, where: Picture, rays: np.ndarray, eye: np.ndarray, data: Any) -> None:
+    def _draw_geom(self, layer: Layer, geom: int, camera: int, *, rays: np.ndarray, data: Any) -> None:
+        where, eye = self._rectangle(geom, camera, data), data.cam_xpos[camera]
         hit, normals_of = self._shapes[geom]
         turn = data.geom_xmat[geom].reshape(3, 3).astype(np.float32)
         size = self._model.geom_size[geom].astype(np.float32)

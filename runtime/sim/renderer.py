@@ -18,11 +18,11 @@ from vpp_edge.runtime.sim.layout import NOMINAL, layout_from_seed
 from vpp_edge.runtime.sim.model import JOINTS
 from vpp_edge.runtime.sim.mujoco_import import cpu_that_draws, gl_kind, import_mujoco
 from vpp_edge.runtime.sim.rasterizer import Rasterizer
-from vpp_edge.runtime.sim.scene import CAMERAS, SKY, apply_layout, scene_xml
+from vpp_edge.runtime.sim.scene import SKY, apply_layout, scene_xml
+from vpp_edge.runtime.sim.view_names import VIEWS
 from vpp_edge.runtime.sim.world import SCENE_SIZE
 from vpp_edge.spec.pose import PoseLayout
 
-VIEWS = (*CAMERAS, "wrist")
 SMOOTH_PIXELS = 160 * 120  # more of them, with smooth edges, would take a core to themselves
 STATE_SIZE = PoseLayout.dims(len(JOINTS))
 
@@ -61,7 +61,9 @@ class SimRenderer:
         if self._gl is None:
             background = tuple(map(float, SKY.split()))
             samples = 2 if width * height <= SMOOTH_PIXELS else 1
-            self._software = Rasterizer(self._mujoco, self._model, width, height, background, samples)
+            self._software = Rasterizer(
+                self._mujoco, self._model, width=width, height=height, background=background, samples=samples
+            )
 
     def _open_gl(self) -> Any:
         if gl_kind() == "disable":

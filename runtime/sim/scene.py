@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.runtime.sim.layout import BUTTON_RADIUS_M, COLOURS, NOMINAL, Layout
-from vpp_edge.runtime.sim.model import Point, camera_axes, camera_xml, hand_actuators, hand_body, hand_defaults
+from vpp_edge.runtime.sim.model import CameraPose, camera_axes, camera_xml, hand_actuators, hand_body, hand_defaults
+from vpp_edge.runtime.sim.view_names import POLICY_VIEWS
 
 STEP_S = 0.002
 FIELD_OF_VIEW_DEG = 42.0  # vertical, of a RealSense D435's colour camera
-CAMERAS: dict[str, tuple[Point, Point, Point]] = {  # name: eye, what it looks at, what is up in its picture
-    "top": ((0.75, -0.05, 0.44), (0.425, -0.05, 0.075), (0.0, 0.0, 1.0)),
-    "side": ((0.45, 0.42, 0.25), (0.39, -0.05, 0.085), (0.0, 0.0, 1.0)),
-}
+TOP = CameraPose(eye_m=(0.75, -0.05, 0.44), target_m=(0.425, -0.05, 0.075), up=(0.0, 0.0, 1.0))
+SIDE = CameraPose(eye_m=(0.45, 0.42, 0.25), target_m=(0.39, -0.05, 0.085), up=(0.0, 0.0, 1.0))
+CAMERAS = dict(zip(POLICY_VIEWS, (TOP, SIDE), strict=True))
 SKY = "0.80 0.85 0.90"
 LIGHT_DIRECTION = (-0.35, -0.25, -1.0)
 PLATE_TOP_M = 0.006
@@ -39,7 +39,7 @@ def scene_xml() -> str:
     Joints and actuators are in the order of `model.JOINTS`; the buttons' slides follow, in the order of COLOURS, with
     the depth of each in m.
     """
-    cameras = "".join(camera_xml(name, *points, FIELD_OF_VIEW_DEG) for name, points in CAMERAS.items())
+    cameras = "".join(camera_xml(name, pose, field_of_view_deg=FIELD_OF_VIEW_DEG) for name, pose in CAMERAS.items())
     light = " ".join(map(str, LIGHT_DIRECTION))
     return f"""
 <mujoco model="hand over four buttons">
@@ -95,10 +95,10 @@ def apply_layout(mujoco: Any, model: Any, layout: Layout) -> None:
     """Moves buttons, cameras and light of an MjModel of this scene to where `layout` has them."""
     for colour, place, height_m in zip(COLOURS, layout.places_m, layout.heights_m, strict=True):
         model.body(colour).pos[:] = (*place, _button_z(height_m))
-    for name, (eye, target, up) in CAMERAS.items():
+    for name, pose in CAMERAS.items():
         camera = model.camera(name)
-        camera.pos[:] = np.add(eye, layout.eye_offsets_m.get(name, 0.0))
-        right, above = camera_axes(camera.pos, np.add(target, layout.target_offsets_m.get(name, 0.0)), up)
+        camera.pos[:] = np.add(pose.eye_m, layout.eye_offsets_m.get(name, 0.0))
+        right, above = camera_axes(camera.pos, np.add(pose.target_m, layout.target_offsets_m.get(name, 0.0)), pose.up)
         mujoco.mju_mat2Quat(camera.quat, np.stack([right, above, np.cross(right, above)], axis=1).ravel())
     direction = np.add(LIGHT_DIRECTION, (*layout.light_tilt, 0.0))
     model.light_dir[0] = direction / np.linalg.norm(direction)

@@ -5,12 +5,13 @@ Backends register under the entry-point group `vpp_edge.backends`; `runtime/poli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from vpp_edge.bundle.manifest import Bundle
-from vpp_edge.errors import BadInputError
+from vpp_edge.errors import BadInputError, HardwareFaultError
 
 if TYPE_CHECKING:
     import numpy as np  # --help must not load it
@@ -59,6 +60,27 @@ class Engine(Protocol):
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name; inputs have the names, shapes and dtypes of the stage's record."""
+
+    def close(self) -> None:
+        """Releases what the engine holds. May be called twice; `run` must not be called afterwards."""
+
+
+def close_engines(engines: Mapping[str, Engine]) -> None:
+    """Closes all of them, even when one fails; the error is raised afterwards."""
+    with ExitStack() as stack:
+        for engine in engines.values():
+            stack.callback(engine.close)
+
+
+@contextmanager
+def closed_on_error(engines: Mapping[str, Engine]) -> Iterator[None]:
+    """Closes the engines when the body raises."""
+    try:
+        yield
+    except BaseException:
+        with suppress(HardwareFaultError):  # the first error says more
+            close_engines(engines)
+        raise
 
 
 class Backend(Protocol):

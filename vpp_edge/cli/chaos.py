@@ -90,8 +90,8 @@ def _setup(arguments: argparse.Namespace) -> TrialSetup:
     from vpp_edge.runtime.chaos.trial import TrialSetup
     from vpp_edge.runtime.session.run import policy_spec
     from vpp_edge.runtime.sim.hand import SimHand
-    from vpp_edge.runtime.sim.renderer import VIEWS
     from vpp_edge.runtime.sim.task import episode_from_seed
+    from vpp_edge.runtime.sim.view_names import VIEWS
 
     if arguments.seed < 0:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")

@@ -30,7 +30,6 @@ episode. Writes a video and an animation.
 
 A failed episode is a result, not an error: the exit status is 0 if the run itself worked."""
 
-VIEWS = ("top", "side")
 START_S = 120.0
 
 
@@ -67,12 +66,12 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     from vpp_edge.runtime.sim.hand import SimHand
     from vpp_edge.runtime.sim.sequence import EpisodeSequence
     from vpp_edge.runtime.sim.task import episode_from_seed
+    from vpp_edge.runtime.sim.view_names import POLICY_VIEWS
     from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
-    from vpp_edge.workflow.closed_loop.players import VIEWS
 
     first = arguments.seed * WORLDS_PER_SEED
     episodes = [episode_from_seed(first + i) for i in range(arguments.episodes)]
-    cameras = tuple(camera_from_text(f"software:sim/{view}") for view in VIEWS)
+    cameras = tuple(camera_from_text(f"software:sim/{view}") for view in POLICY_VIEWS)
     video, live = RunVideo(), LiveLine(sys.stderr, quiet=arguments.quiet)
 
     def show(result: Result) -> None:

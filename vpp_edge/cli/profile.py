@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+from contextlib import ExitStack
 from pathlib import Path
 
 from vpp_edge.bundle.engine import ONNXRUNTIME
@@ -86,18 +87,19 @@ def _measure(arguments: argparse.Namespace) -> int:
     if ONNXRUNTIME not in backends:
         check_provider_belongs(arguments.backend, arguments.provider)
     providers = {b: arguments.provider if b == ONNXRUNTIME else None for b in backends}
-    with Progress(
-        "profile", [("load", 5.0), ("measure", 1.0 * arguments.inferences)], quiet=arguments.quiet
-    ) as progress:
+    steps = [("load", 5.0), ("measure", 1.0 * arguments.inferences)]
+    with Progress("profile", steps, quiet=arguments.quiet) as progress, ExitStack() as loaded:
         progress.step("load")
         policies = {
-            b: EdgePolicy.load(
-                arguments.bundle,
-                b,
-                threads=arguments.threads,
-                seed=0,
-                checkpoint=arguments.checkpoint,
-                provider=providers[b],
+            b: loaded.enter_context(
+                EdgePolicy.load(
+                    arguments.bundle,
+                    b,
+                    threads=arguments.threads,
+                    seed=0,
+                    checkpoint=arguments.checkpoint,
+                    provider=providers[b],
+                )
             )
             for b in backends
         }

@@ -12,12 +12,11 @@ from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.lockstep import SimObservation, play
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
+from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, sample_from_images
-from vpp_edge.workflow.closed_loop.players import VIEWS
 from vpp_edge.workflow.observations import Observations
 
-IMAGE_SIZE = 240
 HORIZON = 8
 FIRST_SEED = 20_000_000  # evaluation and training use lower ones
 
@@ -26,12 +25,12 @@ def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations
     """One observation from each of `count` expert episodes, at times spread over the motion to the button."""
     random = np.random.default_rng(seed)
     samples = []
-    with SimRenderer(IMAGE_SIZE, IMAGE_SIZE, "software") as renderer:
+    with SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, "software") as renderer:
         for i in range(count):
             episode = episode_from_seed(FIRST_SEED + 1000 * seed + i)
             moments = _moments(episode)
             moment = moments[(2 * i + 1) * len(moments) // (2 * count)]
-            images = [renderer.render(view, moment.state, moment.scene) for view in VIEWS]
+            images = [renderer.render(view, moment.state, moment.scene) for view in POLICY_VIEWS]
             samples.append(_sample(spec, episode.instruction, images, hand=moment.state, random=random))
     words = f"{count} observations of the simulated expert"
     return Observations(tuple(samples), words, {"recordings": [], "samples": count, "seed": seed})

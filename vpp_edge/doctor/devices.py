@@ -25,7 +25,8 @@ print(json.dumps([
 
 RENDER_PROBE = """
 import json, numpy
-from vpp_edge.runtime.sim.renderer import STATE_SIZE, VIEWS, SimRenderer
+from vpp_edge.runtime.sim.renderer import STATE_SIZE, SimRenderer
+from vpp_edge.runtime.sim.view_names import VIEWS
 state = numpy.zeros(STATE_SIZE)
 state[6] = 1.0
 with SimRenderer(64, 64) as renderer:

@@ -64,28 +64,27 @@ def eager_policy(bundle: Bundle, folder: str | None) -> VideoPredictionPolicy:
 
 
 @dataclass(frozen=True)
-class _TextEngine:
+class _Engine:
     policy: VideoPredictionPolicy
 
+    def close(self) -> None:
+        """Nothing to do: the policy is freed with its last reference."""
+
+
+class _TextEngine(_Engine):
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         i = _tensors(inputs)
         hidden, goal = self.policy.encode_text(i["ids"], i["mask"], i["goal_ids"], i["goal_mask"])
         return {"text_hidden": hidden.numpy(), "goal": goal.numpy()}
 
 
-@dataclass(frozen=True)
-class _PerceiveEngine:
-    policy: VideoPredictionPolicy
-
+class _PerceiveEngine(_Engine):
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         i = _tensors(inputs)
         return {"tokens": self.policy.perceive(i["frames"], i["text_hidden"], i["video_noise"]).numpy()}
 
 
-@dataclass(frozen=True)
-class _ActEngine:
-    policy: VideoPredictionPolicy
-
+class _ActEngine(_Engine):
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         i = _tensors(inputs)
         if i["prefix_weight"].any():

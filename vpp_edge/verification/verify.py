@@ -89,13 +89,13 @@ def verify_bundle(path: Path, options: VerifyOptions) -> Verification:
 
 
 def _run_checks(path: Path, options: VerifyOptions) -> list[TensorCheck]:
-    policy = EdgePolicy.load(path, options.backend, threads=options.threads, provider=options.provider)
-    if options.reference is None:
-        return verify_kept(policy)
-    if not options.reference.is_dir():
-        return verify_golden(policy, options.reference)
-    eager = EdgePolicy.load(path, "torch", checkpoint=options.reference)
-    return verify_checkpoint(policy, eager, options.samples, options.seed)
+    with EdgePolicy.load(path, options.backend, threads=options.threads, provider=options.provider) as policy:
+        if options.reference is None:
+            return verify_kept(policy)
+        if not options.reference.is_dir():
+            return verify_golden(policy, options.reference)
+        with EdgePolicy.load(path, "torch", checkpoint=options.reference) as eager:
+            return verify_checkpoint(policy, eager, options.samples, options.seed)
 
 
 def verify_kept(policy: EdgePolicy) -> list[TensorCheck]:

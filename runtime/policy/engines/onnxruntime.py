@@ -31,15 +31,18 @@ class OnnxRuntimeEngine:
     Args:
         session: of onnxruntime.
         stage: for its output names.
-        weights: what the session refers to and does not own.
+        weights: memory that the session refers to but does not own.
     """
 
-    def __init__(self, session: Any, stage: StageRecord, weights: object) -> None:
+    def __init__(self, session: Any, stage: StageRecord, weights: Any) -> None:
         self._session, self._weights = session, weights
         self._outputs = [t.name for t in stage.outputs]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+    def close(self) -> None:
+        self._session = self._weights = None
 
 
 def open_bundle(bundle: Bundle, options: EngineOptions) -> dict[str, OnnxRuntimeEngine]:

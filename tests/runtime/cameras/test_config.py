@@ -79,8 +79,10 @@ def test_what_was_not_given_is_filled_in(tmp_path):
     clip = write_video(tmp_path / "a?b.mp4", [np.zeros((8, 8, 3), np.uint8)] * 3, 12.5)
     assert camera_from_text(f"video:{clip}?").fps == 12.5
     assert camera_from_text(f"video:{clip}?fps=50").fps == 50
-    assert camera_from_text("realsense:1") == CameraConfig("realsense", "1", 640, 480, 30.0)
-    assert camera_from_text("software:sim/side") == CameraConfig("software", "sim/side", 320, 240, 15.0)
+    assert camera_from_text("realsense:1") == CameraConfig("realsense", "1", width=640, height=480, fps=30.0)
+    assert camera_from_text("software:sim/side") == CameraConfig(
+        "software", "sim/side", width=320, height=240, fps=15.0
+    )
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path):

@@ -85,7 +85,7 @@ def test_a_source_that_cannot_be_opened_tells_the_reader():
 def test_a_view_of_the_simulator_shows_the_latest_state(realsense):
     moved = HandState(UNKNOWN_STATE.vector + 0.1 * (np.arange(19) == 0), 0)
     states = [None, moved]
-    config = CameraConfig("software", "sim/top", 64, 48, 20.0)
+    config = CameraConfig("software", "sim/top", width=64, height=48, fps=20.0)
     try:
         camera = open_camera(config, lambda: states[0])
     except MissingDependencyError as error:

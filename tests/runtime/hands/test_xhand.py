@@ -25,7 +25,16 @@ LIMITS12 = HandLimits(
         "joint_tracking_rad": (0.3,) * 12,
     }
 )
-CONFIG = XHandConfig(LIMITS12, (0.3, 0.0, 0.3, 0.0, 0.0, 0.0, 1.0), 0, 3_000_000, 100, 0, 0, 300)
+CONFIG = XHandConfig(
+    limits=LIMITS12,
+    wrist=(0.3, 0.0, 0.3, 0.0, 0.0, 0.0, 1.0),
+    hand_id=0,
+    baud=3_000_000,
+    kp=100,
+    ki=0,
+    kd=0,
+    current_limit_ma=300,
+)
 
 
 class StandIn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ import numpy as np
 import pytest
 
 from vpp_edge import EdgePolicy
-from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.errors import BadInputError, BundleError, HardwareFaultError
+from vpp_edge.runtime.policy import edge_policy
 from vpp_edge.runtime.policy.engines.registry import backend_names
 
 
 @pytest.fixture(scope="module")
-def policy(small_bundle: Path) -> EdgePolicy:
-    policy = EdgePolicy.load(small_bundle, seed=0, threads=2)
-    policy.instruct("Move the mango to the basket.")
-    return policy
+def policy(small_bundle: Path) -> Iterator[EdgePolicy]:
+    with EdgePolicy.load(small_bundle, seed=0, threads=2) as policy:
+        policy.instruct("Move the mango to the basket.")
+        yield policy
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +148,66 @@ def test_a_damaged_tokenizer_is_an_error_of_the_bundle() -> None:
     for definition in (b"{}", b"\xff", b""):
         with pytest.raises(BundleError, match=r"tokenizer\.json is not readable"):
             InstructionTokenizer(definition, 0)
+
+
+class CountingEngine:
+    """Counts how often it is closed; may fail to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.closed, self._error = 0, error
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"text_hidden": np.zeros(1), "goal": np.zeros(1)}
+
+    def close(self) -> None:
+        self.closed += 1
+        if self._error is not None:
+            raise self._error
+
+
+def counting_engines(error: Exception | None = None) -> dict[str, CountingEngine]:
+    return {"text": CountingEngine(), "perceive": CountingEngine(error), "act": CountingEngine()}
+
+
+def test_a_closed_policy_has_closed_its_engines_once_and_says_that_it_is_closed(small_bundle: Path) -> None:
+    engines = counting_engines()
+    with EdgePolicy(Bundle(small_bundle), engines) as policy:
+        policy.instruct("turn")
+    policy.close()
+    assert [engine.closed for engine in engines.values()] == [1, 1, 1]
+    with pytest.raises(BadInputError, match="this policy is closed"):
+        policy.instruct("turn")
+
+
+def test_an_engine_that_cannot_be_closed_does_not_keep_the_others_open(small_bundle: Path) -> None:
+    engines = counting_engines(HardwareFaultError("cudaFree failed"))
+    with pytest.raises(HardwareFaultError, match="cudaFree"):
+        EdgePolicy(Bundle(small_bundle), engines).close()
+    assert [engine.closed for engine in engines.values()] == [1, 1, 1]
+
+
+def test_the_first_error_is_not_hidden_by_that_of_closing(small_bundle: Path) -> None:
+    engines = counting_engines(HardwareFaultError("cudaFree failed"))
+    with pytest.raises(BundleError, match="first"), EdgePolicy(Bundle(small_bundle), engines):
+        raise BundleError("first")
+
+
+def test_a_policy_that_cannot_be_made_closes_its_engines(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = counting_engines()
+    monkeypatch.setattr(edge_policy, "open_engines", lambda *_: engines)
+
+    def reject(*_: object) -> None:
+        raise BundleError("no tokenizer")
+
+    monkeypatch.setattr(edge_policy, "InstructionTokenizer", reject)
+    with pytest.raises(BundleError, match="no tokenizer"):
+        EdgePolicy.load(small_bundle)
+    assert [engine.closed for engine in engines.values()] == [1, 1, 1]
+
+
+def test_every_backend_s_engines_can_be_closed_twice(small_bundle: Path, small_copy: Path) -> None:
+    for policy in (EdgePolicy.load(small_bundle), EdgePolicy.load(small_bundle, "torch", checkpoint=small_copy)):
+        engines = list(policy._engines.values())
+        policy.close()
+        for engine in engines:
+            engine.close()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from worker_under_test import DIMS, HORIZON, next_chunk, observe, settings
 
+from vpp_edge.errors import HardwareFaultError
+from vpp_edge.runtime.chaos.injection import UnreliablePolicy
+from vpp_edge.runtime.chaos.orders import FaultOrders
 from vpp_edge.runtime.control.channel_link import ChannelLink
+from vpp_edge.runtime.interfaces import Policy
 from vpp_edge.runtime.ipc.channels import CHUNK_CAPACITY, Channels
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.loop_state import MOVING, LoopState
 from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC, SYNCHRONOUS
-from vpp_edge.runtime.policy.process import PolicyWorker
+from vpp_edge.runtime.policy.process import PolicyWorker, opened_policy
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 
 pytestmark = pytest.mark.live
@@ -89,6 +94,32 @@ def test_a_synchronous_worker_waits_for_the_hand_to_rest(channels: Channels) -> 
     assert first is not None
     assert next_chunk(channels, worker, playing(first)) is None
     assert next_chunk(channels, worker, LoopState(1, int(first["request"]), resting_since_ns=1)) is not None
+
+
+class Closing(ScriptedPolicy):
+    """Counts how often it is closed, which fails."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+        raise HardwareFaultError("cudaFree failed")
+
+
+def test_the_policy_is_closed_once_and_its_first_error_is_reported() -> None:
+    policies, orders = list[Closing](), FaultOrders()
+
+    def wrap(_: Policy) -> UnreliablePolicy:
+        policies.append(Closing(OPTIONS))
+        return UnreliablePolicy(policies[-1], orders)
+
+    opened = replace(settings(RTC), wrap_policy=wrap)
+    with pytest.raises(HardwareFaultError, match="cudaFree"), opened_policy(opened):
+        pass
+    with pytest.raises(HardwareFaultError, match="the first error"), opened_policy(opened):
+        raise HardwareFaultError("the first error")
+    orders.close()
+    assert [policy.closed for policy in policies] == [1, 1]
 
 
 def test_chunks_that_find_the_ring_full_are_counted(channels: Channels) -> None:

@@ -14,8 +14,9 @@ import pytest
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.model import CLOSED_RAD
-from vpp_edge.runtime.sim.renderer import VIEWS, SimRenderer
+from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START
+from vpp_edge.runtime.sim.view_names import POLICY_VIEWS, VIEWS
 
 if importlib.util.find_spec("mujoco") is None:  # importing it here would keep it from choosing EGL
     pytest.skip("the simulation needs MuJoCo", allow_module_level=True)
@@ -77,7 +78,7 @@ def test_the_views_differ(renderer: SimRenderer) -> None:
             assert (difference(images[i], images[j]) > 20).mean() > 0.2
 
 
-@pytest.mark.parametrize("view", ["top", "side"])
+@pytest.mark.parametrize("view", POLICY_VIEWS)
 def test_fingers_and_wrist_change_the_picture(renderer: SimRenderer, view: str) -> None:
     image = renderer.render(view, STATE)
     assert (difference(image, renderer.render(view, CLOSED)) > 20).sum() > 0.005 * WIDTH * HEIGHT
@@ -103,7 +104,7 @@ SCENES = [(1, 0, 0, 0, 0), (1, 0.008, 0, 0, 0.01), (2, 0, 0, 0, 0), (3, 0, 0.009
 
 
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("view", ["top", "side"])
+@pytest.mark.parametrize("view", POLICY_VIEWS)
 def test_both_ways_to_draw_agree_on_buttons(gl: SimRenderer, software: SimRenderer, view: str, scene: tuple) -> None:
     drawn, cast = (renderer.render(view, STATE, np.array(scene)) for renderer in (gl, software))
     apart = difference(drawn, cast)

@@ -43,7 +43,14 @@ def test_three_episodes_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
                 begun.append((instruction.episode, hand.world.vector()))
 
         cameras = (PatternConfig("static"), PatternConfig("wrist"))
-        config = SessionConfig("latency_ms=20", cameras, hand, episodes[0].instruction, 30, backend="scripted")
+        config = SessionConfig(
+            bundle="latency_ms=20",
+            cameras=cameras,
+            hand=hand,
+            instruction=episodes[0].instruction,
+            duration_s=30,
+            backend="scripted",
+        )
         report = run_session(config, RunHooks(on_poll=advance))
     assert report.ended == "all episodes played: hand held" and report.exit_status == 0
     assert [result.episode.seed for result in course.results] == [1, 2, 3]
@@ -89,7 +96,14 @@ def test_an_expert_presses_what_is_asked_in_every_episode_of_a_live_run() -> Non
     with SimHand(episode=episodes[0]) as hand:
         course = EpisodeSequence(episodes, hand)
         blind = (PatternConfig("static", stop_after=0), PatternConfig("wrist", stop_after=0))
-        config = SessionConfig("latency_ms=20", blind, hand, episodes[0].instruction, 40, backend="scripted")
+        config = SessionConfig(
+            bundle="latency_ms=20",
+            cameras=blind,
+            hand=hand,
+            instruction=episodes[0].instruction,
+            duration_s=40,
+            backend="scripted",
+        )
         report = run_session(config, RunHooks(on_poll=LiveExpert(episodes, course).advance))
     assert report.ended == "all episodes played: hand held"
     assert [result.verdict for result in course.results] == ["success"] * len(episodes)

@@ -16,12 +16,11 @@ from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.lockstep import SimObservation
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
+from vpp_edge.runtime.sim.view_names import LIVE_SIZE, POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.runtime.sim.world import World, scene_of
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.workflow.closed_loop.players import (
-    IMAGE_SIZE,
     RANDOM,
-    VIEWS,
     PlayerChoice,
     PolicyPlayer,
     RandomPlayer,
@@ -35,12 +34,12 @@ def first_moment(episode: Episode) -> SimObservation:
     return SimObservation(world.vector(), scene_of(world), 0.0)
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", POLICY_VIEWS)
 @pytest.mark.parametrize("seed", [3, 17])
 def test_the_small_image_is_the_middle_of_the_live_one(view: str, seed: int) -> None:
     moment = first_moment(episode_from_seed(seed))
-    live = SimRenderer(320, 240, "software").render(view, moment.state, moment.scene)
-    small = SimRenderer(IMAGE_SIZE, IMAGE_SIZE, "software").render(view, moment.state, moment.scene)
+    live = SimRenderer(*LIVE_SIZE, "software").render(view, moment.state, moment.scene)
+    small = SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, "software").render(view, moment.state, moment.scene)
     np.testing.assert_array_equal(small, live[:, 40:280])
 
 
@@ -51,8 +50,8 @@ def test_a_policy_is_given_what_a_live_run_gives_it(small_bundle: Path) -> None:
     player = PolicyPlayer(EdgePolicy.load(small_bundle, threads=1))
     targets = player.enter(episode, (4, 5))(moment)
 
-    with SimRenderer(320, 240, "software") as renderer:
-        frames = policy.prepare([renderer.render(view, moment.state, moment.scene) for view in VIEWS])
+    with SimRenderer(*LIVE_SIZE, "software") as renderer:
+        frames = policy.prepare([renderer.render(view, moment.state, moment.scene) for view in POLICY_VIEWS])
     policy.instruct(f"press the {episode.colour} button")
     random = np.random.default_rng((4, 5, 0))
     video_noise = random.standard_normal(policy.spec.video_noise_shape, dtype=np.float32)

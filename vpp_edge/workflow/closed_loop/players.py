@@ -21,15 +21,13 @@ from vpp_edge.runtime.sim.hand import LIMITS, SimHand
 from vpp_edge.runtime.sim.lockstep import SimObservation, TargetFunction
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
+from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
 
 EXPERT, RANDOM = "expert", "random"
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
 RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about the expert's step sizes
-VIEWS = ("top", "side")  # the simulation's cameras, in the order of a policy's views
-# The live cameras give 320 x 240 pixels, of which a policy keeps the middle square: the same image.
-IMAGE_SIZE = 240
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class PolicyPlayer:
     """
 
     def __init__(self, policy: EdgePolicy) -> None:
-        self._policy, self._renderer = policy, SimRenderer(IMAGE_SIZE, IMAGE_SIZE, "software")
+        self._policy, self._renderer = policy, SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, "software")
         self._grip = np.array(SimHand.grip[0]), np.array(SimHand.grip[1])
         self.horizon, self.period_ns = policy.spec.action.horizon, policy.spec.action.period_ns
         self.inference_ns: list[int] = []
@@ -154,7 +152,7 @@ class PolicyPlayer:
                 )
             inferred = infer_targets(
                 self._policy,
-                images=[self._renderer.render(view, observation.state, observation.scene) for view in VIEWS],
+                images=[self._renderer.render(view, observation.state, observation.scene) for view in POLICY_VIEWS],
                 hand=observation.state,
                 noise=(*noise, len(self.inference_ns)),
                 grip=self._grip,
@@ -169,11 +167,11 @@ class PolicyPlayer:
 
 def check_drives_sim_hand(spec: PolicySpec) -> None:
     """Raises BadInputError for a policy whose views, joints or actions do not fit the simulated hand."""
-    if len(spec.cameras) != len(VIEWS):
+    if len(spec.cameras) != len(POLICY_VIEWS):
         names = ", ".join(camera.name for camera in spec.cameras)
         raise BadInputError(
             f"this policy cannot play in the simulation: it needs {len(spec.cameras)} views ({names}), the simulation "
-            f"has {len(VIEWS)}: {', '.join(VIEWS)}"
+            f"has {len(POLICY_VIEWS)}: {', '.join(POLICY_VIEWS)}"
         )
     hand = np.array(START)
     try:

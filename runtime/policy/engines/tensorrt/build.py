@@ -45,14 +45,14 @@ class Target:
         files = bundle.manifest.files
         weights = None if stage.weights is None else files[stage.weights].sha256
         return EngineKey(
-            stage.name,
-            files[stage.graph].sha256,
-            weights,
-            self.library.module,
-            self.version,
-            self.cuda,
-            self.sm,
-            flags.to_json(),
+            stage=stage.name,
+            graph=files[stage.graph].sha256,
+            weights=weights,
+            library=self.library.module,
+            version=self.version,
+            cuda=self.cuda,
+            sm=self.sm,
+            flags=flags.to_json(),
         )
 
 
@@ -101,7 +101,8 @@ def targets_of_library(library: Library, capabilities: Sequence[str]) -> list[Ta
     version, compiled_for = library.version()
     wanted = list(dict.fromkeys(_capability(text) for text in capabilities))
     if wanted and library.builds_for_others:
-        return [Target(library, version, compiled_for or "unknown", sm, True) for sm in wanted]
+        cuda = compiled_for or "unknown"
+        return [Target(library=library, version=version, cuda=cuda, sm=sm, named=True) for sm in wanted]
     try:
         present = present_target(library)
     except BadInputError as error:
@@ -125,7 +126,13 @@ def present_target(library: Library) -> Target:
     """
     version, compiled_for = library.version()
     device = present_device()
-    return Target(library, version, compiled_for or device.cuda, device.sm, library.builds_for_others)
+    return Target(
+        library=library,
+        version=version,
+        cuda=compiled_for or device.cuda,
+        sm=device.sm,
+        named=library.builds_for_others,
+    )
 
 
 def step_name(stage: str, target: Target) -> str:
@@ -166,7 +173,7 @@ def _build_stage(bundle: Bundle, stage: VerifiedStage, target: Target, options: 
         except BundleError as error:
             note = str(error)
         else:
-            return BuiltEngine(record, True, pruned=_prune(cache, key, options))
+            return BuiltEngine(record, cached=True, pruned=_prune(cache, key, options))
     trt = target.library.load()
     compiled = compile_stage(
         trt,
@@ -177,7 +184,7 @@ def _build_stage(bundle: Bundle, stage: VerifiedStage, target: Target, options: 
         verbose=options.verbose,
     )
     record = cache.store(key, compiled.plan, seconds=compiled.seconds, layers=compiled.layers)
-    return BuiltEngine(record, False, note, _prune(cache, key, options))
+    return BuiltEngine(record, cached=False, note=note, pruned=_prune(cache, key, options))
 
 
 def _prune(cache: EngineCache, key: EngineKey, options: BuildOptions) -> tuple[str, ...]:

@@ -127,7 +127,12 @@ class EngineCache:
     def store(self, key: EngineKey, plan: memoryview, *, seconds: float, layers: int) -> EngineRecord:
         """Writes an engine and its record, each whole or not at all, the record last."""
         record = EngineRecord(
-            key, hashlib.sha256(plan).hexdigest(), plan.nbytes, round(seconds, 3), layers, round(time.time(), 3)
+            key=key,
+            sha256=hashlib.sha256(plan).hexdigest(),
+            size=plan.nbytes,
+            seconds=round(seconds, 3),
+            layers=layers,
+            created=round(time.time(), 3),
         )
         text = json.dumps(record.to_json(), indent=1) + "\n"
         with self._writable() as folder:

@@ -1,14 +1,16 @@
-"""The CUDA runtime, as far as engines need it: in, sizes and arrays; out, the present device, buffers and one stream.
+"""The part of the CUDA runtime that engines need: the present device, streams, buffers and graphs.
 
-NVIDIA's own bindings (cuda-bindings, `cuda.bindings.runtime`) are imported when a device is first asked for. Every
-call returns (error, values...); `Cuda` turns an error into an exception. Written from the documentation of
-cuda-bindings 12.9 and 13.2; on a machine without a GPU only the answers of `present_device` were seen.
+NVIDIA's own bindings (cuda-bindings, `cuda.bindings.runtime`) are imported on first use. Every call returns
+(error, values...); `Cuda` turns an error into an exception. Written from the documentation of cuda-bindings 12.9 and
+13.2; on a machine without a GPU only the results of `present_device` were seen.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -62,28 +64,64 @@ def present_device(cudart: ModuleType | None = None) -> Device:
 
 
 class Cuda:
-    """The calls of the CUDA runtime with errors as exceptions. Handles and addresses are plain numbers."""
+    """Calls of the CUDA runtime, with errors as exceptions. Streams and addresses are plain numbers.
+
+    What is created is destroyed by the ExitStack `owned`, in reverse order of creation.
+    """
 
     def __init__(self, cudart: ModuleType | Any) -> None:
         self.runtime = cudart
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """The value of a call, None for one that has none; HardwareFaultError when it fails."""
+        """The value that a call returns, or None; HardwareFaultError when it fails."""
         error, *values = getattr(self.runtime, name)(*arguments)
         if int(error):
             raise HardwareFaultError(f"{name} failed: {_message(self.runtime, error)}")
         return values[0] if values else None
 
-    def device_buffer(self, size: int) -> int:
-        """Address of `size` bytes on the device."""
-        return int(self.call("cudaMalloc", max(size, 1)))
+    def stream(self, owned: ExitStack) -> int:
+        """Handle of a new stream that does not wait for the default stream."""
+        stream = int(self.call("cudaStreamCreateWithFlags", self.runtime.cudaStreamNonBlocking))
+        owned.callback(self.call, "cudaStreamDestroy", stream)
+        return stream
 
-    def pinned_array(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    def device_buffer(self, size: int, owned: ExitStack) -> int:
+        """Address of `size` bytes on the device."""
+        address = int(self.call("cudaMalloc", max(size, 1)))
+        owned.callback(self.call, "cudaFree", address)
+        return address
+
+    def pinned_array(self, shape: tuple[int, ...], dtype: str, owned: ExitStack) -> np.ndarray:
         """An array in page-locked memory, which the device copies from and to without the CPU."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = int(self.call("cudaHostAlloc", max(size, 1), 0))
+        owned.callback(self.call, "cudaFreeHost", address)
         content = (ctypes.c_uint8 * size).from_address(address)
         return np.frombuffer(memoryview(content).cast("B"), np.dtype(dtype)).reshape(shape)
+
+    def captured_graph(self, enqueue: Callable[[], None], stream: int, owned: ExitStack) -> Any:
+        """The graph of what `enqueue` puts on a stream; None when that cannot be captured."""
+        mode = self.runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self.call("cudaStreamBeginCapture", stream, mode)
+        enqueued = False
+        try:
+            enqueue()
+            enqueued = True
+        except HardwareFaultError:
+            pass
+        finally:  # a stream cannot be used again until its capture has ended
+            error, graph = self.runtime.cudaStreamEndCapture(stream)
+            if not int(error) and graph is not None:
+                owned.callback(self.call, "cudaGraphDestroy", graph)
+        return graph if enqueued and not int(error) else None
+
+    def executable_graph(self, graph: Any, owned: ExitStack) -> Any:
+        """An executable form of a graph; None when there is none."""
+        error, executable = self.runtime.cudaGraphInstantiate(graph, 0)
+        if int(error):
+            return None
+        owned.callback(self.call, "cudaGraphExecDestroy", executable)
+        return executable
 
 
 def _message(cudart: Any, error: Any) -> str:

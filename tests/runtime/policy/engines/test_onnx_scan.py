@@ -160,7 +160,9 @@ def test_the_engine_never_sees_a_foreign_graph(monkeypatch: pytest.MonkeyPatch) 
         pytest.fail("ONNX Runtime was given the graph")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
-    stage = StageRecord("act", "onnx/act.onnx", "onnx/act.onnx.data", "fp32", (), ())
+    stage = StageRecord(
+        name="act", graph="onnx/act.onnx", weights="onnx/act.onnx.data", precision="fp32", inputs=(), outputs=()
+    )
     for model in (PLACES["initializer"](tensor("../../secret")).SerializeToString(), b"\x3a\x05abc"):
         with pytest.raises(BundleError, match=r"onnx/act\.onnx"):
             open_session(stage, model, {"act.onnx.data": b""}, EngineOptions())

@@ -12,7 +12,16 @@ from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.runtime.policy.engines.tensorrt.cache import EngineCache, EngineKey
 from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags, memory_pools_from_text
 
-KEY = EngineKey("act", "a" * 64, "b" * 64, "tensorrt", "10.3.0", "12.6", "87", BuildFlags().to_json())
+KEY = EngineKey(
+    stage="act",
+    graph="a" * 64,
+    weights="b" * 64,
+    library="tensorrt",
+    version="10.3.0",
+    cuda="12.6",
+    sm="87",
+    flags=BuildFlags().to_json(),
+)
 PLAN = memoryview(b"an engine" * 1000)
 OTHERS = {
     "stage": "text",

@@ -5,16 +5,16 @@ No GPU takes part: these tests say nothing about TensorRT itself.
 
 from __future__ import annotations
 
-import ctypes
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_cuda import FakeCudart
+from fake_tensorrt import DOUBLE, FakeTensorRT
 
 from vpp_edge.bundle.engine import EngineOptions
-from vpp_edge.bundle.manifest import Bundle, StageRecord
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
 from vpp_edge.runtime.policy.engines.registry import backend_names, open_engines
 from vpp_edge.runtime.policy.engines.tensorrt import build, cuda, engine
@@ -26,83 +26,12 @@ from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, Library
 from vpp_edge.spec.policy import TensorSpec
 
-STAGE = StageRecord(
-    "double",
-    "double.onnx",
-    None,
-    "fp32",
-    (TensorSpec("x", "float32", (2, 3)), TensorSpec("on", "bool", (1,))),
-    (TensorSpec("y", "float32", (2, 3)),),
-)
-
-
-class FakeEngine:
-    """y = 2 x, by addresses, as an ICudaEngine and its IExecutionContext would."""
-
-    def __init__(self, cudart: FakeCudart, stage: StageRecord = STAGE, capturable: bool = True) -> None:
-        self._cudart, self._stage, self._capturable = cudart, stage, capturable
-        self._tensors = {t.name: t for t in (*stage.inputs, *stage.outputs)}
-        self._addresses: dict[str, int] = {}
-        self.num_io_tensors = len(self._tensors)
-
-    def get_tensor_name(self, index: int) -> str:
-        return list(self._tensors)[index]
-
-    def get_tensor_mode(self, name: str) -> str:
-        return "input" if name in {t.name for t in self._stage.inputs} else "output"
-
-    def get_tensor_dtype(self, name: str) -> str:
-        return self._tensors[name].dtype
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self._tensors[name].shape
-
-    def create_execution_context(self) -> FakeEngine:
-        return self
-
-    def is_stream_capturable(self, stream: int) -> bool:
-        return self._capturable
-
-    def set_tensor_address(self, name: str, address: int) -> None:
-        self._addresses[name] = address
-
-    def execute_async_v3(self, stream: int) -> bool:
-        x, y = (np.frombuffer((ctypes.c_float * 6).from_address(self._addresses[n]), np.float32) for n in "xy")
-        self._cudart.do(lambda: np.multiply(x, 2, out=y))
-        return True
-
-
-class FakeTensorRT(ModuleType):
-    """A TensorRT that notes what it is asked to deserialize."""
-
-    __version__ = "10.3.0"
-    TensorIOMode = SimpleNamespace(INPUT="input")
-    ILogger = type("ILogger", (), {"Severity": SimpleNamespace(ERROR=1)})
-
-    def __init__(self) -> None:
-        super().__init__("tensorrt")
-        self.deserialized: list[bytes] = []
-        self.host_code: list[bool] = []
-
-    @staticmethod
-    def nptype(dtype: str) -> type:
-        return np.dtype(dtype).type
-
-    def Runtime(self, logger: object) -> SimpleNamespace:
-        runtime = SimpleNamespace(engine_host_code_allowed=True)
-
-        def deserialize(plan: bytes) -> None:
-            self.deserialized.append(bytes(plan))
-            self.host_code.append(runtime.engine_host_code_allowed)
-
-        runtime.deserialize_cuda_engine = deserialize
-        return runtime
-
 
 @pytest.fixture
 def orin(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
     """A Jetson with JetPack's TensorRT, as far as it is asked for."""
-    trt, cudart = FakeTensorRT(), FakeCudart()
+    cudart = FakeCudart()
+    trt = FakeTensorRT(cudart)
     monkeypatch.setattr(Library, "version", lambda self: ("10.3.0", None))
     monkeypatch.setattr(Library, "load", lambda self: trt)
     monkeypatch.setattr(build, "present_device", lambda: Device("87", "12.6"))
@@ -112,7 +41,7 @@ def orin(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
 
 def store_engines(bundle: Path, flags: BuildFlags = BuildFlags()) -> EngineCache:  # noqa: B008 - frozen
     opened, cache = Bundle(bundle), EngineCache(bundle)
-    target = Target(LIBRARIES["tensorrt"], "10.3.0", "12.6", "87", False)
+    target = Target(library=LIBRARIES["tensorrt"], version="10.3.0", cuda="12.6", sm="87", named=False)
     for stage in opened.manifest.stages.values():
         plan = memoryview(f"engine of {stage.name}".encode())
         cache.store(target.key(opened, stage, flags), plan, seconds=1, layers=1)
@@ -126,8 +55,8 @@ def open_tensorrt(bundle: Path) -> object:
 @pytest.mark.parametrize("capture", ["captured", "not capturable", "capture fails"])
 def test_an_engine_is_fed_and_read(capture: str) -> None:
     cudart = FakeCudart(capture_fails=capture == "capture fails")
-    stand_in = FakeEngine(cudart, capturable=capture != "not capturable")
-    ready = TensorRTEngine(FakeTensorRT(), Cuda(cudart), 77, stand_in, STAGE)
+    trt = FakeTensorRT(cudart, DOUBLE, capturable=capture != "not capturable")
+    ready = TensorRTEngine(trt, Cuda(cudart), b"plan", DOUBLE)
     allocations = len(cudart.calls)
     results = []
     for start in (1, 5):
@@ -142,9 +71,10 @@ def test_an_engine_is_fed_and_read(capture: str) -> None:
 
 def test_an_engine_of_another_signature_is_refused() -> None:
     cudart = FakeCudart()
-    other = StageRecord("double", "double.onnx", None, "fp32", STAGE.inputs, (TensorSpec("y", "float32", (2, 4)),))
+    other = replace(DOUBLE, outputs=(TensorSpec("y", "float32", (2, 4)),))
     with pytest.raises(BundleError, match="its manifest states"):
-        TensorRTEngine(FakeTensorRT(), Cuda(cudart), 77, FakeEngine(cudart), other)
+        TensorRTEngine(FakeTensorRT(cudart, DOUBLE), Cuda(cudart), b"plan", other)
+    cudart.assert_all_destroyed()
 
 
 def test_the_backends_are_registered() -> None:
@@ -153,7 +83,7 @@ def test_the_backends_are_registered() -> None:
 
 def test_the_very_bytes_are_deserialized_without_host_code(orin: FakeTensorRT, bundle_copy: Path) -> None:
     store_engines(bundle_copy)
-    with pytest.raises(BundleError, match=r"stage text: tensorrt 10\.3\.0 does not take its engine"):
+    with pytest.raises(BundleError, match=r"stage text: tensorrt 10\.3\.0 rejects its engine"):
         open_tensorrt(bundle_copy)
     assert orin.deserialized == [b"engine of text"] and orin.host_code == [False]
 
@@ -196,5 +126,5 @@ def test_a_missing_library_names_its_installation(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(not LIBRARIES["tensorrt-rtx"].is_installed, reason="tensorrt_rtx_bindings is not installed")
 def test_the_library_itself_refuses_what_is_no_engine() -> None:
-    with pytest.raises(BundleError, match="does not take its engine"):
+    with pytest.raises(BundleError, match="rejects its engine"):
         deserialize_engine(LIBRARIES["tensorrt-rtx"].load(), b"no engine" * 100, "act")
