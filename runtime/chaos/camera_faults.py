@@ -173,7 +173,7 @@ def _text_refused(text: str) -> bool:
 
 
 def _wrong_camera_lists(cameras: tuple[CameraSource, ...]) -> tuple[tuple[CameraSource, ...], ...]:
-    absent = CameraConfig("realsense", "000000000000", 640, 480, 30)
+    absent = CameraConfig("realsense", "000000000000", width=640, height=480, fps=30)
     return (
         (*cameras[:-1], absent),
         (absent,) * len(cameras),

@@ -212,7 +212,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.timeout(60)  # detects waiting for a pipe
+@pytest.mark.timeout(60, func_only=True)  # detects waiting for a pipe
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["onnx/act.onnx", "onnx/perceive.onnx.data"])
 def test_a_file_that_is_not_as_stated_is_refused_before_it_reaches_an_engine(

@@ -13,7 +13,7 @@ from vpp_edge.runtime.cameras.sdk import load_realsense
 from vpp_edge.runtime.chaos.catalogue import FAULTS
 from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.live]
+pytestmark = pytest.mark.live
 POLICY = "latency_ms=30"
 
 

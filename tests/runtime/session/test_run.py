@@ -28,7 +28,7 @@ from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.runtime.session.supervisor import RunHooks
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.live]
+pytestmark = pytest.mark.live
 SECOND_NS = 1_000_000_000
 
 
