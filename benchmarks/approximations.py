@@ -1,9 +1,9 @@
-"""What faster settings cost a policy: in, a checkpoint; out, tables of how far its actions move, and of operations.
+"""What faster settings change in a policy: prints tables of the error of its actions, and of operations.
 
     OMP_NUM_THREADS=1 python benchmarks/approximations.py CKPT [--samples 2]
 
 The eager policy runs random observations at each setting and as trained, with the same noise. On a checkpoint with
-random weights the tables show that the code works, and say little about a trained policy: measure your own.
+random weights the tables show that the code works, but say little about a trained policy: measure your own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STRIDES = (1, 2, 4, 8)
 
 
 class Measurement:
-    """A trained policy, what it computed for random observations, and its distance to other settings of it."""
+    """A trained policy, its outputs for random observations, and their distance to those at other settings."""
 
     def __init__(self, checkpoint: Checkpoint, samples: int, seed: int) -> None:
         self.checkpoint, self.spec = checkpoint, checkpoint.spec
@@ -64,7 +64,7 @@ class Measurement:
         )
 
     def operations(self, policy: VideoPredictionPolicy, stage: str) -> int:
-        """Floating-point operations of products and convolutions of a stage, in the form that is exported."""
+        """Floating-point operations of a stage's products and convolutions, as exported."""
         spec = replace(self.spec, sigmas=tuple(policy.sigmas), sampler=policy.sampler)
         (found,) = (s for s in stages_from_policy(policy, spec) if s.name == stage)
         return operations_of(found, self.references[0])
@@ -128,11 +128,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="folder with svd/, clip/ and policy.pt")
     parser.add_argument("--samples", type=int, default=2, help="random observations; the worst counts (2)")
-    parser.add_argument("--seed", type=int, default=0, help="of those observations (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the observations (0)")
     arguments = parser.parse_args()
     checkpoint = read_checkpoint(paths_from_folder(arguments.checkpoint))
     sampler = checkpoint.trained.sampler
-    print(f"{sampler.steps} steps of {sampler.name}, {checkpoint.spec.frames} frames as trained; errors relative to it")
+    print(f"reference: as trained, {sampler.steps} steps of {sampler.name}, {checkpoint.spec.frames} frames")
     for line in tables(Measurement(checkpoint, arguments.samples, arguments.seed)):
         print(line, flush=True)
 

@@ -1,10 +1,10 @@
-"""How often variants of the demo policy succeed: in, seeds and episodes; out, the table of docs/closed-loop.md.
+"""How often variants of the demo policy succeed; writes the table of docs/closed-loop.md.
 
     nice python benchmarks/closed_loop.py --seeds 0 1 --write docs/closed-loop.md
     nice python benchmarks/closed_loop.py --only expert random "untrained video model" "untrained video model=bundle/"
 
-Rows are kept beside the bundles, so that an interrupted table goes on where it was. A row is played again when its
-bundle, its seeds or its episodes are others.
+Rows are stored next to the bundles, so an interrupted run resumes where it stopped. A row is played again when its
+bundle, seeds or number of episodes change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vpp_edge.workflow.closed_loop.summary import summary_of
 
 KEPT = "closed-loop-rows.json"
 DELAYS_MS = (0, 100, 200, 300)
-STEPS = {"ddim": (4, 2, 1), "dpmpp_2m": (10, 4, 2)}  # as trained: 10 of ddim; a single one is the same of both
+STEPS = {"ddim": (4, 2, 1), "dpmpp_2m": (10, 4, 2)}  # trained: 10 of ddim; with one step, the solvers are identical
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Row:
 
     Attributes:
         player: EXPERT, RANDOM, a bundle folder, or how the demo policy is exported.
-        chunking: one of `chunking.MODES`; naive, where policies are to differ in nothing else.
+        chunking: one of `chunk_handover.MODES`; NAIVE where policies are compared with one another.
     """
 
     name: str
@@ -65,7 +65,7 @@ def rows(extra: Sequence[tuple[str, str]]) -> Iterator[Row]:
 
 
 class Table:
-    """Plays rows, and keeps what came of them in a folder."""
+    """Plays rows and stores their results in a folder."""
 
     def __init__(self, folder: Path, seeds: Sequence[int], episodes: int, fresh: bool) -> None:
         self._folder, self._seeds, self._episodes = folder, seeds, episodes
@@ -74,7 +74,7 @@ class Table:
         self._kept: dict[str, Any] = json.loads(self._path.read_text()) if self._path.is_file() and not fresh else {}
 
     def played(self, row: Row) -> dict[str, Any]:
-        """Summary over all seeds, and the successes of each."""
+        """Summary over all seeds, and the number of successes of each."""
         choice = PlayerChoice(self._policy(row))
         way = "" if row.chunking == NAIVE else f"{row.chunking} "
         key = f"{self._identity(choice)} {way}{row.delay_ms} ms, seeds {self._seeds}, {self._episodes} episodes"
@@ -105,11 +105,11 @@ class Table:
 def header(seeds: Sequence[int], episodes: int) -> list[str]:
     by_seed = [f"seed {seed}" for seed in seeds] if len(seeds) > 1 else []
     columns = ["policy", *by_seed, "success (95 % interval)", "wrong button", "out of time",
-               "stopped by the loop", "time to press, s", "jerk of the wrist, m/s^3", "seam jump: wrist, mm",
+               "stopped by the loop", "time to press, s", "wrist jerk, m/s^3", "seam jump: wrist, mm",
                "joints, rad"]  # fmt: skip
-    played = f"{episodes} episodes of each of the seeds {', '.join(map(str, seeds))}"
+    played = f"{episodes} episodes for each of the seeds {', '.join(map(str, seeds))}"
     return [
-        f"{played}. Times are medians, jerk and jumps are means.",
+        f"{played}. Times are medians; jerk and jumps are means.",
         "",
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),
@@ -141,14 +141,16 @@ def number(value: float | None, factor: float, form: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundles", nargs="*", metavar="NAME=BUNDLE", help="further bundles to play, each with its name")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of `vpp-edge eval` (0 1)")
-    parser.add_argument("--episodes", type=int, default=200, help="of each seed (200)")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="only rows whose name begins with one of these")
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("demo-output"), help="for bundles and rows (demo-output)"
+        "bundles", nargs="*", metavar="NAME=BUNDLE", help="more bundles to play, each with the name of its row"
     )
-    parser.add_argument("--fresh", action="store_true", help="play all rows again; when our own code has changed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of `vpp-edge eval` (0 1)")
+    parser.add_argument("--episodes", type=int, default=200, help="episodes per seed (200)")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="only rows whose names start with one of these")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo-output"), help="folder for bundles and rows (demo-output)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="play all rows again, e.g. after a change of the code")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the table into this document")
     arguments = parser.parse_args()
     extra = [tuple(text.rpartition("=")[::2]) for text in arguments.bundles]

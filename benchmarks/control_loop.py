@@ -1,9 +1,9 @@
-"""How well the control loop keeps its time beside a busy machine: in, how long; out, the table of docs/safety.md.
+"""How well the control loop keeps its period on a busy machine; writes the timing table of docs/safety.md.
 
     python benchmarks/control_loop.py --seconds 600 --write docs/safety.md
 
-Each row is a run of its own in a new process: the demo policy, simulated cameras and hand, and as many processes as
-asked for that do nothing but burn a core each.
+Each row is a separate run in a new process: the demo policy, simulated cameras and hand, and the requested number of
+hogs, processes that each keep one core busy.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from vpp_edge.doctor.host import processor_name
 
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 ENGINES = ("torch", "onnxruntime", "tensorrt", "libnvinfer")
-SETTLE_S = 30.0  # until caches are filled, and memory is compared from then on
+SETTLE_S = 30.0  # caches are filled by then; memory is compared from there on
 
 
 def burn() -> None:
-    """A process that wants all of a core."""
+    """Keeps one core busy for ever."""
     while True:
         pass
 
 
 def measured(bundle: Path, seconds: float, real_time: bool, hogs: int) -> dict[str, Any]:
-    """One run: its report, and what its control process held in memory and had loaded."""
+    """One run: its report, and the memory and loaded engine libraries of its control process."""
     burners = [multiprocessing.get_context("spawn").Process(target=burn, daemon=True) for _ in range(hogs)]
     for burner in burners:
         burner.start()
-    words = [
+    command = [
         str(Path(sys.executable).with_name("vpp-edge")), "run", str(bundle), "--camera", "software:sim/top", "--camera",
         "software:sim/side", "--hand", "sim", "--instruction", "press the red button", "--duration", str(seconds),
         "--json", "--quiet", *([] if real_time else ["--no-real-time"]),
     ]  # fmt: skip
     try:
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         samples: list[tuple[float, float]] = []
         libraries: set[str] = set()
         watcher = threading.Thread(target=_watch, args=(process, samples, libraries), daemon=True)
@@ -81,7 +81,7 @@ def _watch(process: subprocess.Popen[str], samples: list[tuple[float, float]], l
 
 
 def line_of(row: dict[str, Any]) -> str:
-    """The row of a table."""
+    """One row of the table."""
     report, loop = row["report"], row["report"]["control"]["loop"]
     scheduling = next(note.partition(": ")[2] for note in report["notes"] if note.startswith("scheduling"))
     lateness, memory = loop["lateness_ms"], row["memory_mib"]
@@ -96,8 +96,8 @@ def line_of(row: dict[str, Any]) -> str:
 
 def table(rows: list[dict[str, Any]]) -> str:
     head = (
-        "| scheduling | hogs | seconds | Hz | periods missed | late p50, ms | p99 | p99.9 | max | policy, Hz | "
-        "control's memory, MiB | engines in control |"
+        "| scheduling | hogs | seconds | Hz | missed periods | lateness p50, ms | p99 | p99.9 | max | policy, Hz | "
+        "control memory, MiB | engines in control |"
     )
     where = f"{os.cpu_count()} cores of {processor_name()}, {date.today()}."
     return "\n".join([where, "", head, "|---" * 12 + "|", *map(line_of, rows)])
@@ -105,10 +105,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60, help="of each run (60)")
-    parser.add_argument("--hogs", type=int, default=1, help="processes that burn a core (1)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("demo-output"), help="for the demo's bundle")
-    parser.add_argument("--write", type=Path, help="the page whose table is replaced")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of each run (60)")
+    parser.add_argument("--hogs", type=int, default=1, help="processes that each keep a core busy (1)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("demo-output"), help="folder for the demo's bundle")
+    parser.add_argument("--write", type=Path, help="document whose table is replaced")
     arguments = parser.parse_args()
     bundle = demo_bundle(arguments.output, DemoOptions(), fresh=False, quiet=True)
     rows = []

@@ -1,4 +1,4 @@
-"""Tables in documents: in, a table and its script's name; out, the document with it between that script's marks."""
+"""Generated tables in documents: replaces the text between the markers of a benchmark script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vpp_edge.files import write_whole
 
 
 def put_table(document: Path, script: str, text: str) -> None:
-    """Replaces what stands between `<!-- table of benchmarks/SCRIPT -->` and the line that ends it."""
+    """Replaces the text between `<!-- table of benchmarks/SCRIPT -->` and its end marker; SystemExit without them."""
     begin, end = f"<!-- table of benchmarks/{script} -->", f"<!-- end of the table of benchmarks/{script} -->"
     before, begun, rest = document.read_text(encoding="utf-8").partition(begin)
     _, ended, after = rest.partition(end)

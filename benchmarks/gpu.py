@@ -1,11 +1,11 @@
-"""What our kernels are worth on a GPU: in, the GPU of this machine; out, a record in results/, and the README's table.
+"""Speed of our kernels on this machine's GPU, as a record in results/ and a table in the README.
 
     python benchmarks/gpu.py --write README.md
-    python benchmarks/gpu.py --rehearse            (every step but torch.compile on the CPU, small: does it work?)
+    python benchmarks/gpu.py --rehearse            (all steps except torch.compile on the CPU at small sizes)
 
-Correctness comes first, and nothing is printed of what is wrong. Without a GPU, nothing is measured; the table then
-shows what is in results/. Needs a PyTorch with CUDA, the extras `export` and `kernels`, and 6.4 GB of disk for an
-untrained checkpoint, which is in host memory twice while the contenders are made.
+Results are checked first, and no time is printed for wrong ones. Without a GPU nothing is measured, and the table shows
+the records in results/. Needs PyTorch with CUDA, the extras `export` and `kernels`, and 6.4 GB of disk for an untrained
+checkpoint, which is in host memory twice while the contenders are built.
 """
 
 from __future__ import annotations
@@ -43,14 +43,18 @@ REHEARSED = UntrainedSizes(frames=2, steps=2, depth=1)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the table into this document")
+    parser.add_argument("--write", type=Path, metavar="DOCUMENT", help="write the table into this document")
     parser.add_argument(
-        "--rehearse", action="store_true", help="run everything on the CPU at small sizes; keep nothing"
+        "--rehearse", action="store_true", help="run everything on the CPU at small sizes and save nothing"
     )
-    parser.add_argument("--only", choices=("kernels", "policy"), help="one of the two parts")
-    parser.add_argument("--checkpoint", type=Path, help="a trained policy (an untrained one of the released sizes)")
-    parser.add_argument("--rounds", type=int, default=50, metavar="N", help="counted inferences of each contender (50)")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out of the policy's contenders")
+    parser.add_argument("--only", choices=("kernels", "policy"), help="run only this part")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a trained policy (default: an untrained one of the released sizes)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=50, metavar="N", help="measured inferences per contender (default: 50)"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="do not measure the policy with torch.compile")
     arguments = parser.parse_args()
     if arguments.rehearse:
         print(table([record(Bench(torch.device("cpu")), arguments)]))
@@ -60,8 +64,7 @@ def main() -> None:
     except BadInputError as error:
         print(f"Nothing measured: {error}")
     else:
-        found = record(bench, arguments)
-        keep(found)
+        save(record(bench, arguments))
     text = table([json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))])
     print(text)
     if arguments.write is not None:
@@ -69,14 +72,14 @@ def main() -> None:
 
 
 def record(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured, with the device, versions and date."""
+    """All measurements, with device, versions and date."""
     rehearsed = bench.device.type != "cuda"
     operations = rehearsal_operations() if rehearsed else kernel_operations()
-    found: dict[str, Any] = {"date": str(date.today()), "ceilings": bench.ceilings(), **identity(bench)}
+    measured: dict[str, Any] = {"date": str(date.today()), "ceilings": bench.ceilings(), **identity(bench)}
     if arguments.only != "policy":
-        found["kernels"] = []
-        for row in measured_kernels(bench, operations, found["ceilings"]):
-            found["kernels"].append(row)
+        measured["kernels"] = []
+        for row in measured_kernels(bench, operations, measured["ceilings"]):
+            measured["kernels"].append(row)
             print(
                 f"{row['kernel']:<20} {row['case']:<26} {row['p50_us']:9.1f} us, eager {row['eager_p50_us']:9.1f} us, "
                 f"floor {row['floor_us']:8.1f} us",
@@ -84,47 +87,49 @@ def record(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
             )
     if arguments.only != "kernels":
         with checkpoint(arguments.checkpoint, REHEARSED if rehearsed else RELEASED_XHAND) as folder:
-            compiles = not (arguments.no_compile or rehearsed)
-            found["policy"] = measured_policy(bench, folder, operations, arguments.rounds, compiles)
-    return found
+            with_compile = not (arguments.no_compile or rehearsed)
+            measured["policy"] = measured_policy(
+                bench, folder, operations, rounds=arguments.rounds, with_compile=with_compile
+            )
+    return measured
 
 
 def rehearsal_operations() -> Operations:
-    """The references in float32 with results rounded once, which is what the kernels do."""
+    """The references in float32 with results rounded once, like those of the kernels."""
 
     def rounded(reference: Callable[..., Any]) -> Callable[..., Any]:
-        def computed(**given: Any) -> Any:
-            found = reference(**{n: x.float() if isinstance(x, torch.Tensor) else x for n, x in given.items()})
-            if isinstance(found, tuple):
-                return tuple(x.half() if x.is_floating_point() else x for x in found)
-            return found.half() if found.is_floating_point() else found
+        def call(**inputs: Any) -> Any:
+            result = reference(**{n: x.float() if isinstance(x, torch.Tensor) else x for n, x in inputs.items()})
+            if isinstance(result, tuple):
+                return tuple(x.half() if x.is_floating_point() else x for x in result)
+            return result.half() if result.is_floating_point() else result
 
-        return computed
+        return call
 
     return {name: rounded(reference) for name, reference in reference_operations().items()}
 
 
 def identity(bench: Bench) -> dict[str, Any]:
-    """What was measured on, with what."""
+    """Device and versions; for a GPU also driver, clocks and power limit."""
     versions = {name: version(name) for name in ("vpp-edge", "torch", "triton")}
     if bench.device.type != "cuda":
         return {"device": "CPU (a rehearsal)", "versions": versions}
-    asked = "driver_version,clocks.sm,clocks.mem,power.limit"
-    said = subprocess.run(
-        ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader", "--id=0"],
+    query = "driver_version,clocks.sm,clocks.mem,power.limit"
+    smi = subprocess.run(
+        ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader", "--id=0"],
         capture_output=True,
         text=True,
         check=False,
     )
     versions |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
-    return {"device": torch.cuda.get_device_name(bench.device), "versions": versions, asked: said.stdout.strip()}
+    return {"device": torch.cuda.get_device_name(bench.device), "versions": versions, query: smi.stdout.strip()}
 
 
 @contextmanager
-def checkpoint(given: Path | None, sizes: UntrainedSizes) -> Iterator[Path]:
-    """The folder of a checkpoint: one that is there, or an untrained one for as long as it is needed."""
-    if given is not None:
-        yield given
+def checkpoint(existing: Path | None, sizes: UntrainedSizes) -> Iterator[Path]:
+    """The folder of an existing checkpoint, or of a temporary untrained one."""
+    if existing is not None:
+        yield existing
         return
     folder = Path(tempfile.mkdtemp(prefix="vpp-edge-"))
     try:
@@ -134,66 +139,66 @@ def checkpoint(given: Path | None, sizes: UntrainedSizes) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def keep(found: dict[str, Any]) -> None:
-    """Writes a record, over the one of the same device; a part that was not measured now stays what it was."""
-    path = RESULTS / f"{'-'.join(found['device'].lower().split())}.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    write_whole(path, json.dumps(before | found, indent=1) + "\n")
+def save(measured: dict[str, Any]) -> None:
+    """Write a record, updating that of the same device: a part that was not measured now keeps its old values."""
+    path = RESULTS / f"{'-'.join(measured['device'].lower().split())}.json"
+    previous = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_whole(path, json.dumps(previous | measured, indent=1) + "\n")
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:
     """Markdown of all records."""
-    return "\n\n".join("\n".join(_lines(found)) for found in records) or NOTHING
+    return "\n\n".join("\n".join(_lines(measured)) for measured in records) or NOTHING
 
 
-def _lines(found: dict[str, Any]) -> Iterator[str]:
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
-    ceilings = found["ceilings"]
-    rates = f"{ceilings['bytes_per_s'] / 1e9:.0f} GB/s, an fp16 product at {ceilings['operations_per_s'] / 1e12:.0f}"
-    yield f"{found['device']}, {found['date']}, {versions}."
+def _lines(measured: dict[str, Any]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {number}" for name, number in measured["versions"].items())
+    ceilings = measured["ceilings"]
+    rates = f"{ceilings['bytes_per_s'] / 1e9:.0f} GB/s, an fp16 matmul at {ceilings['operations_per_s'] / 1e12:.0f}"
+    yield f"{measured['device']}, {measured['date']}, {versions}."
     yield f"Measured ceilings: a copy at {rates} TFLOP/s."
     yield ""
-    if "kernels" in found:
-        yield from _kernel_lines(found["kernels"])
+    if "kernels" in measured:
+        yield from _kernel_lines(measured["kernels"])
         yield ""
-    if "policy" in found:
-        yield from _policy_lines(found["policy"])
+    if "policy" in measured:
+        yield from _policy_lines(measured["policy"])
 
 
 def _kernel_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield "| kernel | calls of an inference | ms in all | against eager | torch.compile | of its roofline |"
+    yield "| kernel | calls per inference | total ms | vs. eager | vs. torch.compile | of its roofline |"
     yield "|---|---|---|---|---|---|"
     for name in OPERATIONS:
-        of_name = [r for r in rows if r["kernel"] == name and r["precision"] == "fp16"]
-        if not of_name:
+        cases = [r for r in rows if r["kernel"] == name and r["precision"] == "fp16"]
+        if not cases:
             continue
-        weights = [max(r["calls"], 1) for r in of_name]
+        weights = [max(r["calls"], 1) for r in cases]
 
-        def total(field: str, of_name: Any = of_name, weights: Any = weights) -> float:
-            return sum(w * r[field] for w, r in zip(weights, of_name, strict=True))
+        def total(field: str, cases: Any = cases, weights: Any = weights) -> float:
+            return sum(w * r[field] for w, r in zip(weights, cases, strict=True))
 
-        compiled = [r["compile_p50_us"] / r["p50_us"] for r in of_name if "compile_p50_us" in r]
+        compiled = [r["compile_p50_us"] / r["p50_us"] for r in cases if "compile_p50_us" in r]
         share = total("floor_us") / total("p50_us")
         yield (
-            f"| `{name}` | {sum(r['calls'] for r in of_name)} | {total('p50_us') / 1e3:.2f} | "
+            f"| `{name}` | {sum(r['calls'] for r in cases)} | {total('p50_us') / 1e3:.2f} | "
             f"{total('eager_p50_us') / total('p50_us'):.1f}x | {f'{compiled[0]:.1f}x' if compiled else '-'} | "
             f"{share:.0%}{'' if share >= GOAL_OF_ROOFLINE else ' (below the goal of 70 %)'} |"
         )
     yield ""
-    yield "One call at a time, with a cold L2 cache. x: the other's time by ours; torch.compile at the heaviest case."
+    yield "One call at a time, cold L2 cache. x: their time divided by ours; torch.compile for the heaviest case only."
     yield "Eager attention is permute + SDPA."
 
 
 def _policy_lines(policy: dict[str, Any]) -> Iterator[str]:
-    yield "| policy | perceive p50 (p99) ms | act p50 (p99) ms | total p50 ms | against eager | error |"
+    yield "| policy | perceive p50 (p99) ms | act p50 (p99) ms | total p50 ms | vs. eager | error |"
     yield "|---|---|---|---|---|---|"
     for name in (EAGER, COMPILED, OURS):
         if name in policy:
-            found = policy[name]
-            stages = " | ".join(f"{found[s]['p50_ms']:.2f} ({found[s]['p99_ms']:.2f})" for s in ("perceive", "act"))
-            ratio = policy[EAGER]["total"]["p50_ms"] / found["total"]["p50_ms"]
-            errors = ", ".join(f"{result} {error:.1e}" for result, error in found["errors"].items())
-            yield f"| {name} | {stages} | {found['total']['p50_ms']:.2f} | {ratio:.2f}x | {errors} |"
+            row = policy[name]
+            stages = " | ".join(f"{row[s]['p50_ms']:.2f} ({row[s]['p99_ms']:.2f})" for s in ("perceive", "act"))
+            ratio = policy[EAGER]["total"]["p50_ms"] / row["total"]["p50_ms"]
+            errors = ", ".join(f"{result} {error:.1e}" for result, error in row["errors"].items())
+            yield f"| {name} | {stages} | {row['total']['p50_ms']:.2f} | {ratio:.2f}x | {errors} |"
 
 
 if __name__ == "__main__":

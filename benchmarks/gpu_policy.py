@@ -1,7 +1,7 @@
-"""A whole policy: in, its checkpoint and a bench; out, latency of `perceive` and `act` in three ways, in turns.
+"""Latency of `perceive` and `act` of a whole policy, run in three ways in turns.
 
-The released code runs PyTorch layer by layer; in FP16 it is the first contender. The second is the same through
-torch.compile, which makes CUDA graphs of it. The third is backend `torch-cuda`.
+The first contender is the released code, which runs PyTorch layer by layer, in FP16. The second is the same with
+torch.compile, which turns it into CUDA graphs. The third is backend `torch-cuda`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.stages import Stage, stages_from_policy
-from vpp_edge.export.torch_cuda.cuda_graph import CapturedStage, EagerStage
-from vpp_edge.export.torch_cuda.fp16 import HALF, halved_stages
+from vpp_edge.export.torch_cuda.cuda_graph import CudaGraphStage, EagerStage
+from vpp_edge.export.torch_cuda.fp16 import HALF, fp16_stages
 from vpp_edge.export.torch_cuda.operations import Operations
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.trace import Trace
@@ -36,7 +36,7 @@ Feeds = Mapping[str, dict[str, np.ndarray]]
 
 
 class ReleasedPerceive(nn.Module):
-    """The eager `perceive`, in whatever precision its modules are."""
+    """The eager `perceive`, in the precision of its modules."""
 
     def __init__(self, policy: VideoPredictionPolicy) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class ReleasedPerceive(nn.Module):
 
 
 class ReleasedAct(nn.Module):
-    """The eager `act`, in whatever precision its modules are; without a prefix."""
+    """The eager `act`, in the precision of its modules, without a prefix."""
 
     def __init__(self, policy: VideoPredictionPolicy) -> None:
         super().__init__()
@@ -66,8 +66,8 @@ class _Half(nn.Module):
         return x.to(HALF)
 
 
-def halved_policy(policy: VideoPredictionPolicy) -> VideoPredictionPolicy:
-    """The released code's modules in FP16, the VAE too."""
+def fp16_policy(policy: VideoPredictionPolicy) -> VideoPredictionPolicy:
+    """The modules of the released code in FP16, including the VAE."""
     half = copy.deepcopy(policy)
     for module in (half.video, half.former, half.head):
         module.to(HALF)
@@ -83,17 +83,17 @@ class Contender:
     engines: Mapping[str, EagerStage]
 
 
-def measured_policy(bench: Bench, folder: Path, kernels: Operations, rounds: int, compiles: bool) -> dict[str, Any]:
+def measured_policy(bench: Bench, folder: Path, kernels: Operations, rounds: int, with_compile: bool) -> dict[str, Any]:
     """Latency and errors by contender.
 
     Args:
         folder: a checkpoint.
-        kernels: of `torch-cuda`.
-        rounds: inferences of each contender, one after the other.
-        compiles: whether torch.compile takes part, which takes minutes to start.
+        kernels: operations for `torch-cuda`.
+        rounds: measured inferences per contender, taken in turns.
+        with_compile: whether to include torch.compile, which takes minutes to start.
 
     Raises:
-        CheckFailedError: `torch-cuda` is further from the float32 policy than FP16 may be.
+        CheckFailedError: `torch-cuda` exceeds the FP16 tolerances against the float32 policy.
     """
     checkpoint = read_checkpoint(paths_from_folder(folder))
     policy = policy_from_checkpoint(checkpoint)
@@ -102,7 +102,9 @@ def measured_policy(bench: Bench, folder: Path, kernels: Operations, rounds: int
     expected = reference_outputs(bench, policy, signatures, feeds)
     feeds["act"]["tokens"] = expected["tokens"]
     traces, errors = {}, {}
-    contenders = list(_contenders(bench, policy, checkpoint.spec, signatures, kernels, compiles))
+    contenders = list(
+        _contenders(bench, policy, checkpoint.spec, signatures=signatures, kernels=kernels, with_compile=with_compile)
+    )
     for contender in contenders:
         errors[contender.name] = _errors(contender, feeds, expected)
         traces[contender.name] = Trace()
@@ -130,25 +132,25 @@ def _contenders(
     spec: Any,
     signatures: Mapping[str, Stage],
     kernels: Operations,
-    compiles: bool,
+    with_compile: bool,
 ) -> Iterator[Contender]:
-    half = halved_policy(policy)
+    half = fp16_policy(policy)
     released: dict[str, nn.Module] = {"perceive": ReleasedPerceive(half), "act": ReleasedAct(half)}
     for module in released.values():
         module.to(bench.device)
     yield Contender(EAGER, {n: EagerStage(m, signatures[n], bench.device) for n, m in released.items()})
-    if compiles:
-        joined = {n: torch.compile(m, mode="reduce-overhead", dynamic=False) for n, m in released.items()}
-        yield Contender(COMPILED, {n: EagerStage(m, signatures[n], bench.device) for n, m in joined.items()})
-    kind: Callable[..., EagerStage] = CapturedStage if bench.device.type == "cuda" else EagerStage
-    stages = halved_stages(copy.deepcopy(policy), spec, kernels)
+    if with_compile:
+        compiled = {n: torch.compile(m, mode="reduce-overhead", dynamic=False) for n, m in released.items()}
+        yield Contender(COMPILED, {n: EagerStage(m, signatures[n], bench.device) for n, m in compiled.items()})
+    engine: Callable[..., EagerStage] = CudaGraphStage if bench.device.type == "cuda" else EagerStage
+    stages = fp16_stages(copy.deepcopy(policy), spec, kernels)
     yield Contender(
-        OURS, {n: kind(stages.modules[n].to(bench.device), stages.signatures[n], bench.device) for n in STAGES}
+        OURS, {n: engine(stages.modules[n].to(bench.device), stages.signatures[n], bench.device) for n in STAGES}
     )
 
 
 def feeds_of(signatures: Mapping[str, Stage]) -> dict[str, dict[str, np.ndarray]]:
-    """Random inputs of both stages, the same in every run; no prefix."""
+    """Random inputs of both stages with a fixed seed, without a prefix."""
     random = np.random.default_rng(0)
     feeds: dict[str, dict[str, np.ndarray]] = {}
     for name in STAGES:
@@ -166,22 +168,22 @@ def feeds_of(signatures: Mapping[str, Stage]) -> dict[str, dict[str, np.ndarray]
 def reference_outputs(
     bench: Bench, policy: VideoPredictionPolicy, signatures: Mapping[str, Stage], feeds: Feeds
 ) -> dict[str, np.ndarray]:
-    """tokens and actions of the eager float32 policy, without TF32; `policy` is on the CPU again afterwards."""
+    """Tokens and actions of the eager float32 policy, without TF32; moves `policy` back to the CPU."""
     cudnn, outputs = torch.backends.cudnn, {}
     with cudnn.flags(enabled=cudnn.enabled, allow_tf32=False):
         for name, module in (("perceive", ReleasedPerceive(policy)), ("act", ReleasedAct(policy))):
-            given = feeds[name] | ({"tokens": outputs["tokens"]} if name == "act" else {})
-            outputs |= EagerStage(module.to(bench.device), signatures[name], bench.device).run(given)
+            inputs = feeds[name] | ({"tokens": outputs["tokens"]} if name == "act" else {})
+            outputs |= EagerStage(module.to(bench.device), signatures[name], bench.device).run(inputs)
             module.to("cpu")
     return outputs
 
 
 def _errors(contender: Contender, feeds: Feeds, expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Largest error of tokens and actions, as a share of the largest value; NaN where a result is not finite."""
+    """Largest error of tokens and actions relative to the largest value; NaN if a result is not finite."""
     errors = {}
     for stage, result in STAGES.items():
-        found = compare(contender.engines[stage].run(feeds[stage])[result], expected[result])
-        errors[result] = found.max_relative if found.finite else float("nan")
+        comparison = compare(contender.engines[stage].run(feeds[stage])[result], expected[result])
+        errors[result] = comparison.max_relative if comparison.finite else float("nan")
     return errors
 
 
@@ -189,4 +191,4 @@ def _require_fp16(errors: Mapping[str, float]) -> None:
     for name, error in errors.items():
         limit = TOLERANCES["fp16"][name].value
         if not error <= limit:
-            raise CheckFailedError(f"{OURS}: {name} off by {error:.1e} of the largest, allowed {limit:.1e}")
+            raise CheckFailedError(f"{OURS}: error of {name} is {error:.1e} of the largest, allowed {limit:.1e}")

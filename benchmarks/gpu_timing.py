@@ -1,4 +1,4 @@
-"""Time on a GPU: in, a function; out, how long its kernels take. And what the device can do at most, measured."""
+"""Times the kernels of a function on a GPU, and measures the device's maximum bandwidth and compute rate."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ class Duration:
 
 @dataclass(frozen=True)
 class Bench:
-    """A device, and how functions are timed there.
+    """Times functions on a device.
 
     Attributes:
-        device: a GPU; a CPU in a rehearsal, whose times mean nothing.
+        device: a GPU; a CPU in a rehearsal, whose times are meaningless.
     """
 
     device: torch.device
 
     def time(self, function: Callable[[], object]) -> Duration:
-        """Runs a function as one CUDA graph between two device events, with a cold L2 cache every time.
+        """Run a function as one CUDA graph between two device events, with a cold L2 cache each time.
 
-        A graph takes the launches from Python out of the time, for every contender alike. What a graph itself costs,
-        some 2 us, stays in it.
+        A graph excludes the launches from Python, for all contenders alike. It includes its own overhead, about 2 us.
         """
         if self.device.type != "cuda":
             return _rehearsed(function)
         import triton.testing
 
-        graph = captured(function)
-        p50, p99 = triton.testing.do_bench(graph.replay, warmup=20, rep=100, quantiles=[0.5, 0.99])
-        return Duration(p50 / 1e3, p99 / 1e3)
+        graph = capture_graph(function)
+        p50_ms, p99_ms = triton.testing.do_bench(graph.replay, warmup=20, rep=100, quantiles=[0.5, 0.99])
+        return Duration(p50_s=p50_ms / 1e3, p99_s=p99_ms / 1e3)
 
     def ceilings(self) -> dict[str, float]:
-        """bytes_per_s of a copy (read and written), operations_per_s of an fp16 product."""
+        """bytes_per_s of a copy (reads plus writes), operations_per_s of an fp16 matrix product."""
         size, side = (COPIED_BYTES, PRODUCT) if self.device.type == "cuda" else (2**20, 64)
         source = torch.empty(size, dtype=torch.uint8, device=self.device)
         target = torch.empty_like(source)
@@ -58,8 +57,8 @@ class Bench:
         return {"bytes_per_s": 2 * size / copied.p50_s, "operations_per_s": 2 * side**3 / multiplied.p50_s}
 
 
-def captured(function: Callable[[], object]) -> Any:
-    """The function as a CUDA graph, after it ran a few times."""
+def capture_graph(function: Callable[[], object]) -> Any:
+    """Capture a function as a CUDA graph, after a few warm-up runs."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -78,4 +77,5 @@ def _rehearsed(function: Callable[[], object]) -> Duration:
         start = time.perf_counter()
         function()
         durations.append(time.perf_counter() - start)
-    return Duration(*(float(x) for x in np.percentile(durations, [50, 99])))
+    p50_s, p99_s = np.percentile(durations, [50, 99])
+    return Duration(p50_s=float(p50_s), p99_s=float(p99_s))

@@ -1,7 +1,7 @@
-"""A compiled kernel as a file: in, what a compiler made for one architecture; out, all that a launch needs, no Triton.
+"""Compiled kernels on disk: machine code for one architecture with everything that launching it needs, without Triton.
 
-One artefact is one launch of one case: sizes, strides and grid are in it, and only the tensors' addresses are missing.
-A kernel is stored as `<stem>.json` and `<stem>.cubin`; the JSON names the cubin's SHA-256.
+An artifact is one launch of one case: sizes, strides and grid are fixed, only the addresses of the tensors are open.
+It is stored as `<stem>.json` and `<stem>.cubin`; the JSON contains the cubin's SHA-256.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from vpp_edge.errors import BadInputError
 FORMAT = 1
 TENSOR, SCRATCH = "tensor", "scratch"
 KINDS = {TENSOR: 8, SCRATCH: 8, "i32": 4, "i64": 8, "fp32": 4}
-"""Bytes of a parameter by its kind: the address of a tensor, the address of the compiler's own memory, a number."""
+"""Bytes of a parameter by kind: the address of a tensor, the address of scratch memory, a number."""
 ALIGNMENT = 16
-"""Bytes to which every tensor's address is aligned (a launcher sees to it), and what sizes may be a multiple of."""
+"""Every tensor address is a multiple of this (the launcher checks it), and the code relies on it."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Argument:
     """One parameter of a compiled kernel, in the order of its signature.
 
     Attributes:
-        name: of the tensor or number.
-        kind: TENSOR, SCRATCH (memory that the compiler asked for: `elements` bytes, a null address where that is 0) or
-            the type of a number.
-        value: of a number.
-        dtype: of a tensor's elements.
-        elements: that the kernel may touch behind a tensor's address, gaps between strides included.
+        name: the parameter's name.
+        kind: TENSOR, SCRATCH (`elements` bytes of memory for the compiler's own use; the address is null if that is 0),
+            or the type of a number.
+        value: value of a number.
+        dtype: element type of a tensor.
+        elements: number of elements that the kernel may access from a tensor's address on, including gaps between rows.
     """
 
     name: str
@@ -48,19 +48,19 @@ class Argument:
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """A launch that is ready for one architecture.
+    """One launch, compiled for one architecture.
 
     Attributes:
-        operation, case: what it computes.
-        step: number of the launch, where a case takes several.
-        architecture: 10 * major + minor of the GPUs that can run it.
+        operation, case: names of what it computes.
+        step: index of the launch in cases that take several.
+        architecture: compute capability, 10 * major + minor.
         entry: name of the kernel in the cubin.
-        grid: programs in x, y and z.
-        warps: of 32 threads, in a program.
-        shared_bytes: dynamic shared memory of a program; above 48 KB a launcher must allow it first.
-        registers: of a thread.
-        spill_bytes: stored to and loaded from memory because registers ran out.
-        arguments: by position.
+        grid: number of programs in x, y and z.
+        warps: warps of 32 threads per program.
+        shared_bytes: dynamic shared memory per program; above 48 KB the launcher must request it first.
+        registers: registers per thread.
+        spill_bytes: bytes of spill stores and loads per thread.
+        arguments: the kernel's parameters by position.
         compiler: name and version.
         cubin: machine code.
     """
@@ -81,17 +81,17 @@ class CompiledKernel:
 
     @property
     def stem(self) -> str:
-        """Name of its files, unique among all kernels."""
+        """File name without suffix, unique among all kernels."""
         return f"{self.operation}.{self.case}.{self.step}.sm_{self.architecture}"
 
     def description(self) -> dict[str, Any]:
-        """All but the code, as JSON."""
+        """Everything but the machine code, as a JSON object."""
         fields = asdict(self)
         fields["cubin"] = hashlib.sha256(self.cubin).hexdigest()
         return {"format": FORMAT, **fields}
 
     def save(self, folder: Path) -> Path:
-        """Writes both files and returns the path of the JSON."""
+        """Write both files and return the path of the JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.stem}.json"
         path.with_suffix(".cubin").write_bytes(self.cubin)
@@ -100,10 +100,10 @@ class CompiledKernel:
 
 
 def load_kernel(path: Path) -> CompiledKernel:
-    """The kernel that `save` wrote; `path` is that of the JSON.
+    """Load an artifact written by `save`; `path` is the JSON file.
 
     Raises:
-        BadInputError: a file is missing or of another format, or the code is not the one that was described.
+        BadInputError: a file is missing or has another format, or the cubin's SHA-256 does not match.
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -116,4 +116,4 @@ def load_kernel(path: Path) -> CompiledKernel:
         fields["grid"] = tuple(fields["grid"])
         return CompiledKernel(**{**fields, "cubin": cubin})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{path} is no compiled kernel: {type(error).__name__}: {error}") from error
+        raise BadInputError(f"{path} is not a compiled kernel: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""The kernels by name: in, the name of an operation; out, what it says of itself, and its host side (Triton)."""
+"""The operations by name: their descriptions (PyTorch only) and the modules with their Triton kernels."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ OPERATIONS = (
 )
 
 
-def operation(name: str) -> Operation:
-    """An operation with its reference and cases; needs PyTorch and no Triton.
+def load_operation(name: str) -> Operation:
+    """An operation with its reference and cases. Needs PyTorch but not Triton.
 
     Raises:
-        BadInputError: there is no operation of this name.
+        BadInputError: the name is unknown.
     """
     if name not in OPERATIONS:
-        raise BadInputError(f"there is no kernel {name!r}; there are {', '.join(OPERATIONS)}")
-    found: Operation = importlib.import_module(f"vpp_edge.kernels.{name}.cases").OPERATION
-    return found
+        raise BadInputError(f"unknown kernel {name!r}; expected one of {', '.join(OPERATIONS)}")
+    operation: Operation = importlib.import_module(f"vpp_edge.kernels.{name}.cases").OPERATION
+    return operation
 
 
-def host_side(name: str) -> Any:
-    """The module with the kernel: `<name>(...)`, which runs it, `outputs(...)` and `launches(out, ...)`.
+def kernel_module(name: str) -> Any:
+    """The module of an operation's Triton kernel, with `<name>(...)`, `outputs(...)` and `launches(out, ...)`.
 
     Raises:
         MissingDependencyError: Triton is not installed.
@@ -48,7 +48,7 @@ def host_side(name: str) -> Any:
 
 
 def launches_of(name: str, case: Case, architecture: int) -> list[Launch]:
-    """What a case launches on an architecture, with tensors that have no memory."""
-    host, inputs = host_side(name), operation(name).inputs(case.sizes, TensorFactory("meta"))
-    launches: list[Launch] = host.launches(host.outputs(**inputs), **inputs, architecture=architecture)
+    """The launches of a case on an architecture, with meta tensors."""
+    module, inputs = kernel_module(name), load_operation(name).inputs(case.sizes, TensorFactory("meta"))
+    launches: list[Launch] = module.launches(module.outputs(**inputs), **inputs, architecture=architecture)
     return launches

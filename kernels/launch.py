@@ -1,7 +1,7 @@
-"""One launch of a Triton kernel as a value: in, its arguments; out, a run of it, or all that a compiler must know.
+"""One launch of a Triton kernel as data: it can be run, or compiled ahead of time.
 
-A kernel's host side never launches by itself: it lists its launches. So what is run, interpreted on a CPU, and compiled
-ahead of time for another machine is one and the same list.
+A kernel's module does not launch directly, it returns a list of launches. So the same list is run on a GPU,
+interpreted on a CPU and compiled for another machine.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORIN = 87
-LOG2_E = 1.4426950408889634  # exp(x) = 2 ** (x * LOG2_E), and 2 ** x is one instruction
+LOG2_E = 1.4426950408889634  # exp(x) = 2 ** (x * LOG2_E), and 2 ** x is a single instruction
 
 
 @dataclass(frozen=True)
 class Tile:
-    """How a kernel cuts its work.
+    """How a kernel divides its work.
 
     Attributes:
-        rows: of the result, per program.
-        columns: of the result, or keys or channels, per step.
-        warps: of 32 threads, per program.
-        stages: loads in flight in the kernel's loop.
-        reason: why these numbers.
+        rows: rows of the result per program.
+        columns: columns of the result, keys or channels per step.
+        warps: warps of 32 threads per program.
+        stages: depth of software pipelining in the kernel's loop.
+        reason: why these numbers were chosen.
     """
 
     rows: int
@@ -38,14 +38,14 @@ class Tile:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel with everything that its launch needs.
+    """A kernel with everything needed to launch it.
 
     Attributes:
-        kernel: a function under `triton.jit`.
-        grid: programs in x, y and z.
-        arguments: by parameter, in any order; None leaves an optional input out at compile time.
-        constants: by `tl.constexpr` parameter.
-        tile: whose warps and stages are used.
+        kernel: a `triton.jit` function.
+        grid: number of programs in x, y and z.
+        arguments: value by parameter, in any order; None removes an optional input at compile time.
+        constants: value by `tl.constexpr` parameter.
+        tile: provides warps and stages.
     """
 
     kernel: Any
@@ -55,14 +55,14 @@ class Launch:
     tile: Tile
 
     def run(self) -> None:
-        """Runs it on the current device and stream, or in Triton's interpreter where that is switched on."""
+        """Launch on the current device and stream, or in Triton's interpreter if that is enabled."""
         self.kernel[self.grid](
             **self.arguments, **self.constants, num_warps=self.tile.warps, num_stages=self.tile.stages
         )
 
 
 def architecture_of(tensor: Tensor) -> int:
-    """10 * major + minor of the GPU that holds a tensor; that of an Orin elsewhere, where kernels are interpreted."""
+    """Compute capability of a tensor's GPU, 10 * major + minor; ORIN on a CPU, where kernels are interpreted."""
     if tensor.device.type != "cuda":
         return ORIN
     import torch
@@ -71,16 +71,16 @@ def architecture_of(tensor: Tensor) -> int:
     return 10 * major + minor
 
 
-def power_of_two(count: int, least: int = 1) -> int:
-    """The smallest power of two that is at least `count` and at least `least`."""
-    return max(least, 1 << max(count - 1, 0).bit_length())
+def power_of_two(count: int, minimum: int = 1) -> int:
+    """The smallest power of two that is at least `count`, but at least `minimum`."""
+    return max(minimum, 1 << max(count - 1, 0).bit_length())
 
 
 def ceil_div(count: int, size: int) -> int:
-    """How many blocks of `size` hold `count`."""
+    """Number of blocks of `size` needed for `count` elements."""
     return -(-count // size)
 
 
 def strides_of(name: str, tensor: Tensor, *axes: str) -> dict[str, int]:
-    """`name_axis` and its stride in elements, for the leading axes of a tensor."""
+    """Stride in elements by `<name>_<axis>`, for the leading axes of a tensor."""
     return {f"{name}_{axis}": tensor.stride(index) for index, axis in enumerate(axes)}

@@ -1,19 +1,19 @@
-"""The table of kernels: in, operations and cases; out, what each fuses and which bytes of an inference that saves."""
+"""The table of kernels: what each of them fuses, and how many bytes per inference that saves."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from vpp_edge.kernels.catalogue import operation
+from vpp_edge.kernels.catalogue import load_operation
 from vpp_edge.kernels.operation import Case, Operation
 from vpp_edge.kernels.traffic import traffic_of
 
 
-def row_of_case(found: Operation, case: Case) -> dict[str, Any]:
-    """Counts of one call of a case."""
-    traffic = traffic_of(found, case)
+def row_of_case(operation: Operation, case: Case) -> dict[str, Any]:
+    """Traffic and operations of one call of a case."""
+    traffic = traffic_of(operation, case)
     return {
-        "kernel": found.name,
+        "kernel": operation.name,
         "case": case.name,
         "precision": case.precision,
         "calls": case.calls,
@@ -26,20 +26,20 @@ def row_of_case(found: Operation, case: Case) -> dict[str, Any]:
 
 
 def lines_of_listing(rows: list[dict[str, Any]]) -> list[str]:
-    """One line for each kernel, summed over the calls of one inference in fp16, and their total."""
-    lines = [f"{'kernel':<20} {'calls':>5} {'GOP':>6} {'eager MB':>9} {'floor MB':>9} {'saved MB':>9}  one pass for"]
-    eager_in_all = floor_in_all = 0
+    """One line per kernel, summed over the calls of one fp16 inference, and a total."""
+    lines = [f"{'kernel':<20} {'calls':>5} {'GOP':>6} {'eager MB':>9} {'floor MB':>9} {'saved MB':>9}  fuses"]
+    total_eager = total_floor = 0
     for name in dict.fromkeys(row["kernel"] for row in rows):
-        of_name = [row for row in rows if row["kernel"] == name and row["precision"] == "fp16"]
-        calls = sum(row["calls"] for row in of_name)
+        cases = [row for row in rows if row["kernel"] == name and row["precision"] == "fp16"]
+        calls = sum(row["calls"] for row in cases)
         operations, eager, floor = (
-            sum(row["calls"] * row[field] for row in of_name) for field in ("operations", "eager_bytes", "floor_bytes")
+            sum(row["calls"] * row[field] for row in cases) for field in ("operations", "eager_bytes", "floor_bytes")
         )
         lines.append(
-            f"{name:<20} {calls:>5} {operations / 1e9:>6.1f} {_megabytes(eager, floor)}  {operation(name).instead_of}"
+            f"{name:<20} {calls:>5} {operations / 1e9:>6.1f} {_megabytes(eager, floor)}  {load_operation(name).fuses}"
         )
-        eager_in_all, floor_in_all = eager_in_all + eager, floor_in_all + floor
-    return [*lines, f"{'total':<33} {_megabytes(eager_in_all, floor_in_all)}"]
+        total_eager, total_floor = total_eager + eager, total_floor + floor
+    return [*lines, f"{'total':<33} {_megabytes(total_eager, total_floor)}"]
 
 
 def _megabytes(eager: int, floor: int) -> str:

@@ -1,4 +1,4 @@
-"""Named inputs of a kernel: in, sizes; out, tensors drawn from a seed, or without memory to count and compile with."""
+"""What an operation computes and at which sizes, and its input tensors: random ones, or meta tensors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """One set of sizes that a kernel must serve.
+    """One set of sizes that a kernel must support.
 
     Attributes:
         name: unique within the operation.
-        sizes: by the letter or word that the operation's `cases.py` explains.
-        calls: how often an inference of the released xhand policy with two cameras does this; 0 for a case that is cut
-            for the interpreter.
-        precision: of the policy that does; what is the same in fp16 and int8 counts as fp16.
+        sizes: size by the letter that the operation's `cases.py` explains.
+        calls: calls per inference of the released xhand policy with two cameras; 0 for small cases that exist for the
+            interpreter.
+        precision: precision of the policy that makes these calls; "fp16" if both FP16 and INT8 policies do.
     """
 
     name: str
@@ -32,35 +32,35 @@ class Case:
 
     @property
     def interpreted(self) -> bool:
-        """Whether it is small enough for Triton's interpreter."""
+        """Whether the case is small enough for Triton's interpreter."""
         return self.calls == 0
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What an operation says of itself without Triton.
+    """Description of an operation that does not need Triton.
 
     Attributes:
-        name: of its folder.
-        instead_of: the steps of eager code that it does in one pass.
-        reference: plain PyTorch, step by step as eager code computes it, in the dtype of its inputs.
-        inputs: keyword arguments of kernel and reference from sizes; the factory makes one tensor of them.
-        products: operations of the matrix products, 2 per multiply-accumulate.
-        cases: full-size cases and those cut for the interpreter.
+        name: name of its folder.
+        fuses: the steps of eager code that the kernel fuses.
+        reference: plain PyTorch, step by step as in eager code, in the dtype of its inputs.
+        inputs: makes the keyword arguments of kernel and reference from sizes, with tensors from the factory.
+        matmul_ops: operations in matrix products by sizes, 2 per multiply-accumulate.
+        cases: full-size cases and small ones for the interpreter.
     """
 
     name: str
-    instead_of: str
+    fuses: str
     reference: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: Callable[[Mapping[str, int], TensorFactory], dict[str, Any]]
-    products: Callable[[Mapping[str, int]], int]
+    matmul_ops: Callable[[Mapping[str, int]], int]
     cases: tuple[Case, ...]
 
     def case(self, name: str) -> Case:
-        """The case of this name.
+        """The case with this name.
 
         Raises:
-            BadInputError: there is none.
+            BadInputError: the name is unknown.
         """
         for case in self.cases:
             if case.name == name:
@@ -72,8 +72,8 @@ class TensorFactory:
     """Makes the input tensors of a case.
 
     Args:
-        device: `meta` for tensors without memory.
-        seed: what they are drawn from elsewhere.
+        device: where to allocate them; `meta` for meta tensors.
+        seed: of the random numbers on any other device.
     """
 
     def __init__(self, device: str, seed: int = 0) -> None:
@@ -85,10 +85,10 @@ class TensorFactory:
     def __call__(
         self, *shape: int, scale: float = 1.0, offset: float = 0.0, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """Normal numbers of this deviation and mean, fp16 where no dtype is given."""
+        """Normally distributed numbers with standard deviation `scale` and mean `offset`, fp16 by default."""
         import torch
 
-        made = torch.empty(shape, dtype=torch.float32, device=self.device)
+        tensor = torch.empty(shape, dtype=torch.float32, device=self.device)
         if self.generator is not None:
-            made.normal_(generator=self.generator).mul_(scale).add_(offset)
-        return made.to(dtype or torch.float16)
+            tensor.normal_(generator=self.generator).mul_(scale).add_(offset)
+        return tensor.to(dtype or torch.float16)

@@ -1,7 +1,7 @@
-"""What a case must do at least, and what eager code does: in, an operation and a case; out, bytes and operations.
+"""Memory traffic and operations of a case: the minimum, and what eager PyTorch moves.
 
-This is the floor that every benchmark compares with. Nothing is measured: the reference runs on tensors without memory,
-and each of its functions counts as one kernel that reads its inputs and writes its results.
+The minimum is the floor that benchmarks compare with. Nothing is measured: the reference runs on meta tensors, and each
+function that it calls counts as one kernel that reads its inputs and writes its results.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Traffic:
     """Bytes and operations of one case.
 
     Attributes:
-        read_bytes, written_bytes: every input and every result, once.
-        operations: of the matrix products, 2 per multiply-accumulate.
-        eager_bytes: moved by eager PyTorch, function by function.
-        eager_kernels: how many functions do.
+        read_bytes, written_bytes: size of all inputs, and of all results.
+        operations: operations in matrix products, 2 per multiply-accumulate.
+        eager_bytes: bytes moved by eager PyTorch, summed over its functions.
+        eager_kernels: number of functions that move bytes.
     """
 
     read_bytes: int
@@ -39,26 +39,32 @@ class Traffic:
         return self.read_bytes + self.written_bytes
 
     def floor_s(self, bytes_per_s: float, operations_per_s: float) -> float:
-        """Seconds that no kernel can go below on a device of this bandwidth and these matrix operations per second."""
+        """Lower bound in seconds on a device with this bandwidth and this rate of matrix operations (roofline)."""
         return max(self.floor_bytes / bytes_per_s, self.operations / operations_per_s)
 
 
 def traffic_of(operation: Operation, case: Case) -> Traffic:
-    """The floor of a case, and what eager code moves for it."""
+    """Count the traffic of a case."""
     inputs = operation.inputs(case.sizes, TensorFactory("meta"))
-    with CountedFunctions() as eager:
+    with TrafficCounter() as eager:
         results = operation.reference(**inputs)
     read = sum(bytes_of(value) for value in inputs.values() if isinstance(value, Tensor))
     written = sum(bytes_of(tensor) for tensor in _tensors(results))
-    return Traffic(read, written, operation.products(case.sizes), eager.bytes, eager.kernels)
+    return Traffic(
+        read_bytes=read,
+        written_bytes=written,
+        operations=operation.matmul_ops(case.sizes),
+        eager_bytes=eager.bytes,
+        eager_kernels=eager.kernels,
+    )
 
 
-class CountedFunctions(TorchFunctionMode):
-    """Counts what PyTorch's functions read and write while it is entered; views cost nothing.
+class TrafficCounter(TorchFunctionMode):
+    """Counts the bytes that PyTorch functions read and write inside this context; views are free.
 
     Attributes:
-        bytes: moved.
-        kernels: functions that moved any.
+        bytes: bytes read and written.
+        kernels: number of functions that moved bytes.
     """
 
     def __init__(self) -> None:
@@ -73,17 +79,17 @@ class CountedFunctions(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        given = {id(tensor): tensor for tensor in _tensors((args, kwargs or {}))}
-        storages = {_storage(tensor) for tensor in given.values()}
-        made = [tensor for tensor in _tensors(result) if _storage(tensor) not in storages]
-        if made:
-            self.bytes += sum(map(bytes_of, (*given.values(), *made)))
+        inputs = {id(tensor): tensor for tensor in _tensors((args, kwargs or {}))}
+        storages = {_storage(tensor) for tensor in inputs.values()}
+        outputs = [tensor for tensor in _tensors(result) if _storage(tensor) not in storages]
+        if outputs:
+            self.bytes += sum(map(bytes_of, (*inputs.values(), *outputs)))
             self.kernels += 1
         return result
 
 
 def bytes_of(tensor: Tensor) -> int:
-    """Of all elements of a tensor."""
+    """Size of a tensor's elements, without gaps."""
     return tensor.numel() * tensor.element_size()
 
 

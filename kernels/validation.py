@@ -1,4 +1,4 @@
-"""Checks of what is given to a kernel: in, tensors; out, nothing, or an error that says what was expected and got."""
+"""Checks of a kernel's input tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def expect_shape(name: str, tensor: Tensor, shape: tuple[int, ...], device_of: Tensor) -> None:
-    """Raises BadInputError unless `tensor` has this shape and lies on the device of `device_of`."""
+    """Raises BadInputError unless `tensor` has this shape and is on the same device as `device_of`."""
     if tuple(tensor.shape) != shape:
         raise BadInputError(f"{name}: expected shape {shape}, got {tuple(tensor.shape)}")
     if tensor.device != device_of.device:
@@ -22,14 +22,14 @@ def expect_shape(name: str, tensor: Tensor, shape: tuple[int, ...], device_of: T
 def expect_dtype(name: str, tensor: Tensor, *dtypes: torch.dtype) -> None:
     """Raises BadInputError unless `tensor` has one of these element types."""
     if tensor.dtype not in dtypes:
-        wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        expected = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
         got = str(tensor.dtype).removeprefix("torch.")
-        raise BadInputError(f"{name}: expected {wanted}, got {got}. Convert it before: a kernel converts nothing.")
+        raise BadInputError(f"{name}: expected {expected}, got {got}. Convert it first: kernels convert no inputs.")
 
 
 def expect_dense_rows(name: str, tensor: Tensor) -> None:
-    """Raises BadInputError unless neighbours on the last axis are neighbours in memory."""
+    """Raises BadInputError unless the last axis is contiguous."""
     if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
         raise BadInputError(
-            f"{name}: expected stride 1 on the last axis, got strides {tensor.stride()}. Other axes may have any."
+            f"{name}: expected stride 1 on the last axis, got strides {tensor.stride()}. Other axes can have any."
         )

@@ -1,27 +1,35 @@
-"""What the control loop asks of a camera and of a hand: two small Protocols and the values that pass through them.
+"""The nouns of the runtime: frame, camera, policy, chunk, hand. Small Protocols and the values they exchange.
 
-Implementations live under `runtime/cameras/` and `runtime/hands/`. Everything is in SI units; time is monotonic
-nanoseconds of this machine.
+Implementations live in `runtime/cameras/`, `runtime/policy/`, `runtime/hands/` and `runtime/sim/`. Everything is in SI
+units; time is monotonic nanoseconds of this machine. Poses are laid out as `vpp_edge.spec.pose.PoseLayout` says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from vpp_edge.errors import BadInputError
+from vpp_edge.spec.hand_limits import HandLimits
+from vpp_edge.spec.policy import PolicySpec
+
+NO_SCENE = np.empty(0)
+NO_EFFORT = np.empty(0)
+Grip = tuple[np.ndarray, np.ndarray]  # joint angles of the open and of the closed hand, (J,) rad each
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image as a camera gave it.
+    """One image as a camera delivered it.
 
     Attributes:
-        image: (height, width, 3) uint8, RGB, of the camera's own size.
+        image: (height, width, 3) uint8 RGB, at the camera's own size.
         number: frame counter of the device; a gap means dropped frames, a repeat means a frozen image.
-        stamp_ns: monotonic time of the exposure, or of the arrival where the device does not tell.
+        stamp_ns: monotonic time of the exposure, or of the arrival where the device does not report it.
     """
 
     image: np.ndarray
@@ -29,29 +37,162 @@ class Frame:
     stamp_ns: int
 
 
+@dataclass(frozen=True)
+class CameraStatistics:
+    """What happened to a camera's frames since it was opened.
+
+    Attributes:
+        delivered: read.
+        dropped: missing in the device's counter: lost before they arrived here.
+        overwritten: arrived, but were replaced by newer ones before they were read.
+        waiting: arrived and not read yet.
+    """
+
+    delivered: int = 0
+    dropped: int = 0
+    overwritten: int = 0
+    waiting: int = 0
+
+
 class Camera(Protocol):
     """An open camera. Context manager; `close` may be called twice."""
 
     name: str
 
+    @property
+    def statistics(self) -> CameraStatistics:
+        """What happened to its frames so far."""
+
     def read(self, timeout_ns: int) -> Frame:
-        """The next frame not yet read. Raises HardwareFaultError when none came within `timeout_ns`."""
+        """The next frame not yet read.
+
+        Raises:
+            HardwareFaultError: none arrived within `timeout_ns`, or the camera is closed.
+            EndOfStreamError: the recording has ended.
+        """
 
     def close(self) -> None: ...
 
+    def __enter__(self) -> Any: ...
 
-NO_SCENE = np.empty(0)
-NO_EFFORT = np.empty(0)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class NoisyCamera(Protocol):
+    """Optional face of a camera with a real sensor: no two images are equal, so an equal one is a frozen one."""
+
+    noisy: bool
+
+
+class CameraSource(Protocol):
+    """A camera before it is opened, in plain values that can be sent to the process that opens it."""
+
+    @property
+    def name(self) -> str:
+        """`KIND:SOURCE`, for messages and reports."""
+
+    @property
+    def view(self) -> str:
+        """The policy's view that it delivers; empty: the one at its place in the list."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second that were requested; None: the camera's own."""
+
+    def open(self, latest_state: LatestState | None = None) -> Camera:
+        """Opens the camera.
+
+        Args:
+            latest_state: for views of the simulator, returns the newest state of the hand or None.
+        """
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The output of one inference.
+
+    Attributes:
+        tokens: (1, L, D) float32, output of stage `perceive`.
+        actions: (1, T, A) float32, normalized.
+        timings_ns: wall time per stage, in the order in which they ran.
+    """
+
+    tokens: np.ndarray
+    actions: np.ndarray
+    timings_ns: dict[str, int]
+
+
+class Policy(Protocol):
+    """A loaded policy: one observation in, one chunk of normalized actions out. Not thread-safe.
+
+    `EdgePolicy` runs a bundle, `ScriptedPolicy` needs none.
+    """
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Sizes and meaning of everything that goes in and out."""
+
+    def instruct(self, instruction: str) -> None:
+        """Sets the instruction of the following inferences."""
+
+    def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(V, H, W, 3) uint8 frames at the model's size from one image per view, static camera first."""
+
+    def normalize_state(self, state: np.ndarray) -> np.ndarray:
+        """(P,) float32 in [-1, 1] from a state in physical units (P,)."""
+
+    def denormalize(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """(T, A) float64 in physical units from normalized actions (T, A)."""
+
+    def normalize_actions(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
+        """(T, A) float64 normalized from actions in physical units (T, A)."""
+
+    def infer(
+        self,
+        frames: np.ndarray,
+        proprio: np.ndarray | None = None,
+        *,
+        video_noise: np.ndarray | None = None,
+        action_noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None,
+        prefix_weight: np.ndarray | None = None,
+    ) -> Inference:
+        """One chunk of actions; arguments as for `EdgePolicy.infer`."""
+
+
+PolicyWrapper = Callable[[Policy], Policy]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """T targets of one inference. Target i is due (i + 1) action periods after the observation.
+
+    Attributes:
+        targets: (T, 7 + J) float64 poses.
+        anchor: (7 + J,) float64, the pose that the policy observed.
+        observed_ns: monotonic time of that pose.
+        request: number of the inference, growing.
+        episode: the stretch of motion that it belongs to (`LoopState.episode`).
+    """
+
+    targets: np.ndarray
+    anchor: np.ndarray
+    observed_ns: int
+    request: int = 0
+    episode: int = 0
 
 
 @dataclass(frozen=True)
 class HandFault:
-    """Something that a hand noticed about itself.
+    """A fault that a hand detected.
 
     Attributes:
-        stamp_ns: monotonic time at which it was noticed.
+        stamp_ns: monotonic time of the detection.
         kind: `bus`, `unplugged`, `motor`, `temperature`, `encoder` or `watchdog`.
-        detail: in words, with the joint where there is one.
+        detail: description, with the joint where there is one.
     """
 
     stamp_ns: int
@@ -64,12 +205,12 @@ class HandState:
     """What a hand measured at one moment.
 
     Attributes:
-        vector: (7 + J,) float64: wrist xyz in m, wrist quaternion (xyzw), J joint angles in rad.
+        vector: (7 + J,) float64 pose: wrist xyz in m, wrist quaternion (xyzw), J joint angles in rad.
         stamp_ns: monotonic time of the measurement.
-        scene: what simulated cameras show beside the hand, `scene_size` numbers; empty for real hands.
-        effort: (J,) float64, how hard each joint works, signed, in the hand's own unit (docs/hands.md); empty where
-            the hand does not tell.
-        faults: what the hand survived since it was armed, newest last; what it does not survive, `read` raises.
+        scene: what simulated cameras show besides the hand, `scene_size` numbers; empty for real hands.
+        effort: (J,) float64 signed effort of each joint in the hand's own unit (docs/hands.md); empty where the hand
+            does not report it.
+        faults: faults that the hand survived since it was armed, newest last; any other fault is raised by `read`.
     """
 
     vector: np.ndarray
@@ -79,75 +220,13 @@ class HandState:
     faults: tuple[HandFault, ...] = ()
 
 
-_POSITIVE_BY_JOINT = ("joint_speed_rad_s", "joint_acceleration_rad_s2", "joint_jerk_rad_s3", "joint_tracking_rad")
-_POSITIVE_OF_WRIST = (
-    "wrist_speed_m_s",
-    "wrist_acceleration_m_s2",
-    "wrist_jerk_m_s3",
-    "wrist_turn_rad_s",
-    "wrist_turn_acceleration_rad_s2",
-    "wrist_turn_jerk_rad_s3",
-    "wrist_tracking_m",
-    "wrist_tracking_rad",
-)
-
-
-@dataclass(frozen=True)
-class HandLimits:
-    """Hard limits, applied last before anything is sent. All mandatory; a NaN, negative or inverted one is refused.
-
-    Attributes:
-        joint_names: J names, in the order of the vector.
-        joint_lower_rad, joint_upper_rad: J position limits.
-        joint_speed_rad_s, joint_acceleration_rad_s2, joint_jerk_rad_s3: J limits of the derivatives.
-        joint_tracking_rad: J distances between command and measurement; further apart for 80 ms, the run stops.
-            More than the hand lags at full speed, less than what it would break.
-        wrist_lower_m, wrist_upper_m: workspace box of the wrist, base frame.
-        wrist_speed_m_s, wrist_acceleration_m_s2, wrist_jerk_m_s3: of its translation, lengths of vectors.
-        wrist_turn_rad_s, wrist_turn_acceleration_rad_s2, wrist_turn_jerk_rad_s3: the same of its rotation.
-        wrist_tracking_m, wrist_tracking_rad: as of the joints.
-
-    Effort is limited where it arises: each hand's own configuration has a mandatory limit in the unit of its motors.
-    """
-
-    joint_names: tuple[str, ...]
-    joint_lower_rad: tuple[float, ...]
-    joint_upper_rad: tuple[float, ...]
-    joint_speed_rad_s: tuple[float, ...]
-    joint_acceleration_rad_s2: tuple[float, ...]
-    joint_jerk_rad_s3: tuple[float, ...]
-    joint_tracking_rad: tuple[float, ...]
-    wrist_lower_m: tuple[float, float, float]
-    wrist_upper_m: tuple[float, float, float]
-    wrist_speed_m_s: float
-    wrist_acceleration_m_s2: float
-    wrist_jerk_m_s3: float
-    wrist_turn_rad_s: float
-    wrist_turn_acceleration_rad_s2: float
-    wrist_turn_jerk_rad_s3: float
-    wrist_tracking_m: float
-    wrist_tracking_rad: float
-
-    def __post_init__(self) -> None:
-        joints = len(self.joint_names)
-        for name in ("joint_lower_rad", "joint_upper_rad", *_POSITIVE_BY_JOINT):
-            if len(getattr(self, name)) != joints:
-                raise BadInputError(f"hand limits: {name} has {len(getattr(self, name))} values, expected {joints}")
-        for name in (*_POSITIVE_BY_JOINT, *_POSITIVE_OF_WRIST):
-            values = np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64))
-            if not (np.isfinite(values).all() and (values > 0).all()):
-                raise BadInputError(f"hand limits: {name} must be finite and positive, got {getattr(self, name)}")
-        for lower, upper in (("joint_lower_rad", "joint_upper_rad"), ("wrist_lower_m", "wrist_upper_m")):
-            low, high = (np.asarray(getattr(self, n), dtype=np.float64) for n in (lower, upper))
-            if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-                raise BadInputError(f"hand limits: {lower} must be finite and below {upper}: {low} .. {high}")
+LatestState = Callable[[], "HandState | None"]
 
 
 class Hand(Protocol):
     """A hand with J position-controlled joints on a wrist that is moved for it. Context manager.
 
-    A simulated one has `simulated`, so that nobody is asked to arm it, and perhaps `scene_size`, the length of its
-    states' scene.
+    Optional faces: `SimulatedHand`, `GrippingHand`.
     """
 
     name: str
@@ -157,10 +236,46 @@ class Hand(Protocol):
         """The measured state. Raises HardwareFaultError when the hand does not answer."""
 
     def send(self, target: np.ndarray) -> None:
-        """Sets the position target, (7 + J,) in the layout of HandState.vector, already within the limits."""
+        """Sets the position target, a pose (7 + J,) that is already within the limits."""
 
     def hold(self) -> None:
         """Makes the measured pose the target: the safe stop."""
 
     def close(self) -> None:
         """Holds, then releases the device."""
+
+
+@runtime_checkable
+class SimulatedHand(Protocol):
+    """Optional face of a hand without hardware: no operator has to arm it, and simulated cameras draw its scene.
+
+    Attributes:
+        scene_size: length of its states' `scene`.
+    """
+
+    scene_size: int
+
+
+@runtime_checkable
+class GrippingHand(Protocol):
+    """Optional face of a hand that names its open and closed pose, for policies that command a gripper width.
+
+    Attributes:
+        grip: joint angles of the open and of the closed hand, (J,) rad each; None: it names none after all.
+    """
+
+    grip: tuple[ArrayLike, ArrayLike] | None
+
+
+def scene_size_of(hand: Hand) -> int:
+    """Length of the scene in the hand's states; 0 for real hands."""
+    return hand.scene_size if isinstance(hand, SimulatedHand) else 0
+
+
+def grip_of(hand: Hand) -> Grip | None:
+    """The hand's open and closed joint angles, (J,) rad each; None where it names none."""
+    grip = hand.grip if isinstance(hand, GrippingHand) else None
+    if grip is None:
+        return None
+    opened, closed = (np.array(pose, dtype=np.float64) for pose in grip)
+    return opened, closed

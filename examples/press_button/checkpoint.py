@@ -1,4 +1,4 @@
-"""The checkpoint that is trained: in, networks; out, a folder in the format that VPP's training writes."""
+"""The checkpoint being trained: reads and writes its networks in the folder format of VPP's training code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEXT_LENGTH = 20
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """A folder with svd/, clip/ and policy.pt; networks are read from it and put back into it."""
+    """A folder with svd/, clip/ and policy.pt; networks are loaded from it and saved back into it."""
 
     folder: Path
 
@@ -71,7 +71,7 @@ class CheckpointFolder:
             return CLIPTextModelWithProjection.from_pretrained(self.folder / "clip", attn_implementation="eager")
 
     def policy(self) -> tuple[VideoPredictionPolicy, PolicySpec, PolicyConfig]:
-        """The whole policy as the package reads it."""
+        """The whole policy, as the package loads it."""
         checkpoint = read_checkpoint(paths_from_folder(self.folder))
         return policy_from_checkpoint(checkpoint), checkpoint.spec, checkpoint.config
 
@@ -105,10 +105,10 @@ class CheckpointFolder:
 
     def _put(self, tensors: dict[str, torch.Tensor]) -> None:
         path = self.folder / "policy.pt"
-        saved = torch.load(path, weights_only=False)  # our own file, written a moment ago
+        saved = torch.load(path, weights_only=False)  # our own file
         unknown = set(tensors) - set(saved["model"])
         if unknown:
-            raise KeyError(f"{path} has no {sorted(unknown)[:3]}")
+            raise KeyError(f"{path} has no tensors {sorted(unknown)[:3]}")
         saved["model"] |= {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
         partial = path.with_suffix(".partial")
         torch.save(saved, partial)

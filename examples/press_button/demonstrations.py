@@ -1,4 +1,4 @@
-"""Reads demonstrations for training: in, the folder that make_data wrote; out, states, action chunks, frames."""
+"""Reads the demonstrations that make_data wrote, as states, action chunks and frames for training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as functional
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_product
 from vpp_edge.video import read_frames
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One demonstration at 10 Hz: states (N, 19) measured, commands (N, 19) sent, a video per view."""
+    """One demonstration at 10 Hz: measured states (N, 19), sent commands (N, 19), one video per view."""
 
     instruction: str
     states: np.ndarray
@@ -26,27 +27,29 @@ class Demonstration:
     videos: tuple[Path, ...]
 
     def frames(self, view: int, size: int) -> torch.Tensor:
-        """(N, 3, size, size) float32 in -1..1, resized as `vpp_edge.spec.preprocess` does it."""
+        """(N, 3, size, size) float32 in -1..1, resized as in `vpp_edge.spec.preprocess`."""
         images = torch.from_numpy(np.stack(list(read_frames(self.videos[view])))).permute(0, 3, 1, 2).float()
         images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
         return images.round().clamp(0, 255) / 127.5 - 1
 
     def chunks(self, horizon: int) -> np.ndarray:
-        """(N, T, 18) actions in physical units, the layout of VPP's xhand data: delta xyz to the first state, relative
-        rotation (roll, pitch, yaw) in its frame, absolute joints. Behind the end the last command is held."""
+        """(N, T, 18) actions in physical units, in the layout of VPP's xhand data: delta xyz to the first state,
+        relative rotation (roll, pitch, yaw) in its frame, absolute joints. After the end, the last command repeats."""
         count = len(self.states)
         following = np.minimum(np.arange(count)[:, None] + 1 + np.arange(horizon), count - 1)
         wanted, now = self.commands[following], self.states[:, None]
-        inverse = now[..., 3:7] * np.array((-1.0, -1.0, -1.0, 1.0))
-        turns = quaternion_product(np.broadcast_to(inverse, wanted[..., 3:7].shape), wanted[..., 3:7])
-        return np.concatenate([wanted[..., :3] - now[..., :3], _rpy(turns), wanted[..., 7:]], axis=-1)
+        inverse = now[..., PoseLayout.QUATERNION] * np.array((-1.0, -1.0, -1.0, 1.0))
+        orientation = wanted[..., PoseLayout.QUATERNION]
+        turns = quaternion_product(np.broadcast_to(inverse, orientation.shape), orientation)
+        moves = wanted[..., PoseLayout.POSITION] - now[..., PoseLayout.POSITION]
+        return np.concatenate([moves, _rpy(turns), wanted[..., PoseLayout.JOINTS]], axis=-1)
 
 
 def read_demonstrations(folder: Path, split: str = "train") -> list[Demonstration]:
-    """All demonstrations of a split, in the order of their numbers."""
+    """All demonstrations of a split, ordered by number."""
     files = sorted((folder / "annotation" / split).glob("*.json"), key=lambda path: int(path.stem))
     if not files:
-        raise BadInputError(f"{folder}: no demonstrations of split {split}; make some with make_data.py")
+        raise BadInputError(f"{folder}: no demonstrations in split {split}; create some with make_data.py")
     found = []
     for file in files:
         data = json.loads(file.read_text())
@@ -56,14 +59,14 @@ def read_demonstrations(folder: Path, split: str = "train") -> list[Demonstratio
 
 
 def bounds(values: Iterator[np.ndarray] | list[np.ndarray], least: float) -> tuple[list[float], list[float]]:
-    """1st and 99th percentile of each column, at least `least` apart, as VPP normalizes with."""
+    """1st and 99th percentile of each column, at least `least` apart: VPP's normalization bounds."""
     low, high = np.percentile(np.concatenate([v.reshape(-1, v.shape[-1]) for v in values]), (1, 99), axis=0)
     wider = np.maximum(least - (high - low), 0) / 2
     return (low - wider).tolist(), (high + wider).tolist()
 
 
 def _rpy(quaternion: np.ndarray) -> np.ndarray:
-    """(..., 3) roll, pitch, yaw in rad of quaternions (..., 4), away from a pitch of 90 degrees."""
+    """(..., 3) roll, pitch, yaw in rad of quaternions (..., 4); singular at a pitch of 90 degrees."""
     x, y, z, w = np.moveaxis(quaternion, -1, 0)
     roll = np.arctan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
     pitch = np.arcsin(np.clip(2 * (w * y - z * x), -1, 1))

@@ -1,4 +1,4 @@
-"""Stage 0, the image autoencoder: in, demonstrations; out, the video model's VAE, and every frame as its latent."""
+"""Stage 0: trains the video model's VAE on frames of demonstrations, and encodes every frame into its latent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from demonstrations import Demonstration
 from loop import Schedule, quick_products, train
 from vpp_edge.progress import Progress
 
-PICTURES = 6000  # that it is trained on
-CROP, CROPS = 64, 16  # most steps see parts of pictures, four times as many
+PICTURES = 6000  # training images
+CROP, CROPS = 64, 16  # most steps train on crops, four times as many per batch as whole images
 WHOLES = 4
-WHOLE_SHARE = 0.8  # of the steps, then whole pictures follow: norms and attention see them so on the robot
-# Pixels whose channels (-1 to 1) are further apart than COLOURED, which are few, count more: buttons and finger tips.
+WHOLE_SHARE = 0.8  # share of steps on crops; the rest use whole images, as norms and attention see them on the robot
+# The few pixels whose channels (-1 to 1) differ by more than COLOURED get a higher weight: buttons and fingertips.
 COLOURED, COLOURED_WEIGHT = 0.5, 6
 PRIOR = 1e-4  # weight of the KL divergence: enough to keep latents near unit size
 
@@ -31,7 +31,7 @@ def train_images(
     folder: Path,
     seed: int,
 ) -> None:
-    """Trains `vae` in place on single frames, and sets its scaling factor to that of its latents."""
+    """Trains `vae` in place on single frames, and sets its scaling factor from its latents."""
     pictures = _pictures(shown, size, seed)
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
@@ -55,7 +55,7 @@ def train_images(
 
 
 def _pictures(shown: list[Demonstration], size: int, seed: int) -> Tensor:
-    """(PICTURES, 3, size, size) uint8, drawn from as few videos as give them."""
+    """(PICTURES, 3, size, size) uint8, drawn from as few videos as necessary."""
     random, found, missing = np.random.default_rng((seed, 10)), [], PICTURES
     for number in random.permutation(len(shown)):
         for view in range(len(shown[number].videos)):
@@ -69,9 +69,9 @@ def _pictures(shown: list[Demonstration], size: int, seed: int) -> Tensor:
 
 
 def latents_of(vae: AutoencoderKLTemporalDecoder, shown: list[Demonstration], size: int) -> Tensor:
-    """(N, V, 4, h, w) float16 modes of all frames of all demonstrations, one after the other."""
+    """(N, V, 4, h, w) float16 posterior modes of all frames of all demonstrations, in order."""
     parts = []
-    # Off by less than the noise in a picture.
+    # The error of bfloat16 is smaller than the noise in an image.
     with Progress("latents", [("latents", 1.0)]) as progress, torch.no_grad(), quick_products():
         progress.step("latents")
         for number, one in enumerate(shown):
@@ -83,7 +83,7 @@ def latents_of(vae: AutoencoderKLTemporalDecoder, shown: list[Demonstration], si
 
 
 def save_reconstructions(vae: AutoencoderKLTemporalDecoder, one: Demonstration, size: int, file: Path) -> float:
-    """A picture of some frames above what the VAE makes of them; returns its mean peak signal-to-noise ratio in dB."""
+    """Saves an image of some frames above their VAE reconstructions; returns the mean PSNR in dB."""
     from PIL import Image
 
     frames = torch.cat([one.frames(view, size)[:: max(1, len(one.states) // 4)][:4] for view in range(2)])

@@ -1,4 +1,4 @@
-"""Arrays that take long to make: in, a file and how to make it; out, the array, made only once."""
+"""Caches expensive arrays in files, so that each is computed only once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def kept_tensor(file: Path, make: Callable[[], Tensor]) -> Tensor:
-    """What `make` gives, from `file` (.npy) where it has been made before."""
+    """The result of `make`, loaded from `file` (.npy) if it was computed before."""
     if not file.exists():
         partial = file.with_suffix(".partial.npy")
         np.save(partial, make().numpy())

@@ -1,4 +1,4 @@
-"""The training loop of all stages: in, modules and the loss of a batch; out, trained modules, resumable at any time."""
+"""The training loop of all stages: trains modules on the loss of a batch, and can be resumed at any time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LossOf = Callable[[np.random.Generator, int], Tensor]
 
 
 def quick_products() -> torch.autocast:
-    """Within it, products are bfloat16: three times as fast with AVX-512. Without, that is slower, so float32."""
+    """Context in which products run in bfloat16: three times as fast with AVX-512. Without it, they stay in float32."""
     return torch.autocast("cpu", torch.bfloat16, enabled="AVX512" in torch.backends.cpu.get_cpu_capability())
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a stage is trained: AdamW, warm-up, cosine decay to nothing, an average of the weights at the end."""
+    """How a stage is trained: AdamW, warm-up, cosine decay to zero, and a moving average of the weights."""
 
     steps: int
     rate: float
@@ -39,13 +39,13 @@ class Schedule:
 def train(
     name: str, modules: dict[str, nn.Module], loss_of: LossOf, schedule: Schedule, folder: Path, seed: int
 ) -> None:
-    """Trains `modules` in place and leaves the average of their weights in them.
+    """Trains `modules` in place; they end up with the moving average of their weights.
 
-    Step i draws from (seed, i), so a run that was stopped goes on to the same weights.
+    Step i seeds its random generator with (seed, i), so a resumed run reaches the same weights.
 
     Args:
-        loss_of: called with the step's random generator and its number.
-        folder: holds `<name>.pt`, the state that a run resumes from.
+        loss_of: called with the step's random generator and the step number.
+        folder: contains `<name>.pt`, the state from which a run resumes.
     """
     weights = nn.ModuleDict(modules)
     optimizer = torch.optim.AdamW(

@@ -1,10 +1,10 @@
-"""Makes demonstrations of "press the red button": in, a number of episodes; out, a data set in VPP's training layout.
+"""Creates demonstrations of "press the red button", as a data set in VPP's training layout.
 
     python make_data.py DATA [--episodes 2000] [--seed 0]
 
-Every episode has a world of its own; the scripted expert of the simulation shows it. A third of them begin where
-evaluated episodes begin, the others anywhere on or beside the way, so that the policy learns to come back to it. The
-expert stays on the button: to go up again would make two opposite things right in one picture.
+Every episode has its own world and is played by the simulation's scripted expert. A third of them start where
+evaluated episodes start, the others anywhere on or near the path, so that the policy learns to return to it. The
+expert stays on the button: if it moved up again, one image would have two opposite correct actions.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ import numpy as np
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.sim.expert import HOVER_M, POINTING_RAD, TIP_M, expert_targets
 from vpp_edge.runtime.sim.layout import COLOURS
-from vpp_edge.runtime.sim.lockstep import Moment, Pace, play
+from vpp_edge.runtime.sim.lockstep import Pace, SimObservation, play
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.scene import PLATE_TOP_M
 from vpp_edge.runtime.sim.task import PALM_DOWN, Episode, episode_from_seed
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product
 from vpp_edge.video import write_video
 
-FIRST_SEED = 10_000_000  # evaluation stays below
+FIRST_SEED = 10_000_000  # evaluation uses lower seeds
 VIEWS = ("top", "side")
 SIDE_PIXELS = 240
 RATE_HZ, HORIZON = 10, 10
 HOLD_S = 0.8
 USUAL_SHARE = 1 / 3
-HELD_OUT_EVERY = 20  # episodes kept from training, for calibration and its proof
+HELD_OUT_EVERY = 20  # every 20th episode is kept for calibration and its evaluation
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the expert did, once per 0.1 s: states (N, 19), commands (N, 19), scenes (N, 5)."""
+    """What the expert did, sampled every 0.1 s: states (N, 19), commands (N, 19), scenes (N, 5)."""
 
     episode: Episode
     states: np.ndarray
@@ -49,14 +50,14 @@ class Demonstration:
 
 
 def demonstration(seed: int) -> Demonstration | None:
-    """An episode as the expert plays it; None where it began or ended with a wrong button down."""
+    """An episode played by the expert; None if it did not succeed, e.g. because a wrong button was down."""
     episode = episode_from_seed(seed)
     random = np.random.default_rng((seed, 3))
     if random.random() > USUAL_SHARE:
         episode = replace(episode, start=anywhere(episode, random))
-    moments: list[Moment] = []
+    moments: list[SimObservation] = []
 
-    def think(moment: Moment) -> np.ndarray:
+    def think(moment: SimObservation) -> np.ndarray:
         moments.append(moment)
         return expert_targets(episode, moment.state, HORIZON)
 
@@ -74,7 +75,7 @@ def demonstration(seed: int) -> Demonstration | None:
 
 
 def anywhere(episode: Episode, random: np.random.Generator) -> np.ndarray:
-    """(19,) a start near some button, over or beside it, with the fingers anywhere between open and pointing."""
+    """(19,) start pose above or next to some button, with the fingers anywhere between open and pointing."""
     slot = random.integers(len(COLOURS)) if random.random() < 0.6 else COLOURS.index(episode.colour)
     height_m = episode.layout.heights_m[slot]
     shaped = min(1.0, random.uniform(0.0, 1.8))
@@ -82,16 +83,17 @@ def anywhere(episode: Episode, random: np.random.Generator) -> np.ndarray:
     start[:2] = np.array(episode.layout.places_m[slot]) + random.uniform(-0.05, 0.05, 2) - TIP_M[:2]
     lowest_m = PLATE_TOP_M + height_m + (0.002 if shaped == 1.0 else HOVER_M)
     start[2] = lowest_m - TIP_M[2] + random.uniform(0.0, 1.0) ** 2 * 0.11
-    start[3:7] = quaternion_product(
+    start[PoseLayout.QUATERNION] = quaternion_product(
         quaternion_from_rpy(random.uniform(-1, 1, 3) * (0.06, 0.06, 0.15)), np.array(PALM_DOWN)
     )
-    start[7:] += shaped * (POINTING_RAD - start[7:]) + random.uniform(-0.05, 0.05, len(POINTING_RAD))
-    start[7:] = np.maximum(start[7:], 0.0)
+    joints = start[PoseLayout.JOINTS]
+    joints += shaped * (POINTING_RAD - joints) + random.uniform(-0.05, 0.05, len(POINTING_RAD))
+    np.maximum(joints, 0.0, out=joints)
     return start
 
 
 def write_episode(folder: Path, number: int, split: str, shown: Demonstration, renderer: SimRenderer) -> None:
-    """Videos of both views, then the annotation that makes the episode part of the data set."""
+    """Writes the videos of both views, then the annotation, which makes the episode part of the data set."""
     videos = []
     for i, view in enumerate(VIEWS):
         path = f"videos/{split}/{number}/{i}.mp4"
@@ -123,7 +125,7 @@ def _renderer() -> SimRenderer:
 
 
 def make_episode(folder: Path, seed: int, number: int) -> None:
-    """Plays, draws and writes an episode, unless it is there already."""
+    """Plays, renders and writes an episode, unless it exists already."""
     split = "val" if number % HELD_OUT_EVERY == 0 else "train"
     if not (folder / "annotation" / split / f"{number}.json").exists():
         shown = demonstration(FIRST_SEED + 1_000_000 * seed + number)
@@ -132,8 +134,8 @@ def make_episode(folder: Path, seed: int, number: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="demonstrations of the button task, in VPP's training layout")
-    parser.add_argument("data", type=Path, help="folder of the data set; episodes that are there already are kept")
+    parser = argparse.ArgumentParser(description="create demonstrations of the button task, in VPP's training layout")
+    parser.add_argument("data", type=Path, help="folder of the data set; existing episodes are kept")
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count())

@@ -1,4 +1,4 @@
-"""Stage 2, the policy: in, features of the frozen video model; out, Video Former and action head, trained."""
+"""Stage 2: trains Video Former and action head on features of the frozen video model."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from vpp_edge.model.tvp import VideoPredictionModel
 from vpp_edge.progress import Progress
 
 BATCH = 32
-DRAWS = 4  # of the noise for each observation: the head is cheap beside the Video Former
-OBSERVATIONS = 16  # that the video model sees at once
-STATE_NOISE = 0.05  # on the normalized state
-STATELESS_SHARE = 0.3  # of the samples see no state at all, so that the policy learns to look
-SHARPER = 2.2  # are attention's first queries and keys than PyTorch's
-WHITENED = 300  # observations that tell how features are distributed
-SPREAD = 0.5  # of log(sigma) around log(sigma_data), as MDT draws it
+DRAWS = 4  # noise samples per observation: the head is cheap compared with the Video Former
+OBSERVATIONS = 16  # batch of the video model
+STATE_NOISE = 0.05  # standard deviation, on the normalized state
+STATELESS_SHARE = 0.3  # share of samples without state, so that the policy learns to use the images
+SHARPER = 2.2  # factor on PyTorch's initial weights of queries and keys
+WHITENED = 300  # observations from which the distribution of the features is estimated
+SPREAD = 0.5  # spread of log(sigma) around log(sigma_data), as in MDT
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What the policy is trained on, one row per observation.
+    """Training data of the policy, one row per observation.
 
     Attributes:
-        features: (N, F, V * h' * w', C) float16 of the video model.
+        features: (N, F, V * h' * w', C) float16, from the video model.
         goals: (N, G); states: (N, P) normalized; actions: (N, T, A) normalized.
     """
 
@@ -43,7 +43,7 @@ class Samples:
 
 @torch.no_grad()
 def features_of(video: VideoPredictionModel, latents: Tensor, hidden: Tensor, seed: int) -> Tensor:
-    """(N, F, V * h' * w', C) float16 single-step features of observations, each with noise of its own.
+    """(N, F, V * h' * w', C) float16 single-step features of observations, each with its own noise.
 
     Args:
         latents: (N, V, 4, h, w) of the observed frames; hidden: (N, 20, 2 * width) of the instructions.
@@ -95,14 +95,14 @@ def train_policy(
 
 
 def tokens_of(former: VideoFormer, features: Tensor) -> Tensor:
-    """(B, F * q, D): what `former` makes of each of B observations, features (B, F, n, C), all at once."""
+    """(B, F * q, D) tokens of `former` for a batch of B observations, features (B, F, n, C)."""
     count, frames = features.shape[:2]
     features = (former.goal_emb(features) + former.time_pos_emb[:frames]).flatten(0, 1)
     queries = former.latents.expand(count, -1, -1, -1).flatten(0, 1)
     for perceive, *mix in former.layers:
         queries = queries + perceive(features, queries)
         for module in mix:
-            if isinstance(module, FrameAttention):  # it mixes its first dimension, and takes the second as a batch
+            if isinstance(module, FrameAttention):  # it attends over the first dimension; the second is a batch
                 by_frame = queries.unflatten(0, (count, frames)).transpose(0, 1).flatten(1, 2)
                 mixed = module(by_frame).unflatten(1, (count, -1)).transpose(0, 1).flatten(0, 1)
             else:
@@ -112,9 +112,9 @@ def tokens_of(former: VideoFormer, features: Tensor) -> Tensor:
 
 
 def _levels(random: np.random.Generator, data: float, sampler: SamplerConfig) -> Tensor:
-    """(B * DRAWS, 1, 1) noise levels: half as MDT draws them, half from the data's own up to where sampling begins.
+    """(B * DRAWS, 1, 1) noise levels: half as in MDT, half between `data` (sigma_data) and the start of sampling.
 
-    Where noise hides the actions, only what was seen and said can tell them: language is learned there.
+    At high noise, only images and instruction determine the actions: that is where language is learned.
     """
     count = BATCH * DRAWS
     around = random.logistic(np.log(data), SPREAD, count)
@@ -129,16 +129,16 @@ def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
 
 
 def _begin(former: VideoFormer, head: ActionHead, samples: Samples) -> None:
-    """Weights to begin with: everything that the networks see arrives at unit size, and attention already chooses.
+    """Initializes the weights so that all inputs have unit scale and attention is selective from the start.
 
-    With PyTorch's own, colours drown in what all features share, the four instructions are nearly one, and attention is
-    an average: the policy then learns to reach, but hardly which button is meant.
+    With PyTorch's defaults, colours vanish in what all features have in common, the four instructions are almost
+    identical, and attention averages: the policy then learns to reach, but hardly which button is meant.
     """
     for module in (former, head):
         for name, part in module.named_modules():
             if isinstance(part, nn.Linear | nn.LayerNorm):
                 part.reset_parameters()
-            if name.endswith("modulation.1"):  # changes nothing: shift 0, the rest 1
+            if name.endswith("modulation.1"):  # identity: shift 0, scale and gate 1
                 nn.init.normal_(part.weight, std=0.02)
                 shift, scale, gate = torch.zeros, torch.ones, torch.ones
                 width = part.out_features // 6
@@ -153,11 +153,11 @@ def _begin(former: VideoFormer, head: ActionHead, samples: Samples) -> None:
 
 
 def _begin_embedding(layers: nn.Sequential, vectors: Tensor) -> None:
-    """Random weights for Linear, GELU, Linear: vectors like these (n, C) then differ in all directions alike."""
+    """Random weights for Linear, GELU, Linear that whiten vectors like these, (n, C)."""
     first, last = layers[0], layers[2]
     values, directions = torch.linalg.eigh(torch.cov(vectors.T))
     scales = values.clamp(min=0).add(1e-4 * values.max()).rsqrt()
-    if len(vectors) <= vectors.shape[1]:  # too few to know all directions
+    if len(vectors) <= vectors.shape[1]:  # too few to estimate all directions
         scales = torch.full_like(values, vectors.shape[1] / values.sum()).sqrt()
     whiten = directions * scales @ directions.T
     first.weight.data = torch.randn_like(first.weight) / first.in_features**0.5 @ whiten

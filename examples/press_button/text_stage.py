@@ -1,7 +1,7 @@
-"""The text encoder: in, all instructions; out, an encoder that tells them apart at every token.
+"""Trains the text encoder to tell all instructions apart at every token.
 
-It stands for CLIP, which comes trained to a video model and stays as it is. A random one would not do: of the 20
-tokens that the video model attends to, one names the colour, and nothing would make the others repeat it.
+It replaces CLIP, which is pretrained and frozen in a full-size policy. A random encoder would not do: of the 20
+tokens that the video model attends to, only one names the colour, and the others would not carry it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from vpp_edge.model.text import TextStage
 
 
 def train_text(text: TextStage, texts: Texts, schedule: Schedule, folder: Path, seed: int) -> None:
-    """Trains the encoder in place until what it says of different instructions points in different directions."""
+    """Trains the encoder in place so that the embeddings of different instructions point in different directions."""
     generator = torch.Generator().manual_seed(seed)
     for module in text.encoder.modules():
-        if isinstance(module, nn.Linear):  # CLIP's own are so small that no token would hear of another
+        if isinstance(module, nn.Linear):  # CLIP's own are so small that tokens would hardly influence each other
             nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
@@ -33,7 +33,7 @@ def train_text(text: TextStage, texts: Texts, schedule: Schedule, folder: Path, 
 
 
 def _likeness(vectors: Tensor) -> Tensor:
-    """Mean cosine between different rows of (K, D)."""
+    """Mean cosine similarity between different rows of (K, D)."""
     unit = functional.normalize(vectors, dim=-1)
     count = len(unit)
     return ((unit @ unit.T).sum() - count) / (count * (count - 1))

@@ -1,9 +1,9 @@
-"""Trains the policy of the button task as VPP is trained: in, demonstrations; out, a checkpoint to export.
+"""Trains the policy of the button task in the stages of VPP: from demonstrations to a checkpoint to export.
 
     python train.py DATA OUT [--seed 0] [--ablation]
 
-OUT/checkpoint is the policy. A run that was stopped goes on where it was. With --ablation, OUT/ablation is trained
-too: the same policy on the features of a video model that was never trained, to see what prediction is worth.
+OUT/checkpoint is the policy. An interrupted run resumes where it stopped. --ablation also trains OUT/ablation: the
+same policy on the features of an untrained video model, to show what prediction contributes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ TEXT = Schedule(steps=100, rate=1e-3)
 IMAGES = Schedule(steps=3000, rate=1e-3)
 VIDEO = Schedule(steps=3000, rate=1e-3)
 POLICY = Schedule(steps=2500, rate=5e-4)
-OBSERVATIONS = 14_000  # frames whose features the policy is trained on
-PICTURED, BEGUN = 6, 4  # held-out demonstrations of which futures are predicted, from their fifth frame on
-LEAST_BOUNDS = 0.02  # m or rad: what hardly moves must not be blown up
+OBSERVATIONS = 14_000  # training frames of the policy
+PICTURED, BEGUN = 6, 4  # futures are predicted for 6 held-out demonstrations, from their fifth frame on
+LEAST_BOUNDS = 0.02  # m or rad: normalization must not amplify what hardly moves
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="trains the policy of the button task")
-    parser.add_argument("data", type=Path, help="what make_data.py wrote")
+    parser = argparse.ArgumentParser(description="train the policy of the button task")
+    parser.add_argument("data", type=Path, help="folder that make_data.py wrote")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ablation", action="store_true", help="also train on features of an untrained video model")
@@ -85,11 +85,11 @@ def first_checkpoint(run: Run, folder: Path) -> CheckpointFolder:
 
 
 def train_video_model(run: Run, untrained: CheckpointFolder, trained: CheckpointFolder) -> tuple[Clips, Texts]:
-    """Stages 0 and 1; the first half of `trained` is written, its policy is still random."""
+    """Stages 0 and 1: writes video model and text encoder of `trained`; its policy is still random."""
     vae, unet, text = untrained.vae(), untrained.unet(), untrained.text()
     train_images(vae, run.shown, SIZES.image, IMAGES, run.work, run.seed)
     quality = save_reconstructions(vae, run.shown[0], SIZES.image, run.work / "images.png")
-    print(f"images come back at {quality:.1f} dB, scaling factor {vae.config.scaling_factor}")
+    print(f"images are reconstructed at {quality:.1f} dB, scaling factor {vae.config.scaling_factor}")
     instructions = sorted({d.instruction for d in run.shown + run.held_out})
     texts = untrained.texts(instructions)
     train_text(text, texts, TEXT, run.work, run.seed)
@@ -114,14 +114,14 @@ def train_video_model(run: Run, untrained: CheckpointFolder, trained: Checkpoint
 
 
 def clips_of(shown: list[Demonstration], latents: Tensor, instructions: list[str]) -> Clips:
-    """The clips of demonstrations whose frames, one after the other, have these latents."""
+    """The clips of demonstrations, given the latents of all their frames in order."""
     lengths = [len(one.states) for one in shown]
     texts = [instructions.index(one.instruction) for one in shown]
     return Clips(latents, np.repeat(np.cumsum(lengths) - 1, lengths), np.repeat(texts, lengths))
 
 
 def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: Texts, work: Path) -> None:
-    """Stage 2 on the video model of `folder`; its policy.pt is written."""
+    """Stage 2 on the video model of `folder`; writes its policy.pt."""
     policy, spec, config = folder.policy()
     random = np.random.default_rng((run.seed, 20))
     chosen = np.sort(random.permutation(clips.moving())[:OBSERVATIONS])

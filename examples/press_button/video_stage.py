@@ -1,7 +1,7 @@
-"""Stage 1, video prediction: in, latents and instructions; out, a UNet that foresees the task.
+"""Stage 1, video prediction: trains the UNet to predict the task from latents and instructions.
 
-The training of the video model that VPP builds on: EDM's denoising with SVD's v-prediction (arXiv 2311.15127, appendix
-D), conditioned on the first frame (concatenated) and on the instruction (cross-attention).
+Training follows the video model that VPP builds on: EDM's denoising with SVD's v-prediction (arXiv 2311.15127,
+appendix D), conditioned on the first frame (concatenated) and on the instruction (cross-attention).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from vpp_edge.checkpoint.config import FPS, MOTION_BUCKET, NOISE_AUGMENTATION
 from vpp_edge.model.text import TextStage
 
 BATCH = 16
-STILL = 6  # frames at the end of a demonstration, in which a button is held
-STRIDE = 4  # demonstration frames from one predicted frame to the next
-FIRST_SIGMA_SHARE = 0.8  # of the samples are at the noise that the policy sees; the others let the model draw videos
+STILL = 6  # frames at the end of a demonstration in which the button is held
+STRIDE = 4  # demonstration frames per predicted frame
+FIRST_SIGMA_SHARE = 0.8  # share of samples at the policy's noise level; the others teach sampling whole videos
 LOG_SIGMA_MEAN, LOG_SIGMA_STD = 0.7, 1.6  # SVD's
 
 
@@ -39,18 +39,18 @@ class Texts:
         return text.condition(self.ids, self.mask)
 
     def goals(self, text: TextStage) -> Tensor:
-        """(K, G), what the action head is asked for."""
+        """(K, G), the goal of the action head."""
         return text(self.ids, self.mask, self.goal_ids, self.goal_mask)[1]
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Where clips can begin.
+    """Clips that can be drawn from the demonstrations.
 
     Attributes:
         latents: (N, V, 4, h, w) of all frames.
-        last: (N,) for each frame, the number of the last one of its demonstration.
-        texts: (N,) for each frame, the number of its instruction.
+        last: (N,) index of the last frame of each frame's demonstration.
+        texts: (N,) index of each frame's instruction.
     """
 
     latents: Tensor
@@ -58,11 +58,11 @@ class Clips:
     texts: np.ndarray
 
     def moving(self) -> np.ndarray:
-        """Numbers of the frames that are not among the last ones of a demonstration, in which the hand rests."""
+        """Indices of all frames except the last ones of each demonstration, in which the hand rests."""
         return np.flatnonzero(self.last - np.arange(len(self.last)) >= STILL)
 
     def futures(self, first: np.ndarray, views: np.ndarray, frames: int) -> Tensor:
-        """(B, F, 4, h, w) float32: the frame `first` (B,) and what follows; the last frame of a demonstration stays."""
+        """(B, F, 4, h, w) float32: frame `first` (B,) and what follows; after the end, the last frame repeats."""
         numbers = np.minimum(first[:, None] + STRIDE * np.arange(frames), self.last[first][:, None])
         return self.latents[numbers, views[:, None]].float()
 
@@ -82,7 +82,7 @@ def train_video(
     Args:
         hidden: (K, 20, 2 * width) of all instructions.
         scale: the VAE's scaling factor.
-        first_sigma: noise level of the scheduler's first step, the only one that the policy takes.
+        first_sigma: noise level of the scheduler's first step, the only one in the policy.
     """
     frames = unet.config.num_frames
     begins = clips.moving()
@@ -117,7 +117,7 @@ def save_prediction(
     file: Path,
     steps: int = 20,
 ) -> None:
-    """A picture of real futures above predicted ones, one pair of rows per clip.
+    """Saves an image of real futures above predicted ones, one pair of rows per clip.
 
     Args:
         hidden: (B, 20, 2 * width) of the instructions; real: (B, F, 4, h, w) latents of the real futures.

@@ -1,6 +1,6 @@
-"""Operations that become functions in the graph: in, tensors; out, the result, or while exporting one call of it.
+"""Operations that become function calls in an exported graph.
 
-Outside of an export these are plain PyTorch, so the modules that use them can be compared with the eager model.
+Outside of an export they are plain PyTorch, so the modules that use them can be compared with the eager model.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from vpp_edge.export.functions.definitions import DOMAIN, VERSION
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T) v for (..., n, d), (..., m, d), (..., m, d); 1 / sqrt(d) is in the weights that made the query."""
+    """softmax(q k^T) v for (..., n, d), (..., m, d), (..., m, d); the query already includes 1 / sqrt(d)."""
     return torch.matmul(torch.matmul(query, key.transpose(-1, -2)).softmax(dim=-1), value)
 
 
 def temporal_attention(packed: Tensor, grid: tuple[int, int, int], heads: int) -> Tensor:
-    """(V * F * n, heads * d): every pixel over its F frames.
+    """(V * F * n, heads * d): attention of every pixel over its F frames.
 
     Args:
         packed: (V * F * n, 3 * heads * d) query, key and value.
@@ -36,7 +36,7 @@ def temporal_attention(packed: Tensor, grid: tuple[int, int, int], heads: int) -
 
 
 def spatial_attention(packed: Tensor, images: int, heads: int) -> Tensor:
-    """(N * n, heads * d): every token over those of its image.
+    """(N * n, heads * d): attention of every token over the tokens of its image.
 
     Args:
         packed: (N * n, 3 * heads * d) query, key and value.
@@ -50,7 +50,7 @@ def spatial_attention(packed: Tensor, images: int, heads: int) -> Tensor:
 
 
 def text_attention(tokens: Tensor, keys: Tensor, heads: int) -> Tensor:
-    """(N, heads * T) weights, those of each head summing to one.
+    """(N, heads * T) weights, which sum to one for each head.
 
     Args:
         tokens: (N, C).

@@ -1,12 +1,12 @@
-"""The functions of the domain `vpp_edge`: in, nothing; out, each as ONNX, with a body of standard operators.
+"""The functions of the domain `vpp_edge` as ONNX, with bodies of standard operators.
 
-Whoever has no kernel for a function runs its body: ONNX Runtime and TensorRT's parser put it in place of the call.
-Bodies have no type of their own, so the same one serves float32 and FP16; numbers that have one are inputs. TensorRT's
-parser finds functions by their name without the domain, so a name must be of no standard operator.
+Runtimes without a kernel for a function run its body: ONNX Runtime and TensorRT's parser inline it. Bodies are untyped,
+so the same one works in float32 and FP16; typed constants are inputs. TensorRT's parser looks functions up by name
+without the domain, so the name must not be that of a standard operator.
 
-What is a function, and what is not: an engine joins pointwise operations to the product before them, so GEGLU and
-residual sums stay as they are, which moves less than a kernel of their own. Nothing joins the copies around attention
-over frames, attention itself, and a GroupNorm, which must see a whole image first.
+Engines fuse pointwise operations into the product before them, so GEGLU and residual sums are not functions: a separate
+kernel would move more. They do not fuse the copies around attention over frames, attention itself, or a GroupNorm,
+which needs the whole image first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 DOMAIN = "vpp_edge"
 VERSION = 1
 
-# `packed` holds query, key and value of each head as one product gives them, with the scale of the scores in the query.
+# `packed` is query, key and value of each head from one matrix product; the query includes the scale of the scores.
 _DEFINITIONS = {
     # grid: V, F, n, 3, heads, d. (V * F * n, heads * d) from packed (V * F * n, 3 * heads * d): over the F frames.
     "temporal_attention": """
@@ -64,8 +64,8 @@ text_attention <grid> (tokens, keys) => (weights) {
     shares = Softmax <axis = -1> (split)
     weights = Flatten <axis = 1> (shares)
 }""",
-    # groups: N, G, elements of a group; shape: of x. one, zero: (G,), what InstanceNormalization wants as its scale and
-    # shift. weight, bias: (C, 1, 1).
+    # groups: N, G, elements per group; shape: of x. one, zero: (G,), scale and shift of InstanceNormalization.
+    # weight, bias: (C, 1, 1).
     "group_norm_silu": """
 group_norm_silu <groups, shape, epsilon> (x, one, zero, weight, bias) => (activated) {
     apart = Constant <value_ints: ints = @groups> ()
@@ -83,7 +83,7 @@ NAMES = tuple(_DEFINITIONS)
 
 
 def function_from_name(name: str, opset: int) -> Any:
-    """onnx_ir.Function of one of NAMES.
+    """Build the onnx_ir.Function with one of NAMES.
 
     Args:
         opset: version of the standard operators in its body.

@@ -1,8 +1,8 @@
-"""Functions of the domain `vpp_edge` in and out of graphs: in, a graph; out, the same with calls, or with their bodies.
+"""Inlines the functions of the domain `vpp_edge` in a graph, and turns their bodies into calls again.
 
-Everything that lowers or measures precision works on flat graphs: a body's tensors have ranges, rounding and INT8 of
-their own. What a body became is remembered at its nodes, so that one that is still whole becomes a call again, in
-whatever precision; one that was taken apart, by a cast or a quantizer, stays as it is.
+Everything that lowers or measures precision works on flat graphs, because the tensors in a body have their own ranges,
+rounding and quantization. The nodes of an inlined body keep a reference to their call, so that a body that is still
+intact becomes a call again, in any precision. One that was broken up by a cast or a quantizer stays inlined.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from vpp_edge.export.functions.definitions import DOMAIN, NAMES, VERSION, function_from_name
 
 _IR_VERSION = 10
-_CALL, _INNER = "vpp_edge/call", "vpp_edge/inner"  # in a node's `meta`: the call, and the node of the body
+_CALL, _INNER = "vpp_edge/call", "vpp_edge/inner"  # keys in a node's `meta`: its call, and its node in the body
 
 
 def define_functions(model: Any) -> None:
-    """Gives a graph with calls the functions that it calls, and its calls names after these, in place."""
+    """Add the functions that a graph calls to it, and name each call after its function, in place."""
     counts: dict[str, int] = {}
     for node in model.graph:
         if node.domain == DOMAIN and node.op_type in NAMES:
@@ -29,7 +29,7 @@ def define_functions(model: Any) -> None:
 
 
 def load_flat(source: Path) -> Any:
-    """onnx_ir.Model of a file, without calls: standard operators only."""
+    """Load a file as onnx_ir.Model with all calls inlined: standard operators only."""
     import onnx_ir as ir
 
     model = ir.load(source)
@@ -38,55 +38,55 @@ def load_flat(source: Path) -> Any:
 
 
 def inline_calls(model: Any) -> None:
-    """Replaces every call by the body of its function, in place.
+    """Replace every call by the body of its function, in place.
 
-    What is computed inside is named `<call>/<name in the body>`, and its shape and type are stated.
+    Values in the body are named `<call>/<name in the body>` and get a shape and a type.
     """
-    kinds: dict[Any, list[Any]] = {}  # of the values of a body, by what decides them
+    inferred: dict[str, list[Any]] = {}  # shapes and types of a body's values, by function, inputs and attributes
     for call in [n for n in model.graph if n.domain == DOMAIN]:
         function = model.functions[call.op_identifier()]
         nodes, results = _body(call, function, call.inputs)
-        given = [(str(v.shape), v.dtype) for v in call.inputs]
-        key = str((call.op_type, given, [str(a) for a in call.attributes.values()]))
-        if key not in kinds:
-            kinds[key] = _inferred(call, function, model.opset_imports[""])
-        made = (v for node in nodes for v in node.outputs)
-        for value, (shape, kind) in zip(made, kinds[key], strict=True):
-            value.shape, value.type = shape, kind
+        input_types = [(str(v.shape), v.dtype) for v in call.inputs]
+        key = str((call.op_type, input_types, [str(a) for a in call.attributes.values()]))
+        if key not in inferred:
+            inferred[key] = _inferred(call, function, model.opset_imports[""])
+        values = (v for node in nodes for v in node.outputs)
+        for value, (shape, value_type) in zip(values, inferred[key], strict=True):
+            value.shape, value.type = shape, value_type
         model.graph.insert_after(call, nodes)
         _replace(model.graph, call, results)
     _keep_functions(model, ())
 
 
 def outline_calls(model: Any) -> None:
-    """Turns every body of `inline_calls` that is still whole into a call again, in place."""
+    """Turn every body from `inline_calls` that is still intact into a call again, in place."""
     import onnx_ir as ir
 
-    groups: dict[int, tuple[Any, dict[Any, Any]]] = {}
+    bodies: dict[int, tuple[Any, dict[Any, Any]]] = {}  # by call: the call, and the node of each node in the function
     for node in model.graph:
         if _CALL in node.meta:
-            call, nodes = node.meta[_CALL], groups.setdefault(id(node.meta[_CALL]), (node.meta[_CALL], {}))[1]
-            nodes[node.meta[_INNER]] = node
+            call = node.meta[_CALL]
+            bodies.setdefault(id(call), (call, {}))[1][node.meta[_INNER]] = node
     used = set()
-    for call, nodes in groups.values():
+    for call, nodes in bodies.values():
         function = next(iter(nodes)).graph
         bound = _bound(function, nodes)
         if bound is None:
             continue
         last = nodes[function.outputs[0].producer()]
-        made = ir.node(
+        new_call = ir.node(
             call.op_type, [bound[v] for v in function.inputs], call.attributes, domain=DOMAIN, name=call.name
         )
-        made.outputs[0].shape, made.outputs[0].type = last.outputs[0].shape, last.outputs[0].type
-        model.graph.insert_after(last, made)
-        _replace(model.graph, last, list(made.outputs))
+        new_call.outputs[0].shape, new_call.outputs[0].type = last.outputs[0].shape, last.outputs[0].type
+        model.graph.insert_after(last, new_call)
+        _replace(model.graph, last, list(new_call.outputs))
         model.graph.remove([n for n in nodes.values() if n is not last], safe=True)
         used.add(call.op_type)
     _keep_functions(model, used)
 
 
 def _keep_functions(model: Any, names: Collection[str]) -> None:
-    """Defines the functions of these names and no others."""
+    """Define exactly the functions with these names."""
     model.functions.clear()
     model.opset_imports.pop(DOMAIN, None)
     if names:
@@ -97,40 +97,40 @@ def _keep_functions(model: Any, names: Collection[str]) -> None:
 
 
 def _body(call: Any, function: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """New nodes for the body of a function that is given these inputs, and its outputs."""
+    """New nodes for the body of a function applied to these inputs, and its outputs."""
     import onnx_ir as ir
 
     values = dict(zip(function.inputs, inputs, strict=True))
     nodes = []
     for inner in function:
-        made = ir.node(
+        node = ir.node(
             inner.op_type,
             [values[v] for v in inner.inputs],
             _attributes(inner, call),
             num_outputs=len(inner.outputs),
             name=f"{call.name}/{inner.outputs[0].name}",
         )
-        made.meta[_CALL], made.meta[_INNER] = call, inner
-        for ours, theirs in zip(made.outputs, inner.outputs, strict=True):
-            ours.name = f"{call.name}/{theirs.name}"
-            values[theirs] = ours
-        nodes.append(made)
+        node.meta[_CALL], node.meta[_INNER] = call, inner
+        for value, inner_value in zip(node.outputs, inner.outputs, strict=True):
+            value.name = f"{call.name}/{inner_value.name}"
+            values[inner_value] = value
+        nodes.append(node)
     return nodes, [values[v] for v in function.outputs]
 
 
 def _attributes(inner: Any, call: Any) -> dict[str, Any]:
-    """Of a node in a body; where it refers to one of the function's, with the value of the call."""
+    """Attributes of a node in a body, with references to function attributes resolved from the call."""
     import onnx_ir as ir
 
-    made = {}
+    resolved = {}
     for name, attribute in inner.attributes.items():
-        given = call.attributes[attribute.ref_attr_name] if attribute.is_ref() else attribute
-        made[name] = ir.Attr(name, given.type, given.value)
-    return made
+        source = call.attributes[attribute.ref_attr_name] if attribute.is_ref() else attribute
+        resolved[name] = ir.Attr(name, source.type, source.value)
+    return resolved
 
 
 def _inferred(call: Any, function: Any, opset: int) -> list[Any]:
-    """Shape and type of every value that a body makes, in its order, as ONNX infers them for this call's inputs."""
+    """Shape and type of every value in a body, in order, as ONNX infers them from the inputs of this call."""
     import onnx_ir as ir
     from onnx_ir.passes.common import ShapeInferencePass
 
@@ -142,14 +142,14 @@ def _inferred(call: Any, function: Any, opset: int) -> list[Any]:
 
 
 def _bound(function: Any, nodes: dict[Any, Any]) -> dict[Any, Any] | None:
-    """What each value of a body is in the graph; None where the graph no longer computes that body."""
+    """The graph's value for each value of a body; None if the graph no longer computes that body."""
     bound: dict[Any, Any] = {}
     for inner in function:
         node = nodes.get(inner)
         if node is None or node.op_type != inner.op_type or len(node.inputs) != len(inner.inputs):
             return None
-        for theirs, ours in zip(inner.inputs, node.inputs, strict=True):
-            if bound.setdefault(theirs, ours) is not ours:
+        for inner_value, value in zip(inner.inputs, node.inputs, strict=True):
+            if bound.setdefault(inner_value, value) is not value:
                 return None
         bound.update(zip(inner.outputs, node.outputs, strict=True))
     members = set(nodes.values())
@@ -160,7 +160,7 @@ def _bound(function: Any, nodes: dict[Any, Any]) -> dict[Any, Any] | None:
 
 
 def _replace(graph: Any, node: Any, values: list[Any]) -> None:
-    """Puts values in the place of a node's outputs, whose names they take, and removes the node."""
+    """Replace a node's outputs by values, which take over their names, and remove the node."""
     for old, new in zip(node.outputs, values, strict=True):
         name, old.name = old.name, None
         for use in list(old.uses()):

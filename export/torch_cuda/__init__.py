@@ -1,1 +1,1 @@
-"""Backend `torch-cuda`: the exact stages with our kernels in place, in FP16, as CUDA graphs."""
+"""Backend `torch-cuda`: the exact stages on our kernels, in FP16, as CUDA graphs."""

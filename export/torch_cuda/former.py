@@ -1,4 +1,4 @@
-"""Video Former on our kernels: in, the exact former; out, the same with its residual sums and norms in one pass."""
+"""Video Former on our kernels: the exact former with residual sums and norms fused into one pass."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from vpp_edge.export.exact.former import LeanFormer, LeanFrameAttention, Perceiv
 from vpp_edge.export.torch_cuda.operations import Operations
 
 
-class JoinedFormer(nn.Module):
-    """LeanFormer on joined operations.
+class FusedFormer(nn.Module):
+    """LeanFormer on fused operations.
 
     Args:
-        exact: its weights are used in place.
+        exact: provides the weights, which are shared, not copied.
     """
 
     def __init__(self, exact: LeanFormer, operations: Operations) -> None:
         super().__init__()
         self.exact, self.add = exact, operations["residual_layer_norm"]
-        self.perceivers = nn.ModuleList(JoinedPerceiver(p, operations) for p in _list(exact.perceivers))
+        self.perceivers = nn.ModuleList(FusedPerceiver(p, operations) for p in _list(exact.perceivers))
         self.frame_attentions = nn.ModuleList()
         self.feed_forwards = nn.ModuleList()
         for mix in _list(exact.mixers):
             *attention, feed_forward = mix
-            self.frame_attentions.append(JoinedFrameAttention(attention[0], operations) if attention else nn.Identity())
+            self.frame_attentions.append(FusedFrameAttention(attention[0], operations) if attention else nn.Identity())
             self.feed_forwards.append(feed_forward)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -37,35 +37,35 @@ class JoinedFormer(nn.Module):
         layers = zip(perceivers, self.frame_attentions, _list(self.feed_forwards), strict=True)
         for index, (perceive, mix, (norm, *products)) in enumerate(layers, start=1):
             update = perceive(features, *sides)
-            if isinstance(mix, JoinedFrameAttention):
+            if isinstance(mix, FusedFrameAttention):
                 queries = queries + update
                 update = mix(queries)
             queries, update = self._add(queries, update, norm)
             for product in products:
                 update = product(update)
-            following = perceivers[index].exact if index < len(perceivers) else self.exact
-            queries, normed = self._add(queries, update, following.norm)
-            if following is not self.exact:
-                sides = following.sides(normed)
+            successor = perceivers[index].exact if index < len(perceivers) else self.exact
+            queries, normed = self._add(queries, update, successor.norm)
+            if successor is not self.exact:
+                sides = successor.sides(normed)
         return normed.flatten(0, 1)[None]
 
     def _add(self, queries: Tensor, update: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-        """The stream and the norm of it, both (F, q, D)."""
+        """The new stream and its norm, both (F, q, D)."""
         stream, normed = self.add(
             residual=queries[None], update=update[None], weight=norm.weight, bias=norm.bias, eps=norm.eps
         )
         return stream[0], normed[0]
 
 
-class JoinedPerceiver(nn.Module):
-    """Perceiver whose softmax runs over features and queries without putting them together."""
+class FusedPerceiver(nn.Module):
+    """Perceiver whose softmax runs over features and queries without concatenating them."""
 
     def __init__(self, exact: Perceiver, operations: Operations) -> None:
         super().__init__()
         self.exact, self.attend = exact, operations["perceiver_attention"]
 
     def forward(self, features: Tensor, carried: Tensor, scores: Tensor, values: Tensor) -> Tensor:
-        """(F, q, D) from standardized features (F, n, D) and what `Perceiver.sides` gave."""
+        """(F, q, D) from standardized features (F, n, D) and the results of `Perceiver.sides`."""
         gathered, weights = self.attend(
             carried=carried.flatten(1, 2), features=features, own_scores=scores.flatten(1, 2)
         )
@@ -75,8 +75,8 @@ class JoinedPerceiver(nn.Module):
         return self.exact.out(mixed.transpose(1, 2).flatten(2))
 
 
-class JoinedFrameAttention(nn.Module):
-    """LeanFrameAttention whose product is attended to where it lies."""
+class FusedFrameAttention(nn.Module):
+    """LeanFrameAttention that reads the packed qkv product by stride."""
 
     def __init__(self, exact: LeanFrameAttention, operations: Operations) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""The stages of a policy in FP16: in, the eager float32 policy; out, modules from and to the types of the bundle.
+"""The stages of a policy in FP16, with inputs and outputs in the types of the bundle.
 
-Three parts stay in float32. The text encoder runs once per instruction. The VAE overflows in FP16 (the video model's
-own pipeline casts it up, `force_upcast`), and products in TF32 round as FP16 does, without its range. The sampler adds
-small steps to large noise.
+Three parts stay in float32: the text encoder, which runs once per instruction; the VAE, which overflows in FP16 (the
+video model's own pipeline upcasts it, `force_upcast`) and gets TF32 products, with the rounding of FP16 but the range
+of float32; and the sampler, which adds small steps to large noise.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vpp_edge.export.stages import Stage, stages_from_policy
-from vpp_edge.export.torch_cuda.fused import JoinedPerceive
+from vpp_edge.export.torch_cuda.fused import FusedPerceiveStage
 from vpp_edge.export.torch_cuda.operations import Operations
 from vpp_edge.export.torch_cuda.resnet import TransposedConv
 from vpp_edge.model.policy import VideoPredictionPolicy
@@ -25,33 +25,33 @@ from vpp_edge.spec.policy import PolicySpec
 HALF = torch.float16
 
 
-class HalvedPerceive(nn.Module):
-    """JoinedPerceive in FP16: frames uint8 and noise float32 in, tokens float32 out."""
+class Fp16PerceiveStage(nn.Module):
+    """FusedPerceiveStage in FP16: uint8 frames and float32 noise in, float32 tokens out."""
 
-    def __init__(self, joined: JoinedPerceive) -> None:
+    def __init__(self, fused: FusedPerceiveStage) -> None:
         super().__init__()
-        reader: Any = joined.reader
+        reader: Any = fused.reader
         encoder = reader.encoder
         reader.encoder = nn.Identity()
-        self.joined = joined.to(HALF)
-        reader.encoder = _Latents(encoder)
-        # Not only faster: the joined modules see an image as rows of channels, which other layouts do not allow.
+        self.fused = fused.to(HALF)
+        reader.encoder = _Tf32Encoder(encoder)
+        # Required, not just faster: the fused modules view an image as rows of channels.
         for module in self.modules():
             if isinstance(module, nn.Conv2d | TransposedConv):
                 module.to(memory_format=torch.channels_last)
 
-    def remember(self, text_hidden: Tensor) -> None:
-        """Takes an instruction's text (1, 20, S) for every call from now on."""
-        self.joined.remember(text_hidden.to(HALF))
+    def cache_text(self, text_hidden: Tensor) -> None:
+        """Set the instruction's text (1, 20, S) for all following calls."""
+        self.fused.cache_text(text_hidden.to(HALF))
 
     def forward(self, frames: Tensor, video_noise: Tensor) -> Tensor:
         noise = video_noise.flatten(0, 1).to(HALF, memory_format=torch.channels_last)
-        tokens: Tensor = self.joined(frames, noise.unflatten(0, video_noise.shape[:2]))
+        tokens: Tensor = self.fused(frames, noise.unflatten(0, video_noise.shape[:2]))
         return tokens.float()
 
 
-class _Latents(nn.Module):
-    """A float32 encoder with products in TF32, whose latents are FP16."""
+class _Tf32Encoder(nn.Module):
+    """A float32 encoder with TF32 products and FP16 latents."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -63,48 +63,48 @@ class _Latents(nn.Module):
         return latents.to(HALF, memory_format=torch.channels_last)
 
 
-class HalvedAct(nn.Module):
-    """Stage `act` whose head is FP16 and whose sampler is float32."""
+class Fp16ActStage(nn.Module):
+    """Stage `act` with an FP16 head and a float32 sampler."""
 
     def __init__(self, act: nn.Module) -> None:
         super().__init__()
         self.act = act.to(HALF)
 
     def forward(self, tokens: Tensor, goal: Tensor, *others: Tensor) -> Tensor:
-        """(1, T, A) float32; the last three inputs are the sampler's."""
+        """(1, T, A) float32 actions; the last three inputs go to the sampler and stay float32."""
         *proprio, noise, prefix, weight = others
-        given = (x.to(HALF) for x in (tokens, goal, *proprio))
-        actions: Tensor = self.act(*given, noise, prefix, weight)
+        context = (x.to(HALF) for x in (tokens, goal, *proprio))
+        actions: Tensor = self.act(*context, noise, prefix, weight)
         return actions
 
 
 @dataclass(frozen=True)
-class HalvedStages:
-    """The three stages by name, each a module and the signature of the bundle's stage."""
+class Fp16Stages:
+    """Module and signature of each of the three stages, by name."""
 
     modules: dict[str, nn.Module]
     signatures: dict[str, Stage]
 
 
-def halved_stages(policy: VideoPredictionPolicy, spec: PolicySpec, operations: Operations) -> HalvedStages:
-    """Stages of a policy, whose weights are used in place and become FP16: it is of no use afterwards.
+def fp16_stages(policy: VideoPredictionPolicy, spec: PolicySpec, operations: Operations) -> Fp16Stages:
+    """The FP16 stages of a policy. Its weights are converted in place, so it cannot be used afterwards.
 
     Args:
-        operations: what the modules of `perceive` call.
+        operations: called by the modules of `perceive`.
     """
     signatures = {stage.name: stage for stage in stages_from_policy(policy, spec)}
     perceive: Any = signatures["perceive"].module
     modules = {
         "text": signatures["text"].module,
-        "perceive": HalvedPerceive(JoinedPerceive(perceive, operations)),
-        "act": HalvedAct(signatures["act"].module),
+        "perceive": Fp16PerceiveStage(FusedPerceiveStage(perceive, operations)),
+        "act": Fp16ActStage(signatures["act"].module),
     }
-    return HalvedStages({name: module.eval() for name, module in modules.items()}, signatures)
+    return Fp16Stages(modules={name: module.eval() for name, module in modules.items()}, signatures=signatures)
 
 
 @contextmanager
 def tf32() -> Iterator[None]:
-    """Within it, float32 products and convolutions on a GPU round their inputs to 11 bits."""
+    """Context in which float32 products and convolutions on a GPU round their inputs to 11 bits."""
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True

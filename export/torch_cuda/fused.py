@@ -1,4 +1,4 @@
-"""The perceive stage on our kernels: in, the exact stage; out, the same outputs from joined modules."""
+"""The perceive stage on our kernels: replaces the modules of the exact stage by fused ones with the same outputs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from vpp_edge.export.exact.image import ImageEncoder
 from vpp_edge.export.exact.resnet import VideoResnet
 from vpp_edge.export.exact.transformer import VideoTransformer
 from vpp_edge.export.stages import PerceiveStage
-from vpp_edge.export.torch_cuda.former import JoinedFormer
+from vpp_edge.export.torch_cuda.former import FusedFormer
 from vpp_edge.export.torch_cuda.operations import Operations
-from vpp_edge.export.torch_cuda.resnet import JoinedVideoResnet, TransposedConv
-from vpp_edge.export.torch_cuda.transformer import JoinedTransformer
+from vpp_edge.export.torch_cuda.resnet import FusedVideoResnet, TransposedConv
+from vpp_edge.export.torch_cuda.transformer import FusedTransformer
 
 
-class JoinedPerceive(nn.Module):
-    """PerceiveStage on joined operations: what depends on the instruction alone is computed when it changes.
+class FusedPerceiveStage(nn.Module):
+    """PerceiveStage on fused operations; values that depend only on the instruction are computed when it changes.
 
     Args:
-        exact: its weights are used in place, and its modules give way to joined ones; it is of no use afterwards.
-        operations: what the joined modules call.
+        exact: its weights are shared and its modules replaced in place, so it cannot be used afterwards.
+        operations: called by the fused modules.
     """
 
     def __init__(self, exact: PerceiveStage, operations: Operations) -> None:
         super().__init__()
-        self.reader, self.former = _joined(exact.reader, operations), _joined(exact.former, operations)
+        self.reader, self.former = _fused(exact.reader, operations), _fused(exact.former, operations)
 
-    def remember(self, text_hidden: Tensor) -> None:
-        """Takes an instruction's text (1, 20, S) for every call from now on."""
+    def cache_text(self, text_hidden: Tensor) -> None:
+        """Set the instruction's text (1, 20, S) for all following calls."""
         for module in self.modules():
-            if isinstance(module, JoinedTransformer):
-                module.remember(text_hidden)
+            if isinstance(module, FusedTransformer):
+                module.cache_text(text_hidden)
 
     def forward(self, frames: Tensor, video_noise: Tensor) -> Tensor:
         """(1, L, D) tokens; see `VideoReader.forward`."""
@@ -42,19 +42,19 @@ class JoinedPerceive(nn.Module):
         return tokens
 
 
-def _joined(module: nn.Module, operations: Operations) -> nn.Module:
-    """The joined form of a module, or the module itself with joined ones inside."""
+def _fused(module: nn.Module, operations: Operations) -> nn.Module:
+    """The fused form of a module, or the module itself with its children fused."""
     if isinstance(module, VideoTransformer):
-        return JoinedTransformer(module, operations)
+        return FusedTransformer(module, operations)
     if isinstance(module, VideoResnet):
-        return JoinedVideoResnet(module, operations)
+        return FusedVideoResnet(module, operations)
     if isinstance(module, LeanFormer):
-        return JoinedFormer(module, operations)
+        return FusedFormer(module, operations)
     if isinstance(module, DoubledConv):
         return TransposedConv(module)
-    if isinstance(module, ImageEncoder):  # stays in float32, which the kernels do not take
+    if isinstance(module, ImageEncoder):  # stays in float32, which the kernels do not support
         return module
     children: Any = list(module.named_children())
     for name, child in children:
-        setattr(module, name, _joined(child, operations))
+        setattr(module, name, _fused(child, operations))
     return module

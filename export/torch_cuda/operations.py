@@ -1,25 +1,25 @@
-"""What the joined modules are made of: in, nothing; out, our kernels by name, or plain PyTorch in their place."""
+"""The operations that the fused modules call: our kernels by name, or their references in plain PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vpp_edge.kernels.catalogue import OPERATIONS, host_side, operation
+from vpp_edge.kernels.catalogue import OPERATIONS, kernel_module, load_operation
 
 Operations = Mapping[str, Callable[..., Any]]
-"""By a name of the catalogue, a function of keyword arguments; arguments of a reference are those of its kernel."""
+"""Function by name in the catalogue, called with keyword arguments; a reference takes the arguments of its kernel."""
 
 
 def kernel_operations() -> Operations:
-    """The kernels: fp16 tensors on a GPU, or on a CPU where Triton interprets.
+    """The kernels, for fp16 tensors on a GPU, or on a CPU with Triton's interpreter.
 
     Raises:
         MissingDependencyError: Triton is not installed.
     """
-    return {name: getattr(host_side(name), name) for name in OPERATIONS}
+    return {name: getattr(kernel_module(name), name) for name in OPERATIONS}
 
 
 def reference_operations() -> Operations:
-    """Their references: any device and floating type, nothing joined. What the kernels are compared with."""
-    return {name: operation(name).reference for name in OPERATIONS}
+    """The references, for any device and floating-point type, without fusion. The kernels are compared with them."""
+    return {name: load_operation(name).reference for name in OPERATIONS}

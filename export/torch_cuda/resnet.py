@@ -1,8 +1,8 @@
-"""Residual blocks on our kernels: in, the exact block; out, the same with its biases in the passes that there are.
+"""Residual blocks on our kernels: the exact block with its biases fused into other passes.
 
-PyTorch adds the bias of a convolution in a pass of its own, which costs as much as a norm. Here no convolution has one:
-the first one's is the norm's shift, the last one's is added with the residual. Images are channels-last on a GPU, so
-frames of images and pixels of a video are the same memory in two views.
+PyTorch adds the bias of a convolution in a separate pass, which costs as much as a norm. Here convolutions have no
+bias: that of the first becomes the shift of the norm after it, that of the last is added with the residual. Images are
+channels-last on a GPU, so the frames and the pixels of a video are two views of the same memory.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from vpp_edge.export.exact.resnet import ImageResnet, VideoResnet
 from vpp_edge.export.torch_cuda.operations import Operations
 
 
-class JoinedImageResnet(nn.Module):
-    """ImageResnet on joined operations.
+class FusedImageResnet(nn.Module):
+    """ImageResnet on fused operations.
 
     Args:
-        exact: its weights are used in place.
+        exact: provides the weights, which are shared, not copied.
     """
 
     def __init__(self, exact: ImageResnet, operations: Operations) -> None:
         super().__init__()
         self.operations = operations
-        self.pair = _ConvPair(exact.norm1, exact.conv1, exact.norm2, exact.conv2, operations)
+        self.pair = _ConvPair(exact, operations)
         self.shortcut = None if exact.shortcut is None else _without_bias(exact.shortcut)
         bias = bias_of(exact.conv2) + (0 if exact.shortcut is None else bias_of(exact.shortcut))
         self.register_buffer("bias", bias.to(exact.conv2.weight.dtype), persistent=False)
@@ -34,17 +34,17 @@ class JoinedImageResnet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C', h, w) from (N, C, h, w)."""
         update = self.pair(x).permute(0, 2, 3, 1)
-        return add_rows(self.operations, x if self.shortcut is None else self.shortcut(x), update, self.bias)
+        return add_residual(self.operations, x if self.shortcut is None else self.shortcut(x), update, self.bias)
 
 
-class JoinedVideoResnet(nn.Module):
-    """VideoResnet on joined operations."""
+class FusedVideoResnet(nn.Module):
+    """VideoResnet on fused operations."""
 
     def __init__(self, exact: VideoResnet, operations: Operations) -> None:
         super().__init__()
         self.frames, self.operations = exact.frames, operations
-        self.image = JoinedImageResnet(exact.image, operations)
-        self.pair = _ConvPair(exact.norm1, exact.conv1, exact.norm2, exact.conv2, operations)
+        self.image = FusedImageResnet(exact.image, operations)
+        self.pair = _ConvPair(exact, operations)
         self.register_buffer("bias", bias_of(exact.conv2).to(exact.conv2.weight.dtype), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,26 +53,24 @@ class JoinedVideoResnet(nn.Module):
         _, _, height, width = image.shape
         video = image.flatten(2).unflatten(0, (-1, self.frames)).transpose(1, 2)  # (V, C', F, h * w)
         update = self.pair(video).permute(0, 2, 3, 1).flatten(0, 1).unflatten(1, (height, width))
-        return add_rows(self.operations, image, update, self.bias)
+        return add_residual(self.operations, image, update, self.bias)
 
 
 class _ConvPair(nn.Module):
-    """Norm and convolution, twice; without the second convolution's bias."""
+    """Norm and convolution, twice, without the bias of the second convolution."""
 
-    def __init__(
-        self, norm1: nn.GroupNorm, conv1: nn.Conv2d, norm2: nn.GroupNorm, conv2: nn.Conv2d, operations: Operations
-    ) -> None:
+    def __init__(self, exact: ImageResnet | VideoResnet, operations: Operations) -> None:
         super().__init__()
-        self.norm1, self.norm2, self.norm = norm1, norm2, operations["group_norm_silu"]
-        self.conv1, self.conv2 = _without_bias(conv1), _without_bias(conv2)
-        self.register_buffer("shift", bias_of(conv1).to(conv1.weight.dtype), persistent=False)
+        self.norm1, self.norm2, self.norm = exact.norm1, exact.norm2, operations["group_norm_silu"]
+        self.conv1, self.conv2 = _without_bias(exact.conv1), _without_bias(exact.conv2)
+        self.register_buffer("shift", bias_of(exact.conv1).to(exact.conv1.weight.dtype), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C', ., .) from (N, C, ., .)."""
-        hidden = self.conv1(self._normed(x, self.norm1, None))
-        return self.conv2(self._normed(hidden, self.norm2, self.shift.expand(x.shape[0], -1)))
+        hidden = self.conv1(self._norm(x, self.norm1, None))
+        return self.conv2(self._norm(hidden, self.norm2, self.shift.expand(x.shape[0], -1)))
 
-    def _normed(self, x: Tensor, norm: nn.GroupNorm, shift: Tensor | None) -> Tensor:
+    def _norm(self, x: Tensor, norm: nn.GroupNorm, shift: Tensor | None) -> Tensor:
         normed = self.norm(
             x=x.flatten(2),
             weight=norm.weight,
@@ -86,13 +84,14 @@ class _ConvPair(nn.Module):
 
 
 class TransposedConv(nn.Module):
-    """DoubledConv as one transposed convolution, which writes every pixel where it belongs.
+    """DoubledConv as one transposed convolution, which writes every pixel to its final position.
 
-    Rows 2m of the result read the rows m-1, m through the first row parity's kernel, rows 2m+1 the rows m, m+1 through
-    the second's; a transposed convolution of stride 2 and padding 1 does that with rows 3, 1 and 2, 0 of its 4.
+    Row 2m of the result reads rows m-1 and m through the kernel of the first row parity, row 2m+1 rows m and m+1
+    through that of the second; a transposed convolution with stride 2 and padding 1 does so with rows 3, 1 and 2, 0 of
+    its 4 kernel rows.
 
     Args:
-        exact: of (O, I, 2, 2) kernels by parity.
+        exact: has one (O, I, 2, 2) kernel per parity.
     """
 
     def __init__(self, exact: DoubledConv) -> None:
@@ -111,13 +110,13 @@ class TransposedConv(nn.Module):
         return functional.conv_transpose2d(x, self.weight, self.bias, stride=2, padding=1)
 
     def parities(self, x: Tensor) -> Tensor:
-        """(N, 4, O, h, w) from (N, I, h, w), a view: entry 2a + b holds the pixels (2i + a, 2j + b)."""
+        """(N, 4, O, h, w) from (N, I, h, w), a view: entry 2a + b has the pixels (2i + a, 2j + b)."""
         (count, _, height, width), doubled = x.shape, self(x)
         split = doubled.view(count, -1, height, 2, width, 2).permute(0, 3, 5, 1, 2, 4)  # (N, a, b, O, h, w)
         return split.flatten(1, 2)
 
 
-def add_rows(operations: Operations, x: Tensor, update: Tensor, bias: Tensor | None = None) -> Tensor:
+def add_residual(operations: Operations, x: Tensor, update: Tensor, bias: Tensor | None = None) -> Tensor:
     """(N, C, h, w): `x + update + bias` in one pass, channels-last.
 
     Args:

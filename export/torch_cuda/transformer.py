@@ -1,7 +1,7 @@
-"""Transformers of the UNet on our kernels: in, the exact transformer; out, the same with one pass between two products.
+"""Transformers of the UNet on our kernels: the exact transformer with one pass between two matrix products.
 
-Between two products lie a residual sum, the embedding of a frame's number, the blend of pixels and frames, and a
-LayerNorm: one kernel. Nothing is transposed: attention reads the packed product by stride.
+One kernel fuses what is between two products: residual sum, frame position embedding, blend of the spatial and temporal
+streams, and LayerNorm. Nothing is transposed: attention reads the packed product by stride.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from vpp_edge.export.exact.attention import GatedFeedForward, SelfAttention, TextAttention
 from vpp_edge.export.exact.transformer import TransformerLayer, VideoTransformer
 from vpp_edge.export.torch_cuda.operations import Operations
-from vpp_edge.export.torch_cuda.resnet import add_rows
+from vpp_edge.export.torch_cuda.resnet import add_residual
 
 Grid = tuple[int, int, int]
 
 
-class JoinedTransformer(nn.Module):
-    """VideoTransformer on joined operations; it remembers its text.
+class FusedTransformer(nn.Module):
+    """VideoTransformer on fused operations, with cached text.
 
     Args:
-        exact: its weights are used in place.
+        exact: provides the weights, which are shared, not copied.
     """
 
     def __init__(self, exact: VideoTransformer, operations: Operations) -> None:
@@ -33,14 +33,14 @@ class JoinedTransformer(nn.Module):
         self.register_buffer("ones", torch.ones_like(exact.norm.weight), persistent=False)
         self.register_buffer("zeros", torch.zeros_like(exact.norm.weight), persistent=False)
 
-    def remember(self, text: Tensor) -> None:
-        """Keys and values of a text (1, 20, S), for every inference from now on."""
+    def cache_text(self, text: Tensor) -> None:
+        """Compute and keep keys and values of a text (1, 20, S) for all following inferences."""
         for layer in self.layers:
-            layer.spatial_text.remember(text)
-            layer.temporal_text.remember(text)
+            layer.spatial_text.cache_text(text)
+            layer.temporal_text.cache_text(text)
 
     def forward(self, x: Tensor, text: None = None) -> Tensor:
-        """(V * F, C, h, w) from (V * F, C, h, w) and the text that was remembered."""
+        """(V * F, C, h, w) from (V * F, C, h, w) and the cached text."""
         images, channels, height, width = x.shape
         grid = (images // self.frames, self.frames, height * width)
         normed = self.operations["group_norm_silu"](
@@ -50,7 +50,7 @@ class JoinedTransformer(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens, grid)
         update = self.proj_out(tokens).unflatten(0, (images, height, width))
-        return add_rows(self.operations, x, update)
+        return add_residual(self.operations, x, update)
 
 
 class _Layer(nn.Module):
@@ -60,10 +60,10 @@ class _Layer(nn.Module):
         pixels, frames = exact.spatial, exact.temporal
         self.norm1, self.norm2 = pixels.norm1, pixels.norm2
         self.frames_norm1, self.frames_norm2 = frames.norm1, frames.norm2
-        self.spatial, self.temporal = (JoinedSelfAttention(a.attention, operations) for a in (pixels, frames))
-        self.spatial_text, self.temporal_text = (RememberedText(a.text, operations) for a in (pixels, frames))
+        self.spatial, self.temporal = (FusedSelfAttention(a.attention, operations) for a in (pixels, frames))
+        self.spatial_text, self.temporal_text = (CachedTextAttention(a.text, operations) for a in (pixels, frames))
         self.spatial_feed, self.feed_in, self.temporal_feed = (
-            JoinedFeedForward(f, operations) for f in (exact.spatial_feed, exact.feed_in, exact.temporal_feed)
+            FusedFeedForward(f, operations) for f in (exact.spatial_feed, exact.feed_in, exact.temporal_feed)
         )
         self.register_buffer("positions", positions, persistent=False)  # (F, C)
 
@@ -72,7 +72,7 @@ class _Layer(nn.Module):
         normed = self.norm1(x)
         x, normed = self._norm(x, self.spatial(normed, grid), self.norm2, grid)
         x, normed = self._norm(x, self.spatial_text(normed), self.spatial_feed, grid)
-        # The blend at the end wants the pixels' stream without the positions, the frames' stream has them.
+        # The final blend needs the spatial stream without the positions; the temporal stream includes them.
         x, normed = self._norm(x, self.spatial_feed(normed), self.feed_in, grid, positions=self.positions)
         update = self.feed_in(normed)
         y, normed = self._norm(x, update, self.frames_norm1, grid, positions=self.positions, keep_positions=True)
@@ -92,12 +92,12 @@ class _Layer(nn.Module):
         self,
         residual: Tensor,
         update: Tensor,
-        norm: nn.LayerNorm | JoinedFeedForward,
+        norm: nn.LayerNorm | FusedFeedForward,
         grid: Grid,
         positions: Tensor | None = None,
         keep_positions: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """The stream `residual + update`, and the norm of it (plus the positions); both (V * F * n, C)."""
+        """The stream `residual + update`, and its norm (with the positions); both (V * F * n, C)."""
         stream, normed = self.operations["residual_layer_norm"](
             residual=residual.view(*grid, -1),
             update=update.view(*grid, -1),
@@ -110,8 +110,8 @@ class _Layer(nn.Module):
         return stream.view(residual.shape), normed.view(residual.shape)
 
 
-class JoinedSelfAttention(nn.Module):
-    """SelfAttention whose product is attended to where it lies."""
+class FusedSelfAttention(nn.Module):
+    """SelfAttention that reads the packed qkv product by stride."""
 
     def __init__(self, exact: SelfAttention, operations: Operations) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class JoinedSelfAttention(nn.Module):
         self.attend = operations["temporal_attention" if exact.over_frames else "spatial_attention"]
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """(V * F * n, C) from (V * F * n, C); 1 / sqrt(d) is in the weights."""
+        """(V * F * n, C) from (V * F * n, C); the weights include 1 / sqrt(d)."""
         views, frames, pixels = grid
         images = grid if self.over_frames else (views * frames, pixels)
         query, key, value = self.qkv(x).view(*images, 3, self.heads, -1).unbind(-3)
@@ -128,8 +128,8 @@ class JoinedSelfAttention(nn.Module):
         return self.out(mixed.reshape(x.shape[0], -1))
 
 
-class RememberedText(nn.Module):
-    """TextAttention whose keys and values are made once per instruction and stay at one address."""
+class CachedTextAttention(nn.Module):
+    """TextAttention whose keys and values are computed once per instruction and keep their addresses."""
 
     def __init__(self, exact: TextAttention, operations: Operations) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class RememberedText(nn.Module):
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
-    def remember(self, text: Tensor) -> None:
+    def cache_text(self, text: Tensor) -> None:
         keys, values = self.exact.sides(text)
         if self.keys is None or self.values is None:
             self.keys, self.values = keys, values
@@ -148,15 +148,15 @@ class RememberedText(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C) from tokens (N, C)."""
         if self.keys is None or self.values is None:
-            raise RuntimeError("no text was remembered")
+            raise RuntimeError("no text is cached: call cache_text first")
         return torch.matmul(self.attend(tokens=x, keys=self.keys, heads=self.exact.heads), self.values)
 
 
-class JoinedFeedForward(nn.Module):
-    """GatedFeedForward without its LayerNorm, which the residual sum before it computes.
+class FusedFeedForward(nn.Module):
+    """GatedFeedForward without its LayerNorm, which is fused with the residual sum before it.
 
     Attributes:
-        weight, bias, eps: of that norm, whose scale and shift are in the products behind it.
+        weight, bias, eps: of that norm; 1 and 0, because its scale and shift are folded into the following products.
     """
 
     weight: Tensor
@@ -171,5 +171,5 @@ class JoinedFeedForward(nn.Module):
         self.register_buffer("bias", torch.zeros_like(like), persistent=False)
 
     def forward(self, normed: Tensor) -> Tensor:
-        """(N, C) from (N, C) behind the norm."""
+        """(N, C) from normalized (N, C)."""
         return self.out(self.product(value=self.value(normed), gate=self.gate(normed)))

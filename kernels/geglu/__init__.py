@@ -1,1 +1,1 @@
-"""The gate of a feed-forward layer."""
+"""The gated activation of a feed-forward layer."""

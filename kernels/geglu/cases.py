@@ -1,4 +1,4 @@
-"""GEGLU at the sizes of VPP: N tokens, H hidden channels; Q: the result is int8; E: gates near -3."""
+"""GEGLU at the sizes of VPP: N tokens, H hidden channels; Q: int8 result; E: gates near -3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from vpp_edge.kernels.geglu.reference import reference
 from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 
-# Each transformer has three: behind its pixels, before and behind its frames.
+# Each transformer has three: after attention over pixels, and before and after attention over frames.
 CASES = (
     Case("unet-32x32", {"N": 32768, "H": 1280, "Q": 0, "E": 0}, calls=6),
     Case("unet-32x32-int8", {"N": 32768, "H": 1280, "Q": 1, "E": 0}, calls=6, precision="int8"),
@@ -27,16 +27,23 @@ CASES = (
 
 
 def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
-    """Halves of one product, as the feed-forward layer leaves them."""
+    """Halves of one matrix product, as a feed-forward layer outputs them."""
     value, gate = new(sizes["N"], 2 * sizes["H"], scale=2.0).chunk(2, dim=1)
     if sizes["E"]:
-        gate.mul_(0.15).sub_(3)  # where approximations of GELU are off by a tenth
+        gate.mul_(0.15).sub_(3)  # where approximations of GELU are wrong by 10 %
     return {"value": value, "gate": gate, "inverse_step": 8.0 if sizes["Q"] else None}
 
 
-def products(sizes: Mapping[str, int]) -> int:
-    """None."""
+def matmul_ops(sizes: Mapping[str, int]) -> int:
+    """No matrix products."""
     return 0
 
 
-OPERATION = Operation("geglu", "GELU, product", reference, inputs, products, CASES)
+OPERATION = Operation(
+    name="geglu",
+    fuses="GELU, multiplication",
+    reference=reference,
+    inputs=inputs,
+    matmul_ops=matmul_ops,
+    cases=CASES,
+)

@@ -1,1 +1,1 @@
-"""GroupNorm with the time embedding before it and SiLU behind it."""
+"""GroupNorm with the time embedding before it and SiLU after it."""

@@ -1,5 +1,5 @@
-"""GroupNorm at the sizes of VPP: B images of C channels and S pixels in G groups. T: with a time embedding; L: SiLU
-follows; Q: the result is int8; P: channels are planes (NCHW) and not the last axis in memory.
+"""GroupNorm at the sizes of VPP: B images of C channels and S pixels in G groups. T: with a time embedding; L: followed
+by SiLU; Q: int8 result; P: NCHW memory layout instead of channels-last.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ def _sizes(images: int, channels: int, pixels: int, groups: int = 32, **flags: i
     return {"B": images, "C": channels, "S": pixels, "G": groups, "T": 0, "L": 1, "Q": 0, "P": 0} | flags
 
 
-# In the UNet a residual block has two norms over each frame, the second behind the time embedding, and two such over
-# the whole video. A transformer has one without SiLU. The VAE's encoder has images only.
+# A residual block of the UNet has two norms over each frame, the second after the time embedding, and two more over
+# the whole video. A transformer has one without SiLU. The VAE's encoder has image norms only.
 CASES = (
     Case("frame-320-32x32", _sizes(32, 320, 1024), calls=2),
     Case("frame-320-32x32-time", _sizes(32, 320, 1024, T=1), calls=2),
-    Case("frame-320-32x32-int8", _sizes(32, 320, 1024, Q=1), 4, "int8"),
+    Case("frame-320-32x32-int8", _sizes(32, 320, 1024, Q=1), calls=4, precision="int8"),
     Case("frame-320-16x16", _sizes(32, 320, 256), calls=1),
     Case("frame-640-16x16", _sizes(32, 640, 256), calls=1),
     Case("frame-640-16x16-time", _sizes(32, 640, 256, T=1), calls=2),
@@ -54,13 +54,13 @@ CASES = (
     Case("planes", _sizes(2, 60, 70, 4, T=1, P=1)),
     Case("primes", _sizes(3, 77, 53, 7, T=1)),
     Case("one-pixel", _sizes(2, 8, 1, 2)),
-    Case("one-past-a-stretch", _sizes(1, 12, 1025, 3, T=1)),
+    Case("one-past-a-segment", _sizes(1, 12, 1025, 3, T=1)),
     Case("int8", _sizes(1, 80, 65, 4, Q=1)),
 )
 
 
 def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
-    """Images whose mean is four times their deviation, which half-precision sums would not survive."""
+    """Images whose mean is four times their standard deviation, too much for half-precision sums."""
     images, channels, pixels = sizes["B"], sizes["C"], sizes["S"]
     if sizes["P"]:
         x = new(images, channels, pixels, offset=4.0)
@@ -78,9 +78,16 @@ def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
     }
 
 
-def products(sizes: Mapping[str, int]) -> int:
-    """None."""
+def matmul_ops(sizes: Mapping[str, int]) -> int:
+    """No matrix products."""
     return 0
 
 
-OPERATION = Operation("group_norm_silu", "time embedding, GroupNorm, SiLU", reference, inputs, products, CASES)
+OPERATION = Operation(
+    name="group_norm_silu",
+    fuses="time embedding, GroupNorm, SiLU",
+    reference=reference,
+    inputs=inputs,
+    matmul_ops=matmul_ops,
+    cases=CASES,
+)

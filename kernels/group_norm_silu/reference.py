@@ -17,19 +17,19 @@ def reference(
     silu: bool,
     inverse_step: float | None = None,
 ) -> Tensor:
-    """(B, C, S): silu(group_norm(x + shift)), or int8 steps of it.
+    """(B, C, S): silu(group_norm(x + shift)), or the same quantized to int8.
 
     Args:
         x: (B, C, S).
         weight, bias: (C,).
-        shift: (B, C), the time embedding, where the block adds one.
-        groups: of channels.
-        eps: added to a group's variance.
-        silu: whether the activation follows.
-        inverse_step: steps of the int8 result per unit.
+        shift: (B, C), the time embedding, or None for blocks without one.
+        groups: number of groups.
+        eps: added to the variance of a group.
+        silu: whether to apply the activation.
+        inverse_step: 1 / quantization step of an int8 result.
     """
     if shift is not None:
         x = x + shift[:, :, None]
-    x = functional.group_norm(x, groups, weight, bias, eps)
+    x = functional.group_norm(x, groups, weight=weight, bias=bias, eps=eps)
     x = functional.silu(x) if silu else x
     return x if inverse_step is None else (x * inverse_step).round().clamp(-128, 127).to(torch.int8)

@@ -1,1 +1,1 @@
-"""Attention of a frame's queries to its features and to one another."""
+"""Attention of a frame's queries to its features and to each other."""

@@ -19,7 +19,7 @@ CASES = (
 
 
 def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
-    """Standardized features, scores of deviation 3 on them and 3 among the queries."""
+    """Standardized features; scores with standard deviation 3 on the features and among the queries."""
     frames, rows, width = sizes["F"], sizes["H"] * sizes["Q"], sizes["D"]
     return {
         "carried": new(frames, rows, width, scale=3 * width**-0.5),
@@ -28,11 +28,16 @@ def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
     }
 
 
-def products(sizes: Mapping[str, int]) -> int:
-    """Queries with features, weights with features."""
+def matmul_ops(sizes: Mapping[str, int]) -> int:
+    """Queries times features, weights times features."""
     return 4 * sizes["F"] * sizes["H"] * sizes["Q"] * sizes["N"] * sizes["D"]
 
 
 OPERATION = Operation(
-    "perceiver_attention", "product, concatenation, softmax, product", reference, inputs, products, CASES
+    name="perceiver_attention",
+    fuses="matmul, concatenation, softmax, matmul",
+    reference=reference,
+    inputs=inputs,
+    matmul_ops=matmul_ops,
+    cases=CASES,
 )

@@ -1,1 +1,1 @@
-"""Residual sum, frame positions, blend of pixels and frames, and the LayerNorm behind them."""
+"""Residual sum, frame position embedding, blend of spatial and temporal streams, and the LayerNorm after them."""

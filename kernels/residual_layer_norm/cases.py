@@ -1,5 +1,5 @@
-"""Residual LayerNorm at the sizes of VPP: B views, F frames, N pixels, C channels. P: positions, 1 for the norm
-alone, 2 for the stream too; A: the sum alone, without a norm; M: the blend, without one; Q: the norm is int8.
+"""Residual LayerNorm at the sizes of VPP: B views, F frames, N pixels, C channels. P: positions, 1 for the norm only,
+2 for the stream too; A: sum without norm; M: blend without norm; Q: int8 norm.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ def _sizes(views: int, frames: int, pixels: int, channels: int, **flags: int) ->
     return {"B": views, "F": frames, "N": pixels, "C": channels, "P": 0, "A": 0, "M": 0, "Q": 0} | flags
 
 
-# A transformer has four sums with a norm behind them, one whose positions are for the norm alone (the blend wants the
-# stream without), one that keeps them, the blend, and the sum with the images before it. A residual block ends in a
-# sum over its frames and one over its video, in which "positions" are the bias of a convolution, the same in every row
-# of an image. A layer of the Video Former has two with a norm.
+# A transformer has four sums followed by a norm, one whose positions go to the norm only (the blend needs the stream
+# without them), one that keeps them, the blend, and the sum with its input images. A residual block ends in a sum over
+# its frames and one over its video, where "positions" are the bias of a convolution, the same for every row of an
+# image. A layer of the Video Former has two sums with a norm.
 def _level(side: int, channels: int, count: int, blocks: int) -> tuple[Case, ...]:
     """Cases of the UNet's transformers (`count`) and residual blocks on images of side * side pixels."""
     pixels, tokens = f"{side}x{side}", side * side
     return (
-        Case(f"unet-{pixels}", _sizes(2, 16, tokens, channels), 4 * count),
-        Case(f"unet-{pixels}-positions", _sizes(2, 16, tokens, channels, P=1), count),
-        Case(f"unet-{pixels}-kept", _sizes(2, 16, tokens, channels, P=2), count),
-        Case(f"unet-{pixels}-blend", _sizes(2, 16, tokens, channels, M=1), count),
-        Case(f"unet-{pixels}-sum", _sizes(32, side, side, channels, A=1), count),
-        Case(f"unet-{pixels}-bias", _sizes(32, side, side, channels, A=1, P=2), 2 * blocks),
-        Case(f"unet-{pixels}-int8", _sizes(2, 16, tokens, channels, Q=1), 4 * count, "int8"),
+        Case(f"unet-{pixels}", _sizes(2, 16, tokens, channels), calls=4 * count),
+        Case(f"unet-{pixels}-positions", _sizes(2, 16, tokens, channels, P=1), calls=count),
+        Case(f"unet-{pixels}-kept", _sizes(2, 16, tokens, channels, P=2), calls=count),
+        Case(f"unet-{pixels}-blend", _sizes(2, 16, tokens, channels, M=1), calls=count),
+        Case(f"unet-{pixels}-sum", _sizes(32, side, side, channels, A=1), calls=count),
+        Case(f"unet-{pixels}-bias", _sizes(32, side, side, channels, A=1, P=2), calls=2 * blocks),
+        Case(f"unet-{pixels}-int8", _sizes(2, 16, tokens, channels, Q=1), calls=4 * count, precision="int8"),
     )
 
 
@@ -54,7 +54,7 @@ CASES = (
 
 
 def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
-    """A stream whose mean is four times its deviation, in rows wider than it; the update is a row of its own."""
+    """A stream whose mean is four times its standard deviation, with gaps between rows, and a contiguous update."""
     batch, frames, tokens, width = sizes["B"], sizes["F"], sizes["N"], sizes["C"]
     normed = not (sizes["A"] or sizes["M"])
     return {
@@ -71,9 +71,16 @@ def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
     }
 
 
-def products(sizes: Mapping[str, int]) -> int:
-    """None."""
+def matmul_ops(sizes: Mapping[str, int]) -> int:
+    """No matrix products."""
     return 0
 
 
-OPERATION = Operation("residual_layer_norm", "sums, positions or blend, LayerNorm", reference, inputs, products, CASES)
+OPERATION = Operation(
+    name="residual_layer_norm",
+    fuses="sums, positions or blend, LayerNorm",
+    reference=reference,
+    inputs=inputs,
+    matmul_ops=matmul_ops,
+    cases=CASES,
+)

@@ -12,28 +12,28 @@ def reference(
     positions: Tensor | None = None, keep_positions: bool = False, blended: Tensor | None = None,
     share: float = 0.0, eps: float = 1e-5, inverse_step: float | None = None,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """The new residual stream, and where there is a weight its LayerNorm, each (B, F, n, C).
+    """The new residual stream and, if there is a weight, its LayerNorm; each (B, F, n, C).
 
     Without `blended` the stream is `residual + update`, with it `share * blended + (1 - share) * residual + update`.
 
     Args:
         residual, update: (B, F, n, C).
-        weight, bias: (C,) of the norm.
-        positions: (F, C), the embedding of a frame's number, added before the norm.
-        keep_positions: whether they stay in the stream.
-        blended: (B, F, n, C), the stream of the pixels, where `residual` is that of the frames.
-        share: of `blended`.
+        weight, bias: (C,) of the norm, or None for no norm.
+        positions: (F, C), the embedding of the frame index, added before the norm.
+        keep_positions: whether the stream includes the positions.
+        blended: (B, F, n, C), the spatial stream; `residual` is then the temporal one.
+        share: weight of `blended`.
         eps: added to the variance.
-        inverse_step: steps of an int8 norm per unit.
+        inverse_step: 1 / quantization step of an int8 norm.
     """
     if blended is not None:
         residual = share * blended + (1 - share) * residual
     stream = residual + update
-    placed = stream if positions is None else stream + positions[:, None]
-    kept = placed if keep_positions else stream
+    positioned = stream if positions is None else stream + positions[:, None]
+    stream = positioned if keep_positions else stream
     if weight is None:
-        return (kept,)
-    normed = functional.layer_norm(placed, weight.shape, weight, bias, eps)
+        return (stream,)
+    normed = functional.layer_norm(positioned, weight.shape, weight=weight, bias=bias, eps=eps)
     if inverse_step is not None:
         normed = (normed * inverse_step).round().clamp(-128, 127).to(torch.int8)
-    return kept, normed
+    return stream, normed

@@ -24,17 +24,22 @@ CASES = (
 
 
 def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
-    """Views of one (B, N, 3, H, D) product, as a qkv layer leaves it; scores of deviation 4."""
+    """Views of one (B, N, 3, H, D) product, as a qkv layer outputs it; scores with standard deviation 4."""
     packed = new(sizes["B"], sizes["N"], 3, sizes["H"], sizes["D"], scale=2.0)
     query, key, value = packed.unbind(2)
     return {"query": query, "key": key, "value": value, "scale": sizes["D"] ** -0.5}
 
 
-def products(sizes: Mapping[str, int]) -> int:
-    """Queries with keys, weights with values."""
+def matmul_ops(sizes: Mapping[str, int]) -> int:
+    """Queries times keys, weights times values."""
     return 4 * sizes["B"] * sizes["H"] * sizes["N"] ** 2 * sizes["D"]
 
 
 OPERATION = Operation(
-    "spatial_attention", "attention, read from the packed product", reference, inputs, products, CASES
+    name="spatial_attention",
+    fuses="attention, read from the packed product",
+    reference=reference,
+    inputs=inputs,
+    matmul_ops=matmul_ops,
+    cases=CASES,
 )

@@ -1,7 +1,7 @@
-"""Spatial attention on the GPU: in, packed query, key and value of whole images; out, the layout of the queries.
+"""Spatial attention on the GPU, over the tokens of an image, read from the packed query, key and value.
 
-FlashAttention 2 (arXiv 2307.08691, algorithm 1): a program keeps a block of queries and passes over the keys once, with
-a running maximum and sum for each query. Scores never leave the chip.
+FlashAttention 2 (arXiv 2307.08691, algorithm 1): a program holds a block of queries and passes over the keys once, with
+a running maximum and sum per query. Scores never leave the chip.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ MAX_WIDTH = 128
 
 
 def tile_for(tokens: int, architecture: int) -> Tile:
-    """Queries and keys of a step, by the tokens of an image."""
+    """Queries per program and keys per step, by the number of tokens of an image."""
     if tokens <= 16:
-        return Tile(16, 16, 1, 1, "an image is one block: one warp, no loop")
+        reason = "an image is one block: one warp, no loop"
+        return Tile(rows=16, columns=16, warps=1, stages=1, reason=reason)
     if tokens <= 64:
-        return Tile(64, 64, 4, 1, "an image is one block: a warp has 16 queries and all keys")
+        reason = "an image is one block: a warp has 16 queries and all keys"
+        return Tile(rows=64, columns=64, warps=4, stages=1, reason=reason)
     if architecture == 90:
-        return Tile(
-            128, 128, 8, 3, "two warp groups of 64 queries, as wgmma takes them; 112 KB of key and value blocks"
-        )
-    return Tile(128, 64, 4, 3, "32 queries a warp: keys read from shared memory serve two products of 16 rows")
+        reason = "two warp groups of 64 queries, as required by wgmma; 112 KB of key and value blocks"
+        return Tile(rows=128, columns=128, warps=8, stages=3, reason=reason)
+    reason = "32 queries per warp: keys read from shared memory are used by two products of 16 rows"
+    return Tile(rows=128, columns=64, warps=4, stages=3, reason=reason)
 
 
 @triton.jit
@@ -43,8 +45,8 @@ def spatial_attention_kernel(
 ):  # fmt: skip
     """Attention of QUERIES tokens over all tokens of one image, for one head.
 
-    query, key, value, out: fp16 (images, tokens, heads, width) at the strides given, the last one 1.
-    score_scale: of q k^T, times log2(e). WHOLE: the last block of keys is full.
+    query, key, value, out: fp16 (images, tokens, heads, width) with the given strides, the last one 1.
+    score_scale: scale of q k^T, times log2(e). WHOLE: the last block of keys is full.
     """
     image, head = (tl.program_id(1) // heads).to(tl.int64), (tl.program_id(1) % heads).to(tl.int64)
     row = (tl.program_id(0) * QUERIES + tl.arange(0, QUERIES))[:, None]
@@ -57,7 +59,7 @@ def spatial_attention_kernel(
     v_at = value + image * value_image + head * value_head + step.to(tl.int64) * value_token + column
     q = tl.load(q_at, mask=row_inside, other=0.0)
     mixed = tl.zeros((QUERIES, WIDTH), tl.float32)
-    largest = tl.full((QUERIES,), float("-inf"), tl.float32)
+    running_max = tl.full((QUERIES,), float("-inf"), tl.float32)
     total = tl.zeros((QUERIES,), tl.float32)
 
     ahead = tl.full((), KEYS, tl.int64)
@@ -68,12 +70,12 @@ def spatial_attention_kernel(
         scores = tl.dot(q, tl.trans(k)) * score_scale
         if not WHOLE:
             scores = tl.where(start + tl.arange(0, KEYS)[None, :] < tokens, scores, float("-inf"))
-        larger = tl.maximum(largest, tl.max(scores, axis=1))
-        weights = tl.exp2(scores - larger[:, None])
-        fade = tl.exp2(largest - larger)
-        total = total * fade + tl.sum(weights, axis=1)
-        mixed = tl.dot(weights.to(tl.float16), v, mixed * fade[:, None])
-        largest = larger
+        new_max = tl.maximum(running_max, tl.max(scores, axis=1))
+        weights = tl.exp2(scores - new_max[:, None])
+        rescale = tl.exp2(running_max - new_max)
+        total = total * rescale + tl.sum(weights, axis=1)
+        mixed = tl.dot(weights.to(tl.float16), v, mixed * rescale[:, None])
+        running_max = new_max
         k_at += ahead * key_token
         v_at += ahead * value_token
 
@@ -88,29 +90,29 @@ def spatial_attention(
     """(B, n, heads, d) fp16: for each image and head, attention over its n tokens.
 
     Args:
-        query, key, value: (B, n, heads, d) fp16, d dense, any other strides: views of a packed product will do.
-        scale: of the scores; 1 / sqrt(d) when left out.
-        out: (B, n, heads, d) fp16 to write to, d dense; made when left out.
+        query, key, value: (B, n, heads, d) fp16 with contiguous d, such as views of a packed product.
+        scale: factor of the scores; 1 / sqrt(d) by default.
+        out: (B, n, heads, d) fp16 with contiguous d; allocated by default.
 
     Raises:
-        BadInputError: a shape, dtype, device or stride does not fit, or d > 128.
+        BadInputError: a shape, dtype, device or stride is not supported, or d > 128.
     """
     out = outputs(query=query) if out is None else out
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    for launch in launches(out, query, key, value, scale, architecture_of(query)):
+    for launch in launches(out, query, key, value, scale=scale, architecture=architecture_of(query)):
         launch.run()
     return out
 
 
 def outputs(query: Tensor, **_: object) -> Tensor:
-    """What the result is written to."""
+    """Allocate the result."""
     return torch.empty(query.shape, dtype=query.dtype, device=query.device)
 
 
 def launches(
     out: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float, architecture: int = ORIN
 ) -> list[Launch]:
-    """The one launch."""
+    """A single launch."""
     if query.ndim != 4 or query.shape[-1] > MAX_WIDTH:
         raise BadInputError(f"query: expected (B, n, heads, d) with d <= {MAX_WIDTH}, got {tuple(query.shape)}")
     images, tokens, heads, width = query.shape
@@ -130,4 +132,5 @@ def launches(
         "WHOLE": tokens % tile.columns == 0,
     }
     grid = (ceil_div(tokens, tile.rows), images * heads, 1)
-    return [Launch(spatial_attention_kernel, grid, tensors | sizes | strides, constants, tile)]
+    arguments = tensors | sizes | strides
+    return [Launch(kernel=spatial_attention_kernel, grid=grid, arguments=arguments, constants=constants, tile=tile)]

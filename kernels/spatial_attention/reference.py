@@ -11,7 +11,7 @@ def reference(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor
 
     Args:
         query, key, value: (B, n, heads, d).
-        scale: of the scores.
+        scale: factor of the scores.
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
     return functional.scaled_dot_product_attention(query, key, value, scale=scale).transpose(1, 2)

@@ -1,7 +1,7 @@
-"""Temporal attention on the GPU: in, query, key and value as the spatial block lays them out; out, the same layout.
+"""Temporal attention on the GPU, over the frames of a pixel, in the memory layout of the spatial layers.
 
-The 16 frames of a pixel are as many keys as a tensor core takes at least, so a pixel of one head is one pair of
-products, and a program does several of them as a batch. Nothing is transposed: frames are read with their stride.
+The 16 frames of a pixel are exactly the smallest tile of a tensor core, so one pixel of one head is one pair of matrix
+products, and a program computes a batch of them. Nothing is transposed: frames are read by stride.
 """
 
 from __future__ import annotations
@@ -17,11 +17,19 @@ from vpp_edge.kernels.validation import expect_dense_rows, expect_dtype, expect_
 
 MAX_FRAMES, MAX_WIDTH = 64, 128
 
-# By frames: a warp holds (rows / warps) pixel-heads of q, k, v and scores in registers.
+# By padded number of frames: a warp holds (rows / warps) pixel-heads of q, k, v and scores in registers.
 TILES = {
-    16: Tile(8, 16, 4, 1, "2 pixel-heads a warp: 8 loads of 16 bytes in flight per thread and operand, no spill"),
-    32: Tile(4, 32, 4, 1, "half as many as with 16 frames, for the same registers"),
-    64: Tile(4, 64, 4, 1, "one pixel-head a warp"),
+    16: Tile(
+        rows=8,
+        columns=16,
+        warps=4,
+        stages=1,
+        reason="2 pixel-heads per warp: 8 loads of 16 bytes in flight per thread and operand, no spills",
+    ),
+    32: Tile(
+        rows=4, columns=32, warps=4, stages=1, reason="half as many as with 16 frames, for the same number of registers"
+    ),
+    64: Tile(rows=4, columns=64, warps=4, stages=1, reason="one pixel-head per warp"),
 }
 
 
@@ -37,8 +45,8 @@ def temporal_attention_kernel(
 ):  # fmt: skip
     """Softmax over frames for PAIRS (position, head) pairs of one video.
 
-    query, key, value, out: fp16 (B, frames, positions, heads, width) at the strides given, the last one 1.
-    pairs: positions * heads. score_scale: of q k^T, times log2(e).
+    query, key, value, out: fp16 (B, frames, positions, heads, width) with the given strides, the last one 1.
+    pairs: positions * heads. score_scale: scale of q k^T, times log2(e).
     """
     batch = tl.program_id(1).to(tl.int64)
     pair = (tl.program_id(0) * PAIRS + tl.arange(0, PAIRS))[:, None, None]
@@ -58,8 +66,8 @@ def temporal_attention_kernel(
     seen = tl.arange(0, FRAMES)[None, None, :] < frames
     scores = tl.where(seen, scores, float("-inf"))
     weights = tl.exp2(scores - tl.max(scores, axis=2, keep_dims=True))
-    share = 1.0 / tl.sum(weights, axis=2, keep_dims=True)
-    mixed = tl.dot(weights.to(tl.float16), v) * share
+    inverse_total = 1.0 / tl.sum(weights, axis=2, keep_dims=True)
+    mixed = tl.dot(weights.to(tl.float16), v) * inverse_total
 
     o_at = out + batch * out_batch + position * out_position + head * out_head + frame * out_frame + column
     tl.store(o_at, mixed.to(tl.float16), mask=inside)
@@ -71,28 +79,29 @@ def temporal_attention(
     """(B, F, n, heads, d) fp16: for each of n positions and each head, attention over the F frames.
 
     Args:
-        query, key, value: (B, F, n, heads, d) fp16, d dense, any other strides: views of a packed product will do.
-        scale: of the scores; 1 / sqrt(d) when left out.
-        out: (B, F, n, heads, d) fp16 to write to, d dense; made when left out.
+        query, key, value: (B, F, n, heads, d) fp16 with contiguous d, such as views of a packed product.
+        scale: factor of the scores; 1 / sqrt(d) by default.
+        out: (B, F, n, heads, d) fp16 with contiguous d; allocated by default.
 
     Raises:
-        BadInputError: a shape, dtype, device or stride does not fit, or F > 64, or d > 128.
+        BadInputError: a shape, dtype, device or stride is not supported, or F > 64, or d > 128.
     """
     out = outputs(query=query) if out is None else out
-    for launch in launches(out, query, key, value, query.shape[-1] ** -0.5 if scale is None else scale):
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    for launch in launches(out, query, key, value, scale=scale):
         launch.run()
     return out
 
 
 def outputs(query: Tensor, **_: object) -> Tensor:
-    """What the result is written to."""
+    """Allocate the result."""
     return torch.empty(query.shape, dtype=query.dtype, device=query.device)
 
 
 def launches(
     out: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float, architecture: int = ORIN
 ) -> list[Launch]:
-    """The one launch; the same tiles serve every architecture."""
+    """A single launch, with the same tiles on every architecture."""
     if query.ndim != 5 or query.shape[1] > MAX_FRAMES or query.shape[-1] > MAX_WIDTH:
         raise BadInputError(
             f"query: expected (B, F, n, heads, d) with F <= {MAX_FRAMES} and d <= {MAX_WIDTH}, got {tuple(query.shape)}"
@@ -110,4 +119,5 @@ def launches(
     sizes = {"frames": frames, "pairs": pairs, "heads": heads, "width": width, "score_scale": scale * LOG2_E}
     constants = {"PAIRS": tile.rows, "FRAMES": block, "WIDTH": power_of_two(width, 16)}
     grid = (ceil_div(pairs, tile.rows), batch, 1)
-    return [Launch(temporal_attention_kernel, grid, tensors | sizes | strides, constants, tile)]
+    arguments = tensors | sizes | strides
+    return [Launch(kernel=temporal_attention_kernel, grid=grid, arguments=arguments, constants=constants, tile=tile)]

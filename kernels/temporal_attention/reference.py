@@ -1,4 +1,4 @@
-"""Temporal attention in plain PyTorch: the frames of a pixel are brought together, attended to, and put back."""
+"""Temporal attention in plain PyTorch: permute so that a pixel's frames are adjacent, attend, permute back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def reference(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor
     """(B, F, n, heads, d): for each pixel and head, softmax(scale * q k^T) v over the F frames.
 
     Args:
-        query, key, value: (B, F, n, heads, d), n positions of a frame.
-        scale: of the scores.
+        query, key, value: (B, F, n, heads, d), n positions per frame.
+        scale: factor of the scores.
     """
     batch, frames, positions, heads, width = query.shape
     query, key, value = (

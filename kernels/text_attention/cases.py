@@ -1,4 +1,4 @@
-"""Text attention at the sizes of VPP: N tokens (views * frames * pixels) of C channels, H heads, T words."""
+"""Text attention at the sizes of VPP: N tokens (views * frames * pixels) of C channels, H heads, T text tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 from vpp_edge.kernels.text_attention.reference import reference
 
-# Each transformer asks twice: its pixels, then its frames.
+# Each transformer has two: in its spatial and in its temporal part.
 CASES = (
     Case("unet-32x32", {"N": 32768, "C": 320, "H": 5, "T": 20}, calls=4),
     Case("unet-16x16", {"N": 8192, "C": 640, "H": 10, "T": 20}, calls=4),
@@ -24,15 +24,22 @@ CASES = (
 
 
 def inputs(sizes: Mapping[str, int], new: TensorFactory) -> dict[str, Any]:
-    """Tokens that are part of wider rows, and keys that make scores of deviation 4."""
+    """Tokens with gaps between rows, and keys that give scores with standard deviation 4."""
     wide = new(sizes["N"], sizes["C"] + 16)
     keys = new(sizes["H"] * sizes["T"], sizes["C"], scale=4 * sizes["C"] ** -0.5)
     return {"tokens": wide[:, : sizes["C"]], "keys": keys, "heads": sizes["H"]}
 
 
-def products(sizes: Mapping[str, int]) -> int:
-    """Tokens with keys."""
+def matmul_ops(sizes: Mapping[str, int]) -> int:
+    """Tokens times keys."""
     return 2 * sizes["N"] * sizes["C"] * sizes["H"] * sizes["T"]
 
 
-OPERATION = Operation("text_attention", "product, softmax over each head's words", reference, inputs, products, CASES)
+OPERATION = Operation(
+    name="text_attention",
+    fuses="matmul, softmax over the text per head",
+    reference=reference,
+    inputs=inputs,
+    matmul_ops=matmul_ops,
+    cases=CASES,
+)

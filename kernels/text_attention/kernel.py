@@ -1,9 +1,9 @@
-"""Attention weights over a short text: in, tokens and the text's cached keys; out, the weights of every head.
+"""Attention weights over a short text, from tokens and the cached keys of the text, for all heads.
 
-All tokens of all views and frames see the same 20 words, so neither queries nor keys are made for each token:
-`(x Wq) (t Wk)^T = x (Wq (t Wk)^T)`, and the bracket is cached per instruction. What is left is one thin product whose
-epilogue is a softmax over each head's 20 columns; the scores never leave the chip. The product with the cached values,
-`weights @ ((t Wv) Wo)`, and the residual sum behind it are one GEMM of any library.
+All tokens of all views and frames attend to the same 20 text tokens, so no query is computed per token:
+`(x Wq) (t Wk)^T = x (Wq (t Wk)^T)`, and the bracket is cached per instruction. This leaves one thin product whose
+epilogue is a softmax over the 20 columns of each head; the scores never leave the chip. The product with the cached
+values, `weights @ ((t Wv) Wo)`, and the residual sum after it are one library GEMM.
 """
 
 from __future__ import annotations
@@ -18,32 +18,38 @@ from vpp_edge.kernels.launch import LOG2_E, ORIN, Launch, Tile, ceil_div, stride
 from vpp_edge.kernels.validation import expect_dense_rows, expect_dtype, expect_shape
 
 DEPTH = 64
-"""Channels of a step: 128 bytes of a token, one cache line."""
+"""Channels per step: 128 bytes of a token, one cache line."""
 
 MAX_WORDS = 128
 
 
-# Three stages of 24 KB are in shared memory while the fourth is computed: 72 KB, which sm_86 has too.
-TILE = Tile(64, 128, 4, 4, "6 heads of 20 words: tokens are read once at 5 heads, twice at 10; 16 tokens a warp")
+# Three stages of 24 KB are in shared memory while the fourth is computed: 72 KB, which fits even on sm_86.
+TILE = Tile(
+    rows=64,
+    columns=128,
+    warps=4,
+    stages=4,
+    reason="6 heads of 20 text tokens: tokens are read once with 5 heads, twice with 10; 16 tokens per warp",
+)
 
 
 @triton.jit
 def text_attention_kernel(
     tokens, keys, out,
-    count, channels, scores_in_all,
+    count, channels, total_scores,
     tokens_row, keys_row, out_row,
     TOKENS: tl.constexpr, SCORES: tl.constexpr, DEPTH: tl.constexpr,
     WORDS: tl.constexpr, HEADS: tl.constexpr, LOG2_E: tl.constexpr,
 ):  # fmt: skip
     """Weights of TOKENS tokens for HEADS whole heads.
 
-    tokens: fp16 (count, channels). keys: fp16 (scores_in_all, channels). out: fp16 (count, scores_in_all).
+    tokens: fp16 (count, channels). keys: fp16 (total_scores, channels). out: fp16 (count, total_scores).
     SCORES: columns of the tile, of which HEADS * WORDS are used.
     """
     row = tl.program_id(1).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
     local = tl.arange(0, SCORES)
     column = tl.program_id(0) * (HEADS * WORDS) + local
-    used = (local < HEADS * WORDS) & (column < scores_in_all)
+    used = (local < HEADS * WORDS) & (column < total_scores)
     depth = tl.arange(0, DEPTH)
 
     x_at = tokens + row[:, None] * tokens_row + depth[None, :]
@@ -58,16 +64,16 @@ def text_attention_kernel(
         k_at += DEPTH
 
     scores = scores * LOG2_E
-    largest = tl.zeros((TOKENS, SCORES), tl.float32)
+    row_max = tl.zeros((TOKENS, SCORES), tl.float32)
     for head in tl.static_range(HEADS):
         of_head = ((local // WORDS == head) & used)[None, :]
-        most = tl.max(tl.where(of_head, scores, float("-inf")), axis=1)
-        largest = tl.where(of_head, most[:, None], largest)
-    weights = tl.where(used[None, :], tl.exp2(scores - largest), 0.0)
+        head_max = tl.max(tl.where(of_head, scores, float("-inf")), axis=1)
+        row_max = tl.where(of_head, head_max[:, None], row_max)
+    weights = tl.where(used[None, :], tl.exp2(scores - row_max), 0.0)
     shares = tl.zeros((TOKENS, SCORES), tl.float32)
     for head in tl.static_range(HEADS):
         of_head = (local // WORDS == head)[None, :]
-        total = tl.sum(tl.where(of_head, weights, 0.0), axis=1)  # at least 1, for the largest
+        total = tl.sum(tl.where(of_head, weights, 0.0), axis=1)  # at least 1: the weight of the maximum
         shares = tl.where(of_head, (1.0 / tl.maximum(total, 1.0))[:, None], shares)
 
     o_at = out + row[:, None] * out_row + column[None, :]
@@ -78,13 +84,13 @@ def text_attention(tokens: Tensor, keys: Tensor, heads: int, out: Tensor | None 
     """(N, heads * T) fp16: for each token and head, softmax over the T scores `tokens @ keys^T`.
 
     Args:
-        tokens: (N, C) fp16, rows dense, any stride between them.
-        keys: (heads * T, C) fp16, head by head, with 1 / sqrt(d) in it; rows dense.
-        heads: how many.
-        out: (N, heads * T) fp16 to write to, rows dense; made when left out.
+        tokens: (N, C) fp16 with contiguous rows and any row stride.
+        keys: (heads * T, C) fp16 with contiguous rows, head by head, including the factor 1 / sqrt(d).
+        heads: number of heads.
+        out: (N, heads * T) fp16 with contiguous rows; allocated by default.
 
     Raises:
-        BadInputError: a shape, dtype, device or stride does not fit, or T > 128.
+        BadInputError: a shape, dtype, device or stride is not supported, or T > 128.
     """
     out = outputs(tokens=tokens, keys=keys) if out is None else out
     for launch in launches(out, tokens, keys, heads):
@@ -93,12 +99,12 @@ def text_attention(tokens: Tensor, keys: Tensor, heads: int, out: Tensor | None 
 
 
 def outputs(tokens: Tensor, keys: Tensor, **_: object) -> Tensor:
-    """What the result is written to."""
+    """Allocate the result."""
     return torch.empty((tokens.shape[0], keys.shape[0]), dtype=tokens.dtype, device=tokens.device)
 
 
 def launches(out: Tensor, tokens: Tensor, keys: Tensor, heads: int, architecture: int = ORIN) -> list[Launch]:
-    """The one launch; the same tile serves every architecture."""
+    """A single launch, with the same tile on every architecture."""
     if tokens.ndim != 2 or keys.ndim != 2 or heads < 1 or keys.shape[0] % heads or keys.shape[0] > heads * MAX_WORDS:
         raise BadInputError(
             f"expected tokens (N, C) and keys (heads * T, C) with T <= {MAX_WORDS}, got {tuple(tokens.shape)} and "
@@ -114,15 +120,16 @@ def launches(out: Tensor, tokens: Tensor, keys: Tensor, heads: int, architecture
         expect_dense_rows(name, tensor)
         strides |= strides_of(name, tensor, "row")
     tile = TILE
-    together = min(tile.columns // words, heads)
+    tile_heads = min(tile.columns // words, heads)
     constants = {
         "TOKENS": tile.rows,
         "SCORES": tile.columns,
         "DEPTH": DEPTH,
         "WORDS": words,
-        "HEADS": together,
+        "HEADS": tile_heads,
         "LOG2_E": LOG2_E,
     }
-    sizes = {"count": count, "channels": channels, "scores_in_all": heads * words}
-    grid = (ceil_div(heads, together), ceil_div(count, tile.rows), 1)
-    return [Launch(text_attention_kernel, grid, tensors | sizes | strides, constants, tile)]
+    sizes = {"count": count, "channels": channels, "total_scores": heads * words}
+    grid = (ceil_div(heads, tile_heads), ceil_div(count, tile.rows), 1)
+    arguments = tensors | sizes | strides
+    return [Launch(kernel=text_attention_kernel, grid=grid, arguments=arguments, constants=constants, tile=tile)]

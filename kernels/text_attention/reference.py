@@ -10,8 +10,8 @@ def reference(tokens: Tensor, keys: Tensor, heads: int) -> Tensor:
 
     Args:
         tokens: (N, C).
-        keys: (heads * T, C), head by head: the text's keys carried back through the layer that makes queries.
-        heads: how many.
+        keys: (heads * T, C), head by head: the keys of the text, multiplied by the query weights.
+        heads: number of heads.
     """
     scores = tokens @ keys.t()
     return scores.unflatten(1, (heads, -1)).softmax(dim=-1).flatten(1)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.ipc.channels import MOST_PIXEL_BYTES
+from vpp_edge.runtime.interfaces import Camera, LatestState
+from vpp_edge.runtime.ipc.dtypes import MOST_PIXEL_BYTES
 
 SIM_PREFIX = "sim/"
 HIGHEST_FPS = 1000.0
@@ -69,7 +70,7 @@ class CameraConfig:
         if self.kind == "realsense" and self.fps is not None and self.fps != int(self.fps):
             raise BadInputError(f"{name}: fps {self.fps}; RealSense cameras have whole rates such as 6, 15, 30, 60")
         if self.sim_view is not None:
-            from vpp_edge.runtime.sim import VIEWS
+            from vpp_edge.runtime.sim.renderer import VIEWS
 
             if self.sim_view not in VIEWS:
                 raise BadInputError(f"{name}: unknown view {self.sim_view!r}; the simulator has {', '.join(VIEWS)}")
@@ -89,6 +90,31 @@ class CameraConfig:
     def name(self) -> str:
         """For messages and reports: the text without its options."""
         return f"{self.kind}:{self.source}" if self.source else self.kind
+
+    def completed(self) -> CameraConfig:
+        """The configuration with what was left out: size and rate of its kind, or the rate of its video.
+
+        Raises:
+            BadInputError: not a video, or one too large for a frame message.
+            MissingDependencyError: PyAV is needed to read the video's size and rate.
+        """
+        if self.kind == "bag":
+            return self
+        if self.is_file:
+            from vpp_edge.video import video_info
+
+            info = video_info(self.source)
+            check_size(f"camera {self.name}", self.width or info.width, self.height or info.height)
+            return dataclasses.replace(self, fps=self.fps or info.fps)
+        size, fps = (REALSENSE_SIZE, REALSENSE_FPS) if self.kind == "realsense" else (SIM_SIZE, SIM_FPS)
+        width, height = (self.width or size[0], self.height or size[1])
+        return dataclasses.replace(self, width=width, height=height, fps=self.fps or fps)
+
+    def open(self, latest_state: LatestState | None = None) -> Camera:
+        """Opens the camera; see `opening.open_camera`."""
+        from vpp_edge.runtime.cameras.opening import open_camera
+
+        return open_camera(self, latest_state)
 
     @property
     def text(self) -> str:
@@ -123,7 +149,7 @@ def camera_from_text(text: str) -> CameraConfig:
             f"camera {text}: there is no file {config.source!r}; check the path"
             + ("; write one more `?` behind a file name that contains one" if "?" in text else "")
         )
-    return completed(config)
+    return config.completed()
 
 
 def parsed(text: str) -> CameraConfig:
@@ -147,26 +173,6 @@ def parsed(text: str) -> CameraConfig:
         except (ValueError, KeyError):
             raise BadInputError(f"camera {text!r}: {key}={value!r}; expected {_EXPECTED[key]}") from None
     return CameraConfig(kind, source, **options, view=view)
-
-
-def completed(config: CameraConfig) -> CameraConfig:
-    """The configuration with what was not given: size and rate of its kind, or the rate of its video.
-
-    Raises:
-        BadInputError: no video, or one too large for a frame message.
-        MissingDependencyError: PyAV is not there to look at a video.
-    """
-    if config.kind == "bag":
-        return config
-    size, fps = (REALSENSE_SIZE, REALSENSE_FPS) if config.kind == "realsense" else (SIM_SIZE, SIM_FPS)
-    if config.is_file:
-        from vpp_edge.video import video_info
-
-        info = video_info(config.source)
-        check_size(f"camera {config.name}", config.width or info.width, config.height or info.height)
-        return dataclasses.replace(config, fps=config.fps or info.fps)
-    width, height = (config.width or size[0], config.height or size[1])
-    return dataclasses.replace(config, width=width, height=height, fps=config.fps or fps)
 
 
 _READERS: dict[str, Callable[[str], Any]] = {

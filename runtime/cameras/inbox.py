@@ -5,30 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TypeVar
 
 from vpp_edge.errors import EndOfStreamError, HardwareFaultError
-from vpp_edge.runtime.interfaces import Frame
+from vpp_edge.runtime.interfaces import CameraStatistics, Frame
 
 CAPACITY = 4  # a reader may stall for 130 ms at 30 Hz; what waits longer is too old to act on
-
-
-@dataclass(frozen=True)
-class CameraStatistics:
-    """What became of a camera's frames since it was opened.
-
-    Attributes:
-        delivered: given to the reader.
-        dropped: missing in the device's counter: lost before they came here.
-        overwritten: came, but newer ones needed their place before anybody read them.
-        waiting: came, not read yet.
-    """
-
-    delivered: int = 0
-    dropped: int = 0
-    overwritten: int = 0
-    waiting: int = 0
 
 
 class Inbox:

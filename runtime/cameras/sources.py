@@ -109,7 +109,7 @@ class SimSource:
         self._state = UNKNOWN_STATE
 
     def open(self) -> None:
-        from vpp_edge.runtime.sim import SimRenderer
+        from vpp_edge.runtime.sim.renderer import SimRenderer
 
         self._renderer = SimRenderer(self.width, self.height)
         self._render()  # the first picture takes the longest

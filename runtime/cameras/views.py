@@ -1,29 +1,15 @@
-"""Which camera gives which view: in, the cameras as the user gave them; out, one per view, in the policy's order."""
+"""Assigns cameras to views: the cameras as the user listed them in, one per view in the policy's order out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.interfaces import CameraSource
 from vpp_edge.spec.policy import PolicySpec
 
-
-class NamedCamera(Protocol):
-    """What is known of a camera before it is opened."""
-
-    @property
-    def name(self) -> str:
-        """`KIND:SOURCE`."""
-        ...
-
-    @property
-    def view(self) -> str:
-        """The view that the user said it gives; empty: the one at its place in the list."""
-        ...
-
-
-Given = TypeVar("Given", bound=NamedCamera)
+Given = TypeVar("Given", bound=CameraSource)
 
 
 def cameras_by_view(spec: PolicySpec, cameras: Sequence[Given]) -> tuple[Given, ...]:

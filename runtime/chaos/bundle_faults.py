@@ -7,13 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import VppEdgeError
-from vpp_edge.runtime.chaos.result import Fault, Finding, unless
+from vpp_edge.runtime.chaos.result import Fault, TrialResult, unless
 from vpp_edge.runtime.chaos.trial import Setting
-from vpp_edge.runtime.session.run import SessionConfig, run_session
+from vpp_edge.runtime.session.run import run_session
 
 MANIFEST = "manifest.json"
 
@@ -77,7 +78,7 @@ def _no_certificate(folder: Path) -> None:
 TAMPERINGS = (_changed_byte, _truncated, _missing, _link, _way_out, _forged_hash, _bomb, _no_certificate)
 
 
-def tampered(setting: Setting) -> Finding:
+def tampered(setting: Setting) -> TrialResult:
     """A copy of the bundle, changed in one way after the other; the disk needs room for it beside the bundle."""
     source, accepted = Bundle(Path(setting.bundle)).path, []
     with tempfile.TemporaryDirectory(dir=source.resolve().parent) as folder, closing(setting.open_hand()) as hand:
@@ -85,8 +86,7 @@ def tampered(setting: Setting) -> Finding:
         shutil.copytree(source, copy)
         for tamper in TAMPERINGS:
             tamper(copy)
-            options = {**setting.options, "ignore_certificate": False}
-            config = SessionConfig(str(copy), setting.cameras, hand, setting.instruction, **options, duration_s=0.5)
+            config = replace(setting.config(hand), bundle=str(copy), ignore_certificate=False, duration_s=0.5)
             try:
                 run_session(config)
                 accepted.append(tamper.__name__.strip("_").replace("_", " "))
@@ -96,7 +96,7 @@ def tampered(setting: Setting) -> Finding:
                 restored = copy / path.relative_to(source)
                 restored.unlink(missing_ok=True)
                 shutil.copy2(path, restored)
-    return Finding(
+    return TrialResult(
         None,
         None,
         f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused",

@@ -12,15 +12,15 @@ from contextlib import closing
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.chaos.result import Fault, Finding, unless
+from vpp_edge.runtime.chaos.result import Fault, TrialResult, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
 
 STOP_MS, TRACKING_MS = 50.0, 100.0
 STALL_MS, OVERRUN_MS, OVERRUNS = 57, 25, 5
 
 
-def limits_refused(setting: Setting) -> Finding:
+def limits_refused(setting: Setting) -> TrialResult:
     """Limits that no hand may be run with."""
     with closing(setting.open_hand()) as hand:
         good = hand.limits
@@ -36,7 +36,7 @@ def limits_refused(setting: Setting) -> Finding:
     wrong.append({**given, "joint_lower_rad": given["joint_upper_rad"], "joint_upper_rad": given["joint_lower_rad"]})
     wrong.append({**given, "joint_names": given["joint_names"][1:]})
     refused = sum(_refused(values) for values in wrong)
-    return Finding(
+    return TrialResult(
         None,
         None,
         f"{refused} of {len(wrong)} wrong sets of limits refused",
@@ -53,7 +53,7 @@ def _refused(values: dict) -> bool:
     return False
 
 
-def obstructed(setting: Setting) -> Finding:
+def obstructed(setting: Setting) -> TrialResult:
     """The wrist is not where it was sent: nothing is pushed on."""
     since = [0]
 
@@ -65,7 +65,7 @@ def obstructed(setting: Setting) -> Finding:
 
     trial = Trial(setting, displace, 2.0).run()
     stopped = (trial.times_ns[-1] - since[0]) / 1e6
-    return Finding(
+    return TrialResult(
         stopped,
         TRACKING_MS,
         "stopped where it was",
@@ -75,7 +75,7 @@ def obstructed(setting: Setting) -> Finding:
     )
 
 
-def overrun(setting: Setting) -> Finding:
+def overrun(setting: Setting) -> TrialResult:
     """A stall of 57 ms: its slots are left out, and not made up for."""
     trial = Trial(setting, lambda trial: trial.hand.stall(STALL_MS / 1e3), 1.0).run()
     after = trial.times_ns[trial.times_ns >= trial.begun_ns]
@@ -84,7 +84,7 @@ def overrun(setting: Setting) -> Finding:
     ended = "too late for 5 periods in a row" in many.report.ended
     fifth_ms = many.begun_ns + OVERRUNS * (OVERRUN_MS + many.report.period_ms) * 1e6
     stop_ms = ((many.hand.held_ns or many.times_ns[-1]) - fifth_ms) / 1e6 - many.report.control.stop_ms
-    return Finding(
+    return TrialResult(
         max(0.0, stop_ms),
         5 * trial.report.period_ms,
         f"stall of {STALL_MS} ms: commands {shortest:.1f} to {longest:.1f} ms apart, no burst",
@@ -95,7 +95,7 @@ def overrun(setting: Setting) -> Finding:
     )
 
 
-def stopped_from_outside(setting: Setting) -> Finding:
+def stopped_from_outside(setting: Setting) -> TrialResult:
     """Ctrl-C, SIGTERM, the operator's stop and a bug: all take the one way out."""
     times: dict[str, float] = {}
     problems: list[str] = []
@@ -118,7 +118,7 @@ def stopped_from_outside(setting: Setting) -> Finding:
         times[name] = max(0.0, (stopping - trial.begun_ns) / 1e6)
     slowest = max(times, key=lambda name: times[name])
     words = ", ".join(f"{name} {ms:.0f}" for name, ms in times.items())
-    return Finding(times[slowest], STOP_MS, f"after ms: {words}", "slowest beginning of a stop", tuple(problems))
+    return TrialResult(times[slowest], STOP_MS, f"after ms: {words}", "slowest beginning of a stop", tuple(problems))
 
 
 def _stopping_since_ns(trial: Trial) -> int:

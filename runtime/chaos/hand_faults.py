@@ -16,13 +16,14 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from vpp_edge.runtime.chaos.noise_camera import NoiseCamera
-from vpp_edge.runtime.chaos.result import Fault, Finding, unless
+from vpp_edge.runtime.chaos.result import Fault, TrialResult, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.leap_config import LeapConfig
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
-from vpp_edge.runtime.interfaces import HandLimits
-from vpp_edge.runtime.session.run import SessionConfig, run_session
+from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.run import run_session
+from vpp_edge.spec.hand_limits import HandLimits
 
 JOINTS = 16
 SWING = f"latency_ms=30,joints={JOINTS}"
@@ -58,10 +59,10 @@ def _run(setting: Setting, plant: Callable[[DynamixelBus], None], seconds: float
         return Trial(on_bus, lambda trial: plant(bus), seconds).run()
 
 
-def _stopped(trial: Trial, bound_periods: int, words: str) -> Finding:
+def _stopped(trial: Trial, bound_periods: int, words: str) -> TrialResult:
     """The run stopped for this reason: from the fault to the last command that was sent."""
     last_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
-    return Finding(
+    return TrialResult(
         max(0.0, last_ms),
         bound_periods * trial.report.period_ms,
         f"{trial.report.ended.partition('. ')[0].removeprefix('fault: ')}",
@@ -74,10 +75,13 @@ def _swing(parent_pid: int, device: str) -> None:
     """Body of a control process that is going to be killed."""
     with LeapHand(device, CONFIG) as hand:
         cameras = (NoiseCamera(), NoiseCamera())
-        run_session(SessionConfig(SWING, cameras, hand, "swing", duration_s=LONGEST_S, backend="scripted"))
+        config = SessionConfig(
+            bundle=SWING, cameras=cameras, hand=hand, instruction="swing", duration_s=LONGEST_S, backend="scripted"
+        )
+        run_session(config)
 
 
-def control_killed(setting: Setting) -> Finding:
+def control_killed(setting: Setting) -> TrialResult:
     """kill -9 of the control process during motion: nobody is left to stop the servos but they themselves."""
     with DynamixelBus(range(JOINTS)) as bus:
         process = multiprocessing.get_context("spawn").Process(target=_swing, args=(os.getpid(), bus.device))
@@ -95,7 +99,7 @@ def control_killed(setting: Setting) -> Finding:
             process.kill()
             process.join()
             _remove_left_behind(process.pid or 0)
-    return Finding(
+    return TrialResult(
         stopped_ms if stopped else None,
         STOPPED_MS,
         f"register 98 of {JOINTS} servos, armed with {WATCHDOG_MS} ms",
@@ -122,7 +126,7 @@ def _wait(condition: Callable[[], bool]) -> bool:
     return False
 
 
-def bus_errors(setting: Setting) -> Finding:
+def bus_errors(setting: Setting) -> TrialResult:
     """Some answers lost and broken are survived; silence is a fault at the fifth reading."""
 
     def disturb(bus: DynamixelBus) -> None:
@@ -137,17 +141,17 @@ def bus_errors(setting: Setting) -> Finding:
     return replace(found, seen=f"3 bad answers survived; then silence: {found.seen}", problems=found.problems + more)
 
 
-def unplugged(setting: Setting) -> Finding:
+def unplugged(setting: Setting) -> TrialResult:
     """The serial device goes away."""
     return _stopped(_run(setting, lambda bus: bus.unplug()), 5, "was stopped: /dev/")
 
 
-def overloaded(setting: Setting) -> Finding:
+def overloaded(setting: Setting) -> TrialResult:
     """A servo switches itself off: the others hold with little current."""
     return _stopped(_run(setting, lambda bus: bus.servos[5].overload()), 2, "overload")
 
 
-def lying_encoder(setting: Setting) -> Finding:
+def lying_encoder(setting: Setting) -> TrialResult:
     """An encoder jumps, or shows the same angle whatever the joint does."""
 
     def jump(bus: DynamixelBus) -> None:

@@ -1,4 +1,4 @@
-"""Whether commands kept the limits: in, every command of a run; out, the largest share of a limit that was used."""
+"""Whether commands kept the limits: every command of a run in, the largest share of a limit that they used out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import itertools
 import numpy as np
 
 from vpp_edge.runtime.control.scalar_rotation import difference
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
+from vpp_edge.spec.pose import PoseLayout
 
 
-def largest_share(commands: np.ndarray, period_ns: int, limits: HandLimits) -> tuple[float, str]:
+def largest_limit_usage(commands: np.ndarray, period_ns: int, limits: HandLimits) -> tuple[float, str]:
     """Of commands (n, 7 + J), one period apart and starting from rest.
 
     Returns:
         the largest value over its limit, and which it was; for positions, how far outside they were in m or rad, plus 1
         (1 or less: inside). At most 1 when every limit was kept.
     """
-    dt, joints, wrist = period_ns / 1e9, commands[:, 7:], commands[:, :3]
-    turns = [difference(a[3:7], b[3:7]) for a, b in itertools.pairwise(commands)]
+    dt, joints, wrist = period_ns / 1e9, commands[:, PoseLayout.JOINTS], commands[:, PoseLayout.POSITION]
+    turns = [difference(a[PoseLayout.QUATERNION], b[PoseLayout.QUATERNION]) for a, b in itertools.pairwise(commands)]
     shares = {
         "joint position": 1 + _outside(joints, limits.joint_lower_rad, limits.joint_upper_rad),
         "wrist position": 1 + _outside(wrist, limits.wrist_lower_m, limits.wrist_upper_m),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vpp_edge.runtime.chaos.injection import follow_clock
-from vpp_edge.runtime.chaos.result import LONGEST_GAP, Fault, Finding, unless
+from vpp_edge.runtime.chaos.result import LONGEST_GAP, Fault, TrialResult, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 HEAT_MS = 1000.0
@@ -23,7 +23,7 @@ NOISE_MIB = 2.0  # of all processes together
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def heat(setting: Setting) -> Finding:
+def heat(setting: Setting) -> TrialResult:
     """A sensor reaches the temperature at which the board slows down."""
     with tempfile.TemporaryDirectory() as folder:
         zone = Path(folder) / "class/thermal/thermal_zone0"
@@ -49,7 +49,7 @@ def heat(setting: Setting) -> Finding:
             times > trial.begun_ns + 1_000_000_000,
         )
     ]
-    return Finding(
+    return TrialResult(
         (noticed[0] - trial.begun_ns) / 1e6 if noticed else None,
         HEAT_MS,
         f"policy at {rates[0]:.1f} Hz before and {rates[1]:.1f} Hz after",
@@ -60,19 +60,19 @@ def heat(setting: Setting) -> Finding:
     )
 
 
-def clock_step(setting: Setting) -> Finding:
+def clock_step(setting: Setting) -> TrialResult:
     """The wall clock jumps by an hour, in every process: nobody asks it."""
 
     def step(seconds: int) -> Callable[[Trial], None]:
         def both(trial: Trial) -> None:
-            trial.switch.step_clock(seconds)
-            follow_clock(trial.switch)
+            trial.orders.step_clock(seconds)
+            follow_clock(trial.orders)
 
         return both
 
     trial = Trial(setting, step(HOUR_S), 1.6, later=((0.8, step(0)),)).run()
     used = np.diff(trial.column("used")[trial.times_ns >= trial.begun_ns]).sum()
-    return Finding(
+    return TrialResult(
         trial.longest_gap_ms(),
         2 * trial.report.period_ms,
         f"{used} chunks used meanwhile",
@@ -82,7 +82,7 @@ def clock_step(setting: Setting) -> Finding:
     )
 
 
-def full_disk(setting: Setting) -> Finding:
+def full_disk(setting: Setting) -> TrialResult:
     """The recorder stands still for a while, then cannot write any more: records are lost, the loop goes on."""
     import resource
 
@@ -100,7 +100,7 @@ def full_disk(setting: Setting) -> Finding:
         left = [path for path in Path(folder).rglob("*.json") if path.stat().st_size == 0]
     recording = trial.report.recording
     told = "" if recording is None else recording.fault.partition("\n")[0]
-    return Finding(
+    return TrialResult(
         trial.longest_gap_ms(),
         2 * trial.report.period_ms,
         f"the report says: {told}",
@@ -111,7 +111,7 @@ def full_disk(setting: Setting) -> Finding:
     )
 
 
-def memory(setting: Setting) -> Finding:
+def memory(setting: Setting) -> TrialResult:
     """Resident memory of all processes of the run, over a soak."""
     samples: list[tuple[float, float]] = []
 
@@ -124,7 +124,7 @@ def memory(setting: Setting) -> Finding:
     seconds, mib = np.array([one for one in samples if one[0] >= samples[0][0] + WARM_S]).T
     slope, error = _slope(seconds - seconds[0], mib)
     grown, doubt = setting.soak_s * slope, 3 * setting.soak_s * error
-    return Finding(
+    return TrialResult(
         None,
         None,
         f"{mib[-1]:.0f} MiB in all processes, {grown:+.2f} +- {doubt:.2f} MiB in {setting.soak_s:.0f} s",

@@ -1,35 +1,32 @@
-"""A camera of noise for trials in which nobody needs to see: opens itself in the camera process."""
+"""A camera of random noise, for trials in which the policy does not need to see anything."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vpp_edge.runtime.cameras import CameraStatistics
-from vpp_edge.runtime.interfaces import Frame
+from vpp_edge.runtime.interfaces import Camera, CameraStatistics, Frame, LatestState
 
 SIZE = (48, 64, 3)
 
 
 @dataclass(frozen=True)
 class NoiseCamera:
-    """A CameraConfig of frames that nobody has seen before."""
+    """A CameraSource of frames that are never equal."""
 
     fps: float = 30.0
     name: str = "noise"
     view: str = ""
 
-    def open(self, latest_state: Any) -> _Noise:
+    def open(self, latest_state: LatestState | None = None) -> Camera:
         return _Noise(self.fps)
 
 
 class _Noise:
-    name, statistics = "noise", CameraStatistics()
-
     def __init__(self, fps: float) -> None:
+        self.name, self.statistics = "noise", CameraStatistics()
         self._period_ns, self._number = round(1e9 / fps), 0
         self._random, self._due_ns = np.random.default_rng(0), time.monotonic_ns()
 

@@ -1,29 +1,50 @@
-"""How a trial tells the other processes what shall go wrong: in, orders of the trial; out, who asks is told.
+"""Orders of a trial to the other processes: which fault to cause next, in shared memory.
 
-Every field has one writer: the trial gives orders, a camera or the policy notes that it has served one.
+Every field has one writer: the trial gives orders, a camera or the policy notes that it has carried one out.
 """
 
 from __future__ import annotations
 
-from vpp_edge.runtime.ipc.rings import Board
+from enum import IntEnum
 
-NOTHING = 0
-DROP, STALE, SILENT, HANG, FREEZE, SKEW = range(1, 7)  # of a camera
-SLOW, NAN, WILD, FAIL = range(1, 5)  # of the policy
+from vpp_edge.runtime.ipc.rings.board import Board
+
 FIELDS = (
     "camera",
     "camera_view",
     "camera_order",
-    "camera_served",
+    "camera_done",
     "policy",
     "policy_ms",
     "policy_order",
-    "policy_served",
+    "policy_done",
     "clock_s",
 )
 
 
-class Switch:
+class CameraFault(IntEnum):
+    """What a camera can be ordered to do. DROP and HANG happen once, the others last until the next order."""
+
+    NONE = 0
+    DROP = 1
+    STALE = 2
+    SILENT = 3
+    HANG = 4
+    FREEZE = 5
+    SKEW = 6
+
+
+class PolicyFault(IntEnum):
+    """What the policy can be ordered to do. SLOW and FAIL happen once, the others last until the next order."""
+
+    NONE = 0
+    SLOW = 1
+    NAN = 2
+    WILD = 3
+    FAIL = 4
+
+
+class FaultOrders:
     """Orders in shared memory. Picklable while a child is spawned."""
 
     def __init__(self, board: Board | None = None) -> None:
@@ -32,32 +53,33 @@ class Switch:
     def __reduce__(self) -> tuple:
         return type(self), (self._board,)
 
-    def camera(self, fault: int, view: int) -> None:
-        """What the camera of a view does from now on: DROP and HANG once, the others until the next order."""
+    def camera(self, fault: CameraFault, view: int) -> None:
+        """Orders a fault of the camera of a view."""
         self._board["camera_view"] = view
         self._order("camera", fault)
 
-    def policy(self, fault: int, milliseconds: int = 0) -> None:
-        """What the policy does from now on: SLOW (by so much) and FAIL once, the others until the next order."""
+    def policy(self, fault: PolicyFault, milliseconds: int = 0) -> None:
+        """Orders a fault of the policy; SLOW delays one inference by `milliseconds`."""
         self._board["policy_ms"] = milliseconds
         self._order("policy", fault)
 
     def step_clock(self, seconds: int) -> None:
-        """Sets the wall clock forward, as children and control see it."""
+        """Sets the wall clock ahead, as the child processes and control see it."""
         self._board["clock_s"] = seconds
 
-    def _order(self, who: str, fault: int) -> None:
-        self._board[who] = NOTHING
+    def _order(self, who: str, fault: IntEnum) -> None:
+        self._board[who] = 0
         self._board[f"{who}_order"] = self._board[f"{who}_order"] + 1
         self._board[who] = fault
 
-    def camera_fault(self, view: int) -> int:
-        """What the camera of a view shall do."""
-        return self._board["camera"] if self._board["camera_view"] == view else NOTHING
+    def camera_fault(self, view: int) -> CameraFault:
+        """The present order for the camera of a view."""
+        return CameraFault(self._board["camera"]) if self._board["camera_view"] == view else CameraFault.NONE
 
     @property
-    def policy_fault(self) -> int:
-        return self._board["policy"]
+    def policy_fault(self) -> PolicyFault:
+        """The present order for the policy."""
+        return PolicyFault(self._board["policy"])
 
     @property
     def policy_ms(self) -> int:
@@ -67,17 +89,17 @@ class Switch:
     def clock_s(self) -> int:
         return self._board["clock_s"]
 
-    def served(self, who: str) -> bool:
-        """Whether the present order has been served."""
-        return self._board[f"{who}_served"] == self._board[f"{who}_order"]
+    def done(self, who: str) -> bool:
+        """Whether the present order of the `camera` or `policy` has been carried out."""
+        return self._board[f"{who}_done"] == self._board[f"{who}_order"]
 
-    def serve(self, who: str) -> bool:
-        """Whether the present order of the `camera` or `policy` has not been served yet; it counts as served now."""
+    def take(self, who: str) -> bool:
+        """Marks the present order of the `camera` or `policy` as carried out; whether it was not before."""
         order = self._board[f"{who}_order"]
-        fresh = self._board[f"{who}_served"] != order
-        self._board[f"{who}_served"] = order
+        fresh = self._board[f"{who}_done"] != order
+        self._board[f"{who}_done"] = order
         return fresh
 
     def close(self) -> None:
-        """Unmaps the orders; in the process that gave them also removes them."""
+        """Unmaps the orders; in the process that created them also removes them."""
         self._board.close()

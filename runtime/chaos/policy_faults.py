@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vpp_edge.runtime.chaos import orders
-from vpp_edge.runtime.chaos.limit_usage import largest_share
-from vpp_edge.runtime.chaos.result import LONGEST_GAP, Fault, Finding, unless
+from vpp_edge.runtime.chaos.limit_usage import largest_limit_usage
+from vpp_edge.runtime.chaos.orders import PolicyFault
+from vpp_edge.runtime.chaos.result import LONGEST_GAP, Fault, TrialResult, unless
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 LATE_MS, AT_REST_MS, BACK_MS = 300, 100.0, 2000.0
@@ -19,15 +19,15 @@ LONGEST_LOAD_S = 300.0
 ROUNDING = 1e-4
 
 
-def _order(fault: int, milliseconds: int = 0) -> Callable[[Trial], None]:
-    return lambda trial: trial.switch.policy(fault, milliseconds)
+def _order(fault: PolicyFault, milliseconds: int = 0) -> Callable[[Trial], None]:
+    return lambda trial: trial.orders.policy(fault, milliseconds)
 
 
-def late(setting: Setting) -> Finding:
+def late(setting: Setting) -> TrialResult:
     """One inference takes much longer: the loop goes on with what it has."""
-    trial = Trial(setting, _order(orders.SLOW, LATE_MS), 1.5).run()
+    trial = Trial(setting, _order(PolicyFault.SLOW, LATE_MS), 1.5).run()
     dropped, again = trial.grown_ms("actions_dropped"), trial.grown_ms("used", 2)
-    return Finding(
+    return TrialResult(
         trial.longest_gap_ms(),
         2 * trial.report.period_ms,
         f"an inference of {LATE_MS} ms more; late actions dropped: {'yes' if dropped else 'none'}",
@@ -37,17 +37,17 @@ def late(setting: Setting) -> Finding:
     )
 
 
-def exhausted(setting: Setting) -> Finding:
+def exhausted(setting: Setting) -> TrialResult:
     """No chunk comes before the present one ends: the hand comes to rest, and moves again with the next."""
 
     def starve(trial: Trial) -> None:
-        trial.switch.policy(orders.SLOW, int(trial.loop.chunk_s * 1e3) + 700)
+        trial.orders.policy(PolicyFault.SLOW, int(trial.loop.chunk_s * 1e3) + 700)
 
     trial = Trial(setting, starve, 4.0).run()
     held = trial.ms_until(trial.column("playing") < 0)
     rest = None if held is None else trial.rest_ms(held)
     again = None if held is None else trial.ms_until(trial.column("playing") >= 0, held)
-    return Finding(
+    return TrialResult(
         rest,
         AT_REST_MS,
         f"chunk over after {held or 0:.0f} ms",
@@ -57,14 +57,14 @@ def exhausted(setting: Setting) -> Finding:
     )
 
 
-def not_a_number(setting: Setting) -> Finding:
+def not_a_number(setting: Setting) -> TrialResult:
     """NaN in every chunk: none is played, the third one stops the run."""
-    trial = Trial(setting, _order(orders.NAN), 3.0).run()
+    trial = Trial(setting, _order(PolicyFault.NAN), 3.0).run()
     third = trial.grown_ms("rejected", 2)  # no command is sent in the period of the third one
     stopped = trial.times_ns[-1] - trial.begun_ns if third is not None else 0
     gap_ms = trial.longest_gap_ms(from_ms=third or 0)
     finite = bool(np.isfinite(trial.commands).all())
-    return Finding(
+    return TrialResult(
         gap_ms,
         2 * trial.report.period_ms,
         f"stopped and held after {stopped / 1e6:.0f} ms",
@@ -75,15 +75,15 @@ def not_a_number(setting: Setting) -> Finding:
     )
 
 
-def wild(setting: Setting) -> Finding:
+def wild(setting: Setting) -> TrialResult:
     """Targets from one end of the workspace to the other: clamped, and not for long."""
-    trial = Trial(setting, _order(orders.WILD), 4.0).run()
-    share, worst = largest_share(trial.commands, trial.period_ns, trial.hand.limits)
+    trial = Trial(setting, _order(PolicyFault.WILD), 4.0).run()
+    share, worst = largest_limit_usage(trial.commands, trial.period_ns, trial.hand.limits)
     clamps = trial.report.control.clamps
     guards = ("further away than the speed limits allow", "away from its command")  # fingers may meet on the way
     ended = any(words in trial.report.ended for words in guards)
     stopped_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
-    return Finding(
+    return TrialResult(
         None,
         None,
         f"{clamps['speed']} targets clamped for speed; commands at most at {100 * share:.1f} % of a limit "
@@ -95,24 +95,24 @@ def wild(setting: Setting) -> Finding:
     )
 
 
-def engine_error(setting: Setting) -> Finding:
+def engine_error(setting: Setting) -> TrialResult:
     """The engine fails: a new one is made; when that fails too, the run stops and holds."""
-    fail, state = _order(orders.FAIL), {"pid": 0, "used": 0}
+    fail, state = _order(PolicyFault.FAIL), {"pid": 0, "used": 0}
 
     def begin(trial: Trial) -> None:
-        state["pid"], state["used"] = trial.channels.policy["pid"], trial.loop.used
+        state["pid"], state["used"] = trial.channels.policy["pid"], trial.loop.counts.used
         fail(trial)
 
     def fail_again(trial: Trial) -> None:
         board = trial.channels.policy
         if board["pid"] != state["pid"]:
-            state["pid"], state["used"] = board["pid"], trial.loop.used
-        elif trial.loop.used >= state["used"] + 2 and trial.switch.served("policy"):
+            state["pid"], state["used"] = board["pid"], trial.loop.counts.used
+        elif trial.loop.counts.used >= state["used"] + 2 and trial.orders.done("policy"):
             fail(trial)
 
     trial = Trial(setting, begin, LONGEST_LOAD_S, each=fail_again).run()
     deaths = len(trial.report.policy.deaths)
-    return Finding(
+    return TrialResult(
         trial.longest_gap_ms(),
         2 * trial.report.period_ms,
         f"built anew once, stopped at error {deaths}, hand held",
@@ -123,16 +123,16 @@ def engine_error(setting: Setting) -> Finding:
     )
 
 
-def killed(setting: Setting) -> Finding:
+def killed(setting: Setting) -> TrialResult:
     """kill -9 of the policy process during motion."""
     before = {"pid": 0, "used": 0}
 
     def kill(trial: Trial) -> None:
-        before["pid"], before["used"] = trial.channels.policy["pid"], trial.loop.used
+        before["pid"], before["used"] = trial.channels.policy["pid"], trial.loop.counts.used
         os.kill(before["pid"], signal.SIGKILL)
 
     def end_when_back(trial: Trial) -> None:
-        if trial.channels.policy["pid"] != before["pid"] and trial.loop.used >= before["used"] + 3:
+        if trial.channels.policy["pid"] != before["pid"] and trial.loop.counts.used >= before["used"] + 3:
             trial.end()
 
     trial = Trial(setting, kill, LONGEST_LOAD_S, each=end_when_back).run()
@@ -140,7 +140,7 @@ def killed(setting: Setting) -> Finding:
     load_ms = (trial.loaded_ns - trial.started_ns) / 1e6
     back = None if held is None else trial.ms_until(trial.column("playing") >= 0, held)
     in_time = back is not None and back <= BACK_MS + load_ms
-    return Finding(
+    return TrialResult(
         held,
         HELD_PERIODS * trial.report.period_ms,
         f"moving again after {(back or 0) / 1e3:.1f} s, loading took {load_ms / 1e3:.1f} s at the start",
@@ -150,11 +150,11 @@ def killed(setting: Setting) -> Finding:
     )
 
 
-def earlier_episode(setting: Setting) -> Finding:
+def earlier_episode(setting: Setting) -> TrialResult:
     """An answer that was being thought when a new episode began: refused by its number."""
 
     def interrupt_thinking(trial: Trial) -> None:
-        trial.switch.policy(orders.SLOW, LATE_MS)
+        trial.orders.policy(PolicyFault.SLOW, LATE_MS)
         trial.hand.on_read = lambda: _interrupt_once(trial)
 
     trial = Trial(setting, interrupt_thinking, 2.5).run()
@@ -163,7 +163,7 @@ def earlier_episode(setting: Setting) -> Finding:
     refused = None if changed is None else trial.ms_until(old > old[max(0, trial.first - 1)], changed)
     playing = None if changed is None else trial.ms_until(trial.column("playing") >= 0, changed + 1)
     in_order = refused is not None and playing is not None and refused <= playing
-    return Finding(
+    return TrialResult(
         None,
         None,
         f"episode changed at {changed or 0:.0f} ms; the late answer refused at {refused or 0:.0f} ms; "
@@ -176,7 +176,7 @@ def earlier_episode(setting: Setting) -> Finding:
 
 def _interrupt_once(trial: Trial) -> None:
     """In the first period in which the policy thinks slowly, so that its answer comes too late."""
-    if trial.switch.served("policy"):
+    if trial.orders.done("policy"):
         trial.hand.on_read = lambda: None
         trial.loop.interrupt()
 

@@ -12,7 +12,7 @@ PASSED, FAILED, NEEDS_HARDWARE = "passed", "failed", "needs-hardware"
 
 
 @dataclass(frozen=True)
-class Finding:
+class TrialResult:
     """How the run reacted.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fault:
     name: str
     reaction: str
     bound: str
-    trial: Callable[[Setting], Finding] | None
+    trial: Callable[[Setting], TrialResult] | None
     needs: str = ""
 
 

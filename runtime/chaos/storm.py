@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.runtime.chaos import orders
-from vpp_edge.runtime.chaos.limit_usage import largest_share
+from vpp_edge.runtime.chaos.limit_usage import largest_limit_usage
+from vpp_edge.runtime.chaos.orders import CameraFault, PolicyFault
 from vpp_edge.runtime.chaos.trial import Setting, Trial
 
 EVERY_S = (0.2, 1.2)  # between two faults
 CAMERA = {
-    "drop": orders.DROP,
-    "stale": orders.STALE,
-    "silent": orders.SILENT,
-    "hang": orders.HANG,
-    "freeze": orders.FREEZE,
-    "skew": orders.SKEW,
-    "camera well": orders.NOTHING,
+    "drop": CameraFault.DROP,
+    "stale": CameraFault.STALE,
+    "silent": CameraFault.SILENT,
+    "hang": CameraFault.HANG,
+    "freeze": CameraFault.FREEZE,
+    "skew": CameraFault.SKEW,
+    "camera well": CameraFault.NONE,
 }
-POLICY = {"slow": orders.SLOW, "nan": orders.NAN, "wild": orders.WILD, "policy well": orders.NOTHING}
+POLICY = {"slow": PolicyFault.SLOW, "nan": PolicyFault.NAN, "wild": PolicyFault.WILD, "policy well": PolicyFault.NONE}
 OTHER = ("kill policy", "kill camera", "stall", "interrupt")
 ROUNDING = 1e-4
 
@@ -73,7 +73,7 @@ def storm(setting: Setting, seconds: float, seed: int) -> StormReport:
     while (left_s := end_s - time.monotonic()) > 1:
         weather = _Weather(setting, random, report.faults)
         trial = Trial(setting, lambda trial: None, left_s, each=weather.change).run()
-        share, worst = largest_share(trial.commands, trial.period_ns, trial.hand.limits)
+        share, worst = largest_limit_usage(trial.commands, trial.period_ns, trial.hand.limits)
         if share > report.share:
             report.share, report.worst = share, worst
         report.commands += trial.hand.count
@@ -99,9 +99,9 @@ class _Weather:
         self._faults[name] += 1
         view = int(self._random.integers(self._views))
         if name in CAMERA:
-            trial.switch.camera(CAMERA[name], view)
+            trial.orders.camera(CAMERA[name], view)
         elif name in POLICY:
-            trial.switch.policy(POLICY[name], int(self._random.integers(50, 1500)))
+            trial.orders.policy(POLICY[name], int(self._random.integers(50, 1500)))
         elif name == "interrupt":
             trial.loop.interrupt()
         elif name == "stall":

@@ -1,4 +1,4 @@
-"""One live run in which one thing goes wrong: in, what and when; out, every command and count, to be judged."""
+"""A trial: one live run in which one fault is injected, with every command and counter logged to be judged."""
 
 from __future__ import annotations
 
@@ -10,42 +10,51 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import CheckFailedError
-from vpp_edge.runtime.chaos.injection import AroundPolicy, UnreliableCamera
-from vpp_edge.runtime.chaos.orders import Switch
+from vpp_edge.runtime.chaos.injection import PolicyInjection, UnreliableCamera
+from vpp_edge.runtime.chaos.orders import FaultOrders
 from vpp_edge.runtime.chaos.watched_hand import WatchedHand
 from vpp_edge.runtime.control.loop import ControlLoop
-from vpp_edge.runtime.interfaces import Hand
+from vpp_edge.runtime.interfaces import CameraSource, Hand
 from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, PolicyCounts, names_of
+from vpp_edge.runtime.ipc.loop_state import LoopState
+from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.report import RunReport
-from vpp_edge.runtime.session.run import SessionConfig, run_session
-from vpp_edge.runtime.session.supervisor import Watch
+from vpp_edge.runtime.session.run import run_session
+from vpp_edge.runtime.session.supervisor import RunHooks
 
 SETTLE_S = 0.6  # of motion before anything goes wrong
 LONGEST_START_S = 300.0
-LOOP_COUNTS = ("used", "rejected", "late", "old", "holds", "actions_dropped")
-STAND = ("playing", "episode", "request")
-ENDING = "ending"  # whether the loop has been told to stop, or a fault has
-POLICY = ("inferences", "stale_waits", "apart_waits", "spread_ns", "pid", "phase")
-CAMERA = ("delivered", "timeouts", "repeated", "dropped", "pid")
+ENDING = "ending"  # whether the loop has been told to stop
+LOOP_STATE = names_of(LoopState)
+CHUNKS = names_of(ChunkCounts)
+POLICY = (*names_of(PolicyCounts), "spread_ns", "pid", "phase")
+CAMERA = (*names_of(CameraCounts), "pid")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What every trial runs.
+    """What all trials run.
 
     Attributes:
-        cameras: a CameraConfig for each view, or what opens itself.
-        open_hand: gives a new hand for each trial.
+        cameras: one for each view of the policy.
+        open_hand: opens a new hand for each trial.
         options: further fields of SessionConfig.
         soak_s: how long memory is watched.
     """
 
     bundle: str
-    cameras: tuple[Any, ...]
+    cameras: tuple[CameraSource, ...]
     instruction: str
     open_hand: Callable[[], Hand]
     options: dict[str, Any] = field(default_factory=dict)
     soak_s: float = 10.0
+
+    def config(self, hand: Hand) -> SessionConfig:
+        """The configuration of an undisturbed run with this hand."""
+        return SessionConfig(
+            bundle=self.bundle, cameras=self.cameras, hand=hand, instruction=self.instruction, **self.options
+        )
 
     @property
     def last_view(self) -> int:
@@ -57,13 +66,13 @@ class Trial:
     """Runs once.
 
     Args:
-        inject: called once the hand has moved for SETTLE_S; what it does counts from `begun_ns`.
+        inject: called once the hand has moved for SETTLE_S, at `begun_ns`; times count from there.
         seconds: from then to the end, if nothing else ends the run.
         later: further (seconds after `begun_ns`, what to do). `each`: called 20 times a second after `inject`.
         changes: fields of SessionConfig that differ from the setting's.
 
     Attributes:
-        report: of the run. `switch`, `hand`, and while it runs `loop` and `channels`: for `inject`.
+        report: of the run. `orders`, `hand`, and while it runs `loop` and `channels`: for `inject`.
         started_ns: of the run; `loaded_ns`: when the policy first ran.
     """
 
@@ -79,7 +88,7 @@ class Trial:
         self._setting, self._inject, self._seconds = setting, inject, seconds
         self._later, self._each = list(later), each
         self._changes = changes
-        self.switch = Switch()
+        self.orders = FaultOrders()
         self.loop: ControlLoop
         self.channels: Channels
         self.hand: WatchedHand
@@ -95,20 +104,25 @@ class Trial:
             BadInputError and whatever else `run_session` raises.
         """
         setting = self._setting
-        cameras = tuple(UnreliableCamera(camera, i, self.switch) for i, camera in enumerate(setting.cameras))
+        cameras = tuple(UnreliableCamera(camera, i, self.orders) for i, camera in enumerate(setting.cameras))
         try:
             with WatchedHand(setting.open_hand(), SETTLE_S + self._seconds) as self.hand:
-                config = SessionConfig(setting.bundle, cameras, self.hand, setting.instruction, **setting.options)
-                config = replace(config, around_policy=AroundPolicy(self.switch), **self._changes)
+                config = replace(
+                    setting.config(self.hand),
+                    cameras=cameras,
+                    start_s=LONGEST_START_S,
+                    wrap_policy=PolicyInjection(self.orders),
+                    **self._changes,
+                )
                 self.started_ns = time.monotonic_ns()
-                self.report = run_session(config, Watch(int(LONGEST_START_S * 1e9), on_look=self._look))
+                self.report = run_session(config, RunHooks(on_poll=self._poll))
         finally:
-            self.switch.close()
+            self.orders.close()
         if not self.begun_ns:
             raise CheckFailedError(f"the run ended before anything was injected: {self.report.ended}")
         return self
 
-    def _look(self, loop: ControlLoop, channels: Channels) -> None:
+    def _poll(self, loop: ControlLoop, channels: Channels) -> None:
         if not self.columns:
             self.loop, self.channels = loop, channels
             self.columns = {name: i for i, name in enumerate(self._names())}
@@ -133,14 +147,14 @@ class Trial:
 
     def _names(self) -> list[str]:
         views = [f"{name}{i}" for i in range(len(self._setting.cameras)) for name in CAMERA]
-        return [ENDING, *STAND, *LOOP_COUNTS, *POLICY, *views]
+        return [ENDING, *LOOP_STATE, *CHUNKS, *POLICY, *views]
 
     def _probe(self) -> list[int]:
-        stand, loop, channels = self.loop.stand, self.loop, self.channels
+        loop, channels = self.loop, self.channels
         return [
             int(loop.ending),
-            *(getattr(stand, name) for name in STAND),
-            *(getattr(loop, name) for name in LOOP_COUNTS),
+            *(getattr(loop.state, name) for name in LOOP_STATE),
+            *(getattr(loop.counts, name) for name in CHUNKS),
             *(channels.policy[name] for name in POLICY),
             *(camera.board[name] for camera in channels.cameras for name in CAMERA),
         ]

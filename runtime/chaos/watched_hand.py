@@ -1,4 +1,4 @@
-"""A hand that is watched and may fail: in, any hand; out, the same, and every command with its moment."""
+"""Wraps a hand so that it can be made to fail, and logs every command with its time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.runtime.interfaces import Hand, HandState
+from vpp_edge.runtime.interfaces import Hand, HandState, grip_of, scene_size_of
 
 LONGEST_S = 1200
 SPARE_S = 30  # a trial that is over is stopped, and its hand decelerates
@@ -31,11 +31,10 @@ class WatchedHand:
     def __init__(self, inner: Hand, seconds: float, rate_hz: float = 100.0) -> None:
         self._inner = inner
         self.name, self.limits = inner.name, inner.limits
-        self.scene_size = getattr(inner, "scene_size", 0)
-        self.grip = getattr(inner, "grip", None)
+        self.scene_size, self.grip = scene_size_of(inner), grip_of(inner)
         ticks = int((min(seconds, LONGEST_S) + SPARE_S) * rate_hz)
         self.times_ns = np.zeros(ticks, np.int64)
-        self.commands = np.zeros((ticks, 7 + len(self.limits.joint_names)))
+        self.commands = np.zeros((ticks, self.limits.pose_dims))
         self.probes = np.zeros((ticks, 0), np.int64)
         self.count = 0
         self.held_ns: int | None = None

@@ -1,24 +1,25 @@
-"""The control loop's link to the other processes: chunks in from shared memory; states, ticks, verdicts out."""
+"""The control loop's link over the channels: chunks come in; states, ticks and verdicts go out."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vpp_edge.runtime.control.chunk_player import Chunk
-from vpp_edge.runtime.control.contract import Stand
-from vpp_edge.runtime.interfaces import HandState
-from vpp_edge.runtime.ipc.channels import STAND_FIELDS, Channels
-from vpp_edge.runtime.ipc.liveness import Pulse
+from vpp_edge.runtime.interfaces import Chunk, HandState
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.codecs import chunk_from_record, stage_names_from_record, write_state
+from vpp_edge.runtime.ipc.counters import Verdict
+from vpp_edge.runtime.ipc.liveness import Liveness
+from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.trace import Latency, latency_from_ns
 
-KEPT_INFERENCES = 16384  # percentiles are over the last so many; half an hour at 8 Hz
+KEPT_INFERENCES = 16384  # percentiles cover the last so many; half an hour at 8 Hz
 
 
-class SharedLink:
+class ChannelLink:
     """A ControlLink over the rings of a run. Allocates next to nothing per call.
 
     Args:
-        recorded: whether somebody drains the rings for ticks and verdicts; `logged`: those of the log.
+        recorded: whether a recorder drains its rings of ticks and verdicts; `logged`: the same for telemetry.
     """
 
     def __init__(self, channels: Channels, recorded: bool, logged: bool = False) -> None:
@@ -36,31 +37,22 @@ class SharedLink:
         for kept in (self._stages_ns, self._ages_ns):
             kept.fill(0)  # touches the pages now rather than in the loop
         self._names: tuple[str, ...] = ()
-        self._pulse = Pulse(channels.policy)
+        self._liveness = Liveness(channels.policy)
 
     def take_chunk(self) -> Chunk | None:
         """The next chunk; its arrays are valid until the next call."""
         if not self._channels.chunks.take_into(self._arrival):
             return None
-        record = self._arrival[0]
-        return Chunk(
-            record["targets"],
-            record["anchor"],
-            int(record["observed_ns"]),
-            int(record["request"]),
-            int(record["episode"]),
-        )
+        return chunk_from_record(self._arrival[0])
+
+    def chunks_lost(self) -> int:
+        return self._channels.chunks.lost
 
     def policy_lost(self) -> bool:
-        return self._pulse.lost()
+        return self._liveness.lost()
 
-    def publish(self, state: HandState, command: np.ndarray, stand: Stand) -> None:
-        record = self._channels.states.begin()
-        record["vector"], record["command"] = state.vector, command
-        record["scene"] = state.scene
-        for name in STAND_FIELDS:
-            record[name] = getattr(stand, name)
-        self._channels.states.commit(state.stamp_ns)
+    def publish(self, state: HandState, command: np.ndarray, loop_state: LoopState) -> None:
+        write_state(self._channels.states, state, command, loop_state)
 
     def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:
         for ring in self._tick_rings:
@@ -69,10 +61,10 @@ class SharedLink:
                 record["state"], record["command"], record["holding"] = state.vector, command, holding
                 ring.commit()
 
-    def log_chunk(self, chunk: Chunk, now_ns: int, verdict: str, dropped: int) -> None:
+    def log_chunk(self, chunk: Chunk, now_ns: int, verdict: Verdict, dropped: int) -> None:
         arrival, place = self._arrival[0], self.arrivals % KEPT_INFERENCES
         if not self._names:
-            self._names = tuple(name.decode() for name in arrival["stage_names"] if name)
+            self._names = stage_names_from_record(arrival)
         self._stages_ns[place] = arrival["stages_ns"]
         self._ages_ns[place] = now_ns - chunk.observed_ns
         self.first_arrival_ns = self.first_arrival_ns or now_ns
@@ -80,17 +72,13 @@ class SharedLink:
         self.arrivals += 1
         for ring in self._verdict_rings:
             if (record := ring.begin()) is not None:
-                record["chunk"], record["arrived_ns"], record["verdict"], record["dropped"] = (
-                    arrival,
-                    now_ns,
-                    verdict,
-                    dropped,
-                )
+                record["chunk"], record["arrived_ns"] = arrival, now_ns
+                record["verdict"], record["dropped"] = verdict.value, dropped
                 ring.commit()
 
     def close(self) -> None:
-        """Lets go of what it holds outside the rings."""
-        self._pulse.close()
+        """Releases what it holds outside the rings."""
+        self._liveness.close()
 
     @property
     def rate_hz(self) -> float:

@@ -1,4 +1,4 @@
-"""What the control loop is told and what it tells: its settings, its link to the other processes, its report."""
+"""What the control loop is given and what it reports: its settings, its link to the other processes, its report."""
 
 from __future__ import annotations
 
@@ -8,29 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.control.chunk_player import Chunk
 from vpp_edge.runtime.control.statistics import LoopReport
-from vpp_edge.runtime.interfaces import HandState
-
-MOVING = 2**62  # later than any time
-
-
-@dataclass
-class Stand:
-    """Where the loop stands; the policy reads it to know what its next observation would be.
-
-    Attributes:
-        episode: stretch of motion; chunks of an earlier one are refused.
-        request: number of the last chunk that the loop has judged, -1 before the first.
-        resting_since_ns: since when the hand is held without moving, waiting for a chunk; MOVING while it is not.
-        playing: number of the request whose chunk is executed, -1 while none is; `playing_from_ns`: when it began.
-    """
-
-    episode: int = 1
-    request: int = -1
-    resting_since_ns: int = 0
-    playing: int = -1
-    playing_from_ns: int = 0
+from vpp_edge.runtime.interfaces import Chunk, HandState
+from vpp_edge.runtime.ipc.counters import ChunkCounts, Verdict
+from vpp_edge.runtime.ipc.loop_state import LoopState
 
 
 class ControlLink(Protocol):
@@ -39,17 +20,20 @@ class ControlLink(Protocol):
     def take_chunk(self) -> Chunk | None:
         """The next chunk that has arrived, oldest first, or None."""
 
+    def chunks_lost(self) -> int:
+        """How many chunks so far found the way to the loop full and were dropped."""
+
     def policy_lost(self) -> bool:
         """Whether the policy process has died since the last call."""
 
-    def publish(self, state: HandState, command: np.ndarray, stand: Stand) -> None:
-        """Makes the measured state visible to policy, simulator and recorder."""
+    def publish(self, state: HandState, command: np.ndarray, loop_state: LoopState) -> None:
+        """Makes state and command visible to policy, simulator and recorder."""
 
     def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:
         """Keeps a tick for the recording, or drops and counts it."""
 
-    def log_chunk(self, chunk: Chunk, now_ns: int, verdict: str, dropped: int) -> None:
-        """Keeps what became of a chunk: `used`, `rejected`, `late` or `old`."""
+    def log_chunk(self, chunk: Chunk, now_ns: int, verdict: Verdict, dropped: int) -> None:
+        """Keeps what the loop decided about a chunk; `dropped`: how many of its actions had passed."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +44,7 @@ class ControlSettings:
         period_ns: control period T.
         late_ns: a tick that wakes later than this counts as late.
         duration_ns: time from the first chunk to the stop; None for no end.
-        stop_ns: longest deceleration before the hand is held in any case.
+        stop_ns: longest deceleration; then the hand is held in any case.
         dry_run: compute everything, send nothing.
     """
 
@@ -79,33 +63,15 @@ class ControlSettings:
 
 
 @dataclass(frozen=True)
-class ChunkCounts:
-    """What became of the chunks that arrived.
-
-    Attributes:
-        used: executed, at least in part; `actions_dropped` of theirs were late.
-        waited_for: of those, how many began only when they came, because the hand had rested since their observation.
-        rejected: NaN, Inf or wrong shape; `late`: all its actions had passed; `old`: of an earlier request or episode.
-        holds: times the hand came to a hold because no chunk was live.
-    """
-
-    used: int
-    waited_for: int
-    rejected: int
-    late: int
-    old: int
-    actions_dropped: int
-    holds: int
-
-
-@dataclass(frozen=True)
 class ControlReport:
-    """How a run went and ended.
+    """How a run of the loop went and ended.
 
     Attributes:
-        ended: in words, e.g. `Ctrl-C: hand held`.
-        failed: whether an error ended it; `held`: whether the hand was told to hold.
-        clamps: ticks per kind of limit (limits.ClampCounts).
+        ended: why, and what became of the hand, e.g. `Ctrl-C: hand held`.
+        failed: whether an error ended it.
+        held: whether the hand was told to hold.
+        clamps: ticks per kind of limit (`limits.ClampCounts`).
+        stop_ms: duration of the deceleration.
     """
 
     ended: str

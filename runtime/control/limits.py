@@ -1,6 +1,6 @@
-"""The last word before the hand: in, any target at all; out, a command within all limits, from position to jerk.
+"""The last step before the hand: any target at all in, a command within all limits out, from position to jerk.
 
-One step per control period. There is no target, and no order of targets, that makes a command break a limit.
+One step per control period. No target, and no sequence of targets, makes a command break a limit.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.control.jerk import MovingAverage, smoothing_steps
 from vpp_edge.runtime.control.scalar_rotation import normalized
 from vpp_edge.runtime.control.speed_limits import JointSteps, WristSteps
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
+from vpp_edge.spec.pose import PoseLayout, TwistLayout
 
-JOINT_TOLERANCE_RAD = 0.1  # a hand may stand this far outside its limits at the start (encoder noise, soft stops)
+JOINT_TOLERANCE_RAD = 0.1  # how far a hand may be outside its limits at the start (encoder noise, soft stops)
 WRIST_TOLERANCE_M = 0.02
 
 
@@ -42,11 +43,11 @@ class Limiter:
 
     Attributes:
         command: (7 + J,) float64, the last command.
-        ahead: (7 + J,) float64, where the command is going: what `command` is a moving average of. Who plans on takes
-            over here.
-        speed: (6 + J,) float64, how `ahead` moves: m/s, rad/s of the wrist in its own frame, rad/s of the joints.
+        ahead: (7 + J,) float64, the pose before smoothing: `command` is its moving average. A new chunk takes over
+            from here.
+        speed: (6 + J,) float64, how `ahead` moves, a TwistLayout.
         counts: ClampCounts.
-        smoothing: over how many periods commands are averaged (runtime/control/jerk.py).
+        smoothing: how many periods the moving average covers (runtime/control/jerk.py).
     """
 
     def __init__(self, limits: HandLimits, period_ns: int) -> None:
@@ -54,15 +55,15 @@ class Limiter:
             raise BadInputError(f"control period of {period_ns} ns; expected a positive one")
         self.limits = limits
         self.counts = ClampCounts()
-        period_s, dims = period_ns / 1e9, 7 + len(limits.joint_names)
+        period_s, dims = period_ns / 1e9, limits.pose_dims
         self.smoothing = smoothing_steps(limits, period_s)
-        self.command, self.ahead, self.speed = np.zeros(dims), np.zeros(dims), np.zeros(dims - 1)
+        self.command, self.ahead, self.speed = np.zeros(dims), np.zeros(dims), np.zeros(TwistLayout.dims(limits.joints))
         self._previous = np.zeros(dims)  # target of the last step, within the position limits
-        self._joints = JointSteps(limits, period_s, self.ahead[7:], self.speed[6:])
-        self._wrist = WristSteps(limits, period_s, self.ahead[:7], self.speed[:6])
+        self._joints = JointSteps(limits, period_s, self.ahead[PoseLayout.JOINTS], self.speed[TwistLayout.JOINTS])
+        self._wrist = WristSteps(limits, period_s, self.ahead[PoseLayout.WRIST], self.speed[TwistLayout.WRIST])
         self._average = MovingAverage(self.smoothing, dims)
-        self._jerk = _JerkCount(limits, period_s)
-        self._still = 0  # for how many steps `ahead` has not moved
+        self._jerk = _JerkCheck(limits, period_s)
+        self._still = 0  # how many steps `ahead` has not moved
 
     def reset(self, pose: np.ndarray) -> None:
         """Starts at rest at a measured `pose`, (7 + J,).
@@ -71,10 +72,9 @@ class Limiter:
             HardwareFaultError: the hand stands outside its limits by more than measurement noise.
         """
         self._check_start(pose)
-        limits, ahead = self.limits, self.ahead
-        ahead[3:7] = normalized(pose[3:7])
-        np.clip(pose[:3], limits.wrist_lower_m, limits.wrist_upper_m, out=ahead[:3])
-        np.clip(pose[7:], limits.joint_lower_rad, limits.joint_upper_rad, out=ahead[7:])
+        ahead = self.ahead
+        ahead[PoseLayout.QUATERNION] = normalized(pose[PoseLayout.QUATERNION])
+        self._clip_positions(pose, out=ahead)
         self.speed[:] = 0
         self._previous[:] = self.command[:] = ahead
         self._average.reset(ahead)
@@ -89,13 +89,13 @@ class Limiter:
         lower = (*self.limits.wrist_lower_m, *self.limits.joint_lower_rad)
         upper = (*self.limits.wrist_upper_m, *self.limits.joint_upper_rad)
         names = ("wrist x", "wrist y", "wrist z", *self.limits.joint_names)
-        tolerances = [WRIST_TOLERANCE_M] * 3 + [JOINT_TOLERANCE_RAD] * len(self.limits.joint_names)
-        values = (*pose[:3], *pose[7:])
+        tolerances = [WRIST_TOLERANCE_M] * 3 + [JOINT_TOLERANCE_RAD] * self.limits.joints
+        values = (*pose[PoseLayout.POSITION], *pose[PoseLayout.JOINTS])
         for name, value, low, high, tolerance in zip(names, values, lower, upper, tolerances, strict=True):
             if not low - tolerance <= value <= high + tolerance:
                 raise HardwareFaultError(
-                    f"{name} stands at {value:.3f}, outside its limits {low:.3f} to {high:.3f}; "
-                    "move the hand inside by its own tools, or correct the limits in the hand's configuration"
+                    f"{name} is at {value:.3f}, outside its limits {low:.3f} to {high:.3f}; move the hand inside with "
+                    "its own tools, or correct the limits in the hand's configuration"
                 )
 
     @property
@@ -109,33 +109,43 @@ class Limiter:
         Returns:
             `self.command`, valid until the next step.
         """
-        if target is not None and not (np.isfinite(target).all() and 0.5 < math.hypot(*target[3:7]) < 2):
+        if target is not None and not _is_pose(target):
             self.counts.rejected += 1
             target = None
-        position, fast, hasty = self._wrist.move(target, self._previous)
-        turn_fast, turn_hasty = self._wrist.turn(target, self._previous)
-        joints = None if target is None else target[7:]
-        joint_position, joint_fast, joint_hasty = self._joints.step(joints, self._previous[7:])
+        joints = None if target is None else target[PoseLayout.JOINTS]
+        clamped = (
+            self._wrist.move(target, self._previous),
+            self._wrist.turn(target, self._previous),
+            self._joints.step(joints, self._previous[PoseLayout.JOINTS]),
+        )
         if target is None:
             self._previous[:] = self.ahead
         else:
-            self.counts.position += position or joint_position
-            self.counts.speed += fast or turn_fast or joint_fast
-            self.counts.acceleration += hasty or turn_hasty or joint_hasty
+            self.counts.position += any(part.position for part in clamped)
+            self.counts.speed += any(part.speed for part in clamped)
+            self.counts.acceleration += any(part.acceleration for part in clamped)
         self.counts.jerk += self._jerk.exceeded(self.speed)
         self._still = 0 if self.speed.any() else self._still + 1
         self._smooth()
         return self.command
 
     def _smooth(self) -> None:
-        mean, limits = self._average.step(self.ahead), self.limits
-        self.command[3:7] = mean[3:7]
-        np.clip(mean[:3], limits.wrist_lower_m, limits.wrist_upper_m, out=self.command[:3])  # by rounding only
-        np.clip(mean[7:], limits.joint_lower_rad, limits.joint_upper_rad, out=self.command[7:])
+        mean = self._average.step(self.ahead)
+        self.command[PoseLayout.QUATERNION] = mean[PoseLayout.QUATERNION]
+        self._clip_positions(mean, out=self.command)  # changes something by rounding only
+
+    def _clip_positions(self, pose: np.ndarray, out: np.ndarray) -> None:
+        limits, position, joints = self.limits, PoseLayout.POSITION, PoseLayout.JOINTS
+        np.clip(pose[position], limits.wrist_lower_m, limits.wrist_upper_m, out=out[position])
+        np.clip(pose[joints], limits.joint_lower_rad, limits.joint_upper_rad, out=out[joints])
 
 
-class _JerkCount:
-    """Whether the change of acceleration from step to step was over a limit, before it was smoothed."""
+def _is_pose(target: np.ndarray) -> bool:
+    return bool(np.isfinite(target).all()) and 0.5 < math.hypot(*target[PoseLayout.QUATERNION]) < 2
+
+
+class _JerkCheck:
+    """Whether the acceleration, before smoothing, changed from step to step by more than the jerk limits allow."""
 
     def __init__(self, limits: HandLimits, period_s: float) -> None:
         self._limits = (
@@ -145,7 +155,7 @@ class _JerkCount:
         self._speed, self._change, self._next = (np.zeros(len(self._limits)) for _ in range(3))
 
     def exceeded(self, speed: np.ndarray) -> bool:
-        """Takes the speed (6 + J,) of the next step; of the wrist each axis counts alone."""
+        """Takes the speed (6 + J,) of the next step; each axis of the wrist is checked alone."""
         np.subtract(speed, self._speed, out=self._next)
         np.subtract(self._next, self._change, out=self._change)
         np.abs(self._change, out=self._change)

@@ -1,19 +1,29 @@
-"""Speeds that can always be stopped: in, wanted poses; out, steps within position, speed and acceleration limits.
+"""Steps within the limits of position, speed and acceleration: where to go in, how far to move in one period out.
 
-The speed towards a limit (and towards the target) is never higher than what the allowed deceleration can still stop in
-time, computed exactly for discrete steps, so that all limits hold at once and always.
+The speed towards a limit, and towards the target, is never higher than what the allowed deceleration can still stop in
+time, computed exactly for discrete steps. So all limits hold at once and always.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from vpp_edge.runtime.control.scalar_rotation import difference, normalized, turned
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
+from vpp_edge.spec.pose import PoseLayout, TwistLayout
 
 SAME = 1e-9  # a command this close to its target was not clamped
+
+
+class Clamped(NamedTuple):
+    """Which limits changed what a step would have been."""
+
+    position: bool
+    speed: bool
+    acceleration: bool
 
 
 def braking_speed(distance: float, quantum: float, period_s: float) -> float:
@@ -29,78 +39,98 @@ def braking_speed(distance: float, quantum: float, period_s: float) -> float:
 
 
 class JointSteps:
-    """Takes the joints from command to command, all at once.
+    """Takes all joints from command to command. Works in preallocated arrays, so that a step allocates nothing.
 
     Args:
-        position: (J,) the commanded angles, a view that is changed in place; `speed`: (J,) the same in rad/s.
+        position: (J,) the commanded angles, a view that is changed in place.
+        speed: (J,) their speed in rad/s, changed in place too.
     """
 
     def __init__(self, limits: HandLimits, period_s: float, position: np.ndarray, speed: np.ndarray) -> None:
         self._position, self._speed, self._dt = position, speed, period_s
         self._lower, self._upper = np.array(limits.joint_lower_rad), np.array(limits.joint_upper_rad)
         self._top_speed = np.array(limits.joint_speed_rad_s)
-        self._speed_change = np.array(limits.joint_acceleration_rad_s2) * period_s
-        self._quantum = self._speed_change * period_s
-        self._a, self._b, self._c, self._wanted, self._clipped = (np.zeros(len(position)) for _ in range(5))
+        self._top_change = np.array(limits.joint_acceleration_rad_s2) * period_s  # of the speed, per step
+        self._quantum = self._top_change * period_s
+        joints = len(position)
+        self._wanted = np.zeros(joints)  # the speed of this step, in rad/s, as it is being limited
+        self._inside = np.zeros(joints)  # the target within the position limits
+        # Intermediate results, each named after the one thing it holds.
+        self._gap, self._distance, self._stopping = np.zeros(joints), np.zeros(joints), np.zeros(joints)
+        self._target_speed, self._steps_to_stop = np.zeros(joints), np.zeros(joints)
+        self._lowest, self._highest, self._excess = np.zeros(joints), np.zeros(joints), np.zeros(joints)
 
-    def step(self, target: np.ndarray | None, previous: np.ndarray) -> tuple[bool, bool, bool]:
+    def step(self, target: np.ndarray | None, previous: np.ndarray) -> Clamped:
         """One step towards `target` (J,), or to rest for None.
 
         Args:
-            previous: (J,) target of the step before, within the limits; this one's is written there.
-
-        Returns:
-            whether a limit of position, speed or acceleration changed what was wanted.
+            previous: (J,) target of the step before, within the limits; this step's target is written there.
         """
-        position, speed, wanted = self._position, self._speed, self._wanted
         outside = False
         if target is None:
-            wanted[:] = 0
+            self._wanted[:] = 0
         else:
-            np.clip(target, self._lower, self._upper, out=self._clipped)
-            np.subtract(target, self._clipped, out=self._a)
-            outside = bool(np.abs(self._a, out=self._a).max(initial=0.0) > SAME)
-            np.subtract(previous, position, out=self._a)
-            np.abs(self._a, out=self._c)
-            self._braking(self._c, wanted)
-            np.copysign(wanted, self._a, out=wanted)
-            np.subtract(self._clipped, previous, out=self._a)
-            self._a /= self._dt
-            wanted += self._a
-            previous[:] = self._clipped
-        fast = self._clip_counted(wanted, self._top_speed, None)
-        jerky = self._clip_counted(wanted, self._speed_change, speed)
-        np.subtract(self._upper, position, out=self._c)
-        self._braking(self._c, self._a)
-        np.minimum(wanted, self._a, out=wanted)
-        np.subtract(position, self._lower, out=self._c)
-        self._braking(self._c, self._a)
-        np.negative(self._a, out=self._a)
-        np.maximum(wanted, self._a, out=wanted)
-        np.multiply(wanted, self._dt, out=self._a)
-        position += self._a
-        np.clip(position, self._lower, self._upper, out=position)
-        speed[:] = wanted
-        return outside, fast, jerky
+            outside = self._follow(target, previous)
+        fast = self._clip_speed()
+        hasty = self._clip_acceleration()
+        self._brake_before_limits()
+        np.multiply(self._wanted, self._dt, out=self._distance)
+        self._position += self._distance
+        np.clip(self._position, self._lower, self._upper, out=self._position)  # by rounding only
+        self._speed[:] = self._wanted
+        return Clamped(outside, fast, hasty)
 
-    def _clip_counted(self, values: np.ndarray, width: np.ndarray, centre: np.ndarray | None) -> bool:
-        """Clips `values` in place to `centre` +- `width` (the speed change, or the speed about 0)."""
-        low, high = self._a, self._b
-        if centre is None:
-            np.negative(width, out=low)
-            high[:] = width
-        else:
-            np.subtract(centre, width, out=low)
-            np.add(centre, width, out=high)
-        np.clip(values, low, high, out=low)
-        np.subtract(values, low, out=high)
-        changed = bool(np.abs(high, out=high).max(initial=0.0) > SAME)
-        values[:] = low
+    def _follow(self, target: np.ndarray, previous: np.ndarray) -> bool:
+        """Wants the target's own speed, plus the highest speed that closes the gap to it and can still be stopped.
+
+        Returns:
+            whether the target was outside the position limits.
+        """
+        np.clip(target, self._lower, self._upper, out=self._inside)
+        np.subtract(target, self._inside, out=self._excess)
+        outside = bool(np.abs(self._excess, out=self._excess).max(initial=0.0) > SAME)
+        np.subtract(previous, self._position, out=self._gap)
+        np.abs(self._gap, out=self._distance)
+        self._braking_speed(self._distance, out=self._stopping)
+        np.copysign(self._stopping, self._gap, out=self._wanted)
+        np.subtract(self._inside, previous, out=self._target_speed)
+        self._target_speed /= self._dt
+        self._wanted += self._target_speed
+        previous[:] = self._inside
+        return outside
+
+    def _clip_speed(self) -> bool:
+        """Keeps the wanted speed within +- top speed; whether that changed it."""
+        np.negative(self._top_speed, out=self._lowest)
+        self._highest[:] = self._top_speed
+        return self._clip_wanted()
+
+    def _clip_acceleration(self) -> bool:
+        """Keeps the wanted speed within one step's change of the present speed; whether that changed it."""
+        np.subtract(self._speed, self._top_change, out=self._lowest)
+        np.add(self._speed, self._top_change, out=self._highest)
+        return self._clip_wanted()
+
+    def _clip_wanted(self) -> bool:
+        np.clip(self._wanted, self._lowest, self._highest, out=self._lowest)
+        np.subtract(self._wanted, self._lowest, out=self._excess)
+        changed = bool(np.abs(self._excess, out=self._excess).max(initial=0.0) > SAME)
+        self._wanted[:] = self._lowest
         return changed
 
-    def _braking(self, distance: np.ndarray, out: np.ndarray) -> None:
-        """`braking_speed` for every joint; `distance` is overwritten."""
-        n = self._b
+    def _brake_before_limits(self) -> None:
+        """Keeps the wanted speed at what still stops before the upper and the lower position limit."""
+        np.subtract(self._upper, self._position, out=self._distance)
+        self._braking_speed(self._distance, out=self._stopping)
+        np.minimum(self._wanted, self._stopping, out=self._wanted)
+        np.subtract(self._position, self._lower, out=self._distance)
+        self._braking_speed(self._distance, out=self._stopping)
+        np.negative(self._stopping, out=self._stopping)
+        np.maximum(self._wanted, self._stopping, out=self._wanted)
+
+    def _braking_speed(self, distance: np.ndarray, out: np.ndarray) -> None:
+        """`braking_speed` of every joint; `distance` is overwritten."""
+        n = self._steps_to_stop
         np.maximum(distance, 0, out=distance)
         np.divide(distance, self._quantum, out=n)
         n *= 8
@@ -118,36 +148,34 @@ class JointSteps:
 
 
 class WristSteps:
-    """Takes the wrist from command to command: its place in the box, its orientation.
+    """Takes the wrist from command to command: its position in the box, its orientation.
 
     Args:
-        pose: (7,) commanded xyz and quaternion, a view that is changed in place; `speed`: (6,) m/s, and rad/s in the
-            wrist's own frame.
+        pose: (7,) commanded position and quaternion, a view that is changed in place.
+        speed: (6,) m/s, and rad/s in the wrist's own frame, changed in place too.
     """
 
     def __init__(self, limits: HandLimits, period_s: float, pose: np.ndarray, speed: np.ndarray) -> None:
         self._limits, self._dt, self._pose, self._speed = limits, period_s, pose, speed
         # Half of it changes the speed towards the target, half per axis brakes before the box: together at most this.
-        self._change = limits.wrist_acceleration_m_s2 / 2 * period_s
-        self._turn_change = limits.wrist_turn_acceleration_rad_s2 * period_s
+        self._top_change = limits.wrist_acceleration_m_s2 / 2 * period_s
+        self._top_turn_change = limits.wrist_turn_acceleration_rad_s2 * period_s
 
-    def move(self, target: np.ndarray | None, previous: np.ndarray) -> tuple[bool, bool, bool]:
-        """One step of the place towards `target` (at least 3,), or to rest for None; `previous` and what comes back
-        are those of `JointSteps.step`.
-        """
-        limits, dt, change = self._limits, self._dt, self._change
-        quantum = change * dt
+    def move(self, target: np.ndarray | None, previous: np.ndarray) -> Clamped:
+        """One step of the position towards `target` (at least 3,), or to rest for None; otherwise as for joints."""
+        limits, dt = self._limits, self._dt
+        quantum = self._top_change * dt
         wanted, outside, fast = [0.0, 0.0, 0.0], False, False
         if target is not None:
-            error = [float(previous[i] - self._pose[i]) for i in range(3)]
-            jump = [0.0, 0.0, 0.0]
+            gap = [float(previous[i] - self._pose[i]) for i in range(3)]
+            target_speed = [0.0, 0.0, 0.0]
             for i in range(3):
                 inside = min(max(float(target[i]), limits.wrist_lower_m[i]), limits.wrist_upper_m[i])
                 outside = outside or abs(inside - float(target[i])) > SAME
-                jump[i] = (inside - float(previous[i])) / dt
+                target_speed[i] = (inside - float(previous[i])) / dt
                 previous[i] = inside
-            wanted, fast = _towards(jump, error, quantum, dt, limits.wrist_speed_m_s)
-        wanted, jerky = _changed(self._speed[:3], wanted, change)
+            wanted, fast = _followed(target_speed, gap, quantum, dt, top_speed=limits.wrist_speed_m_s)
+        wanted, hasty = _accelerated(self._speed[TwistLayout.LINEAR], wanted, self._top_change)
         for i in range(3):
             place = float(self._pose[i])
             highest = braking_speed(limits.wrist_upper_m[i] - place, quantum, dt)
@@ -156,42 +184,43 @@ class WristSteps:
             place += wanted[i] * dt
             self._pose[i] = min(max(place, limits.wrist_lower_m[i]), limits.wrist_upper_m[i])
             self._speed[i] = wanted[i]
-        return outside, fast, jerky
+        return Clamped(outside, fast, hasty)
 
-    def turn(self, target: np.ndarray | None, previous: np.ndarray) -> tuple[bool, bool]:
-        """The same of the orientation, towards the quaternion in `target` (at least 7,)."""
-        dt, change = self._dt, self._turn_change
+    def turn(self, target: np.ndarray | None, previous: np.ndarray) -> Clamped:
+        """One step of the orientation, towards the quaternion in `target` (at least 7,). It has no position limit."""
+        dt, quaternion = self._dt, PoseLayout.QUATERNION
         wanted, fast = [0.0, 0.0, 0.0], False
         if target is not None:
-            inside = normalized(target[3:7])
-            error = difference(self._pose[3:7], previous[3:7])
-            jump = [v / dt for v in difference(previous[3:7], inside)]
-            previous[3:7] = inside
-            wanted, fast = _towards(jump, error, change * dt, dt, self._limits.wrist_turn_rad_s)
-        wanted, jerky = _changed(self._speed[3:6], wanted, change)
-        self._pose[3:7] = turned(self._pose[3:7], wanted, dt)
-        self._speed[3:6] = wanted
-        return fast, jerky
+            inside = normalized(target[quaternion])
+            gap = difference(self._pose[quaternion], previous[quaternion])
+            target_speed = [v / dt for v in difference(previous[quaternion], inside)]
+            previous[quaternion] = inside
+            quantum = self._top_turn_change * dt
+            wanted, fast = _followed(target_speed, gap, quantum, dt, top_speed=self._limits.wrist_turn_rad_s)
+        wanted, hasty = _accelerated(self._speed[TwistLayout.ANGULAR], wanted, self._top_turn_change)
+        self._pose[quaternion] = turned(self._pose[quaternion], wanted, dt)
+        self._speed[TwistLayout.ANGULAR] = wanted
+        return Clamped(False, fast, hasty)
 
 
-def _towards(
-    jump: list[float], error: tuple[float, ...] | list[float], quantum: float, dt: float, top: float
+def _followed(
+    target_speed: list[float], gap: tuple[float, ...] | list[float], quantum: float, dt: float, *, top_speed: float
 ) -> tuple[list[float], bool]:
-    """The speed that follows the target's own (`jump`) and closes the `error`, at most `top`; whether that cut it."""
-    distance = math.sqrt(sum(v * v for v in error))
+    """The target's own speed plus what closes the gap, at most `top_speed`; whether that cut it."""
+    distance = math.sqrt(sum(v * v for v in gap))
     gain = braking_speed(distance, quantum, dt) / distance if distance > 0 else 0.0
-    wanted = [j + gain * e for j, e in zip(jump, error, strict=True)]
+    wanted = [own + gain * away for own, away in zip(target_speed, gap, strict=True)]
     length = math.sqrt(sum(v * v for v in wanted))
-    if length <= top:
+    if length <= top_speed:
         return wanted, False
-    return [v * top / length for v in wanted], length > top + SAME
+    return [v * top_speed / length for v in wanted], length > top_speed + SAME
 
 
-def _changed(speed: np.ndarray, wanted: list[float], change: float) -> tuple[list[float], bool]:
-    """`speed` moved to `wanted` by at most `change`: a chord of the ball of allowed speeds, so never outside it."""
+def _accelerated(speed: np.ndarray, wanted: list[float], top_change: float) -> tuple[list[float], bool]:
+    """`speed` moved to `wanted` by at most `top_change`: a chord of the ball of allowed speeds, so never outside it."""
     now = [float(v) for v in speed]
-    step = [w - v for w, v in zip(wanted, now, strict=True)]
-    length = math.sqrt(sum(v * v for v in step))
-    if length <= change:
+    change = [w - v for w, v in zip(wanted, now, strict=True)]
+    length = math.sqrt(sum(v * v for v in change))
+    if length <= top_change:
         return wanted, False
-    return [v + s * change / length for v, s in zip(now, step, strict=True)], length > change + SAME
+    return [v + c * top_change / length for v, c in zip(now, change, strict=True)], length > top_change + SAME

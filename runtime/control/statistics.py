@@ -1,4 +1,4 @@
-"""How well a loop kept its time: in, the lateness of every tick; out, counts and percentiles; no allocation."""
+"""How well the control loop keeps time: the lateness of every tick in, counts and percentiles out; no allocation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KEPT_TICKS = 360_000  # an hour at 100 Hz: percentiles are over the last so many ticks, counts over all
+KEPT_TICKS = 360_000  # an hour at 100 Hz: percentiles cover the last so many ticks, counts all of them
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class LoopReport:
 
 
 class LoopStatistics:
-    """Collects for one loop; `late_limit_ns` is what counts as late."""
+    """Collects the timing of one loop. A tick that wakes `late_limit_ns` after its deadline counts as late."""
 
     def __init__(self, late_limit_ns: int) -> None:
-        self._late_limit_ns = late_limit_ns
+        self.late_limit_ns = late_limit_ns
         self._late_ns = np.zeros(KEPT_TICKS, np.int64)
         self._work_ns = np.zeros(KEPT_TICKS, np.int64)
         self._late_ns.fill(0)  # touches the pages now rather than in the loop
@@ -46,19 +46,19 @@ class LoopStatistics:
         self.restart(0)
 
     def restart(self, now_ns: int) -> None:
-        """Forgets everything; the run is counted from `now_ns`."""
+        """Starts over; the run is counted from `now_ns`."""
         self.ticks = self.missed = self.late = self.longest_miss_run = 0
         self._start_ns = self._last_ns = now_ns
 
     def add(self, now_ns: int, late_ns: int, work_ns: int, skipped: int) -> None:
-        """One tick that woke `late_ns` after its deadline, worked for `work_ns` and had `skipped` periods before it."""
+        """Adds a tick that woke `late_ns` after its deadline, worked for `work_ns` and skipped `skipped` periods."""
         place = self.ticks % KEPT_TICKS
         self._late_ns[place] = late_ns
         self._work_ns[place] = work_ns
         self._last_ns = now_ns
         self.ticks += 1
         self.missed += skipped
-        self.late += skipped + (late_ns > self._late_limit_ns)
+        self.late += skipped + (late_ns > self.late_limit_ns)
         if skipped > self.longest_miss_run:
             self.longest_miss_run = skipped
 
@@ -83,7 +83,7 @@ class LoopStatistics:
             rate_hz=self.rate_hz,
             late=self.late,
             late_share=self.late_share,
-            late_limit_ms=self._late_limit_ns / 1e6,
+            late_limit_ms=self.late_limit_ns / 1e6,
             lateness_ms=percentiles_ms(self._late_ns[:kept], (50, 99, 99.9)),
             work_ms=percentiles_ms(self._work_ns[:kept], (50, 99)),
             longest_miss_run=self.longest_miss_run,

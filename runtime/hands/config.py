@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
 
 Config = TypeVar("Config")
 LARGEST_FILE = 1_000_000  # bytes

@@ -17,7 +17,9 @@ import numpy as np
 from vpp_edge.clock import Clock, MonotonicClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.hands.encoder_watch import EncoderWatch
-from vpp_edge.runtime.interfaces import HandFault, HandLimits, HandState
+from vpp_edge.runtime.interfaces import HandFault, HandState
+from vpp_edge.spec.hand_limits import HandLimits
+from vpp_edge.spec.pose import PoseLayout
 
 FAILURES_IN_A_ROW = 5
 TRIES = 5  # for what is not done in a control period: opening and arming
@@ -139,7 +141,7 @@ class GuardedHand:
         self._failed_in_a_row = 0
         if trouble is not None:
             raise self._stop(*trouble)
-        if lie := self._watch.fault(state.vector[7:], self._target, state.stamp_ns):
+        if lie := self._watch.fault(state.vector[PoseLayout.JOINTS], self._target, state.stamp_ns):
             raise self._stop("encoder", lie)
         self._state = state
         return state
@@ -154,13 +156,13 @@ class GuardedHand:
             BadInputError: not 7 + J finite numbers.
             HardwareFaultError: the hand was stopped by a fault, or the first target is far away.
         """
-        target, size = np.asarray(target, dtype=np.float64), 7 + len(self.limits.joint_names)
+        target, size = np.asarray(target, dtype=np.float64), self.limits.pose_dims
         if target.shape != (size,) or not np.isfinite(target).all():
             raise BadInputError(f"hand target of shape {target.shape}: expected {size} finite numbers")
         self._check_usable("be commanded")
         if not self.armed:
             self.arm()
-        joints = np.clip(target[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
+        joints = np.clip(target[PoseLayout.JOINTS], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
         if self._first and self._target is not None:
             if (step := np.abs(joints - self._target).max()) > FIRST_STEP_RAD:
                 raise self._stop("motor", f"the first target is {step:.2f} rad from where the hand is")
@@ -189,8 +191,8 @@ class GuardedHand:
         try:
             self._prepare()
             state = self._measured_at_last()
-            joints = np.clip(state.vector[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
-            if (outside := np.abs(joints - state.vector[7:]).max()) > FIRST_STEP_RAD:
+            joints = np.clip(state.vector[PoseLayout.JOINTS], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
+            if (outside := np.abs(joints - state.vector[PoseLayout.JOINTS]).max()) > FIRST_STEP_RAD:
                 raise HardwareFaultError(
                     f"a joint is {outside:.2f} rad outside its limits; move it by hand, or calibrate"
                 )
@@ -247,7 +249,7 @@ class GuardedHand:
         return exchange()
 
     def _within(self, state: HandState) -> np.ndarray:
-        return np.clip(state.vector[7:], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
+        return np.clip(state.vector[PoseLayout.JOINTS], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
 
     def _failed(self, error: LinkError) -> None:
         self._failed_in_a_row += 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.hands.config import check_numbers, check_range, check_wrist
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
 
 JOINTS = 6
 LARGEST_RAW = 1000

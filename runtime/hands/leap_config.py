@@ -9,7 +9,7 @@ import numpy as np
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.hands.config import check_numbers, check_range, check_wrist
 from vpp_edge.runtime.hands.dynamixel_registers import RAD_PER_COUNT, WATCHDOG_UNIT_MS
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
 
 COUNTS = 4096
 

@@ -16,7 +16,7 @@ from vpp_edge.clock import Clock
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
 from vpp_edge.runtime.hands.config import check_range, check_wrist, config_from_file, device_and_file
 from vpp_edge.runtime.hands.guarded import GuardedHand, LinkError
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
 
 JOINTS = 12
 POSITION_MODE = 3

@@ -1,19 +1,16 @@
-"""What the policy is to do now: in, words and from when they count; out, the same in the policy process.
+"""The instruction that the policy follows, and for which episode and frames it counts.
 
-A run may change them. What was seen before a change, or belongs to an earlier stretch of motion, is not acted on.
+A run may change it. Frames from before a change, and chunks of an earlier episode, are not acted on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.ipc.rings import NewestSlot
+from vpp_edge.runtime.ipc.dtypes import INSTRUCTION_BYTES
+from vpp_edge.runtime.ipc.rings.newest import NewestSlot
 
-TEXT_BYTES = 4000
-INSTRUCTION = np.dtype([("text", f"S{TEXT_BYTES}"), ("episode", "<i8")])
 NEVER = 2**62  # higher than any episode
 
 
@@ -22,9 +19,9 @@ class Instruction:
     """What to do.
 
     Attributes:
-        text: in words.
-        episode: the first stretch of motion (control_contract.Stand) that it counts for; NEVER: think of nothing.
-        since_ns: frames from before that are not looked at.
+        text: the instruction.
+        episode: first episode (`LoopState.episode`) that it counts for; NEVER pauses the policy.
+        since_ns: frames from before this time are not used.
     """
 
     text: str
@@ -35,8 +32,8 @@ class Instruction:
 def write_instruction(slot: NewestSlot, instruction: Instruction) -> None:
     """Gives the policy process an instruction. Raises BadInputError for one that is too long."""
     text = instruction.text.encode()
-    if len(text) > TEXT_BYTES:
-        raise BadInputError(f"the instruction has {len(text)} bytes; expected at most {TEXT_BYTES}")
+    if len(text) > INSTRUCTION_BYTES:
+        raise BadInputError(f"the instruction has {len(text)} bytes; expected at most {INSTRUCTION_BYTES}")
     slot.write(instruction.since_ns, text=text, episode=instruction.episode)
 
 
@@ -45,4 +42,5 @@ def read_instruction(slot: NewestSlot) -> Instruction | None:
     message = slot.read(lambda record: (bytes(record["text"]), int(record["episode"])))
     if message is None:
         return None
-    return Instruction(message.value[0].decode("utf-8", "replace"), message.value[1], message.stamp_ns)
+    text, episode = message.value
+    return Instruction(text=text.decode("utf-8", "replace"), episode=episode, since_ns=message.stamp_ns)

@@ -1,7 +1,7 @@
-"""Whether the policy process still lives, asked in every period: in, its process number; out, the moment it is lost.
+"""Detects within one control period that the policy process has died, cheaply enough to check in every period.
 
-A killed process is reaped only after the kernel has taken its memory apart, which takes tens of milliseconds and longer
-with a GPU's context. But it has no memory of its own from the first moment on, and /proc tells (proc_pid_statm(5)).
+The kernel reaps a killed process only after it has released its memory, which takes tens of milliseconds, and longer
+with a GPU context. But /proc shows at once that the process has no memory left (proc_pid_statm(5)).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 
-from vpp_edge.runtime.ipc.rings import Board
+from vpp_edge.runtime.ipc.rings.board import Board
 
 
-class Pulse:
-    """Watches the process whose number is in `pid` of a board; where there is no /proc, none is ever lost."""
+class Liveness:
+    """Watches the process whose number is in `pid` of a board; without /proc it reports nothing."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -21,7 +21,7 @@ class Pulse:
         self._file: int | None = None
 
     def lost(self) -> bool:
-        """Whether it has died since the last question; True once for each process. Takes a few microseconds."""
+        """Whether the process has died since the last call; True once per process. Takes a few microseconds."""
         pid = self._board["pid"]
         if pid != self._pid:
             self._follow(pid)
@@ -29,7 +29,7 @@ class Pulse:
             return False
         try:
             alive = os.pread(self._file, 2, 0) != b"0 "
-        except OSError:  # reaped
+        except OSError:  # already reaped
             alive = False
         if not alive:
             self.close()
@@ -42,7 +42,7 @@ class Pulse:
             self._file = os.open(f"/proc/{pid}/statm", os.O_RDONLY)
 
     def close(self) -> None:
-        """Asks no more about the present process."""
+        """Stops watching the present process."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)

@@ -1,4 +1,4 @@
-"""What a process asks of the operating system to keep its deadlines: in, wishes; out, notes on those not granted."""
+"""What a process requests from the operating system to keep its deadlines, with notes on what was not granted."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from collections.abc import Collection, Iterator
 
 from vpp_edge.errors import BadInputError
 
-SWITCH_INTERVAL_S = (
-    0.0005  # another thread of the process gives up the interpreter after this; Python's default is 5 ms
-)
+SWITCH_INTERVAL_S = 0.0005  # after this another thread gives up the interpreter lock; Python's default is 5 ms
 FIFO_PRIORITY = 50  # above ordinary work, below the kernel's own threads
-BESIDE_PRIORITY = 40  # of a thread that shares the interpreter's lock with the loop: nothing else may interrupt it
+BESIDE_PRIORITY = 40  # of threads that share the interpreter lock with the loop: nothing else may preempt them
 _PR_SET_PDEATHSIG = 1
-_MCL_CURRENT, _MCL_ONFAULT = 1, 4  # what is in memory stays there; what was never touched costs nothing
+_MCL_CURRENT, _MCL_ONFAULT = 1, 4  # resident pages stay resident; pages never touched cost nothing
 
 
 @contextlib.contextmanager
 def quiet_interpreter() -> Iterator[None]:
-    """No garbage collection inside: what lives is frozen, cycles wait until the end; threads hand over quickly."""
+    """No garbage collection inside: live objects are frozen, cycles wait until the end; threads switch quickly."""
     was_enabled, interval = gc.isenabled(), sys.getswitchinterval()
     gc.collect()
     gc.freeze()
@@ -52,26 +50,31 @@ def on_cpus(cpus: Collection[int] | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def usable_cpus() -> set[int]:
+    """The cores that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
 def other_cpus(cpu: int | None) -> frozenset[int] | None:
-    """The cores that are left to everybody else when the loop has one to itself; None where it has not.
+    """The cores left for everything else when the loop has one to itself; None where it shares all of them.
 
     Raises:
-        BadInputError: this process may not use that core, or has no other.
+        BadInputError: this process may not use that core, or no other one.
     """
     if cpu is None:
         return None
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    usable = usable_cpus()
     if cpu not in usable or len(usable) < 2:
         raise BadInputError(
-            f"--control-cpu {cpu}: expected one of the cores {sorted(usable)} that this process may use, and one more "
-            "for everything else"
+            f"--control-cpu {cpu}: expected one of the cores {sorted(usable)} that this process may use, with at least "
+            "one other for everything else"
         )
     return frozenset(usable - {cpu})
 
 
 @contextlib.contextmanager
 def real_time_thread() -> Iterator[tuple[str, ...]]:
-    """SCHED_FIFO for the calling thread and locked memory for the process, where permitted; gives notes on both."""
+    """SCHED_FIFO for the calling thread and locked memory for the process, where permitted; yields notes on both."""
     notes, before = [], None
     if not hasattr(os, "sched_setscheduler"):
         notes.append("scheduling: ordinary (this system has no SCHED_FIFO)")
@@ -95,21 +98,21 @@ def real_time_thread() -> Iterator[tuple[str, ...]]:
 
 
 def keep_pace_with_loop() -> None:
-    """SCHED_FIFO for a thread beside the loop, where permitted.
+    """SCHED_FIFO for a thread of the loop's process, where permitted.
 
-    Without it a busy machine can suspend the thread while it holds the interpreter, and the loop with it.
+    Without it a busy machine can suspend the thread while it holds the interpreter lock, and the loop with it.
     """
     with contextlib.suppress(OSError, AttributeError):
         _set_fifo(BESIDE_PRIORITY)
 
 
 def _set_fifo(priority: int) -> None:
-    """For the calling thread; processes that it starts are ordinary ones."""
+    """For the calling thread; processes that it starts are scheduled normally."""
     os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Has the kernel kill this process when its parent dies, however it dies (Linux; elsewhere nothing)."""
+    """Has the kernel kill this process when its parent dies for any reason (Linux only)."""
     if sys.platform.startswith("linux"):
         _libc_call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent_pid:  # it died before the call
@@ -117,14 +120,14 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def leave_signals_to_parent() -> None:
-    """Ctrl-C reaches every process of the terminal; only the control process answers it."""
+    """Ctrl-C reaches every process of the terminal; only the control process handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _libc_call(name: str, *arguments: int) -> str | None:
-    """Calls a C function that returns 0; None, or why it failed."""
+    """Calls a C function that returns 0 on success; None, or why it failed."""
     try:
         library = ctypes.CDLL(None, use_errno=True)
         if getattr(library, name)(*map(ctypes.c_ulong, arguments)) == 0:

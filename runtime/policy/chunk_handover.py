@@ -1,6 +1,6 @@
-"""How one chunk follows another: in, what a policy wants from observation to observation; out, chunks to play.
+"""How one chunk hands over to the next: what the policy infers from observation to observation in, chunks to play out.
 
-Four ways, of which the first is for robots and the others are what it is compared with.
+There are four modes. The first is for robots; the others are what it is compared with.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from dataclasses import replace
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.control.chunk_player import WRIST, Chunk, pose_at
-from vpp_edge.runtime.control.contract import Stand
+from vpp_edge.runtime.control.chunk_player import pose_at
+from vpp_edge.runtime.interfaces import Chunk
+from vpp_edge.runtime.ipc.loop_state import LoopState
+from vpp_edge.spec.pose import PoseLayout
 
-RTC = "rtc"  # the next chunk is made to continue the present one (guidance.py)
-NAIVE = "naive"  # it takes over as it comes
-ENSEMBLE = "ensemble"  # it is averaged with what earlier ones wanted for the same moments (ACT, arXiv 2304.13705)
+RTC = "rtc"  # the next chunk is made to continue the present one (rtc_prefix.py)
+NAIVE = "naive"  # it takes over as it is
+ENSEMBLE = "ensemble"  # it is averaged with what earlier ones planned for the same moments (ACT, arXiv 2304.13705)
 SYNCHRONOUS = "synchronous"  # a chunk is played to its end, then the hand waits for the next one
 MODES = (RTC, NAIVE, ENSEMBLE, SYNCHRONOUS)
 
-OLDEST_COUNTS = 0.01  # weight exp(-0.01 i) of the i-th oldest chunk, ACT's value
+AGE_DECAY = 0.01  # weight exp(-0.01 i) of the i-th oldest chunk, ACT's value
 KEPT = 16  # chunks
 
 
 def checked_mode(mode: str) -> str:
-    """`mode`, if there is such a one; BadInputError otherwise."""
+    """`mode` if there is such a mode; raises BadInputError otherwise."""
     if mode not in MODES:
         raise BadInputError(f"unknown chunking {mode!r}; known: {', '.join(MODES)}")
     return mode
 
 
-class Chunking:
-    """The chunks of a run so far, and what that means for the next one.
+class ChunkHandover:
+    """The recent chunks of a run, and what they mean for the next one.
 
     Args:
         mode: one of MODES.
@@ -41,54 +43,51 @@ class Chunking:
 
     def __init__(self, mode: str, period_ns: int) -> None:
         self.mode, self._period_ns = checked_mode(mode), period_ns
-        self._proposed: deque[Chunk] = deque(maxlen=KEPT)
+        self._inferred: deque[Chunk] = deque(maxlen=KEPT)
 
-    def may_observe(self, stand: Stand, now_ns: int) -> bool:
-        """Whether the next observation is due: at any time, or once the hand rests."""
-        return self.mode != SYNCHRONOUS or stand.resting_since_ns <= now_ns
+    def may_observe(self, loop_state: LoopState, now_ns: int) -> bool:
+        """Whether the next observation is due: at any time, or in mode `synchronous` once the hand rests."""
+        return self.mode != SYNCHRONOUS or loop_state.rests_since(now_ns)
 
-    def plan(self, stand: Stand) -> Chunk | None:
+    def chunk_to_continue(self, loop_state: LoopState) -> Chunk | None:
         """The chunk that the next one has to continue, at the time at which it is played; None without one."""
         if self.mode != RTC:
             return None
-        for chunk in reversed(self._proposed):
-            if chunk.episode != stand.episode:
+        for chunk in reversed(self._inferred):
+            if chunk.episode != loop_state.episode:
                 return None
-            if chunk.request > stand.request:  # on its way to the loop, which has not judged it yet
+            if chunk.request > loop_state.request:  # on its way to the loop, which has not judged it yet
                 return chunk
-            if chunk.request == stand.playing:
-                return replace(chunk, observed_ns=stand.playing_from_ns)
+            if chunk.request == loop_state.playing:
+                return replace(chunk, observed_ns=loop_state.playing_from_ns)
         return None
 
-    def next_chunk(self, proposed: Chunk, stand: Stand) -> Chunk:
-        """The chunk to play.
+    def chunk_to_play(self, inferred: Chunk, loop_state: LoopState) -> Chunk:
+        """The chunk to send to the control loop.
 
         Args:
-            proposed: what the policy wants.
-            stand: where the loop stood at its observation.
+            inferred: what the policy computed.
+            loop_state: of its observation.
         """
-        if self._proposed and (self._proposed[-1].episode != proposed.episode or _rested(stand, proposed)):
-            self._proposed.clear()
-        if not np.isfinite(proposed.targets).all():  # for the loop to reject and count
-            return proposed
-        self._proposed.append(proposed)
-        return self._averaged(proposed) if self.mode == ENSEMBLE else proposed
+        rested = loop_state.rests_since(inferred.observed_ns)  # earlier chunks have had no effect then
+        if self._inferred and (rested or self._inferred[-1].episode != inferred.episode):
+            self._inferred.clear()
+        if not np.isfinite(inferred.targets).all():  # for the loop to reject and count
+            return inferred
+        self._inferred.append(inferred)
+        return self._averaged(inferred) if self.mode == ENSEMBLE else inferred
 
     def _averaged(self, newest: Chunk) -> Chunk:
-        targets = newest.targets.copy()
+        """`newest` averaged with earlier chunks that cover the same moments; quaternions at the sign of the newest."""
+        targets, quaternion = newest.targets.copy(), PoseLayout.QUATERNION
         for i in range(len(targets)):
             due_ns = newest.observed_ns + (i + 1) * self._period_ns
-            known = [chunk for chunk in self._proposed if due_ns <= self._end_ns(chunk)]
-            poses = np.stack([pose_at(chunk, due_ns, self._period_ns) for chunk in known])
-            poses[:, 3:WRIST] *= np.where(poses[:, 3:WRIST] @ poses[-1, 3:WRIST] < 0, -1, 1)[:, None]
-            targets[i] = np.average(poses, axis=0, weights=np.exp(-OLDEST_COUNTS * np.arange(len(poses))))
-            targets[i, 3:WRIST] /= np.linalg.norm(targets[i, 3:WRIST])
+            covering = [chunk for chunk in self._inferred if due_ns <= self._end_ns(chunk)]
+            poses = np.stack([pose_at(chunk, due_ns, self._period_ns) for chunk in covering])
+            poses[:, quaternion] *= np.where(poses[:, quaternion] @ poses[-1, quaternion] < 0, -1, 1)[:, None]
+            targets[i] = np.average(poses, axis=0, weights=np.exp(-AGE_DECAY * np.arange(len(poses))))
+            targets[i, quaternion] /= np.linalg.norm(targets[i, quaternion])
         return replace(newest, targets=targets)
 
     def _end_ns(self, chunk: Chunk) -> int:
         return chunk.observed_ns + len(chunk.targets) * self._period_ns
-
-
-def _rested(stand: Stand, proposed: Chunk) -> bool:
-    """Whether the hand stood still at the observation: chunks from before have come to nothing."""
-    return stand.resting_since_ns <= proposed.observed_ns

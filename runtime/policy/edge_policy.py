@@ -1,10 +1,9 @@
-"""A policy from its bundle: in, camera images, state and an instruction; out, a chunk of actions."""
+"""A policy from its bundle: camera images, state and an instruction in, a chunk of actions out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from vpp_edge.bundle.engine import Engine, EngineOptions
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.runtime.policy.engines.registry import open_engines
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
 from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
@@ -21,21 +21,6 @@ from vpp_edge.spec.sample import draw_action_noise, draw_video_noise
 from vpp_edge.spec.stage_inputs import act_inputs, perceive_inputs
 
 _STAGES = ("text", "perceive", "act")
-
-
-@dataclass(frozen=True)
-class Inference:
-    """What one inference gave.
-
-    Attributes:
-        tokens: (1, L, D) float32, output of `perceive`.
-        actions: (1, T, A) float32, normalized.
-        timings_ns: wall time of `perceive` and `act`.
-    """
-
-    tokens: np.ndarray
-    actions: np.ndarray
-    timings_ns: dict[str, int]
 
 
 class EdgePolicy:

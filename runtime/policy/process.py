@@ -1,53 +1,50 @@
-"""What runs inside the policy process: in, the newest frames and the hand's state; out, chunks of targets."""
+"""The body of the policy process: the newest frames and the hand's state in, chunks of targets out."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.cameras.process import child_process
-from vpp_edge.runtime.control.chunk_player import Chunk
-from vpp_edge.runtime.control.contract import Stand
-from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.ipc.channels import RUNNING, STAGE_SLOTS, WORKING, Channels, read_stand
+from vpp_edge.runtime.interfaces import Chunk, Frame, Grip, Policy, PolicyWrapper
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.child_body import child_body
+from vpp_edge.runtime.ipc.codecs import fill_chunk, read_loop_state, read_pose_at
 from vpp_edge.runtime.ipc.instruction import NEVER, Instruction, read_instruction
-from vpp_edge.runtime.ipc.rings import Message
-from vpp_edge.runtime.policy.chunk_handover import KEPT, Chunking
-from vpp_edge.runtime.policy.frame_sync import Views
-from vpp_edge.runtime.policy.inference import Thought, think
-from vpp_edge.runtime.policy.rtc_prefix import Guide
-from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.runtime.ipc.loop_state import LoopState, Phase
+from vpp_edge.runtime.ipc.rings.newest import Message
+from vpp_edge.runtime.policy.chunk_handover import KEPT, ChunkHandover
+from vpp_edge.runtime.policy.delay import DelayEstimate
+from vpp_edge.runtime.policy.frame_sync import FrameSync
+from vpp_edge.runtime.policy.inference import InferredTargets, infer_targets
+from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk
 
-SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that comes later than this is hardly worth starting
+SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that arrives later than this is hardly worth starting
 POLL_S = 0.002
 LONGEST_REST_S = 1.0
-HOT_INTERVALS = 2  # a policy on a hot machine thinks half as often as before
-DELAYS_KEPT = 16  # inferences, of which the slowest counts: 2 s at 8 Hz
-GENERATION = 1 << 32  # requests of a restarted policy process count on from here, times its generation
+HOT_INTERVALS = 2  # on a hot machine the policy runs half as often as before
+GENERATION = 1 << 32  # a restarted policy process numbers its requests from its generation times this
 
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """What the policy process loads and how it thinks.
+    """What the policy process loads and how it runs.
 
     Attributes:
-        bundle: folder; `backend`: engine library, or `scripted`; `provider`: execution provider of ONNX Runtime.
+        bundle: folder.
+        backend: engine library, or `scripted`.
+        provider: execution provider of ONNX Runtime.
         threads: of the engine; one core must stay for control.
         seed: of the noise; request n draws from (seed, n), so that any recorded inference can be repeated.
         arm: which arm of a two-armed policy the hand is.
-        frame_periods_ns: per view, the time between two frames that was asked for; 0: the camera's own.
-        grip: joint angles of the open and the closed hand, (J,) each, for policies that give a gripper width.
-        chunking: how one chunk follows another, one of `chunking.MODES`.
+        frame_periods_ns: per view, the requested time between two frames; 0: the camera's own.
+        grip: joint angles of the open and the closed hand, (J,) each, for policies that command a gripper width.
+        chunking: how one chunk hands over to the next, one of `chunk_handover.MODES`.
         control_period_ns: of the loop that takes the chunks.
-        around_policy: as in SessionConfig.
+        wrap_policy: as in SessionConfig.
     """
 
     bundle: str
@@ -57,14 +54,14 @@ class PolicySettings:
     seed: int
     arm: int
     frame_periods_ns: tuple[int, ...]
-    grip: tuple[tuple[float, ...], tuple[float, ...]] | None
+    grip: Grip | None
     chunking: str
     control_period_ns: int
-    around_policy: Callable[[Any], Any] | None = None
+    wrap_policy: PolicyWrapper | None = None
 
 
-def load_policy(bundle: str, backend: str, provider: str | None, threads: int) -> Any:
-    """An object with the face of EdgePolicy. Imports the engine library: never call it in the control process."""
+def load_policy(bundle: str, backend: str, provider: str | None, threads: int) -> Policy:
+    """Loads a policy. Imports the engine library: never call it in the control process."""
     if backend == "scripted":
         from vpp_edge.runtime.policy.scripted import ScriptedPolicy, options_from_text
 
@@ -75,72 +72,77 @@ def load_policy(bundle: str, backend: str, provider: str | None, threads: int) -
 
 
 def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, generation: int) -> None:
-    """Body of the policy process: loads, then thinks without a pause until told to stop."""
-    with child_process(parent_pid, channels.policy, channels.policy_note):
+    """Body of the policy process: loads the policy, then infers without a pause until told to stop."""
+    with child_body(parent_pid, channels.policy, channels.policy_note):
         with contextlib.suppress(OSError):
             os.nice(5)  # where cores are short, control and cameras come first
         policy = load_policy(settings.bundle, settings.backend, settings.provider, settings.threads)
-        if settings.around_policy is not None:
-            policy = settings.around_policy(policy)
+        if settings.wrap_policy is not None:
+            policy = settings.wrap_policy(policy)
         worker = PolicyWorker(policy, settings, channels, generation)
         worker.follow_instruction()
-        channels.policy["phase"] = RUNNING
+        channels.policy["phase"] = Phase.RUNNING
         while not channels.orders["stopping"]:
             worker.step()
 
 
-def spec_duration_ns(spec: PolicySpec) -> int:
-    """How long a chunk lasts."""
-    return spec.action.horizon * spec.action.period_ns
-
-
 @dataclass(frozen=True)
 class Observation:
-    """V frames, the hand's vector at their time, and where the loop stood when they were chosen."""
+    """What one inference is made from.
+
+    Attributes:
+        frames: V synchronized frames.
+        hand: (7 + J,) pose at their time.
+        stamp_ns: time of the oldest frame.
+        loop_state: of the control loop when the frames were chosen.
+    """
 
     frames: list[Message[Frame]]
     hand: np.ndarray
     stamp_ns: int
-    stand: Stand
+    loop_state: LoopState
 
 
 class PolicyWorker:
     """Turns the newest observation into a chunk, again and again."""
 
-    def __init__(self, policy: Any, settings: PolicySettings, channels: Channels, generation: int) -> None:
+    def __init__(self, policy: Policy, settings: PolicySettings, channels: Channels, generation: int) -> None:
         self._policy, self._settings, self._channels = policy, settings, channels
         self._request = self._sent = generation * GENERATION - 1
         self._slow = False
-        self._begun_ns = self._interval_ns = 0  # of the last inference, and from the one before to it
-        self._chunking = Chunking(settings.chunking, policy.spec.action.period_ns)
-        self._actions: dict[int, np.ndarray] = {}  # by request, of the chunks that may be the next one's plan
-        self._delays_ns: deque[int] = deque(maxlen=DELAYS_KEPT)
+        self._begun_ns = self._interval_ns = 0  # start of the last inference, and time from the one before to it
+        self._handover = ChunkHandover(settings.chunking, policy.spec.action.period_ns)
+        self._actions: dict[int, np.ndarray] = {}  # by request, of the chunks that the next one may have to continue
+        self._delay = DelayEstimate()
         self._instruction = Instruction("", NEVER)  # until there is one
-        self._views = Views(channels, settings.frame_periods_ns)
-        self._grip = None if settings.grip is None else (np.array(settings.grip[0]), np.array(settings.grip[1]))
+        self._sync = FrameSync(channels, settings.frame_periods_ns)
 
     def step(self) -> None:
         """One inference when there is a fresh observation, else a short sleep."""
-        board = self._channels.policy
+        board, orders = self._channels.policy, self._channels.orders
         board["heartbeat_ns"] = time.monotonic_ns()
-        observation = self._observe()
+        loop_state = read_loop_state(self._channels.states)
+        # After the loop's state was read: an instruction of a later episode is never followed for an earlier one.
+        self.follow_instruction()
+        observation = None if loop_state is None else self._observation(loop_state)
         if observation is None:
             time.sleep(POLL_S)
             return
-        board["phase"] = WORKING
+        board["phase"] = Phase.WORKING
+        self._sync.mark_used(observation.frames)
         self._request += 1
         begun_ns = time.monotonic_ns()
-        if not self._channels.orders["hot"]:
+        if not orders["hot"]:
             self._interval_ns, self._begun_ns = begun_ns - self._begun_ns, begun_ns
         self._infer(observation)
         board.add("inferences")
-        board["phase"] = RUNNING
-        if self._channels.orders["hot"]:
+        board["phase"] = Phase.RUNNING
+        if orders["hot"]:
             spent_ns = time.monotonic_ns() - begun_ns
             time.sleep(min(LONGEST_REST_S, max(0, HOT_INTERVALS * self._interval_ns - spent_ns) / 1e9))
 
     def follow_instruction(self) -> None:
-        """Takes the newest instruction; the next observation is made for it."""
+        """Gives the policy the newest instruction, if there is a new one; the next observation is made for it."""
         newest = read_instruction(self._channels.instruction)
         if newest is None or newest == self._instruction:
             return
@@ -148,82 +150,81 @@ class PolicyWorker:
             self._policy.instruct(newest.text)
         self._instruction = newest
 
-    def _observe(self) -> Observation | None:
-        """The views of one moment, with the hand's state of that moment, if there is anything new to think about."""
-        frames = self._views.look()
+    def _observation(self, loop_state: LoopState) -> Observation | None:
+        """Synchronized frames with the hand's pose at their time, if there are new ones that may be used."""
+        frames = self._sync.latest()
         if frames is None:
             return None
         stamp_ns = min(message.stamp_ns for message in frames)
-        stand = self._stand_to_observe(stamp_ns)
-        if stand is None:
+        if not self._may_use(loop_state, stamp_ns):
             return None
-        state = self._channels.states.read_at(stamp_ns, lambda record: record["vector"].copy())
-        if state is None:
-            return None
-        self._views.taken(frames)
-        return Observation(frames, state.value, stamp_ns, stand)
+        hand = read_pose_at(self._channels.states, stamp_ns)
+        return None if hand is None else Observation(frames, hand, stamp_ns, loop_state)
 
-    def _stand_to_observe(self, stamp_ns: int) -> Stand | None:
-        """Where the loop stands, or None when frames of `stamp_ns` should not be used.
+    def _may_use(self, loop_state: LoopState, stamp_ns: int) -> bool:
+        """Whether an inference may be made from frames of `stamp_ns`.
 
-        A policy that takes longer than its chunks last would always answer when all actions have passed. It looks only
-        once the hand has come to rest, so that its chunk still fits when it comes: stop and go.
+        A policy that takes longer than its chunks last would always answer when all actions have passed. It observes
+        only once the hand has come to rest, so that its chunk still fits when it arrives: stop and go.
         """
-        stand = read_stand(self._channels.states)
-        if stand is None:
-            return None
-        self.follow_instruction()  # after the episode was read: one of an earlier episode is refused with its chunk
-        if stand.episode < self._instruction.episode or stamp_ns < self._instruction.since_ns:
-            return None
-        stop_and_go = self._slow or not self._chunking.may_observe(stand, stamp_ns)
-        if stop_and_go and (stand.request < self._sent or stamp_ns < stand.resting_since_ns):
-            return None
-        return stand
+        if loop_state.episode < self._instruction.episode or stamp_ns < self._instruction.since_ns:
+            return False
+        if self._slow or not self._handover.may_observe(loop_state, stamp_ns):
+            return loop_state.request >= self._sent and loop_state.rests_since(stamp_ns)
+        return True
 
     def _infer(self, observation: Observation) -> None:
-        settings, images = self._settings, [message.value.image for message in observation.frames]
-        started_ns = time.monotonic_ns()
-        noise = (settings.seed, self._request)
-        guide = self._guide(observation)
-        thought = think(self._policy, images, observation.hand, noise, settings.arm, self._grip, guide)
-        self._send(observation, thought, started_ns)
+        """One inference, sent to the control loop."""
+        settings, started_ns = self._settings, time.monotonic_ns()
+        inferred = infer_targets(
+            self._policy,
+            images=[message.value.image for message in observation.frames],
+            hand=observation.hand,
+            noise=(settings.seed, self._request),
+            arm=settings.arm,
+            grip=settings.grip,
+            previous=self._previous_chunk(observation),
+        )
+        self._send(observation, inferred, started_ns)
 
-    def _guide(self, observation: Observation) -> Guide | None:
-        """What the next chunk has to continue. How late it will come is what the slowest of the last ones came to."""
-        plan = self._chunking.plan(observation.stand)
-        actions = None if plan is None else self._actions.get(plan.request)
-        if plan is None or actions is None:
+    def _previous_chunk(self, observation: Observation) -> PreviousChunk | None:
+        """What the next chunk has to continue, and how late it may come."""
+        chunk = self._handover.chunk_to_continue(observation.loop_state)
+        actions = None if chunk is None else self._actions.get(chunk.request)
+        if chunk is None or actions is None:
             return None
-        delay_ns = max(self._delays_ns) + self._settings.control_period_ns
-        return Guide(plan, actions, observation.stamp_ns, delay_ns)
+        delay_ns = self._delay.bound_ns + self._settings.control_period_ns
+        return PreviousChunk(chunk=chunk, actions=actions, observed_ns=observation.stamp_ns, delay_ns=delay_ns)
 
-    def _remember(self, chunk: Chunk, thought: Thought, finished_ns: int) -> None:
-        self._delays_ns.append(finished_ns - chunk.observed_ns)
-        self._actions[chunk.request] = thought.actions
-        while len(self._actions) > KEPT:
-            del self._actions[min(self._actions)]
-
-    def _send(self, observation: Observation, thought: Thought, started_ns: int) -> None:
-        stamp_ns, episode = observation.stamp_ns, observation.stand.episode
+    def _send(self, observation: Observation, inferred: InferredTargets, started_ns: int) -> None:
+        """Publishes the chunk, and remembers what the next one needs to know about it."""
         record = self._channels.chunks.begin()
-        if record is None:
+        if record is None:  # the ring is full, which it counts: the loop has stalled
             return
-        proposed = Chunk(thought.targets, observation.hand, stamp_ns, self._request, episode)
-        targets = self._chunking.next_chunk(proposed, observation.stand).targets
-        self._remember(proposed, thought, time.monotonic_ns())
-        if targets.shape != record["targets"].shape:
-            raise BadInputError(f"targets have shape {targets.shape}, expected {record['targets'].shape}")
-        record["targets"], record["anchor"] = targets, observation.hand
-        record["observed_ns"], record["episode"] = stamp_ns, episode
-        record["request"] = self._request
-        record["frame_numbers"] = [message.value.number for message in observation.frames]
-        record["frame_stamps_ns"] = [message.stamp_ns for message in observation.frames]
+        chunk = Chunk(
+            targets=inferred.targets,
+            anchor=observation.hand,
+            observed_ns=observation.stamp_ns,
+            request=self._request,
+            episode=observation.loop_state.episode,
+        )
+        played = self._handover.chunk_to_play(chunk, observation.loop_state)
         finished_ns = time.monotonic_ns()
-        record["started_ns"], record["finished_ns"] = started_ns, finished_ns
-        named = [*list(thought.stages_ns.items())[: STAGE_SLOTS - 1], ("total", finished_ns - started_ns)]
-        record["stages_ns"], record["stage_names"] = 0, b""
-        for i, (name, duration_ns) in enumerate(named):
-            record["stages_ns"][i], record["stage_names"][i] = duration_ns, name.encode()[:16]
+        fill_chunk(
+            record,
+            played,
+            frames=observation.frames,
+            stages_ns=inferred.stages_ns,
+            started_ns=started_ns,
+            finished_ns=finished_ns,
+        )
         self._channels.chunks.commit()
         self._sent = self._request
-        self._slow = finished_ns - stamp_ns > SLOW_SHARE * spec_duration_ns(self._policy.spec)
+        self._slow = finished_ns - observation.stamp_ns > SLOW_SHARE * self._policy.spec.action.chunk_ns
+        self._delay.add(finished_ns - observation.stamp_ns)
+        self._remember_actions(inferred.actions)
+
+    def _remember_actions(self, actions: np.ndarray) -> None:
+        self._actions[self._request] = actions
+        while len(self._actions) > KEPT:
+            del self._actions[min(self._actions)]

@@ -1,33 +1,25 @@
-"""A policy without a network: in, frames and state; out, chunks that open and close the hand slowly.
+"""A policy without a network: it opens and closes the hand slowly, whatever the cameras see.
 
-A real implementation of the face of EdgePolicy for tests, fault injection and trying cameras and hand
-before there is a bundle: `--backend scripted`, with the bundle's place taken by options like
-`latency_ms=50,nan_every=7`.
+A real implementation of `Policy` for tests, fault injection, and trying cameras and hand before there is a bundle:
+`--backend scripted`, with options such as `latency_ms=50,nan_every=7` in the place of the bundle.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.preprocess import frames_from_images
 
 SWING_S = 4.0
-
-
-@dataclass(frozen=True)
-class ScriptedOutput:
-    """What `infer` gives: tokens (1, 4, 8), actions (1, T, A) in physical units, nanoseconds per stage."""
-
-    tokens: np.ndarray
-    actions: np.ndarray
-    timings_ns: dict[str, int]
 
 
 def scripted_spec(options: dict[str, int]) -> PolicySpec:
@@ -47,15 +39,15 @@ def scripted_spec(options: dict[str, int]) -> PolicySpec:
         tokens=(4, 8),
         text_lengths=(20, 77),
         pad_token_id=0,
-        action=ActionSpec(6 + joints, 8, period_ms * 1_000_000, None, segments),
-        state=StateSpec(7 + joints, None, (3,)),
+        action=ActionSpec(dims=6 + joints, horizon=8, period_ns=period_ms * 1_000_000, bounds=None, segments=segments),
+        state=StateSpec(PoseLayout.dims(joints), bounds=None, quaternions=(3,)),
         sigmas=(1.0, 0.0),
         notes=("scripted: no network behind it",),
     )
 
 
 class ScriptedPolicy:
-    """Swings every joint between 0.1 and 0.6 rad; takes `latency_ms` to think; spoils every `nan_every`th chunk.
+    """Swings every joint between 0.1 and 0.6 rad; an inference takes `latency_ms`, every `nan_every`th gives NaN.
 
     Options: those of `scripted_spec`, `latency_ms`, `load_ms`, `nan_every`, `hang_after`, `fail_after` (inferences).
     """
@@ -66,11 +58,11 @@ class ScriptedPolicy:
         self._count = 0
         time.sleep(options.get("load_ms", 0) / 1e3)
 
-    def instruct(self, text: str) -> None:
-        if not text:
+    def instruct(self, instruction: str) -> None:
+        if not instruction:
             raise BadInputError("the instruction is empty")
 
-    def prepare(self, images: list[np.ndarray]) -> np.ndarray:
+    def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return frames_from_images(self.spec, images)
 
     def normalize_state(self, state: np.ndarray) -> np.ndarray:
@@ -86,11 +78,12 @@ class ScriptedPolicy:
         self,
         frames: np.ndarray,
         proprio: np.ndarray | None = None,
+        *,
         video_noise: np.ndarray | None = None,
         action_noise: np.ndarray | None = None,
         prefix: np.ndarray | None = None,
         prefix_weight: np.ndarray | None = None,
-    ) -> ScriptedOutput:
+    ) -> Inference:
         self._count += 1
         if self._count == self._options.get("fail_after"):
             raise RuntimeError("CUDA error: an illegal memory access was encountered (scripted)")
@@ -110,11 +103,11 @@ class ScriptedPolicy:
         if "nan_every" in self._options and self._count % self._options["nan_every"] == 0:
             actions[0, horizon // 2] = np.nan
         tokens = np.zeros((1, *self.spec.tokens), np.float32)
-        return ScriptedOutput(tokens, actions, {"perceive": time.monotonic_ns() - start_ns, "act": 1000})
+        return Inference(tokens, actions, {"perceive": time.monotonic_ns() - start_ns, "act": 1000})
 
 
 def options_from_text(text: str) -> dict[str, int]:
-    """`{"latency_ms": 50}` from `latency_ms=50`; other words than options are ignored (a path stands there)."""
+    """`{"latency_ms": 50}` from `latency_ms=50`; anything else is ignored, because it may be the path of a bundle."""
     options = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")

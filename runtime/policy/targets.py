@@ -1,7 +1,7 @@
-"""From the policy's physical actions to where the hand should go: segments and arms (docs/vpp.md, step 7).
+"""From the policy's physical actions to target poses of the hand, and back: segments and arms (docs/vpp.md, step 7).
 
-The hand's vector is that of `HandState.vector`: wrist xyz (m), wrist quaternion (xyzw), J joint angles (rad). The
-policy's state and actions are in the layout and normalization of its training data, described by its PolicySpec.
+Poses are laid out as PoseLayout says. The policy's state and actions have the layout and normalization of its training
+data, described by its PolicySpec.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.runtime.interfaces import Grip
 from vpp_edge.spec.normalization import bounds_arrays, checked_vector
 from vpp_edge.spec.policy import ActionSegment, PolicySpec
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import (
     conjugate_quaternion,
     quaternion_from_rpy,
@@ -21,15 +23,13 @@ from vpp_edge.spec.rotation import (
     xyzw_from,
 )
 
-Grip = tuple[np.ndarray, np.ndarray]  # joint angles of the open and of the closed hand, (J,) each
-
-_WRIST = 7
+POSITION, QUATERNION, JOINTS = PoseLayout.POSITION, PoseLayout.QUATERNION, PoseLayout.JOINTS
 
 
 def state_from_hand(spec: PolicySpec, hand: np.ndarray, arm: int = 0) -> np.ndarray | None:
-    """(P,) policy state from a hand's vector (7 + J,); None for policies without one.
+    """(P,) policy state from a hand's pose (7 + J,); None for policies without one.
 
-    A two-armed policy that drives one hand sees that hand at `arm`, the other arm at the middle of its bounds.
+    For a two-armed policy that drives one hand, the other arm is at the middle of its bounds.
     """
     if spec.state is None:
         return None
@@ -39,11 +39,11 @@ def state_from_hand(spec: PolicySpec, hand: np.ndarray, arm: int = 0) -> np.ndar
     start = _arm_start(spec, arm)
     width = _next_start(spec, start) - start
     if hand.shape != (width,):
-        raise BadInputError(
-            f"this policy's state holds {width - _WRIST} joints per arm, the hand has {hand.shape[0] - _WRIST}"
-        )
-    state[start : start + width] = hand
-    state[start + 3 : start + _WRIST] = stored_from_xyzw(hand[3:_WRIST], spec.state.quaternion_order)
+        expected, found = width - PoseLayout.WRIST_DIMS, hand.shape[0] - PoseLayout.WRIST_DIMS
+        raise BadInputError(f"this policy's state holds {expected} joints per arm, the hand has {found}")
+    pose = state[start : start + width]
+    pose[:] = hand
+    pose[QUATERNION] = stored_from_xyzw(hand[QUATERNION], spec.state.quaternion_order)
     return state
 
 
@@ -54,7 +54,7 @@ def targets_from_actions(
     arm: int = 0,
     grip: Grip | None = None,
 ) -> np.ndarray:
-    """(T, 7 + J) absolute targets of one arm, in the layout of the hand's vector.
+    """(T, 7 + J) absolute target poses of one arm.
 
     Args:
         actions: (T, A) physical, from `physical_from_actions`.
@@ -83,30 +83,29 @@ def _apply(
     order: str,
     grip: Grip | None,
 ) -> None:
-    anchored = segment.state_start is not None  # to the chunk's start; CALVIN's deltas follow one another
+    anchored = segment.state_start is not None  # to the chunk's start; CALVIN's deltas accumulate
     if segment.kind == "delta_position":
-        targets[:, :3] += values if anchored else np.cumsum(values, axis=0)
+        targets[:, POSITION] += values if anchored else np.cumsum(values, axis=0)
     elif segment.kind == "relative_rotation":
         turns = quaternion_from_rpy(values if anchored else np.cumsum(values, axis=0))
-        wrist = unit_quaternion(targets[:, 3:_WRIST])
-        targets[:, 3:_WRIST] = quaternion_product(wrist, turns) if anchored else quaternion_product(turns, wrist)
+        wrist = unit_quaternion(targets[:, QUATERNION])
+        targets[:, QUATERNION] = quaternion_product(wrist, turns) if anchored else quaternion_product(turns, wrist)
     elif segment.kind == "position":
-        targets[:, :3] = values
+        targets[:, POSITION] = values
     elif segment.kind == "quaternion":
-        targets[:, 3:_WRIST] = unit_quaternion(xyzw_from(values, order))
+        targets[:, QUATERNION] = unit_quaternion(xyzw_from(values, order))
     elif segment.kind == "joint_position":
-        if targets.shape[1] - _WRIST != segment.size:
-            raise BadInputError(f"this policy drives {segment.size} joints, the hand has {targets.shape[1] - _WRIST}")
-        targets[:, _WRIST:] = values
+        joints = targets.shape[1] - PoseLayout.WRIST_DIMS
+        if joints != segment.size:
+            raise BadInputError(f"this policy drives {segment.size} joints, the hand has {joints}")
+        targets[:, JOINTS] = values
     elif segment.kind == "gripper":
         if grip is None:
-            raise BadInputError("this policy gives a gripper width; the hand must name its open and closed pose")
+            raise BadInputError("this policy commands a gripper width; the hand must name its open and closed pose")
         closed = (1 - np.clip(values, -1, 1)) / 2
-        targets[:, _WRIST:] = grip[0] + closed * (grip[1] - grip[0])
+        targets[:, JOINTS] = grip[0] + closed * (grip[1] - grip[0])
     else:
-        raise BadInputError(
-            f"{segment.size} actions of this policy have no known meaning; no hand can be driven with it"
-        )
+        raise BadInputError(f"{segment.size} actions of this policy have no known meaning; it cannot drive a hand")
 
 
 def actions_from_targets(
@@ -117,7 +116,7 @@ def actions_from_targets(
     arm: int = 0,
     grip: Grip | None = None,
 ) -> np.ndarray:
-    """(T, A) physical actions that lead to these targets; undoes `targets_from_actions`, other arguments as there.
+    """(T, A) physical actions that lead to these targets: the inverse of `targets_from_actions`.
 
     Args:
         targets: (T, 7 + J) of one arm.
@@ -127,16 +126,18 @@ def actions_from_targets(
     order = spec.state.quaternion_order if spec.state is not None else "xyzw"
     for segment in spec.action.segments:
         if segment.arm == arm:
-            found[:, segment.columns] = _undone(segment, targets, hand, order, grip) / segment.scale
+            found[:, segment.columns] = _inverted(segment, targets, hand, order, grip) / segment.scale
     return found
 
 
-def _undone(segment: ActionSegment, targets: np.ndarray, hand: np.ndarray, order: str, grip: Grip | None) -> np.ndarray:
-    """(T, size) what `_apply` was given to come to these targets."""
+def _inverted(
+    segment: ActionSegment, targets: np.ndarray, hand: np.ndarray, order: str, grip: Grip | None
+) -> np.ndarray:
+    """(T, size) the values from which `_apply` makes these targets."""
     anchored = segment.state_start is not None
-    wrist, turned = unit_quaternion(hand[3:_WRIST]), unit_quaternion(targets[:, 3:_WRIST])
+    wrist, turned = unit_quaternion(hand[QUATERNION]), unit_quaternion(targets[:, QUATERNION])
     if segment.kind == "delta_position":
-        away = targets[:, :3] - hand[:3]
+        away = targets[:, POSITION] - hand[POSITION]
         return away if anchored else np.diff(away, axis=0, prepend=0)
     if segment.kind == "relative_rotation":
         back = conjugate_quaternion(wrist)
@@ -144,17 +145,17 @@ def _undone(segment: ActionSegment, targets: np.ndarray, hand: np.ndarray, order
         rpy = rpy_from_quaternion(turns)
         return rpy if anchored else np.diff(np.unwrap(rpy, axis=0), axis=0, prepend=0)
     if segment.kind == "position":
-        return targets[:, :3]
+        return targets[:, POSITION]
     if segment.kind == "quaternion":
         near = np.where(turned @ wrist < 0, -1.0, 1.0)[:, None]  # of the two signs, the one of the state
         return stored_from_xyzw(near * turned, order)
     if segment.kind == "joint_position":
-        return targets[:, _WRIST:]
+        return targets[:, JOINTS]
     if segment.kind == "gripper" and grip is not None:
         way = grip[1] - grip[0]
-        closed = (targets[:, _WRIST:] - grip[0]) @ way / max(float(way @ way), 1e-12)
+        closed = (targets[:, JOINTS] - grip[0]) @ way / max(float(way @ way), 1e-12)
         return (1 - 2 * np.clip(closed, 0, 1))[:, None]
-    raise BadInputError(f"{segment.kind} actions cannot be found from where the hand should go")
+    raise BadInputError(f"{segment.kind} actions cannot be computed from target poses")
 
 
 def _arm_start(spec: PolicySpec, arm: int) -> int:

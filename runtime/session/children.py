@@ -1,20 +1,17 @@
-"""The children of a session: in, its configuration; out, policy, camera and recorder processes, started and watched."""
+"""The child processes of a run: policy, cameras, telemetry, metrics and recorder, each with its settings and limits."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from vpp_edge import __version__
 from vpp_edge.runtime.cameras.process import run_camera
-from vpp_edge.runtime.interfaces import Hand
+from vpp_edge.runtime.interfaces import CameraSource, grip_of
 from vpp_edge.runtime.ipc.channels import CameraChannel, Channels
-from vpp_edge.runtime.ipc.child import Child, ChildSettings
-from vpp_edge.runtime.ipc.real_time import other_cpus
+from vpp_edge.runtime.ipc.child_process import ChildProcess, ChildSettings
+from vpp_edge.runtime.ipc.real_time import other_cpus, usable_cpus
 from vpp_edge.runtime.policy.process import PolicySettings, run_policy
 from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.telemetry.process import TelemetrySettings, run_telemetry
@@ -22,65 +19,98 @@ from vpp_edge.runtime.telemetry.prometheus import run_metrics
 from vpp_edge.runtime.telemetry.recorder import RecorderSettings, run_recorder
 from vpp_edge.spec.policy import PolicySpec
 
-POLICY_FAILURES = 2  # after an error of the engine it is built anew once
+POLICY_FAILURES = 2  # after an error of the engine it is loaded again once
 CAMERA_SILENT_NS = 2_000_000_000  # a hanging camera is back within 5 s
 CAMERA_OPEN_NS = 15_000_000_000
-RECORDER_END_NS = 60_000_000_000  # the last frames are encoded and the episode is given its name
+RECORDER_END_NS = 60_000_000_000  # the last frames are encoded and the episode gets its name
 
 
-def start_children(
-    config: SessionConfig, spec: PolicySpec, channels: Channels, children: list[Child]
-) -> tuple[Child, Child | None]:
-    """Starts every child process, slowest to load first; the policy's and the recorder's."""
-    periods_ns = tuple(frame_period_ns(camera) for camera in config.cameras)
+@dataclass(frozen=True)
+class Children:
+    """The child processes of a run; None where the run has no such child.
+
+    Attributes:
+        cameras: one per view, in the policy's order.
+    """
+
+    policy: ChildProcess
+    cameras: tuple[ChildProcess, ...]
+    telemetry: ChildProcess | None = None
+    metrics: ChildProcess | None = None
+    recorder: ChildProcess | None = None
+
+    def __iter__(self) -> Iterator[ChildProcess]:
+        """Slowest to load first."""
+        optional = (self.telemetry, self.metrics, self.recorder)
+        return iter((self.policy, *self.cameras, *(child for child in optional if child is not None)))
+
+
+def children_from_config(config: SessionConfig, spec: PolicySpec, channels: Channels) -> Children:
+    """The children of a run, not started yet."""
+    cameras = zip(config.cameras, channels.cameras, strict=True)
+    children = Children(
+        policy=_policy(config, channels),
+        cameras=tuple(_camera(camera, channel, channels) for camera, channel in cameras),
+        telemetry=_telemetry(config, channels) if config.telemetry else None,
+        metrics=None if config.metrics is None else _metrics(config.metrics, channels),
+        recorder=None if config.record is None else _recorder(config.record, config, spec, channels),
+    )
+    for child in children:
+        child.settings = replace(child.settings, cpus=other_cpus(config.control_cpu))
+    return children
+
+
+def _policy(config: SessionConfig, channels: Channels) -> ChildProcess:
     settings = PolicySettings(
-        config.bundle, config.backend, config.provider, config.threads or engine_threads(), config.seed,
-        config.arm, periods_ns, _grip(config.hand), config.chunking, round(1e9 / config.rate_hz),
-        config.around_policy,
-    )  # fmt: skip
-    policy = Child(
-        ChildSettings("policy", settings.threads, int(config.policy_silent_s * 1e9), failures=POLICY_FAILURES),
+        bundle=config.bundle,
+        backend=config.backend,
+        provider=config.provider,
+        threads=config.threads or engine_threads(),
+        seed=config.seed,
+        arm=config.arm,
+        frame_periods_ns=tuple(frame_period_ns(camera) for camera in config.cameras),
+        grip=grip_of(config.hand),
+        chunking=config.chunking,
+        control_period_ns=round(1e9 / config.rate_hz),
+        wrap_policy=config.wrap_policy,
+    )
+    return ChildProcess(
+        ChildSettings(
+            "policy",
+            threads=settings.threads,
+            silent_ns=int(config.policy_silent_s * 1e9),
+            failures=POLICY_FAILURES,
+        ),
         lambda generation: (run_policy, (settings, channels, generation)),
         channels.policy,
         channels.policy_note,
     )
-    children.append(policy)
-    for camera, channel in zip(config.cameras, channels.cameras, strict=True):
-        children.append(_camera(camera, channel, channels))
-    if config.telemetry:
-        children.append(_telemetry(config, channels))
-    if config.metrics is not None:
-        children.append(_metrics(config.metrics, channels))
-    recorder = _recorder(config, spec, channels)
-    if recorder is not None:
-        children.append(recorder)
-    for child in children:
-        child.settings = replace(child.settings, cpus=other_cpus(config.control_cpu))
-        child.start()
-    return policy, recorder
 
 
-def _camera(config: Any, channel: CameraChannel, channels: Channels) -> Child:
-    return Child(
-        ChildSettings(f"camera {channel.name}", 1, CAMERA_SILENT_NS, CAMERA_OPEN_NS),
-        lambda generation: (run_camera, (config, channel, channels.orders, channels.states)),
+def _camera(source: CameraSource, channel: CameraChannel, channels: Channels) -> ChildProcess:
+    return ChildProcess(
+        ChildSettings(f"camera {channel.name}", silent_ns=CAMERA_SILENT_NS, open_ns=CAMERA_OPEN_NS),
+        lambda generation: (run_camera, (source, channel, channels.orders, channels.states)),
         channel.board,
         channel.note,
     )
 
 
-def _telemetry(config: SessionConfig, channels: Channels) -> Child:
-    about = {
-        "bundle": Path(config.bundle).name,
-        "hand": config.hand.name,
-        "instruction": config.instruction,
-        "rate_hz": f"{config.rate_hz:g}",
-        "vpp_edge": __version__,
-    }
+def _telemetry(config: SessionConfig, channels: Channels) -> ChildProcess:
     settings = TelemetrySettings(
-        config.log, config.viewer, config.hand.limits.joint_names, round(1e9 / config.log_frames_hz), about
+        log=config.log,
+        viewer=config.viewer,
+        joint_names=config.hand.limits.joint_names,
+        frame_period_ns=round(1e9 / config.log_frames_hz),
+        about={
+            "bundle": Path(config.bundle).name,
+            "hand": config.hand.name,
+            "instruction": config.instruction,
+            "rate_hz": f"{config.rate_hz:g}",
+            "vpp_edge": __version__,
+        },
     )
-    return Child(
+    return ChildProcess(
         ChildSettings("log", restart=False, end_ns=RECORDER_END_NS),
         lambda generation: (run_telemetry, (settings, channels)),
         channels.telemetry,
@@ -88,8 +118,8 @@ def _telemetry(config: SessionConfig, channels: Channels) -> Child:
     )
 
 
-def _metrics(address: str, channels: Channels) -> Child:
-    return Child(
+def _metrics(address: str, channels: Channels) -> ChildProcess:
+    return ChildProcess(
         ChildSettings("metrics"),
         lambda generation: (run_metrics, (address, channels)),
         channels.metrics,
@@ -97,13 +127,12 @@ def _metrics(address: str, channels: Channels) -> Child:
     )
 
 
-def _recorder(config: SessionConfig, spec: PolicySpec, channels: Channels) -> Child | None:
-    if config.record is None:
-        return None
+def _recorder(folder: str, config: SessionConfig, spec: PolicySpec, channels: Channels) -> ChildProcess:
     settings = RecorderSettings(
-        folder=config.record,
+        folder=folder,
         instruction=config.instruction,
         period_ns=spec.action.period_ns,
+        tick_rate_hz=config.rate_hz,
         sizes=tuple(camera.height for camera in spec.cameras),
         quaternion_order="xyzw" if spec.state is None else spec.state.quaternion_order,
         origin={
@@ -114,7 +143,7 @@ def _recorder(config: SessionConfig, spec: PolicySpec, channels: Channels) -> Ch
             "rate_hz": config.rate_hz,
         },
     )
-    return Child(
+    return ChildProcess(
         ChildSettings("recorder", restart=False, end_ns=RECORDER_END_NS),
         lambda generation: (run_recorder, (settings, channels)),
         channels.recorder,
@@ -123,21 +152,10 @@ def _recorder(config: SessionConfig, spec: PolicySpec, channels: Channels) -> Ch
 
 
 def engine_threads() -> int:
-    """All cores but one, which control keeps for itself."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable - 1)
+    """All cores but one, which is left to the control loop."""
+    return max(1, len(usable_cpus()) - 1)
 
 
-def frame_period_ns(camera: Any) -> int:
-    """Time between two frames that a CameraConfig asks for; 0 where it leaves that to the camera."""
-    rate_hz = getattr(camera, "fps", None)
-    return round(1e9 / rate_hz) if rate_hz else 0
-
-
-def _grip(hand: Hand) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """The hand's open and closed pose, for policies that only give a gripper's width; None where it names none."""
-    grip = getattr(hand, "grip", None)
-    if grip is None:
-        return None
-    opened, closed = (tuple(float(v) for v in np.asarray(pose)) for pose in grip)
-    return opened, closed
+def frame_period_ns(camera: CameraSource) -> int:
+    """The requested time between two frames; 0 where it is left to the camera."""
+    return round(1e9 / camera.fps) if camera.fps else 0

@@ -1,25 +1,23 @@
-"""What to run: in, a user's choices; out, a checked SessionConfig."""
+"""The configuration of a run, checked when it is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from vpp_edge.bundle.engine import EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.interfaces import Hand
+from vpp_edge.runtime.interfaces import CameraSource, Hand, PolicyWrapper
 from vpp_edge.runtime.ipc.real_time import other_cpus
 from vpp_edge.runtime.policy.chunk_handover import RTC, checked_mode
 
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """What to run.
+    """Configuration of a run.
 
     Attributes:
         bundle: folder that `vpp-edge export` wrote.
-        cameras: one CameraConfig per view of the policy, static camera first.
+        cameras: one camera per view of the policy, static camera first, or each with its `view`.
         hand: an open hand; the caller closes it.
         duration_s: from the first chunk; None: until stopped.
         provider: execution provider of ONNX Runtime; None: the CPU.
@@ -28,21 +26,21 @@ class SessionConfig:
         arm: which arm of a two-armed policy the hand is.
         record: folder of a data set to which the run is added as an episode.
         ignore_certificate: run a bundle whose parity certificate is missing or over its limits.
-        chunking: how one chunk follows another, one of `chunking.MODES`.
+        chunking: how one chunk hands over to the next, one of `chunk_handover.MODES`.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
-        policy_silent_s: an inference that takes longer than this is taken to hang.
-        log: path of an MCAP file that tells the whole run; None: no log.
+        policy_silent_s: an inference that takes longer than this counts as hung.
+        log: path of an MCAP log of the whole run; None: no log.
         viewer: where Rerun shows the run live, as in `viewer.check_viewer`; None: nowhere.
         log_frames_hz: how many images per second of each view are in them.
-        metrics: where counts are given to Prometheus, as in `metrics.checked_address`; None: nowhere.
-        control_cpu: core that the control loop has to itself; None: it shares all.
-        real_time: ask the system for SCHED_FIFO and locked memory.
-        sysfs: where the kernel tells about heat and clocks.
-        around_policy: takes the loaded policy and gives the one to use, in the policy process; picklable.
+        metrics: address of the Prometheus endpoint, as in `prometheus.checked_address`; None: no endpoint.
+        control_cpu: core reserved for the control loop; None: it shares all.
+        real_time: request SCHED_FIFO and locked memory.
+        sysfs: where the kernel reports temperatures and clocks.
+        wrap_policy: called in the policy process with the loaded policy, returns the one to use; picklable.
     """
 
     bundle: str
-    cameras: tuple[Any, ...]
+    cameras: tuple[CameraSource, ...]
     hand: Hand
     instruction: str
     duration_s: float | None = None
@@ -65,7 +63,7 @@ class SessionConfig:
     control_cpu: int | None = None
     real_time: bool = True
     sysfs: str = "/sys"
-    around_policy: Callable[[Any], Any] | None = None
+    wrap_policy: PolicyWrapper | None = None
 
     def __post_init__(self) -> None:
         if not self.instruction.strip():
@@ -83,5 +81,5 @@ class SessionConfig:
 
     @property
     def telemetry(self) -> bool:
-        """Whether somebody is told what happens."""
+        """Whether there is a log or a live view."""
         return self.log is not None or self.viewer is not None

@@ -1,4 +1,4 @@
-"""The end of a run in numbers and in words: in, what loop, policy, cameras and recorder counted; out, a RunReport."""
+"""The report of a run: what loop, policy, cameras, log and recorder counted, as data, JSON and lines for people."""
 
 from __future__ import annotations
 
@@ -6,56 +6,52 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vpp_edge.runtime.control.contract import ControlReport
+from vpp_edge.runtime.ipc.counters import CameraCounts, PolicyCounts, summary_of
 from vpp_edge.trace import Latency
 
 
-@dataclass(frozen=True)
-class CameraReport:
-    """One view. `delivered` + `dropped` + `overwritten` are all frames that the device made.
+@dataclass(frozen=True, kw_only=True)
+class CameraReport(CameraCounts):
+    """One view.
 
     Attributes:
-        delivered: came to us; `used`: seen by the policy; `superseded`: replaced by a newer one before it looked.
-        dropped: the device counted it and it never came; `overwritten`: it came and was replaced in the driver's queue.
-        repeated: frames whose number had come before: a frozen image.
-        timeouts: reads that gave nothing; `deaths`: why the camera process was started again, in words.
+        used: frames that an inference was made from.
+        superseded: frames replaced by a newer one before the policy read them.
+        deaths: why the camera process was restarted, one sentence each.
         size: (height, width) as delivered.
     """
 
     name: str
-    delivered: int
     used: int
     superseded: int
-    dropped: int
-    overwritten: int
-    repeated: int
-    timeouts: int
     deaths: tuple[str, ...]
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class PolicyReport:
+@dataclass(frozen=True, kw_only=True)
+class PolicyReport(PolicyCounts):
     """The policy process.
 
     Attributes:
-        inferences: chunks computed; `rate_hz`: of those that arrived.
-        stages: percentiles per step of an inference, and of the observation's age when its chunk arrived.
-        stale_waits: times it had only frames older than two frame periods and waited.
-        apart_waits: times its views were more than one frame period apart and it waited.
-        deaths: why it was started again, in words.
+        rate_hz: of the chunks that arrived at the control loop.
+        stages: percentiles per stage of an inference, and of the observation's age when its chunk arrived.
+        deaths: why it was restarted, one sentence each.
     """
 
-    inferences: int
     rate_hz: float
     stages: dict[str, Latency]
-    stale_waits: int
-    apart_waits: int
     deaths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class RecordingReport:
-    """What `--record` kept: `folder`, `rows` of the episode, `ticks`; what it lost because it was too slow, or why."""
+    """The recording of `--record`.
+
+    Attributes:
+        rows: of the episode; `ticks`: kept beside it.
+        ticks_lost, inferences_lost: what the recorder was too slow for.
+        fault: why it ended early; empty if it did not.
+    """
 
     folder: str
     rows: int
@@ -67,7 +63,14 @@ class RecordingReport:
 
 @dataclass(frozen=True)
 class LogReport:
-    """What `--log` and `--rerun` told: where, how much of each kind, and what was lost by being too slow, or why."""
+    """The log of `--log` and the live view of `--rerun`.
+
+    Attributes:
+        path: where they are.
+        ticks, chunks, frames: written.
+        ticks_lost, chunks_lost: what the process was too slow for.
+        fault: why it ended early; empty if it did not.
+    """
 
     path: str
     ticks: int
@@ -106,7 +109,7 @@ class RunReport:
 
     @property
     def exit_status(self) -> int:
-        """0 when the run was ended on purpose and the hand holds, else 1."""
+        """0 when the run was ended on purpose and the hand is held, else 1."""
         return 1 if self.control.failed or not self.control.held else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -114,11 +117,11 @@ class RunReport:
         return {**asdict(self), "ended": self.ended, "exit_status": self.exit_status}
 
     def lines(self) -> list[str]:
-        """The summary that a person reads."""
+        """The summary for people."""
         return [*self._control_lines(), *self._policy_lines(), *self._camera_lines(), *self._last_lines()]
 
     def _control_lines(self) -> list[str]:
-        loop, chunks, clamps = self.control.loop, self.control.chunks, self.control.clamps
+        loop, clamps = self.control.loop, self.control.clamps
         lateness, work = loop.lateness_ms, loop.work_ms
         return [
             f"control   {loop.rate_hz:.1f} Hz over {self.seconds:.1f} s ({loop.ticks} ticks of {self.period_ms:g} ms), "
@@ -127,12 +130,8 @@ class RunReport:
             f"          wake-up late by p50 {lateness['p50']:.2f}, p99 {lateness['p99']:.2f}, "
             f"p99.9 {lateness['p99.9']:.2f}, max {lateness['max']:.2f} ms; "
             f"work per tick p50 {work['p50']:.2f}, p99 {work['p99']:.2f}, max {work['max']:.2f} ms",
-            f"limits    ticks clamped: position {clamps['position']}, speed {clamps['speed']}, "
-            f"acceleration {clamps['acceleration']}, jerk {clamps['jerk']}, rejected {clamps['rejected']}",
-            f"chunks    {chunks.used} used ({chunks.waited_for} after the hand had waited), "
-            f"{chunks.rejected} rejected, {chunks.late} too late, "
-            f"{chunks.old} of an earlier request; "
-            f"{chunks.actions_dropped} late actions dropped; held {chunks.holds} times for want of a chunk",
+            f"limits    ticks clamped: {', '.join(f'{name} {count}' for name, count in clamps.items())}",
+            f"chunks    {summary_of(self.control.chunks)}",
         ]
 
     def _policy_lines(self) -> list[str]:
@@ -160,18 +159,18 @@ class RunReport:
     def _last_lines(self) -> list[str]:
         lines = []
         if self.log is not None:
-            told = self.log
-            fault = f"; {told.fault}" if told.fault else ""
+            log = self.log
+            fault = f"; {log.fault}" if log.fault else ""
             lines.append(
-                f"log       {told.ticks} ticks, {told.chunks} chunks, {told.frames} images in {told.path}; "
-                f"lost {told.ticks_lost} ticks and {told.chunks_lost} chunks{fault}"
+                f"log       {log.ticks} ticks, {log.chunks} chunks, {log.frames} images in {log.path}; "
+                f"lost {log.ticks_lost} ticks and {log.chunks_lost} chunks{fault}"
             )
         if self.recording is not None:
-            r = self.recording
-            fault = f"; {r.fault}" if r.fault else ""
+            recording = self.recording
+            fault = f"; {recording.fault}" if recording.fault else ""
             lines.append(
-                f"recorded  {r.rows} rows, {r.ticks} ticks in {r.folder}; "
-                f"lost {r.ticks_lost} ticks and {r.inferences_lost} inferences{fault}"
+                f"recorded  {recording.rows} rows, {recording.ticks} ticks in {recording.folder}; "
+                f"lost {recording.ticks_lost} ticks and {recording.inferences_lost} inferences{fault}"
             )
         for death in (*self.policy.deaths, *(d for c in self.cameras for d in c.deaths)):
             lines.append(f"restarted {death}")

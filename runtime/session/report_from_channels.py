@@ -1,53 +1,51 @@
-"""The accounts of an ended run: in, the counters that its processes left in shared memory; out, their reports."""
+"""The parts of a run's report that its processes left as counters in the channels."""
 
 from __future__ import annotations
 
-from vpp_edge.runtime.control.channel_link import SharedLink
-from vpp_edge.runtime.ipc.channels import Channels
-from vpp_edge.runtime.ipc.child import Child
+from vpp_edge.runtime.control.channel_link import ChannelLink
+from vpp_edge.runtime.ipc.channels import CameraChannel, Channels
+from vpp_edge.runtime.ipc.child_process import ChildProcess
+from vpp_edge.runtime.ipc.counters import CameraCounts, PolicyCounts, read_counts
+from vpp_edge.runtime.session.children import Children
 from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.report import CameraReport, LogReport, PolicyReport, RecordingReport
 
 
-def policy_report(channels: Channels, link: SharedLink, policy: Child) -> PolicyReport:
-    """What the policy process did, and how long its steps took."""
-    board = channels.policy
+def policy_report(channels: Channels, link: ChannelLink, policy: ChildProcess) -> PolicyReport:
+    """What the policy process did, and how long its stages took."""
     return PolicyReport(
-        inferences=board["inferences"],
+        **vars(read_counts(channels.policy, PolicyCounts)),
         rate_hz=link.rate_hz,
         stages=link.latencies(),
-        stale_waits=board["stale_waits"],
-        apart_waits=board["apart_waits"],
         deaths=tuple(policy.deaths),
     )
 
 
-def camera_reports(channels: Channels, children: list[Child]) -> tuple[CameraReport, ...]:
-    """Where every frame of every view went."""
-    deaths = {child.name: tuple(child.deaths) for child in children}
-    reports = []
-    for channel in channels.cameras:
-        board, used = channel.board, channels.policy[f"used_{channel.name}"]
-        report = CameraReport(
-            name=channel.name,
-            delivered=board["delivered"],
-            used=used,
-            superseded=channel.frames.sequence - used,
-            dropped=board["dropped"],
-            overwritten=board["overwritten"],
-            repeated=board["repeated"],
-            timeouts=board["timeouts"],
-            deaths=deaths[f"camera {channel.name}"],
-            size=(board["height"], board["width"]),
-        )
-        reports.append(report)
-    return tuple(reports)
+def camera_reports(channels: Channels, children: Children) -> tuple[CameraReport, ...]:
+    """What happened to the frames of every view."""
+    cameras = zip(channels.cameras, children.cameras, strict=True)
+    return tuple(_camera_report(channel, child, channels.policy[f"used_{channel.name}"]) for channel, child in cameras)
 
 
-def recording_report(folder: str, channels: Channels, recorder: Child) -> RecordingReport:
-    """What the recorder kept and lost, and the fault that ended it, if one did."""
+def _camera_report(channel: CameraChannel, child: ChildProcess, used: int) -> CameraReport:
+    return CameraReport(
+        **vars(read_counts(channel.board, CameraCounts)),
+        name=channel.name,
+        used=used,
+        superseded=channel.frames.sequence - used,
+        deaths=tuple(child.deaths),
+        size=(channel.board["height"], channel.board["width"]),
+    )
+
+
+def recording_report(
+    config: SessionConfig, channels: Channels, recorder: ChildProcess | None
+) -> RecordingReport | None:
+    """What the recorder kept and lost, and the fault that ended it, if any; None without a recorder."""
+    if recorder is None:
+        return None
     return RecordingReport(
-        folder=folder,
+        folder=config.record or "",
         rows=channels.recorder["rows"],
         ticks=channels.recorder["ticks"],
         ticks_lost=channels.ticks.lost,
@@ -56,9 +54,11 @@ def recording_report(folder: str, channels: Channels, recorder: Child) -> Record
     )
 
 
-def log_report(config: SessionConfig, channels: Channels, children: list[Child]) -> LogReport:
-    """What the log kept and lost, and the fault that ended it, if one did."""
-    board, child = channels.telemetry, next(child for child in children if child.name == "log")
+def log_report(config: SessionConfig, channels: Channels, telemetry: ChildProcess | None) -> LogReport | None:
+    """What was logged and lost, and the fault that ended the log, if any; None without one."""
+    if telemetry is None:
+        return None
+    board = channels.telemetry
     return LogReport(
         path=" and ".join(filter(None, (config.log, config.viewer))),
         ticks=board["ticks"],
@@ -66,5 +66,5 @@ def log_report(config: SessionConfig, channels: Channels, children: list[Child])
         frames=board["frames"],
         ticks_lost=channels.log_ticks.lost,
         chunks_lost=channels.log_verdicts.lost,
-        fault=child.deaths[-1] if child.deaths else child.note,
+        fault=telemetry.deaths[-1] if telemetry.deaths else telemetry.note,
     )

@@ -1,4 +1,4 @@
-"""The thread beside the control loop that looks after the other processes, the start-up and the status line.
+"""The thread beside the control loop that watches the child processes, the start-up and the status line.
 
 It shares the interpreter with the loop, so it sleeps on the children's sentinels and does little when it wakes.
 """
@@ -10,25 +10,33 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vpp_edge.runtime.control.channel_link import SharedLink
+import numpy as np
+
+from vpp_edge.runtime.control.channel_link import ChannelLink
 from vpp_edge.runtime.control.loop import ControlLoop
-from vpp_edge.runtime.ipc.channels import OPENING, RUNNING, WORKING, Channels, read_frame
-from vpp_edge.runtime.ipc.child import Child, end_children, wait_for_a_death
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.child_process import ChildProcess, end_children, wait_for_exit
+from vpp_edge.runtime.ipc.codecs import read_frame
+from vpp_edge.runtime.ipc.counters import LoopCounts, write_counts
+from vpp_edge.runtime.ipc.loop_state import Phase
 from vpp_edge.runtime.ipc.real_time import keep_pace_with_loop
-from vpp_edge.runtime.session.systemd import ServiceManager
+from vpp_edge.runtime.session.children import Children
+from vpp_edge.runtime.session.systemd import SystemdNotifier
 from vpp_edge.runtime.session.throttling import Throttling
 
 WAKE_S = 0.05
 STATUS_NS = 500_000_000
-HEAT_NS = 500_000_000
+THROTTLING_NS = 500_000_000
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the one-line display shows.
+    """What the status line shows.
 
     Attributes:
-        waiting_for: what is missing before the hand can move, in words; empty while it moves.
+        seconds: since the first chunk, or since the start before it.
+        waiting_for: what is missing before the hand can move; empty while it moves.
+        news: what has just happened; empty otherwise.
     """
 
     seconds: float
@@ -54,160 +62,180 @@ class Snapshot:
 
     Attributes:
         images: per view (height, width, 3) uint8 RGB, or None before its first frame.
-        vector: (7 + J,) measured state; `command`: (7 + J,) what was sent.
+        vector: (7 + J,) measured pose.
+        command: (7 + J,) pose that was sent.
         seconds: since the session began.
     """
 
-    images: list
-    vector: object
-    command: object
+    images: list[np.ndarray | None]
+    vector: np.ndarray
+    command: np.ndarray
     seconds: float
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What the supervisor does beside looking after the children.
+class RunHooks:
+    """Callbacks of a run. They share the interpreter with the control loop, so they must be quick.
 
     Attributes:
-        start_ns: longest time to the first chunk.
-        on_status: called twice a second, and at once with news; may print.
-        on_snapshot: called every `snapshot_ns`; must be quick, it shares the interpreter with the loop.
-        on_look: called 20 times a second, for who takes the hand from one episode to the next; as quick.
+        on_status: called twice a second, and at once when there is news; may print.
+        on_snapshot: called every `snapshot_ns`.
+        on_poll: called 20 times a second, for what takes the hand from one episode to the next.
     """
 
-    start_ns: int
     on_status: Callable[[Status], None] | None = None
     on_snapshot: Callable[[Snapshot], None] | None = None
+    on_poll: Callable[[ControlLoop, Channels], None] | None = None
     snapshot_ns: int = 100_000_000
-    on_look: Callable[[ControlLoop, Channels], None] | None = None
 
 
 class Supervisor(threading.Thread):
-    """Runs from `start()` to `finish()`. The children have been started before."""
+    """Runs from `start()` to `finish()`. The children must have been started before.
+
+    Args:
+        start_ns: longest time to the first chunk.
+
+    Attributes:
+        throttled: why the policy's rate was lowered for a while, one entry each time.
+        hopeless: why a child can never work with its settings; empty otherwise.
+    """
 
     def __init__(
         self,
         loop: ControlLoop,
-        link: SharedLink,
+        link: ChannelLink,
         channels: Channels,
-        children: list[Child],
-        policy: Child,
-        watch: Watch,
+        children: Children,
+        *,
+        hooks: RunHooks,
         throttling: Throttling,
+        start_ns: int,
         real_time: bool = True,
     ) -> None:
         super().__init__(name="vpp-edge supervisor", daemon=True)
         self._loop, self._link, self._channels = loop, link, channels
-        self._children, self._policy, self._watch, self._throttling = children, policy, watch, throttling
-        self._real_time, self._service = real_time, ServiceManager()
+        self._children, self._hooks, self._throttling = children, hooks, throttling
+        self._start_ns, self._real_time, self._systemd = start_ns, real_time, SystemdNotifier()
         self._finished = threading.Event()
         self._begun_ns = time.monotonic_ns()
-        self._status_ns = self._snapshot_ns = self._heat_ns = 0
-        self.throttled: list[str] = []  # why the policy thought less often for a while
-        self.hopeless = ""  # why a child can never work as it was asked
+        self._status_ns = self._snapshot_ns = self._throttling_ns = 0
+        self.throttled: list[str] = []
+        self.hopeless = ""
 
     def finish(self) -> None:
         """Ends the children, then the thread."""
-        self._service.stopping("the loop has ended, the hand is held")
+        self._systemd.stopping("the loop has ended, the hand is held")
         self._finished.set()
         self.join()
 
     def run(self) -> None:
         if self._real_time:
             keep_pace_with_loop()
+        children = list(self._children)
         try:
             while not self._finished.is_set():
-                wait_for_a_death(self._children, WAKE_S)
+                wait_for_exit(children, WAKE_S)
                 if not self._finished.is_set():
-                    self._look(time.monotonic_ns())
+                    self._poll(time.monotonic_ns())
         except Exception as error:  # noqa: BLE001 - without its supervisor the run must not go on
             self._loop.request_stop(f"bug in the supervisor: {type(error).__name__}: {error}", failed=True)
-        # Here, because the kernel kills a child when the thread that started it ends (realtime.die_with_parent).
+        # In this thread, because the kernel kills a child when the thread that started it ends (die_with_parent).
         self._finished.wait()
         self._channels.orders["stopping"] = 1
-        end_children(self._children)
+        end_children(children)
 
-    def _look(self, now_ns: int) -> None:
-        news = self._look_for_heat(now_ns)
+    def _poll(self, now_ns: int) -> None:
+        news = self._check_throttling(now_ns)
         for child in self._children:
-            death = child.watch(now_ns)
-            if death is None:
-                continue
-            news = death
-            if child is self._policy:
-                self._loop.interrupt()
-            if child.finished:
-                self._loop.request_stop(death)
-            elif child.given_up and child.settings.restart:
-                self.hopeless = f"{child.name}: {child.note or death}"
-                self._loop.request_stop(f"fault: {death}", failed=True)
+            news = self._watch(child, now_ns) or news
         waiting_for = "" if self._loop.moving else self._missing()
-        self._tell_service(now_ns, waiting_for)
+        self._notify_systemd(now_ns, waiting_for)
         self._publish_counts()
-        if waiting_for and now_ns - self._begun_ns > self._watch.start_ns:
-            seconds = self._watch.start_ns / 1e9
+        if waiting_for and now_ns - self._begun_ns > self._start_ns:
+            seconds = self._start_ns / 1e9
             self._loop.request_stop(f"fault: after {seconds:g} s still waiting for {waiting_for}", failed=True)
-        if self._watch.on_status is not None and (news or now_ns - self._status_ns >= STATUS_NS):
-            self._status_ns = now_ns
-            self._watch.on_status(self._status(now_ns, waiting_for, news))
-        if self._watch.on_look is not None:
-            self._watch.on_look(self._loop, self._channels)
-        if self._watch.on_snapshot is not None and now_ns - self._snapshot_ns >= self._watch.snapshot_ns:
-            self._snapshot_ns = now_ns
-            self._take_snapshot(now_ns)
+        self._call_hooks(now_ns, waiting_for, news)
 
-    def _look_for_heat(self, now_ns: int) -> str:
-        """Lets the policy think less often while the machine is slowed down; news when that has begun or ended."""
-        if now_ns - self._heat_ns < HEAT_NS:
+    def _watch(self, child: ChildProcess, now_ns: int) -> str:
+        """Restarts a child that died, or ends the run where that is hopeless; why it has just died, or nothing."""
+        death = child.watch(now_ns)
+        if death is None:
             return ""
-        self._heat_ns = now_ns
+        if child is self._children.policy:
+            self._loop.interrupt()
+        if child.finished:
+            self._loop.request_stop(death)
+        elif child.given_up and child.settings.restart:
+            self.hopeless = f"{child.name}: {child.note or death}"
+            self._loop.request_stop(f"fault: {death}", failed=True)
+        return death
+
+    def _call_hooks(self, now_ns: int, waiting_for: str, news: str) -> None:
+        hooks = self._hooks
+        if hooks.on_status is not None and (news or now_ns - self._status_ns >= STATUS_NS):
+            self._status_ns = now_ns
+            hooks.on_status(self._status(now_ns, waiting_for, news))
+        if hooks.on_poll is not None:
+            hooks.on_poll(self._loop, self._channels)
+        if hooks.on_snapshot is not None and now_ns - self._snapshot_ns >= hooks.snapshot_ns:
+            self._snapshot_ns = now_ns
+            if (snapshot := self._snapshot(now_ns)) is not None:
+                hooks.on_snapshot(snapshot)
+
+    def _check_throttling(self, now_ns: int) -> str:
+        """Lowers the policy's rate while the machine is slowed down; news when that has begun or ended."""
+        if now_ns - self._throttling_ns < THROTTLING_NS:
+            return ""
+        self._throttling_ns = now_ns
         causes, before = self._throttling.causes(), self._channels.orders["hot"]
         self._channels.orders["hot"] = int(bool(causes))
         if causes and not before:
             self.throttled.append(", ".join(causes))
-            return f"the machine is slowed down, the policy thinks less often: {self.throttled[-1]}"
+            return f"the machine is slowed down, so the policy runs less often: {self.throttled[-1]}"
         return "the machine is as fast as before" if before and not causes else ""
 
     def _missing(self) -> str:
-        """What stands between here and the first chunk, in words."""
+        """What is missing before the first chunk can be used."""
         parts = []
-        for camera in self._channels.cameras:
+        for camera, child in zip(self._channels.cameras, self._children.cameras, strict=True):
             if not camera.frames.sequence:
-                child = next((c for c in self._children if c.name == f"camera {camera.name}"), None)
-                trouble = f" ({child.deaths[-1]})" if child is not None and child.deaths else ""
-                parts.append(f"the first frame of camera {camera.name}{trouble}")
-        phase = self._policy.phase
-        trouble = f" ({self._policy.deaths[-1]})" if self._policy.deaths else ""
-        if phase not in (RUNNING, WORKING):
-            parts.append(f"the policy to {'load' if phase == OPENING else 'start'}{trouble}")
+                parts.append(f"the first frame of camera {camera.name}{_last_death(child)}")
+        policy = self._children.policy
+        if not policy.phase.ready:
+            parts.append(f"the policy to {'load' if policy.phase == Phase.OPENING else 'start'}{_last_death(policy)}")
         elif not parts:
             parts.append(f"the first usable chunk ({self._chunk_trouble()})")
         return ", ".join(parts)
 
     def _chunk_trouble(self) -> str:
         loop, board = self._loop, self._channels.policy
-        if loop.late:
+        if loop.counts.late:
             age_s = self._link.latencies()["observation to chunk"].p50_ms / 1e3
             return (
-                f"{loop.late} came when all their actions had passed: frame to chunk takes {age_s:.2f} s, a chunk "
-                f"lasts {loop.chunk_s:.2f} s; use a faster backend or more --threads"
+                f"{loop.counts.late} arrived after the time of all their actions: frame to chunk takes {age_s:.2f} s, "
+                f"a chunk lasts {loop.chunk_s:.2f} s; use a faster backend or more --threads"
             )
         return (
-            f"{board['inferences']} computed, {loop.rejected} rejected, {loop.old} old, "
+            f"{board['inferences']} computed, {loop.counts.rejected} rejected, {loop.counts.old} old, "
             f"{board['stale_waits']} waits on stale frames, {board['apart_waits']} on frames too far apart"
         )
 
     def _publish_counts(self) -> None:
-        loop, board = self._loop, self._channels.loop
-        counts = loop.statistics
-        board["ticks"], board["missed"], board["late"] = counts.ticks, counts.missed, counts.late
-        board["moving"], board["holds"], board["used"] = int(loop.moving), loop.holds, loop.used
-        board["rejected"], board["too_late"], board["old"] = loop.rejected, loop.late, loop.old
+        statistics = self._loop.statistics
+        counts = LoopCounts(
+            ticks=statistics.ticks,
+            missed=statistics.missed,
+            late_ticks=statistics.late,
+            late_limit_ns=statistics.late_limit_ns,
+            moving=int(self._loop.moving),
+        )
+        write_counts(self._channels.loop, counts)
+        write_counts(self._channels.loop, self._loop.counts)
 
-    def _tell_service(self, now_ns: int, waiting_for: str) -> None:
-        if self._service.listens:
+    def _notify_systemd(self, now_ns: int, waiting_for: str) -> None:
+        if self._systemd.listens:
             status = self._status(now_ns, waiting_for, "").line().strip()
-            self._service.look(self._loop.statistics.ticks, self._loop.moving, status)
+            self._systemd.notify(self._loop.statistics.ticks, self._loop.moving, status)
 
     def _status(self, now_ns: int, waiting_for: str, news: str) -> Status:
         statistics = self._loop.statistics
@@ -217,14 +245,23 @@ class Supervisor(threading.Thread):
             policy_hz=self._link.rate_hz,
             loop_hz=statistics.rate_hz,
             late_share=statistics.late_share,
-            chunks=self._loop.used,
+            chunks=self._loop.counts.used,
             news=news,
         )
 
-    def _take_snapshot(self, now_ns: int) -> None:
+    def _snapshot(self, now_ns: int) -> Snapshot | None:
         state = self._channels.states.read(lambda record: (record["vector"].copy(), record["command"].copy()))
-        if state is None or self._watch.on_snapshot is None:
-            return
+        if state is None:
+            return None
         frames = [read_frame(camera.frames) for camera in self._channels.cameras]
-        images = [None if frame is None else frame.value.image for frame in frames]
-        self._watch.on_snapshot(Snapshot(images, *state.value, (now_ns - self._begun_ns) / 1e9))
+        vector, command = state.value
+        return Snapshot(
+            images=[None if frame is None else frame.value.image for frame in frames],
+            vector=vector,
+            command=command,
+            seconds=(now_ns - self._begun_ns) / 1e9,
+        )
+
+
+def _last_death(child: ChildProcess) -> str:
+    return f" ({child.deaths[-1]})" if child.deaths else ""

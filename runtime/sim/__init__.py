@@ -1,5 +1,1 @@
-"""A simulated dexterous hand over a table: its model, its pictures. Importing this loads no MuJoCo."""
-
-from vpp_edge.runtime.sim.renderer import VIEWS, SimRenderer
-
-__all__ = ["VIEWS", "SimRenderer"]
+"""A simulated dexterous hand over four buttons: its model, physics, pictures, and episodes of the task."""

@@ -1,7 +1,7 @@
-"""Shows how a button is pressed: in, an episode and the hand's state; out, where an expert would take the hand next.
+"""The scripted expert for the button task: the targets that it would send the hand next.
 
-It knows where the buttons are, and looks at nothing but the present state, so that it can begin anywhere: shape the
-fingers while going over the button, go down on it, and stay.
+It knows where the buttons are and depends on the present state only, so it can start anywhere: shape the fingers while
+moving over the button, go down on it, and stay.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from vpp_edge.runtime.control.scalar_rotation import difference, turned
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.scene import PLATE_TOP_M
 from vpp_edge.runtime.sim.task import PALM_DOWN, Episode
+from vpp_edge.spec.pose import PoseLayout
 
 POINTING_RAD = np.array((1.5, 0.9, 0.6, 0.0, 0.6, 0.3, 1.8, 1.7, 1.8, 1.7, 1.8, 1.7))
 TIP_M = np.array((0.131, 0.034, -0.130))  # lowest point of the pointing index finger, from the wrist, palm down
@@ -37,7 +38,7 @@ def _next(episode: Episode, state: np.ndarray) -> np.ndarray:
     button = COLOURS.index(episode.colour)
     top_m = PLATE_TOP_M + episode.layout.heights_m[button]
     goal = np.array((*episode.layout.places_m[button], top_m - PRESS_M)) - TIP_M
-    place, fingers = state[:3], state[7:]
+    place, fingers = state[PoseLayout.POSITION], state[PoseLayout.JOINTS]
     aside_m = float(np.hypot(*(goal - place)[:2]))
     shaped = np.abs(POINTING_RAD - fingers).max() < SHAPED_RAD
     above_m = min(HOVER_M, SLOPE * max(0.0, aside_m - NEAR_M)) if shaped else HOVER_M
@@ -46,7 +47,7 @@ def _next(episode: Episode, state: np.ndarray) -> np.ndarray:
     low = place[2] < goal[2] - 0.01  # beside the button and too low: up first
     step[:2] *= min(1.0, (0.2 if low else 1.0) * STEP_M / max(float(np.hypot(*step[:2])), 1e-9))
     step[2] = np.clip(step[2], -STEP_DOWN_M, STEP_M)
-    turn = np.array(difference(state[3:7], PALM_DOWN))
+    turn = np.array(difference(state[PoseLayout.QUATERNION], PALM_DOWN))
     share = min(SHARE, STEP_TURN_RAD / max(float(np.linalg.norm(turn)), 1e-9))
     bend = np.clip(SHARE * (POINTING_RAD - fingers), -STEP_RAD, STEP_RAD)
-    return np.concatenate([place + step, turned(state[3:7], turn, share), fingers + bend])
+    return np.concatenate([place + step, turned(state[PoseLayout.QUATERNION], turn, share), fingers + bend])

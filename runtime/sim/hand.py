@@ -1,4 +1,4 @@
-"""The simulated hand: in, position targets; out, the state that physics leads to, at the pace of a clock.
+"""The simulated hand: position targets in, the state that physics leads to out, at the pace of a clock.
 
 Time passes when the hand is read or commanded: physics is then stepped up to the clock's present. With the system's
 clock the hand keeps real time; with a clock driven by hand it is deterministic.
@@ -12,7 +12,7 @@ import numpy as np
 
 from vpp_edge.clock import Clock, MonotonicClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.runtime.interfaces import HandLimits, HandState
+from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.runtime.sim.model import (
     CLOSED_RAD,
     JOINTS,
@@ -25,6 +25,8 @@ from vpp_edge.runtime.sim.model import (
 from vpp_edge.runtime.sim.scene import STEP_S
 from vpp_edge.runtime.sim.task import START, Episode, episode_from_seed
 from vpp_edge.runtime.sim.world import SCENE_SIZE, World, scene_of
+from vpp_edge.spec.hand_limits import HandLimits
+from vpp_edge.spec.pose import PoseLayout
 
 STEP_NS = round(STEP_S * 1e9)
 WATCHDOG_NS = 100_000_000
@@ -69,7 +71,6 @@ class SimHand:
     """
 
     name = "sim"
-    simulated = True  # moves nobody's fingers, so nobody is asked
     limits = LIMITS
     scene_size = SCENE_SIZE
     grip = (OPEN_RAD, CLOSED_RAD)
@@ -98,9 +99,10 @@ class SimHand:
         """
         self._check_open("be commanded")
         target = np.asarray(target, dtype=np.float64)
-        if target.shape != (7 + len(JOINTS),) or not np.isfinite(target).all() or not target[3:7].any():
+        right_shape = target.shape == (LIMITS.pose_dims,)
+        if not right_shape or not np.isfinite(target).all() or not target[PoseLayout.QUATERNION].any():
             raise BadInputError(
-                f"hand target of shape {target.shape}: {target}; expected ({7 + len(JOINTS)},) finite numbers: wrist "
+                f"hand target of shape {target.shape}: {target}; expected ({LIMITS.pose_dims},) finite numbers: wrist "
                 "xyz in m, wrist quaternion (xyzw), joints in rad"
             )
         self._pass_time()

@@ -1,4 +1,4 @@
-"""Pictures of the simulation: in, a camera's name, the hand's state and the buttons'; out, an RGB image.
+"""Renders the simulation: a camera, the hand's state and the buttons' in, an RGB image out.
 
 MuJoCo draws where a GPU does the work. Where there is none, or no GL library, the rasterizer of this package draws:
 it takes less than half of the time that Mesa takes on a CPU, which policy and control loop need for themselves.
@@ -20,10 +20,11 @@ from vpp_edge.runtime.sim.mujoco_import import cpu_that_draws, gl_kind, import_m
 from vpp_edge.runtime.sim.rasterizer import Rasterizer
 from vpp_edge.runtime.sim.scene import CAMERAS, SKY, apply_layout, scene_xml
 from vpp_edge.runtime.sim.world import SCENE_SIZE
+from vpp_edge.spec.pose import PoseLayout
 
 VIEWS = (*CAMERAS, "wrist")
 SMOOTH_PIXELS = 160 * 120  # more of them, with smooth edges, would take a core to themselves
-STATE_SIZE = 7 + len(JOINTS)
+STATE_SIZE = PoseLayout.dims(len(JOINTS))
 
 
 class SimRenderer:
@@ -102,9 +103,9 @@ class SimRenderer:
             raise BadInputError(f"scene of shape {scene.shape}: {scene}; expected ({SCENE_SIZE},) finite numbers")
         self._enter(scene)
         data = self._data
-        data.mocap_pos[0] = state[:3]
+        data.mocap_pos[0] = state[PoseLayout.POSITION]
         data.mocap_quat[0] = state[[6, 3, 4, 5]]
-        self._joints[:] = state[7:]
+        self._joints[:] = state[PoseLayout.JOINTS]
         self._buttons[:] = 0 if scene is None else scene[1:]
         self._mujoco.mj_kinematics(self._model, data)
         self._mujoco.mj_camlight(self._model, data)

@@ -1,7 +1,7 @@
-"""Episodes of the task one after another in a live run: in, the states that its loop publishes; out, verdicts.
+"""Episodes of the task one after another in a live run: follows the published states and gives verdicts.
 
-Between two episodes the policy is told to think of nothing, the loop takes the hand to where the next one begins, and
-the world puts the buttons there. Only then comes the next instruction, for frames and chunks of its own.
+Between two episodes the policy is paused, the loop takes the hand to the start of the next one, and the world moves the
+buttons. Only then comes the next instruction, for frames and chunks of its own.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.instruction import NEVER, Instruction, write_instruction
 from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
+from vpp_edge.spec.pose import PoseLayout
 
 LINGER_S = 0.8  # after the verdict, so that one can see it
 LIFT_M = 0.06  # straight up from the buttons, before the way home
 THERE_M, THERE_RAD = 0.003, 0.03
-LONGEST_WAY_S = 4.0  # to where the next episode begins; a finger that is caught somewhere begins from there
+LONGEST_WAY_S = 4.0  # to the start of the next episode; a hand that is caught somewhere starts from there
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What one published state says."""
+    """One published state of the loop."""
 
     stamp_ns: int
     vector: np.ndarray
@@ -48,15 +49,15 @@ class Result:
 
 
 class EpisodeSequence:
-    """Takes a run through episodes; `look` is for `Watch.on_look`.
+    """Takes a run through episodes; `advance` is for `RunHooks.on_poll`.
 
     Args:
-        hand: the one of the run, which has entered the first episode.
-        on_result: called with each Result when its verdict has fallen.
+        hand: of the run; it has entered the first episode.
+        on_result: called with each Result at its verdict.
 
     Attributes:
-        caption: instruction and verdict of the present episode, in words.
-        results: of the episodes that are over.
+        caption: instruction and verdict of the present episode.
+        results: of the episodes so far.
     """
 
     def __init__(
@@ -73,8 +74,8 @@ class EpisodeSequence:
         self._since_ns: int | None = None  # when the present episode, or the way to the next, began
         self._next()
 
-    def look(self, loop: ControlLoop, channels: Channels) -> None:
-        """Goes through all states that were published since the last call."""
+    def advance(self, loop: ControlLoop, channels: Channels) -> None:
+        """Processes all states that were published since the last call."""
         states = channels.states
         first = max(self._sequence + 1, states.sequence - states.depth + 2)
         for sequence in range(first, states.sequence + 1):
@@ -137,8 +138,9 @@ class EpisodeSequence:
 
     def _arrived(self, tick: Tick) -> bool:
         away = np.abs(self._goal - tick.vector)
-        turn_rad = math.hypot(*difference(tick.vector[3:7], self._goal[3:7]))
-        there = away[:3].max() < THERE_M and max(turn_rad, away[7:].max()) < THERE_RAD
+        turn = difference(tick.vector[PoseLayout.QUATERNION], self._goal[PoseLayout.QUATERNION])
+        furthest_rad = max(math.hypot(*turn), away[PoseLayout.JOINTS].max())
+        there = away[PoseLayout.POSITION].max() < THERE_M and furthest_rad < THERE_RAD
         return bool(there) or tick.stamp_ns - (self._since_ns or 0) > LONGEST_WAY_S * 1e9
 
 

@@ -1,6 +1,6 @@
-"""How smoothly a hand was moved: in, commands and the chunks behind them; out, their jerk, and the jumps at seams.
+"""How smoothly a hand was moved: jerk of its commands, and jumps where one chunk took over from another.
 
-Of the wrist the length of a vector is meant everywhere, of the joints the root mean square.
+Values of the wrist are vector norms, values of the joints root mean squares.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vpp_edge.runtime.control.chunk_player import WRIST, Chunk, pose_at
+from vpp_edge.runtime.control.chunk_player import pose_at
 from vpp_edge.runtime.control.scalar_rotation import difference
+from vpp_edge.runtime.interfaces import Chunk
+from vpp_edge.spec.pose import PoseLayout
 
 
 def jerks(commands: np.ndarray, period_ns: int) -> np.ndarray:
     """(n - 3, 2) jerk of commands (n, 7 + J) that were sent one period apart: wrist in m/s^3, joints in rad/s^3."""
     thirds = np.diff(commands, n=3, axis=0) / (period_ns / 1e9) ** 3
-    return np.stack([np.linalg.norm(thirds[:, :3], axis=1), _rms(thirds[:, WRIST:])], axis=1)
+    wrist = np.linalg.norm(thirds[:, PoseLayout.POSITION], axis=1)
+    return np.stack([wrist, _rms(thirds[:, PoseLayout.JOINTS])], axis=1)
 
 
 def seam_jumps(played: Sequence[tuple[Chunk, int]], period_ns: int) -> np.ndarray:
@@ -37,8 +40,8 @@ def seam_jumps(played: Sequence[tuple[Chunk, int]], period_ns: int) -> np.ndarra
         index = (now_ns - new.observed_ns) // period_ns
         target, planned = new.targets[index], pose_at(old, new.observed_ns + (index + 1) * period_ns, period_ns)
         away = target - planned
-        turn = difference(planned[3:WRIST], target[3:WRIST])
-        jumps.append((np.linalg.norm(away[:3]), np.linalg.norm(turn), _rms(away[WRIST:])))
+        turn = difference(planned[PoseLayout.QUATERNION], target[PoseLayout.QUATERNION])
+        jumps.append((np.linalg.norm(away[PoseLayout.POSITION]), np.linalg.norm(turn), _rms(away[PoseLayout.JOINTS])))
     return np.array(jumps, dtype=np.float64).reshape(-1, 3)
 
 

@@ -1,4 +1,4 @@
-"""The task of the simulation, "press the red button": in, a seed; out, one episode of it, and what came of it."""
+"""The simulated task, "press the red button": an episode from its seed, and the judge of its outcome."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from vpp_edge.runtime.sim.layout import COLOURS, Layout, layout_from_seed
 from vpp_edge.runtime.sim.model import OPEN_RAD
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_from_rpy, quaternion_product
 
 PRESSED_M = 0.005
@@ -42,15 +43,16 @@ def episode_from_seed(seed: int) -> Episode:
     """The episode of a seed; the same seed gives the same one, everywhere."""
     random = np.random.default_rng((seed, 2))
     start = np.array(START)
-    start[:3] += random.uniform(-1, 1, 3) * START_TOLERANCE_M
+    start[PoseLayout.POSITION] += random.uniform(-1, 1, 3) * START_TOLERANCE_M
     turn = quaternion_from_rpy(random.uniform(-1, 1, 3) * START_TURN_RAD)
-    start[3:7] = quaternion_product(turn, start[3:7])
-    start[7:] = np.maximum(start[7:] + random.uniform(-1, 1, len(OPEN_RAD)) * START_JOINT_RAD, 0.0)
+    start[PoseLayout.QUATERNION] = quaternion_product(turn, start[PoseLayout.QUATERNION])
+    joints = start[PoseLayout.JOINTS] + random.uniform(-1, 1, len(OPEN_RAD)) * START_JOINT_RAD
+    start[PoseLayout.JOINTS] = np.maximum(joints, 0.0)
     return Episode(seed, layout_from_seed(seed), COLOURS[random.integers(len(COLOURS))], start)
 
 
 class Judge:
-    """Watches the buttons of an episode.
+    """Judges an episode by its buttons.
 
     Attributes:
         verdict: `running`, `success`, `wrong button` or `out of time`; final once it is not `running`.
@@ -66,7 +68,7 @@ class Judge:
     def look(self, depths_m: np.ndarray, seconds: float) -> str:
         """The verdict after the buttons were seen at `depths_m` (4,), in the order of COLOURS.
 
-        Success is the asked button more than 5 mm down and no other one, before the time is up.
+        Success: the requested button is more than 5 mm down and no other one, before the time is up.
         """
         if self.verdict != "running":
             return self.verdict

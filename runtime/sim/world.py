@@ -19,6 +19,7 @@ from vpp_edge.runtime.sim.model import (
 from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 from vpp_edge.runtime.sim.scene import STEP_S, apply_layout, scene_xml
 from vpp_edge.runtime.sim.task import Episode
+from vpp_edge.spec.pose import PoseLayout
 
 _LOWER = np.array((*WRIST_LOWER_M, *(-1.0,) * 4, *(joint.lower_rad for joint in JOINTS)))
 _UPPER = np.array((*WRIST_UPPER_M, *(1.0,) * 4, *(joint.upper_rad for joint in JOINTS)))
@@ -50,10 +51,10 @@ class World:
         self.episode = episode
         self._mujoco.mj_resetData(self._model, self._data)
         apply_layout(self._mujoco, self._model, episode.layout)
-        x, y, z, *turn = episode.start[:7].tolist()
+        x, y, z, *turn = episode.start[PoseLayout.WRIST].tolist()
         self._place, self._turn = (x, y, z), normalized(turn)
         self._place_wanted, self._turn_wanted = self._place, self._turn
-        self._joints[:] = self._data.ctrl[:] = episode.start[7:]
+        self._joints[:] = self._data.ctrl[:] = episode.start[PoseLayout.JOINTS]
         self._place_wrist()
         self._mujoco.mj_forward(self._model, self._data)
 
@@ -65,8 +66,9 @@ class World:
 
     def vector(self) -> np.ndarray:
         """(19,) float64, the hand's state in the layout of HandState.vector."""
-        vector = np.empty(7 + len(JOINTS))
-        vector[:3], vector[3:7], vector[7:] = self._place, self._turn, self._joints
+        vector = np.empty(PoseLayout.dims(len(JOINTS)))
+        vector[PoseLayout.POSITION], vector[PoseLayout.QUATERNION] = self._place, self._turn
+        vector[PoseLayout.JOINTS] = self._joints
         return vector
 
     def depths_m(self) -> np.ndarray:
@@ -77,13 +79,13 @@ class World:
         """Sets the target (19,); what lies outside the positions that the hand can reach is brought to their edge."""
         allowed = np.clip(target, _LOWER, _UPPER)
         self._place_wanted = (float(allowed[0]), float(allowed[1]), float(allowed[2]))
-        self._turn_wanted = normalized(target[3:7].tolist())
-        self._data.ctrl[:] = allowed[7:]
+        self._turn_wanted = normalized(target[PoseLayout.QUATERNION].tolist())
+        self._data.ctrl[:] = allowed[PoseLayout.JOINTS]
 
     def hold(self) -> None:
         """Makes the present pose the target."""
         self._place_wanted, self._turn_wanted = self._place, self._turn
-        np.clip(self._joints, _LOWER[7:], _UPPER[7:], out=self._data.ctrl)
+        np.clip(self._joints, _LOWER[PoseLayout.JOINTS], _UPPER[PoseLayout.JOINTS], out=self._data.ctrl)
 
     def step(self) -> None:
         """Passes STEP_S."""

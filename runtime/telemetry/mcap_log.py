@@ -1,13 +1,13 @@
-"""A run as an MCAP file (mcap.dev): in, its moments; out, topics that Foxglove and other readers show.
+"""A run as an MCAP file (mcap.dev), with topics that Foxglove and other readers show.
 
 | topic | schema | content |
 |---|---|---|
 | `/control` | vpp_edge.Tick | lateness, measured state, command, whether the hand holds; every period |
-| `/chunks` | vpp_edge.Chunk | every answer of the policy, what became of it, its targets, its stages' times |
-| `/cameras/VIEW` | foxglove.CompressedImage | JPEG, as often as asked for |
+| `/chunks` | vpp_edge.Chunk | every chunk of the policy: verdict, targets, time per stage |
+| `/cameras/VIEW` | foxglove.CompressedImage | JPEG, at the rate of `--log-frames` |
 
 Messages are JSON with their schema in the file; times are wall-clock nanoseconds, with the run's monotonic ones inside.
-The file has its name only when it is complete; one of a run that was killed keeps its temporary name, and readers
+The file gets its name when it is complete. The file of a run that was killed keeps its temporary name, and readers can
 recover it.
 """
 
@@ -56,7 +56,7 @@ IMAGE = {
 
 
 def check_log(path: str) -> None:
-    """Raises before the run what would spoil the log: no library, or a place that cannot be written.
+    """Checks before the run that the log can be written.
 
     Raises:
         MissingDependencyError, BadInputError.
@@ -76,7 +76,7 @@ class McapLog:
 
     Args:
         path: the file; replaced when the new one is complete.
-        about: what the file says about its run, in words.
+        about: metadata of the file: bundle, hand, instruction and the like.
     """
 
     def __init__(self, path: str, about: dict[str, str]) -> None:
@@ -86,7 +86,7 @@ class McapLog:
         self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         self._ahead_ns = time.time_ns() - time.monotonic_ns()
         self._file = self._temporary.open("wb")
-        self._writer: Any = Writer(self._file, compression=CompressionType.NONE)  # a power cut loses little
+        self._writer: Any = Writer(self._file, compression=CompressionType.NONE)  # a power cut then loses little
         self._writer.start(library="vpp-edge")
         self._writer.add_metadata("run", about)
         self._channels: dict[str, int] = {}

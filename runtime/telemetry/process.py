@@ -1,13 +1,13 @@
-"""Body of the telemetry process: in, what to write where; out, a log of the run, and a live view."""
+"""The body of the telemetry process: writes the log of a run and feeds its live view."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from vpp_edge.errors import HardwareFaultError
-from vpp_edge.runtime.cameras.process import child_process
 from vpp_edge.runtime.ipc.channels import Channels
-from vpp_edge.runtime.telemetry.sinks import Sink, tell
+from vpp_edge.runtime.ipc.child_body import child_body
+from vpp_edge.runtime.telemetry.sinks import Sink, feed_sinks
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TelemetrySettings:
         log: path of an MCAP file; None: no log.
         viewer: where to show the run live, as in `viewer.check_viewer`; None: nowhere.
         frame_period_ns: shortest time between two images of a view.
-        about: what the log says about its run.
+        about: metadata of the log: bundle, hand, instruction and the like.
     """
 
     log: str | None
@@ -30,10 +30,10 @@ class TelemetrySettings:
 
 def run_telemetry(parent_pid: int, settings: TelemetrySettings, channels: Channels) -> None:
     """Writes and shows until told to stop, then completes what was written."""
-    with child_process(parent_pid, channels.telemetry, channels.telemetry_note):
+    with child_body(parent_pid, channels.telemetry, channels.telemetry_note):
         try:
             sinks = _sinks(settings)
-            tell(channels, sinks, settings.frame_period_ns)
+            feed_sinks(channels, sinks, settings.frame_period_ns)
             for sink in sinks:
                 sink.close()
         except OSError as error:

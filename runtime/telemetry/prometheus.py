@@ -1,7 +1,7 @@
-"""The counts of a run for Prometheus, on request only: in, shared memory; out, its text format on a local socket.
+"""The counters of a run for Prometheus, in its text format on a local socket.
 
-Served by a process of its own, so that nobody who asks can disturb the loop. Either a Unix socket (mode 0600), or a
-port of this machine's loopback interface; never one that others can reach.
+Served by a process of its own, so that no request can disturb the loop. Either a Unix socket (mode 0600), or a port of
+this machine's loopback interface; never one that other machines can reach.
 """
 
 from __future__ import annotations
@@ -17,42 +17,21 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.runtime.cameras.process import child_process
-from vpp_edge.runtime.ipc.channels import RUNNING, Channels
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.child_body import child_body
+from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, LoopCounts, PolicyCounts, metrics_of
+from vpp_edge.runtime.ipc.loop_state import Phase
 
 LOOPBACK = "127.0.0.1"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 POLL_S = 0.1
-# (name, type, help, field of a board)
-LOOP = (
-    ("control_ticks_total", "counter", "Periods served by the control loop.", "ticks"),
-    ("control_missed_total", "counter", "Periods that the control loop was too late for.", "missed"),
-    ("control_late_total", "counter", "Periods served or missed later than 2 ms.", "late"),
-    ("control_moving", "gauge", "1 from the first chunk on.", "moving"),
-    ("control_holds_total", "counter", "Times the hand came to a hold for want of a chunk.", "holds"),
-    ("chunks_used_total", "counter", "Chunks executed, at least in part.", "used"),
-    ("chunks_rejected_total", "counter", "Chunks with NaN, Inf or a wrong shape.", "rejected"),
-    ("chunks_late_total", "counter", "Chunks whose actions had all passed.", "too_late"),
-    ("chunks_old_total", "counter", "Chunks of an earlier request or episode.", "old"),
-)
-POLICY = (
-    ("policy_inferences_total", "counter", "Inferences.", "inferences"),
-    ("policy_stale_waits_total", "counter", "Waits on frames older than two frame periods.", "stale_waits"),
-    ("policy_apart_waits_total", "counter", "Waits on views further apart than a frame period.", "apart_waits"),
-)
-CAMERA = (
-    ("camera_frames_total", "counter", "Frames delivered.", "delivered"),
-    ("camera_dropped_total", "counter", "Frames missing in the device's counter.", "dropped"),
-    ("camera_repeated_total", "counter", "Frames that came again.", "repeated"),
-    ("camera_timeouts_total", "counter", "Times a camera gave nothing new when it should.", "timeouts"),
-)
 
 
 def checked_address(text: str) -> str:
     """The address of `--metrics`: the path of a Unix socket, with a `/`, or a port of the loopback interface.
 
     Raises:
-        BadInputError: neither, or something else is there already.
+        BadInputError: neither, or another kind of file is there already.
     """
     if text.isdecimal() and 0 < int(text) < 65536:
         return text
@@ -63,30 +42,32 @@ def checked_address(text: str) -> str:
             "folder that exists, of at most 100 bytes"
         )
     if path.exists() and not path.is_socket():
-        raise BadInputError(f"--metrics {text}: there is something else than a socket; give another path")
+        raise BadInputError(f"--metrics {text}: there is a file that is not a socket; give another path")
     return text
 
 
 def text_of(channels: Channels) -> str:
-    """The counts of this moment in Prometheus's text format."""
-    lines: list[str] = []
-    boards = (
-        [("", channels.loop)],
-        [("", channels.policy)],
-        [(f'{{view="{camera.name}"}}', camera.board) for camera in channels.cameras],
+    """The counters of this moment in Prometheus's text format."""
+    views = [(f'{{view="{camera.name}"}}', camera.board) for camera in channels.cameras]
+    families = (
+        (LoopCounts, [("", channels.loop)]),
+        (ChunkCounts, [("", channels.loop)]),
+        (PolicyCounts, [("", channels.policy)]),
+        (CameraCounts, views),
     )
-    for family, labelled in zip((LOOP, POLICY, CAMERA), boards, strict=True):
-        for name, kind, words, field in family:
-            lines += [f"# HELP vpp_edge_{name} {words}", f"# TYPE vpp_edge_{name} {kind}"]
-            lines += [f"vpp_edge_{name}{label} {board[field]}" for label, board in labelled]
+    lines: list[str] = []
+    for counts, labelled in families:
+        for metric in metrics_of(counts):
+            lines += [f"# HELP vpp_edge_{metric.name} {metric.help}", f"# TYPE vpp_edge_{metric.name} {metric.kind}"]
+            lines += [f"vpp_edge_{metric.name}{label} {board[metric.field]}" for label, board in labelled]
     return "\n".join(lines) + "\n"
 
 
 def run_metrics(parent_pid: int, address: str, channels: Channels) -> None:
-    """Body of the metrics process: answers until told to stop."""
-    with child_process(parent_pid, channels.metrics, channels.metrics_note), _server(address, channels) as server:
+    """Body of the metrics process: serves until told to stop."""
+    with child_body(parent_pid, channels.metrics, channels.metrics_note), _server(address, channels) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True).start()
-        channels.metrics["phase"] = RUNNING
+        channels.metrics["phase"] = Phase.RUNNING
         while not channels.orders["stopping"]:
             channels.metrics["heartbeat_ns"] = time.monotonic_ns()
             time.sleep(POLL_S)
@@ -102,9 +83,9 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def server_bind(self) -> None:
         path = Path(str(self.server_address))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            if line.connect_ex(str(path)) == 0:
-                raise OSError(errno.EADDRINUSE, "another run answers there")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                raise OSError(errno.EADDRINUSE, "another run uses it")
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
@@ -129,7 +110,7 @@ def _server(address: str, channels: Channels) -> socketserver.BaseServer:
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Nobody reads a log of questions."""
+            """Requests are not logged."""
 
         def address_string(self) -> str:
             return "local"

@@ -1,12 +1,12 @@
-"""A run on disk: in, the frames, ticks and inferences of a running loop; out, an episode in the layout VPP trains on.
+"""Records a run: its frames, ticks and inferences become an episode in the layout that VPP trains on.
 
     DIR/annotation/<split>/<id>.json    texts, videos, states, actions, video_length (as in the released data sets)
     DIR/videos/<split>/<id>/<view>.mp4  what the policy sees: cropped, resized, one frame per action period
     DIR/timings/<split>/<id>.npz        every tick, every inference, which camera frame each row shows
 
 A row of the episode is one action period: the newest frame of every view, the measured state and the command of that
-moment. The recorder is a process of its own that only reads what the others publish; nobody waits for it, and what it
-does not keep up with is counted. An episode appears under its name only when it is complete.
+moment. The recorder is a process of its own that only reads what the others publish. Nobody waits for it, and what it
+is too slow for is counted. An episode appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -24,31 +24,37 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
-from vpp_edge.runtime.cameras.process import child_process
-from vpp_edge.runtime.ipc.channels import RUNNING, Channels, read_frame
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.child_body import child_body
+from vpp_edge.runtime.ipc.codecs import read_frame
+from vpp_edge.runtime.ipc.counters import Verdict
+from vpp_edge.runtime.ipc.loop_state import Phase
+from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.preprocess import resized_square
 from vpp_edge.spec.rotation import stored_from_xyzw
 from vpp_edge.video import VideoWriter
 
 TASK = "robot_trajectory_prediction"  # as the released annotations have it
-LONGEST_S = 6 * 3600  # ticks of a longer run are not kept: 6 h at 100 Hz is 1 GB
+LONGEST_S = 6 * 3600  # ticks of a longer run are not kept: 6 h at 100 Hz are 1 GB
 
 
 @dataclass(frozen=True)
 class RecorderSettings:
-    """What the recorder writes where.
+    """What the recorder writes, and where.
 
     Attributes:
         folder: the data set; episodes are added to it.
         period_ns: time between two rows, that of the actions.
+        tick_rate_hz: of the control loop.
         sizes: height and width of the policy's view, per camera (square).
         quaternion_order: how the wrist's quaternion is stored in states and actions.
-        origin: bundle, hand and cameras in words, kept in the annotation.
+        origin: bundle, backend, hand and the like, kept in the annotation.
     """
 
     folder: str
     instruction: str
     period_ns: int
+    tick_rate_hz: float
     sizes: tuple[int, ...]
     quaternion_order: str
     origin: dict[str, Any]
@@ -56,7 +62,7 @@ class RecorderSettings:
 
 
 def check_recording(folder: str) -> None:
-    """Raises before the run what would spoil the recording: no PyAV, a folder that cannot be written.
+    """Checks before the run that it can be recorded.
 
     Raises:
         MissingDependencyError, BadInputError.
@@ -75,7 +81,7 @@ def check_recording(folder: str) -> None:
 
 def run_recorder(parent_pid: int, settings: RecorderSettings, channels: Channels) -> None:
     """Body of the recorder process: collects until told to stop, then completes the episode."""
-    with child_process(parent_pid, channels.recorder, channels.recorder_note):
+    with child_body(parent_pid, channels.recorder, channels.recorder_note):
         episode = EpisodeWriter(settings, [camera.name for camera in channels.cameras])
         try:
             _collect(settings, channels, episode)
@@ -88,18 +94,18 @@ def run_recorder(parent_pid: int, settings: RecorderSettings, channels: Channels
 
 def _collect(settings: RecorderSettings, channels: Channels, episode: EpisodeWriter) -> None:
     board = channels.recorder
-    board["phase"] = RUNNING
+    board["phase"] = Phase.RUNNING
     tick = np.empty(1, channels.ticks.dtype)
     verdict = np.empty(1, channels.verdicts.dtype)
     ticks_kept, next_ns = 0, 0
-    most = LONGEST_S * 100
+    most_ticks = round(LONGEST_S * settings.tick_rate_hz)
     while True:
         stopping = bool(channels.orders["stopping"])  # read before draining: nothing comes after it
         board["heartbeat_ns"] = time.monotonic_ns()
         fresh = False
         while channels.ticks.take_into(tick):
             fresh = True
-            if ticks_kept < most:
+            if ticks_kept < most_ticks:
                 episode.add_tick(tick)
                 ticks_kept += 1
         while channels.verdicts.take_into(verdict):
@@ -125,7 +131,8 @@ class EpisodeWriter:
         self._settings, self._names = settings, view_names
         self._root = Path(settings.folder)
         self.number, self._partial = self._claim()
-        self._ticks: list[np.ndarray] = []
+        self._tick_dtype = np.dtype([])
+        self._ticks_file = (self._partial / "ticks.bin").open("wb")  # hours of them do not belong in memory
         self._inferences: list[np.ndarray] = []
         self._states: list[list[float]] = []
         self._actions: list[list[float]] = []
@@ -146,18 +153,19 @@ class EpisodeWriter:
                 try:
                     partial.mkdir(parents=True)
                     return number, partial
-                except FileExistsError:  # another run is writing it, or was killed while it did
+                except FileExistsError:  # another run is writing it, or was killed while writing it
                     pass
             number += 1
 
     def add_tick(self, tick: np.ndarray) -> None:
         """Keeps one period of the loop, (1,) of `tick_dtype`."""
-        self._ticks.append(tick.copy())
+        self._tick_dtype = tick.dtype
+        self._ticks_file.write(tick.tobytes())
 
     def add_inference(self, verdict: np.ndarray) -> None:
         """Keeps one inference, (1,) of `verdict_dtype`; the first one used begins the episode."""
         self._inferences.append(verdict.copy())
-        self.moving = self.moving or bytes(verdict["verdict"][0]) == b"used"
+        self.moving = self.moving or verdict["verdict"][0].decode() == Verdict.USED.value
 
     def add_row(self, tick: np.void, frames: list) -> None:
         """One action period: V frame messages with the state and command of a tick."""
@@ -169,13 +177,15 @@ class EpisodeWriter:
         self._rows.append((int(tick["stamp_ns"]), numbers, stamps))
 
     def _stored(self, vector: np.ndarray) -> list[float]:
-        quaternion = stored_from_xyzw(vector[3:7], self._settings.quaternion_order)
-        return [float(v) for v in (*vector[:3], *quaternion, *vector[7:])]
+        position, joints = vector[PoseLayout.POSITION], vector[PoseLayout.JOINTS]
+        quaternion = stored_from_xyzw(vector[PoseLayout.QUATERNION], self._settings.quaternion_order)
+        return [float(v) for v in (*position, *quaternion, *joints)]
 
     def complete(self) -> Path | None:
         """Moves the episode to its place; the path of its annotation, or None when nothing was recorded."""
         for video in self._videos:
             video.close()
+        self._ticks_file.close()
         if not self._rows:
             return None
         split, number = self._settings.split, str(self.number)
@@ -194,9 +204,9 @@ class EpisodeWriter:
 
     def discard(self) -> None:
         """Removes what is left under the temporary name."""
-        for video in self._videos:
-            with contextlib.suppress(OSError):  # what is on the disk is removed, however full that is
-                video.close()
+        for close in (*(video.close for video in self._videos), self._ticks_file.close):
+            with contextlib.suppress(OSError):  # a full disk must not keep the folder from being removed
+                close()
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def _annotation(self) -> dict[str, Any]:
@@ -220,7 +230,7 @@ class EpisodeWriter:
         stamps, numbers, frame_stamps = zip(*self._rows, strict=True)
         np.savez_compressed(
             path,
-            ticks=np.concatenate(self._ticks),
+            ticks=np.memmap(self._partial / "ticks.bin", self._tick_dtype, mode="r"),
             inferences=np.concatenate(self._inferences),
             row_stamps_ns=np.array(stamps),
             row_frame_numbers=np.array(numbers),

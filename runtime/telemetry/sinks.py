@@ -1,7 +1,7 @@
-"""What happens in a run, moment by moment: in, shared memory; out, plain values for whoever writes or shows them.
+"""Feeds the sinks of a run, its log and its live view, with every tick, chunk and frame from shared memory.
 
-Read by a process of its own, from rings of its own: nobody waits for it, and what it does not keep up with is counted
-(`OrderedRing.dropped`).
+Runs in a process of its own, on rings of its own: nobody waits for it, and what it is too slow for is counted
+(`OrderedRing.lost`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.ipc.channels import RUNNING, Channels, read_frame
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.codecs import read_frame, stage_names_from_record
+from vpp_edge.runtime.ipc.loop_state import Phase
 
 POLL_S = 0.01
 
 
 class Sink(Protocol):
-    """Takes the moments of a run, in the order in which they were seen; times are monotonic nanoseconds."""
+    """Receives ticks, chunks and frames in the order in which they were read; times are monotonic nanoseconds."""
 
     def tick(self, slot_ns: int, values: dict[str, Any]) -> None:
         """One period of the control loop: `late_ms`, `state` and `command` (7 + J,), `holding`."""
@@ -34,16 +36,16 @@ class Sink(Protocol):
         """Completes what was written; may be called twice."""
 
 
-def tell(channels: Channels, sinks: list[Sink], frame_period_ns: int) -> None:
-    """Gives every sink every moment until the run stops.
+def feed_sinks(channels: Channels, sinks: list[Sink], frame_period_ns: int) -> None:
+    """Passes everything to every sink until the run stops.
 
     Args:
-        frame_period_ns: shortest time between two frames of a view; 0: all that are seen.
+        frame_period_ns: shortest time between two frames of a view; 0: no limit.
     """
     tick, verdict = np.empty(1, channels.log_ticks.dtype), np.empty(1, channels.log_verdicts.dtype)
     frames = [_NewFrames(camera.frames, frame_period_ns) for camera in channels.cameras]
     board = channels.telemetry
-    board["phase"] = RUNNING
+    board["phase"] = Phase.RUNNING
     while True:
         stopping = bool(channels.orders["stopping"])  # read before draining: nothing comes after it
         board["heartbeat_ns"] = time.monotonic_ns()
@@ -62,13 +64,13 @@ def tell(channels: Channels, sinks: list[Sink], frame_period_ns: int) -> None:
         time.sleep(POLL_S)
 
 
-def _each(sinks: list[Sink], give: Callable[[Sink], None]) -> None:
+def _each(sinks: list[Sink], call: Callable[[Sink], None]) -> None:
     for sink in sinks:
-        give(sink)
+        call(sink)
 
 
 class _NewFrames:
-    """The frames of one view that were not seen yet, no more often than asked for."""
+    """The frames of one view that were not taken yet, at most one per period."""
 
     def __init__(self, slot: Any, period_ns: int) -> None:
         self._slot, self._period_ns = slot, period_ns
@@ -96,7 +98,7 @@ def _tick_values(tick: np.void) -> dict[str, Any]:
 
 def _chunk_values(verdict: np.void) -> dict[str, Any]:
     chunk = verdict["chunk"]
-    names = [name.decode() for name in chunk["stage_names"] if name]
+    names = stage_names_from_record(chunk)
     return {
         "request": int(chunk["request"]),
         "verdict": verdict["verdict"].decode(),

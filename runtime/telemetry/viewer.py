@@ -1,4 +1,4 @@
-"""A run live in the Rerun viewer (rerun.io): in, its moments; out, images, joints, chunks, lateness on a timeline."""
+"""A run live in the Rerun viewer (rerun.io): images, joints, chunks and lateness on one timeline."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
 from vpp_edge.runtime.interfaces import Frame
+from vpp_edge.spec.pose import PoseLayout
 
 VIEWER = "viewer"
 JPEG_QUALITY = 75
-SHOWN_EVERY = 5  # periods: 20 points per second of each line are enough for eyes
+SHOWN_EVERY = 5  # periods: 20 points per second of each line are enough to look at
 TIMELINE = "run"
 
 
 def check_viewer(where: str) -> None:
-    """Raises before the run what would keep anybody from seeing it.
+    """Checks before the run that the live view can work.
 
     Args:
         where: `viewer` for a window of this machine, `rerun+http://HOST:PORT/proxy` of a viewer that is open, or a file
@@ -64,9 +65,9 @@ class RerunView:
         self._at(slot_ns)
         scalars, names = self._rerun.Scalars, ("x", "y", "z")
         for what in ("state", "command"):
-            for name, value in zip(names, values[what][:3], strict=True):
+            for name, value in zip(names, values[what][PoseLayout.POSITION], strict=True):
                 self._stream.log(f"wrist/{name}/{what}", scalars(float(value)))
-            for name, value in zip(self._joints, values[what][7:], strict=True):
+            for name, value in zip(self._joints, values[what][PoseLayout.JOINTS], strict=True):
                 self._stream.log(f"joints/{name}/{what}", scalars(float(value)))
         self._stream.log("loop/late_ms", scalars(values["late_ms"]))
         self._stream.log("loop/holding", scalars(float(values["holding"])))
@@ -77,9 +78,9 @@ class RerunView:
         for name, milliseconds in values["stages_ms"].items():
             self._stream.log(f"policy/{name}_ms", self._rerun.Scalars(milliseconds))
         if np.isfinite(values["targets"]).all():
-            path = self._rerun.LineStrips3D([values["targets"][:, :3]], radii=0.001)
+            path = self._rerun.LineStrips3D([values["targets"][:, PoseLayout.POSITION]], radii=0.001)
             self._stream.log("chunks/wrist_path", path)
-        self._stream.log("chunks/story", self._rerun.TextLog(f"{values['request']}: {values['verdict']}"))
+        self._stream.log("chunks/verdicts", self._rerun.TextLog(f"{values['request']}: {values['verdict']}"))
 
     def frame(self, view: str, frame: Frame) -> None:
         self._at(frame.stamp_ns)
@@ -87,7 +88,7 @@ class RerunView:
         self._stream.log(f"cameras/{view}", image.compress(jpeg_quality=JPEG_QUALITY))
 
     def close(self) -> None:
-        """Sends what is left; may be called twice."""
+        """Flushes what is buffered; may be called twice."""
         self._stream.flush()
 
     def _at(self, monotonic_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""The GPU benchmark on a machine without a GPU: what it says, and what its table would show."""
+"""The GPU benchmark on a machine without a GPU: its output, and the table of a given record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from project import ROOT
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.torch_cuda.backend import usable_gpu
 
-MARKS = "<!-- table of benchmarks/gpu.py -->\n{}\n<!-- end of the table of benchmarks/gpu.py -->\nbehind\n"
+MARKS = "<!-- table of benchmarks/gpu.py -->\n{}\n<!-- end of the table of benchmarks/gpu.py -->\nafter\n"
 
 
 def has_gpu() -> bool:
@@ -32,14 +32,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     return gpu
 
 
-@pytest.mark.skipif(has_gpu(), reason="there is a GPU, and the benchmark would run")
-def test_without_a_gpu_nothing_is_measured_and_the_table_shows_what_was(gpu: Any, tmp_path: Path) -> None:
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU, so the benchmark would run")
+def test_without_a_gpu_nothing_is_measured_and_the_table_shows_the_records(gpu: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(MARKS.format("before"), encoding="utf-8")
-    done = subprocess.run(
+    benchmark = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "gpu.py", "--write", page], capture_output=True, text=True, check=True
     )
-    reason, *printed = done.stdout.splitlines()
+    reason, *printed = benchmark.stdout.splitlines()
     assert reason.startswith("Nothing measured: backend torch-cuda needs an NVIDIA GPU")
     records = list((ROOT / "benchmarks" / "results").glob("*.json"))
     if not records:
@@ -47,7 +47,7 @@ def test_without_a_gpu_nothing_is_measured_and_the_table_shows_what_was(gpu: Any
     assert page.read_text(encoding="utf-8") == MARKS.format("\n" + "\n".join(printed) + "\n")
 
 
-def test_a_page_without_the_marks_is_left_alone(gpu: Any, tmp_path: Path) -> None:
+def test_a_page_without_the_marks_is_not_changed(gpu: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("no marks", encoding="utf-8")
     with pytest.raises(SystemExit, match="has no lines"):
@@ -55,7 +55,7 @@ def test_a_page_without_the_marks_is_left_alone(gpu: Any, tmp_path: Path) -> Non
     assert page.read_text(encoding="utf-8") == "no marks"
 
 
-def test_a_kernel_below_its_goal_is_named_and_ratios_are_against_ours(gpu: Any) -> None:
+def test_the_table_marks_kernels_below_the_goal_and_gives_ratios_to_ours(gpu: Any) -> None:
     def row(case: str, calls: int, p50_us: float) -> dict[str, Any]:
         return {
             "kernel": "geglu",

@@ -16,8 +16,8 @@ from made_datasets import SIZE, number_in, states_of, write_trajectories
 from vpp_edge.calibration.datasets import open_dataset
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.ipc.channels import chunk_dtype, tick_dtype, verdict_dtype
-from vpp_edge.runtime.ipc.rings import Message
+from vpp_edge.runtime.ipc.dtypes import chunk_dtype, tick_dtype, verdict_dtype
+from vpp_edge.runtime.ipc.rings.newest import Message
 from vpp_edge.runtime.telemetry.recorder import EpisodeWriter, RecorderSettings
 
 EPISODES = material.ROOT.parent / "shared" / "episodes"

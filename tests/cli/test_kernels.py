@@ -37,11 +37,11 @@ def test_the_report_has_registers_spills_and_shared_memory(capsys: pytest.Captur
 def test_spills_are_a_failed_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from vpp_edge.kernels import compiler as compiling
+    from vpp_edge.kernels import compiler
 
-    genuine = compiling.compile_case
+    compile_case = compiler.compile_case
     monkeypatch.setattr(
-        compiling, "compile_case", lambda *given: [replace(kernel, spill_bytes=8) for kernel in genuine(*given)]
+        compiler, "compile_case", lambda *given: [replace(kernel, spill_bytes=8) for kernel in compile_case(*given)]
     )
     assert cli.main(ONE) == 1
     assert "2 of them spill registers" in capsys.readouterr().out
@@ -55,7 +55,7 @@ def test_the_table_counts_an_inference(capsys: pytest.CaptureFixture[str]) -> No
     assert 0 < floor < eager and saved == pytest.approx(eager - floor, abs=1)
 
 
-def test_the_page_on_kernels_shows_the_table_of_today(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_on_kernels_shows_the_current_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["kernels", "list"]) == 0
     assert capsys.readouterr().out in (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
 

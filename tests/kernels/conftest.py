@@ -1,4 +1,4 @@
-"""The process in which kernels are interpreted, one for all tests of a module."""
+"""The process that interprets kernels, shared by the tests of a module."""
 
 from __future__ import annotations
 

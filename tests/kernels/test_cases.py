@@ -1,4 +1,4 @@
-"""What the kernels say of themselves: the folders, the cases that each must have, what they count, what they refuse."""
+"""The operations without running them: folders, required cases, counted traffic, rejected inputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 from vpp_edge.bundle.tolerances import KERNEL_LIMITS
 from vpp_edge.errors import BadInputError
-from vpp_edge.kernels.catalogue import OPERATIONS, host_side, operation
+from vpp_edge.kernels.catalogue import OPERATIONS, kernel_module, load_operation
 from vpp_edge.kernels.operation import TensorFactory
-from vpp_edge.kernels.traffic import CountedFunctions, traffic_of
+from vpp_edge.kernels.traffic import TrafficCounter, traffic_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
 needs_triton = pytest.mark.skipif(
@@ -25,7 +25,7 @@ def test_every_folder_is_a_kernel_of_the_catalogue() -> None:
     assert {path.parent.name for path in FOLDER.glob("*/kernel.py")} == set(OPERATIONS)
     for name in OPERATIONS:
         assert {"reference.py", "kernel.py", "cases.py"} <= {path.name for path in (FOLDER / name).iterdir()}
-        assert operation(name).name == name and name in KERNEL_LIMITS
+        assert load_operation(name).name == name and name in KERNEL_LIMITS
 
 
 def test_only_kernels_and_the_compiler_import_triton() -> None:
@@ -39,8 +39,8 @@ def test_only_kernels_and_the_compiler_import_triton() -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_kernel_has_full_sizes_primes_one_of_all_and_one_past_a_power_of_two(name: str) -> None:
-    cases = operation(name).cases
+def test_a_kernel_has_full_size_prime_one_and_past_a_power_cases(name: str) -> None:
+    cases = load_operation(name).cases
     names = [case.name for case in cases]
     assert len(set(names)) == len(names)
     assert any(not case.interpreted for case in cases)
@@ -51,43 +51,43 @@ def test_a_kernel_has_full_sizes_primes_one_of_all_and_one_past_a_power_of_two(n
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_floor_is_below_what_eager_code_moves(name: str) -> None:
-    found = operation(name)
-    for case in found.cases:
-        traffic = traffic_of(found, case)
+    operation = load_operation(name)
+    for case in operation.cases:
+        traffic = traffic_of(operation, case)
         assert 0 < traffic.floor_bytes <= traffic.eager_bytes, case.name
 
 
 def test_the_floor_of_temporal_attention_is_four_tensors_and_eager_code_moves_twelve() -> None:
-    found = operation("temporal_attention")
-    traffic = traffic_of(found, found.case("unet-32x32"))
+    operation = load_operation("temporal_attention")
+    traffic = traffic_of(operation, operation.case("unet-32x32"))
     tensor = 2 * 16 * 1024 * 320 * 2
     assert (traffic.read_bytes, traffic.written_bytes) == (3 * tensor, tensor)
-    assert (traffic.eager_bytes, traffic.eager_kernels) == (12 * tensor, 5)  # three copies, attention, a copy back
+    assert (traffic.eager_bytes, traffic.eager_kernels) == (12 * tensor, 5)  # three copies, attention, copy back
     assert traffic.operations == 2 * 2 * (2 * 1024 * 5 * 16 * 16 * 64)
     assert traffic.floor_s(1e9, 1e15) == pytest.approx(4 * tensor / 1e9)
     assert traffic.floor_s(1e15, 1e9) == pytest.approx(traffic.operations / 1e9)
 
 
-def test_views_cost_nothing_and_copies_cost_both_sides() -> None:
+def test_views_are_free_and_copies_are_counted_twice() -> None:
     x = torch.empty(4, 6, dtype=torch.float16, device="meta")
-    with CountedFunctions() as counted:
+    with TrafficCounter() as counter:
         y = x.t().unsqueeze(0)
-    assert (counted.bytes, counted.kernels) == (0, 0)
-    with CountedFunctions() as counted:
+    assert (counter.bytes, counter.kernels) == (0, 0)
+    with TrafficCounter() as counter:
         y.reshape(24)
-    assert (counted.bytes, counted.kernels) == (2 * 48, 1)
+    assert (counter.bytes, counter.kernels) == (2 * 48, 1)
 
 
-def test_the_catalogue_names_what_it_has() -> None:
-    with pytest.raises(BadInputError, match="there are temporal_attention"):
-        operation("rotary")
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(BadInputError, match="expected one of temporal_attention"):
+        load_operation("rotary")
     with pytest.raises(BadInputError, match="it has unet-32x32"):
-        operation("geglu").case("none")
+        load_operation("geglu").case("none")
 
 
-def test_a_case_is_drawn_from_its_seed() -> None:
-    found = operation("geglu")
-    first, again, other = (found.inputs(found.case("primes").sizes, TensorFactory("cpu", s))["gate"] for s in (1, 1, 2))
+def test_inputs_depend_on_the_seed() -> None:
+    geglu = load_operation("geglu")
+    first, again, other = (geglu.inputs(geglu.case("primes").sizes, TensorFactory("cpu", s))["gate"] for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
@@ -109,10 +109,10 @@ EVERY = [(name, argument) for name, changes in WRONG.items() for argument in cha
 
 @needs_triton
 @pytest.mark.parametrize(("name", "argument"), EVERY, ids=[f"{n}-{a}" for n, a in EVERY])
-def test_what_does_not_fit_is_refused_before_anything_is_launched(name: str, argument: str) -> None:
-    found, host = operation(name), host_side(name)
-    good = found.inputs(found.case("primes").sizes, TensorFactory("meta"))
-    out = host.outputs(**good)
-    assert host.launches(out, **good)
+def test_wrong_inputs_are_rejected_before_the_launch(name: str, argument: str) -> None:
+    operation, module = load_operation(name), kernel_module(name)
+    inputs = operation.inputs(operation.case("primes").sizes, TensorFactory("meta"))
+    out = module.outputs(**inputs)
+    assert module.launches(out, **inputs)
     with pytest.raises(BadInputError, match="expected"):
-        host.launches(out, **good | {argument: WRONG[name][argument](good[argument])})
+        module.launches(out, **inputs | {argument: WRONG[name][argument](inputs[argument])})

@@ -1,4 +1,4 @@
-"""A stand-in for `cuda.bindings.runtime`: in, its calls; out, their effect on host memory, at once or in a graph."""
+"""A fake `cuda.bindings.runtime` that executes its calls on host memory, immediately or from a captured graph."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 class FakeCudart:
-    """One GPU of capability 8.7 with the driver of CUDA 12.6.
+    """A GPU of compute capability 8.7 with a CUDA 12.6 driver.
 
     Args:
-        devices: how many it has.
-        error: status of every question for them.
-        capture_fails: the stream cannot be captured.
+        devices: number of GPUs.
+        error: status of cudaGetDeviceCount.
+        capture_fails: whether ending a stream capture fails.
     """
 
     cudaStreamNonBlocking = 1
@@ -32,7 +32,7 @@ class FakeCudart:
         self.calls: list[str] = []
 
     def do(self, work: Callable[[], object]) -> None:
-        """Work on the stream: done now, or noted while the stream is captured."""
+        """Execute work on the stream, or record it while the stream is being captured."""
         if self._captured is None:
             work()
         else:

@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 
-from vpp_edge.runtime.interfaces import HandLimits, HandState
+from vpp_edge.runtime.interfaces import HandState
+from vpp_edge.spec.hand_limits import HandLimits
 
 LIMITS = HandLimits(
     joint_names=("thumb", "index", "middle"),

@@ -1,10 +1,10 @@
-"""A process in which Triton interprets: in, names of kernels and cases; out, how far each result is from its reference.
+"""A child process that runs kernels in Triton's interpreter and compares their results with the references.
 
-Triton reads TRITON_INTERPRET when it is imported, and its own library of functions with it. So the variable is set for
-a child, and no other test ever sees an interpreting Triton. The child answers one line of JSON for each line.
+Triton and its function library read TRITON_INTERPRET at import. So the variable is set only for a child process, and
+other tests never see Triton in interpreter mode. The child answers each line of JSON with one line of JSON.
 
-Every tensor lies in a buffer of NaN: between its rows, before and behind it. A result is NaN before the kernel runs.
-Memory between the rows of `far` tensors is never touched and therefore takes no room.
+Every tensor is embedded in a buffer of NaN: between its rows, before and after it. A result is NaN before the kernel
+runs. Memory between the rows of `far` tensors is never touched and so not backed by pages.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 LAYOUTS = {"gaps": 90, "packed": 87, "far": 87, "in place": 87}
-"""How tensors lie in memory, and the architecture whose tiles are used. `packed`: strides of the case. `gaps`: every
-tensor has wider rows, each by another width. `far`: its last row begins behind 2^31 elements. `in place`: packed, and
-the first result takes the place of the first input."""
+"""Memory layouts, and the architecture whose tiles are used. `packed`: strides of the case. `gaps`: gaps between rows,
+of a different width for each tensor. `far`: the last row starts beyond 2^31 elements. `in place`: packed, and the first
+result overwrites the first input."""
 
 FAR = 2**31
 
@@ -30,13 +30,13 @@ SEED = 5
 
 
 @dataclass(frozen=True)
-class Found:
+class CheckResult:
     """One result of a kernel.
 
     Attributes:
-        tensor: number of the result.
-        shape: of it.
-        within: whether it is within the operation's limits, and nothing was written beside it.
+        tensor: index of the result.
+        shape: its shape.
+        within: whether it is within the operation's limits and nothing was written outside of it.
         message: both errors, both limits, the shape and the seed.
     """
 
@@ -47,7 +47,7 @@ class Found:
 
 
 class Interpreter:
-    """The child. A context manager."""
+    """Context manager that owns the child process."""
 
     def __enter__(self) -> Interpreter:
         self._child = self._started()
@@ -57,20 +57,21 @@ class Interpreter:
         self._child.stdin.close()
         self._child.wait(timeout=30)
 
-    def check(self, operation: str, case: str, layout: str, source: Path | None = None) -> list[Found]:
-        """Runs a case; `source` is a file that takes the place of the operation's `kernel.py`."""
+    def check(self, operation: str, case: str, layout: str, source: Path | None = None) -> list[CheckResult]:
+        """Run a case; `source` is a file that replaces the operation's `kernel.py`."""
         request = {"operation": operation, "case": case, "layout": layout, "source": str(source) if source else None}
         self._child.stdin.write(json.dumps(request) + "\n")
         self._child.stdin.flush()
         line = self._child.stdout.readline()
-        if not line:  # a planted error may well kill it
+        if not line:  # planted errors can crash it
             status = self._child.wait(timeout=30)
             self._child = self._started()
-            return [Found(0, (), False, f"the interpreter died with status {status}")]
+            message = f"the interpreter exited with status {status}"
+            return [CheckResult(tensor=0, shape=(), within=False, message=message)]
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{operation} {case} {layout}: {answer['error']}")
-        return [Found(**found) for found in answer["found"]]
+        return [CheckResult(**result) for result in answer["results"]]
 
     @staticmethod
     def _started() -> subprocess.Popen[str]:
@@ -86,38 +87,37 @@ def main() -> None:
     np.seterr(all="ignore")
     for line in sys.stdin:
         try:
-            answer = {"found": [vars(found) for found in _check(**json.loads(line))]}
-        except Exception as error:  # noqa: BLE001 - the parent raises it
+            answer = {"results": [vars(result) for result in _check(**json.loads(line))]}
+        except Exception as error:  # noqa: BLE001 - raised by the parent
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 
 
-def _check(operation: str, case: str, layout: str, source: str | None) -> list[Found]:
+def _check(operation: str, case: str, layout: str, source: str | None) -> list[CheckResult]:
     import torch
 
-    from vpp_edge.kernels.catalogue import host_side
-    from vpp_edge.kernels.catalogue import operation as named
+    from vpp_edge.kernels.catalogue import kernel_module, load_operation
     from vpp_edge.kernels.operation import TensorFactory
 
-    host, chosen = host_side(operation), named(operation)
-    if source is not None:
-        host = _module(source)
-    made = chosen.inputs(chosen.case(case).sizes, TensorFactory("cpu", SEED))
-    exact = {name: x.double() if isinstance(x, torch.Tensor) else x for name, x in made.items()}
-    expected = _tuple(chosen.reference(**exact))
-    kind = Far if layout == "far" else Guarded
+    module = kernel_module(operation) if source is None else _module(source)
+    description = load_operation(operation)
+    packed = description.inputs(description.case(case).sizes, TensorFactory("cpu", SEED))
+    exact = {name: x.double() if isinstance(x, torch.Tensor) else x for name, x in packed.items()}
+    expected = _tuple(description.reference(**exact))
+    buffer = Far if layout == "far" else Guarded
     widths = itertools.count(8, 8) if layout == "gaps" else itertools.repeat(0)
-    held = {n: kind(x, next(widths)) for n, x in made.items() if isinstance(x, torch.Tensor)}
-    inputs = made | {name: tensor.view for name, tensor in held.items()}
-    like = host.outputs(**made)
-    results = [kind(x, next(widths), poisoned=True) for x in _tuple(like)]
+    buffers = {n: buffer(x, next(widths)) for n, x in packed.items() if isinstance(x, torch.Tensor)}
+    inputs = packed | {name: tensor.view for name, tensor in buffers.items()}
+    like = module.outputs(**packed)
+    results = [buffer(x, next(widths), poisoned=True) for x in _tuple(like)]
     if layout == "in place":
-        results[0] = next(iter(held.values()))
+        results[0] = next(iter(buffers.values()))
     views = tuple(result.view for result in results)
+    out = views if isinstance(like, tuple) else views[0]
     known = {id(x) for x in (*inputs.values(), *views)}
-    for launch in host.launches(views if isinstance(like, tuple) else views[0], **inputs, architecture=LAYOUTS[layout]):
+    for launch in module.launches(out, **inputs, architecture=LAYOUTS[layout]):
         for argument in launch.arguments.values():
-            # Memory between launches is poisoned before it is written for the first time.
+            # Intermediate memory is poisoned before the launch that writes it.
             if isinstance(argument, torch.Tensor) and id(argument) not in known:
                 argument.fill_(float("nan"))
                 known.add(id(argument))
@@ -125,19 +125,19 @@ def _check(operation: str, case: str, layout: str, source: str | None) -> list[F
     if (
         layout == "packed"
         and source is None
-        and not all(map(torch.equal, _tuple(getattr(host, operation)(**inputs)), views))
+        and not all(map(torch.equal, _tuple(getattr(module, operation)(**inputs)), views))
     ):
-        raise RuntimeError(f"{operation}() does not give what its launches give")
-    return [_found(operation, i, r, e) for i, (r, e) in enumerate(zip(results, expected, strict=True))]
+        raise RuntimeError(f"{operation}() and its launches give different results")
+    return [_checked(operation, i, r, e) for i, (r, e) in enumerate(zip(results, expected, strict=True))]
 
 
 class Guarded:
-    """A tensor in the middle of a poisoned buffer, with gaps of `wider` elements between its rows."""
+    """A tensor in the middle of a poisoned buffer, with gaps of `gap` elements between its rows."""
 
-    def __init__(self, tensor: Any, wider: int, poisoned: bool = False) -> None:
+    def __init__(self, tensor: Any, gap: int, poisoned: bool = False) -> None:
         import torch
 
-        strides = _widened(tensor, wider) if wider else tensor.stride()
+        strides = _strides_with_gaps(tensor, gap) if gap else tensor.stride()
         span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
         margin = 4 * span + 8192
         self.poison = 77 if tensor.dtype == torch.int8 else float("nan")
@@ -147,7 +147,7 @@ class Guarded:
             self.view.copy_(tensor)
 
     def is_intact(self) -> bool:
-        """Whether everything around the tensor still is what it was."""
+        """Whether everything around the tensor is unchanged."""
         import torch
 
         outside = torch.ones(self.buffer.shape, dtype=torch.bool)
@@ -158,13 +158,13 @@ class Guarded:
 
 
 class Far:
-    """A tensor that is spread over so much memory that the offset of its last row is no 32-bit number."""
+    """A tensor with rows so far apart that the offset of the last one exceeds 32 bits."""
 
-    def __init__(self, tensor: Any, wider: int, poisoned: bool = False) -> None:
+    def __init__(self, tensor: Any, gap: int, poisoned: bool = False) -> None:
         import torch
 
         rows = tensor.numel() // tensor.shape[_innermost(tensor)]
-        strides = _widened(tensor, wider + FAR // (rows - 1) + 1) if rows > 1 else tensor.stride()
+        strides = _strides_with_gaps(tensor, gap + FAR // (rows - 1) + 1) if rows > 1 else tensor.stride()
         span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
         self.view = torch.empty(span, dtype=tensor.dtype).as_strided(tensor.shape, strides)
         self.view.copy_(
@@ -172,7 +172,7 @@ class Far:
         )
 
     def is_intact(self) -> bool:
-        """Nobody can look at all that lies between."""
+        """Always True: the memory between the rows is too large to check."""
         return True
 
 
@@ -180,18 +180,18 @@ def _innermost(tensor: Any) -> int:
     return min(range(tensor.ndim), key=lambda axis: (tensor.stride(axis), -axis))
 
 
-def _widened(tensor: Any, wider: int) -> list[int]:
-    """Strides in the order of the tensor's own, dense but for `wider` elements behind its innermost axis."""
+def _strides_with_gaps(tensor: Any, gap: int) -> list[int]:
+    """Strides with the axis order of the tensor, contiguous except for `gap` elements after the innermost axis."""
     strides, step = [0] * tensor.ndim, 1
     for axis in sorted(range(tensor.ndim), key=lambda axis: (tensor.stride(axis), -axis)):
         strides[axis] = step
         step *= tensor.shape[axis]
         if axis == _innermost(tensor):
-            step += wider
+            step += gap
     return strides
 
 
-def _found(operation: str, index: int, result: Guarded, expected: Any) -> Found:
+def _checked(operation: str, index: int, result: Guarded, expected: Any) -> CheckResult:
     from vpp_edge.bundle.comparison import compare
     from vpp_edge.bundle.tolerances import KERNEL_LIMITS
 
@@ -202,7 +202,8 @@ def _found(operation: str, index: int, result: Guarded, expected: Any) -> Found:
         f"max {errors.max_relative:.2e}, rel. RMS {errors.rms_relative:.2e}, limits {', '.join(map(str, limits))}; "
         f"{'nothing' if intact else 'SOMETHING'} written outside; shape {shape}, seed {SEED}"
     )
-    return Found(index, shape, intact and all(limit.allows(errors) for limit in limits), message)
+    within = intact and all(limit.allows(errors) for limit in limits)
+    return CheckResult(tensor=index, shape=shape, within=within, message=message)
 
 
 def _module(path: str) -> Any:

@@ -1,7 +1,7 @@
-"""A process in which the stages of `torch-cuda` run on interpreted kernels: in, a checkpoint; out, JSON of its errors.
+"""A child process that runs the stages of `torch-cuda` on interpreted kernels and prints their errors as JSON.
 
-The policy is an untrained one with one camera and two frames: the interpreter runs a program after the other. Every
-kernel is called by the very modules that run on a GPU, with the strides that these give it.
+The policy is untrained, with one camera and two frames, because the interpreter runs programs one after another. The
+kernels are called by the same modules as on a GPU, with the same strides.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ def errors_of_interpreted_stages(folder: Path) -> dict[str, Any]:
     """Errors of tokens and actions against the eager float32 policy, and how often each kernel was called.
 
     Args:
-        folder: where the untrained checkpoint is written.
+        folder: where to write the untrained checkpoint.
     """
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
+    child = subprocess.run(
         [sys.executable, __file__, str(folder)], capture_output=True, text=True, env=environment, check=False
     )
-    if done.returncode:
-        raise RuntimeError(f"the interpreter ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    if child.returncode:
+        raise RuntimeError(f"the interpreter exited with status {child.returncode}:\n{child.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return result
 
 
 def main(folder: Path) -> None:
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     from vpp_edge.checkpoint.files import paths_from_folder
     from vpp_edge.checkpoint.reader import Choices, read_checkpoint
     from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
-    from vpp_edge.export.torch_cuda.fp16 import halved_stages
+    from vpp_edge.export.torch_cuda.fp16 import fp16_stages
     from vpp_edge.export.torch_cuda.operations import kernel_operations
     from vpp_edge.model.policy import policy_from_checkpoint
 
@@ -67,14 +67,14 @@ def main(folder: Path) -> None:
         return called
 
     operations = {name: counted(name, kernel) for name, kernel in kernel_operations().items()}
-    modules = halved_stages(policy, spec, operations).modules
-    unguided = torch.zeros_like(action_noise), torch.zeros(1, spec.action.horizon)
+    modules = fp16_stages(policy, spec, operations).modules
+    no_prefix = torch.zeros_like(action_noise), torch.zeros(1, spec.action.horizon)
     with torch.no_grad():
-        modules["perceive"].remember(text)
+        modules["perceive"].cache_text(text)
         tokens = modules["perceive"](frames, noise)
-        actions = modules["act"](expected_tokens, goal, proprio, action_noise, *unguided)
-    found = {"tokens": (tokens, expected_tokens), "actions": (actions, expected_actions)}
-    errors = {n: compare(a.numpy(), b.numpy()).max_relative for n, (a, b) in found.items()}
+        actions = modules["act"](expected_tokens, goal, proprio, action_noise, *no_prefix)
+    pairs = {"tokens": (tokens, expected_tokens), "actions": (actions, expected_actions)}
+    errors = {n: compare(a.numpy(), b.numpy()).max_relative for n, (a, b) in pairs.items()}
     print(json.dumps({"max_relative": errors, "calls": calls}))
 
 

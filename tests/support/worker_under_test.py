@@ -7,9 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from vpp_edge.runtime.control.contract import Stand
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.ipc.channels import Channels, write_frame
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.codecs import write_frame
+from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.runtime.policy.process import PolicySettings, PolicyWorker
 
 DIMS, HORIZON = 10, 8  # a wrist and three joints; those of the scripted policy
@@ -19,7 +20,7 @@ def settings(chunking: str) -> PolicySettings:
     return PolicySettings("", "scripted", None, 1, 0, 0, (0, 0), None, chunking, 10_000_000)
 
 
-def next_chunk(channels: Channels, worker: PolicyWorker, stand: Stand) -> np.void | None:
+def next_chunk(channels: Channels, worker: PolicyWorker, stand: LoopState) -> np.void | None:
     """What the worker sends once it has seen new frames and a loop that stands there; None: nothing."""
     now_ns = time.monotonic_ns()
     vector = np.eye(DIMS)[6]

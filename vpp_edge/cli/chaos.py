@@ -13,7 +13,7 @@ from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError, VppEdgeError
 
 if TYPE_CHECKING:
-    from vpp_edge.runtime.chaos.result import Fault, Finding
+    from vpp_edge.runtime.chaos.result import Fault, TrialResult
     from vpp_edge.runtime.chaos.trial import Setting
 
 HELP = """Inject faults into live runs of a bundle and measure how the runtime reacts, before a real hand moves.
@@ -91,11 +91,11 @@ def _listed(fault: Fault) -> str:
 
 def _setting(arguments: argparse.Namespace) -> Setting:
     """Simulated cameras for every view of the policy, and an episode of the task for the hand."""
-    from vpp_edge.runtime.cameras import camera_from_text
+    from vpp_edge.runtime.cameras.config import camera_from_text
     from vpp_edge.runtime.chaos.trial import Setting
     from vpp_edge.runtime.session.run import policy_spec
-    from vpp_edge.runtime.sim import VIEWS
     from vpp_edge.runtime.sim.hand import SimHand
+    from vpp_edge.runtime.sim.renderer import VIEWS
     from vpp_edge.runtime.sim.task import episode_from_seed
 
     if arguments.seed < 0:
@@ -138,7 +138,7 @@ def _row(fault: Fault, setting: Setting, arguments: argparse.Namespace) -> dict[
     return row
 
 
-def _finding(trial: Callable[[Setting], Finding], setting: Setting) -> dict[str, Any]:
+def _finding(trial: Callable[[Setting], TrialResult], setting: Setting) -> dict[str, Any]:
     try:
         finding = trial(setting)
     except VppEdgeError as error:

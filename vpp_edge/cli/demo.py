@@ -29,7 +29,7 @@ are elsewhere. Leaves a video and an animation.
 Failed episodes are results, no errors: the exit status is 0 when the run worked."""
 
 VIEWS = ("top", "side")
-START_NS = 120_000_000_000
+START_S = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +71,10 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     """One run through all episodes."""
     from vpp_edge.cli.run import LiveLine
     from vpp_edge.demo.run_video import PictureMaker
-    from vpp_edge.runtime.cameras import camera_from_text
-    from vpp_edge.runtime.session.run import SessionConfig, run_session
-    from vpp_edge.runtime.session.supervisor import Watch
+    from vpp_edge.runtime.cameras.config import camera_from_text
+    from vpp_edge.runtime.session.config import SessionConfig
+    from vpp_edge.runtime.session.run import run_session
+    from vpp_edge.runtime.session.supervisor import RunHooks
     from vpp_edge.runtime.sim.hand import SimHand
     from vpp_edge.runtime.sim.sequence import EpisodeSequence
     from vpp_edge.runtime.sim.task import episode_from_seed
@@ -93,10 +94,21 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
 
     with closing(SimHand(episode=episodes[0])) as hand:
         course = EpisodeSequence(episodes, hand, tell)
-        watch = Watch(START_NS, live.show, lambda snapshot: picture.add(snapshot, course.caption), on_look=course.look)
-        config = SessionConfig(str(bundle), cameras, hand, episodes[0].instruction, seed=arguments.seed)
+        hooks = RunHooks(
+            on_status=live.show,
+            on_snapshot=lambda snapshot: picture.add(snapshot, course.caption),
+            on_poll=course.advance,
+        )
+        config = SessionConfig(
+            bundle=str(bundle),
+            cameras=cameras,
+            hand=hand,
+            instruction=episodes[0].instruction,
+            seed=arguments.seed,
+            start_s=START_S,
+        )
         try:
-            report = run_session(config, watch)
+            report = run_session(config, hooks)
         finally:
             live.end()
     return report, course.results, picture

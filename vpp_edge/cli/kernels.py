@@ -1,4 +1,4 @@
-"""`vpp-edge kernels`: in, architectures; out, what each kernel of ours takes of them, its machine code, its bytes."""
+"""`vpp-edge kernels`: resources and machine code of our kernels by architecture, or the bytes that they save."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 HELP = """Compile the GPU kernels of this package ahead of time, or list what they fuse. Neither needs a GPU.
 
-  vpp-edge kernels compile --sm 87                    (registers, spills, shared memory; spills are exit status 1)
-  vpp-edge kernels compile --sm 87 90 --output cubin/ (also keep the machine code)
-  vpp-edge kernels list                               (bytes of an inference with two cameras: counted, not measured)"""
+  vpp-edge kernels compile --sm 87                    (registers, spills, shared memory; exit status 1 on spills)
+  vpp-edge kernels compile --sm 87 90 --output cubin/ (also save the machine code)
+  vpp-edge kernels list                               (bytes per inference with two cameras: counted, not measured)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("compile", "list"))
     parser.add_argument(
-        "--sm", type=int, nargs="+", metavar="XY", help="architectures, 10 * major + minor (all that are supported)"
+        "--sm", type=int, nargs="+", metavar="XY", help="architectures, 10 * major + minor (default: all supported)"
     )
-    parser.add_argument("--kernel", nargs="+", metavar="NAME", help="only these operations (all)")
-    parser.add_argument("--case", nargs="+", metavar="NAME", help="only cases of these names (all of full size)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="for compile: where machine code is kept")
+    parser.add_argument("--kernel", nargs="+", metavar="NAME", help="only these operations (default: all)")
+    parser.add_argument("--case", nargs="+", metavar="NAME", help="only these cases (default: all full-size ones)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="for compile: save the machine code here")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "compile":
         return _compile(arguments)
     if arguments.sm or arguments.output:
-        raise BadInputError("--sm and --output belong to `vpp-edge kernels compile`; list counts for no architecture")
+        raise BadInputError("--sm and --output are options of `vpp-edge kernels compile`; list does not take them")
     return _list(arguments)
 
 
@@ -46,41 +46,46 @@ def _compile(arguments: argparse.Namespace) -> int:
 
     architectures = arguments.sm or list(ARCHITECTURES)
     if unknown := [sm for sm in architectures if sm not in ARCHITECTURES]:
-        raise BadInputError(f"no kernel is tuned for --sm {unknown[0]}; expected {', '.join(map(str, ARCHITECTURES))}")
-    chosen = _chosen(arguments)
+        raise BadInputError(
+            f"--sm {unknown[0]} is not supported by the kernels; expected {', '.join(map(str, ARCHITECTURES))}"
+        )
+    selected = _selected(arguments)
     compiled: list[CompiledKernel] = []
-    with Progress("kernels", [(f"sm_{sm}", 0.3 * len(chosen)) for sm in architectures], quiet=arguments.quiet) as shown:
+    steps = [(f"sm_{sm}", 0.3 * len(selected)) for sm in architectures]
+    with Progress("kernels", steps, quiet=arguments.quiet) as progress:
         for sm in architectures:
-            for done, (operation, case) in enumerate(chosen):
-                shown(f"sm_{sm}", done / len(chosen))
+            for index, (operation, case) in enumerate(selected):
+                progress(f"sm_{sm}", index / len(selected))
                 compiled += compile_case(operation, case, sm)
     if arguments.output is not None:
         for kernel in compiled:
             kernel.save(arguments.output)
     spilling = [kernel.stem for kernel in compiled if kernel.spill_bytes]
     if arguments.json:
-        print(json.dumps({"kernels": [_facts(kernel) for kernel in compiled], "spilling": spilling}))
+        print(json.dumps({"kernels": [_row(kernel) for kernel in compiled], "spilling": spilling}))
     else:
         print("\n".join(_table(compiled)))
     return 1 if spilling else 0
 
 
-def _chosen(arguments: argparse.Namespace) -> list[tuple[Any, Any]]:
-    """Operations with their cases, by the names that were given; all of full size where none were."""
-    from vpp_edge.kernels.catalogue import OPERATIONS, operation
+def _selected(arguments: argparse.Namespace) -> list[tuple[Any, Any]]:
+    """Pairs of operation and case with the given names; by default all full-size cases."""
+    from vpp_edge.kernels.catalogue import OPERATIONS, load_operation
 
-    chosen = [
-        (found, case)
-        for found in map(operation, arguments.kernel or OPERATIONS)
-        for case in found.cases
+    selected = [
+        (operation, case)
+        for operation in map(load_operation, arguments.kernel or OPERATIONS)
+        for case in operation.cases
         if (case.name in arguments.case if arguments.case else not case.interpreted)
     ]
-    if not chosen:
-        raise BadInputError(f"no kernel has a case {', '.join(arguments.case)}; `vpp-edge kernels list` shows them")
-    return chosen
+    if not selected:
+        raise BadInputError(
+            f"no kernel has a case {', '.join(arguments.case)}; `vpp-edge kernels list --json` shows the full-size ones"
+        )
+    return selected
 
 
-def _facts(kernel: CompiledKernel) -> dict[str, Any]:
+def _row(kernel: CompiledKernel) -> dict[str, Any]:
     return {
         "kernel": kernel.operation,
         "case": kernel.case,
@@ -96,7 +101,7 @@ def _facts(kernel: CompiledKernel) -> dict[str, Any]:
 
 
 def _table(compiled: list[CompiledKernel]) -> list[str]:
-    """One line for each launch and architecture, and a summary."""
+    """One line per launch and architecture, and a summary."""
     lines = [
         f"{'kernel':<20} {'case':<24} {'step':>4} {'sm':>3} {'registers':>9} {'spill_bytes':>11} {'shared':>7} "
         f"{'warps':>5}  grid"
@@ -108,13 +113,13 @@ def _table(compiled: list[CompiledKernel]) -> list[str]:
             f"{k.shared_bytes:>7} {k.warps:>5}  {grid}"
         )
     spilling = sum(1 for k in compiled if k.spill_bytes)
-    lines.append(f"{len(compiled)} kernels compiled with {compiled[0].compiler}, {spilling} of them spill registers")
+    lines.append(f"{len(compiled)} kernels compiled with {compiled[0].compiler}; {spilling} of them spill registers")
     return lines
 
 
 def _list(arguments: argparse.Namespace) -> int:
     from vpp_edge.kernels.listing import lines_of_listing, row_of_case
 
-    rows = [row_of_case(operation, case) for operation, case in _chosen(arguments)]
+    rows = [row_of_case(operation, case) for operation, case in _selected(arguments)]
     print(json.dumps({"cases": rows}) if arguments.json else "\n".join(lines_of_listing(rows)))
     return 0

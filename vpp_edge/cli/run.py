@@ -83,11 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from vpp_edge.runtime.cameras import camera_from_text
+    from vpp_edge.runtime.cameras.config import camera_from_text
     from vpp_edge.runtime.cameras.views import cameras_by_view
-    from vpp_edge.runtime.hands import hand_from_text
-    from vpp_edge.runtime.session.run import SessionConfig, policy_spec, run_session
-    from vpp_edge.runtime.session.supervisor import Watch
+    from vpp_edge.runtime.hands.kinds import hand_from_text
+    from vpp_edge.runtime.session.config import SessionConfig
+    from vpp_edge.runtime.session.run import policy_spec, run_session
+    from vpp_edge.runtime.session.supervisor import RunHooks
 
     if arguments.threads is not None and arguments.threads < 1:
         raise BadInputError(f"--threads {arguments.threads}: expected at least 1")
@@ -98,7 +99,6 @@ def run(arguments: argparse.Namespace) -> int:
     given = [camera_from_text(text) for text in arguments.camera]
     cameras = cameras_by_view(policy_spec(arguments.bundle, arguments.backend), given)
     live = LiveLine(sys.stderr, quiet=arguments.quiet)
-    watch = Watch(round(arguments.start_timeout * 1e9), on_status=live.show)
     with contextlib.closing(hand_from_text(arguments.hand)) as hand:
         _ask_to_arm(hand, arguments)
         config = SessionConfig(
@@ -117,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
             record=arguments.record,
             ignore_certificate=arguments.ignore_certificate,
             chunking=arguments.chunking,
+            start_s=arguments.start_timeout,
             log=arguments.log,
             viewer=arguments.rerun,
             log_frames_hz=arguments.log_frames,
@@ -125,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
             real_time=not arguments.no_real_time,
         )
         try:
-            report = run_session(config, watch)
+            report = run_session(config, RunHooks(on_status=live.show))
         finally:
             live.end()
     if arguments.json:
@@ -141,7 +142,9 @@ def _ask_to_arm(hand: Hand, arguments: argparse.Namespace) -> None:
     Raises:
         BadInputError: the operator does not, or there is nobody to ask.
     """
-    if arguments.dry_run or arguments.unattended or getattr(hand, "simulated", False):
+    from vpp_edge.runtime.interfaces import SimulatedHand
+
+    if arguments.dry_run or arguments.unattended or isinstance(hand, SimulatedHand):
         return
     if not sys.stdin.isatty():
         raise BadInputError(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.runtime.policy.targets import state_from_hand
-from vpp_edge.runtime.sim import SimRenderer
 from vpp_edge.runtime.sim.expert import expert_targets
-from vpp_edge.runtime.sim.lockstep import Moment, play
+from vpp_edge.runtime.sim.lockstep import SimObservation, play
+from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, sample_from_images
@@ -37,10 +37,10 @@ def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations
     return Observations(tuple(samples), words, {"recordings": [], "samples": count, "seed": seed})
 
 
-def _moments(episode: Episode) -> list[Moment]:
+def _moments(episode: Episode) -> list[SimObservation]:
     moments = []
 
-    def think(moment: Moment) -> np.ndarray:
+    def think(moment: SimObservation) -> np.ndarray:
         moments.append(moment)
         return expert_targets(episode, moment.state, HORIZON)
 

@@ -135,6 +135,11 @@ class ActionSpec:
         if self.bounds is not None and len(self.bounds.lower) != self.dims:
             raise BadInputError(f"action bounds have {len(self.bounds.lower)} dimensions, expected {self.dims}")
 
+    @property
+    def chunk_ns(self) -> int:
+        """How long a chunk lasts from its observation."""
+        return self.horizon * self.period_ns
+
 
 @dataclass(frozen=True)
 class StateSpec:

@@ -1,11 +1,5 @@
 """Shared memory between the processes of a run: newest-wins slots, ordered rings and boards of counters.
 
 One process writes a slot, ring or board; any number may read a slot or a board, one reads a ring. Nobody ever waits
-for anybody: a writer that is killed in the middle of a message leaves the last complete one readable.
+for another process: a writer that is killed in the middle of a message leaves the last complete one readable.
 """
-
-from vpp_edge.runtime.ipc.rings.board import Board
-from vpp_edge.runtime.ipc.rings.newest import Message, NewestSlot
-from vpp_edge.runtime.ipc.rings.ordered import OrderedRing
-
-__all__ = ["Board", "Message", "NewestSlot", "OrderedRing"]

@@ -1,4 +1,4 @@
-"""Functions in graphs: calls become bodies and calls again, bodies compute what the modules do, in every precision."""
+"""Functions in graphs: calls are inlined and restored, and bodies compute what the modules do in every precision."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ CASES: dict[str, tuple[Callable[[], Case], tuple[tuple[int, ...], ...]]] = {
 
 @pytest.fixture(scope="module")
 def exported() -> dict[str, tuple[Any, dict[str, np.ndarray], np.ndarray]]:
-    """Of each case: the graph, inputs, and what the module makes of them."""
-    made = {}
+    """For each case: the graph, its inputs, and the outputs of the module."""
+    graphs = {}
     for name, (case, shapes) in CASES.items():
         torch.manual_seed(0)
         module, inputs = case().eval(), tuple(torch.randn(shape) for shape in shapes)
@@ -70,8 +70,8 @@ def exported() -> dict[str, tuple[Any, dict[str, np.ndarray], np.ndarray]]:
             define_functions(program.model)
             expected = module(*inputs).numpy()
         feeds = {n: x.numpy() for n, x in zip(names, inputs, strict=True)}
-        made[name] = (ir.serde.serialize_model(program.model), feeds, expected)
-    return made
+        graphs[name] = (ir.serde.serialize_model(program.model), feeds, expected)
+    return graphs
 
 
 def nodes_of(model: Any) -> list[tuple[str, str, list[str], list[str]]]:
@@ -82,9 +82,9 @@ def changed(source: Any, *changes: Callable[[Any], object]) -> Any:
     model = ir.serde.deserialize_model(source)
     for change in changes:
         change(model)
-    made = ir.serde.serialize_model(model)
-    onnx.checker.check_model(made, full_check=True)
-    return made
+    result = ir.serde.serialize_model(model)
+    onnx.checker.check_model(result, full_check=True)
+    return result
 
 
 def test_every_function_has_a_case() -> None:
@@ -93,7 +93,7 @@ def test_every_function_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("flat", [False, True])
-def test_a_body_computes_what_the_module_does(exported: Any, name: str, flat: bool) -> None:
+def test_a_body_computes_the_same_as_the_module(exported: Any, name: str, flat: bool) -> None:
     source, feeds, expected = exported[name]
     assert [n.op_type for n in source.graph.node if n.domain == DOMAIN] == [name]
     assert [f.name for f in source.functions] == [name]
@@ -103,7 +103,7 @@ def test_a_body_computes_what_the_module_does(exported: Any, name: str, flat: bo
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_body_becomes_the_call_that_it_was(exported: Any, name: str) -> None:
+def test_a_body_becomes_the_original_call_again(exported: Any, name: str) -> None:
     source, *_ = exported[name]
     again = changed(source, inline_calls, outline_calls)
     assert nodes_of(again) == nodes_of(source)
@@ -113,7 +113,7 @@ def test_a_body_becomes_the_call_that_it_was(exported: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_flat_graph_states_every_shape_and_type_and_no_name_twice(exported: Any, name: str) -> None:
+def test_a_flat_graph_has_all_shapes_and_types_and_unique_names(exported: Any, name: str) -> None:
     model = ir.serde.deserialize_model(exported[name][0])
     inline_calls(model)
     values = [v for node in model.graph for v in node.outputs]
@@ -133,7 +133,7 @@ def test_a_body_in_half_precision_is_a_call_in_half_precision(exported: Any, nam
     assert float(np.abs(found - expected).max()) < 4e-3 * float(np.abs(expected).max())
 
 
-def test_a_body_with_a_wide_node_stays_flat(exported: Any) -> None:
+def test_a_body_with_a_float32_node_stays_flat(exported: Any) -> None:
     source, feeds, expected = exported["text_attention"]
     wide = {"text_attention_0/scores"}
     half = changed(source, inline_calls, lambda m: half_graph(m, wide), outline_calls)
@@ -141,7 +141,7 @@ def test_a_body_with_a_wide_node_stays_flat(exported: Any) -> None:
     np.testing.assert_allclose(run(half, feeds)["y"], expected, atol=4e-3)
 
 
-def test_a_body_whose_inside_is_read_stays_flat(exported: Any) -> None:
+def test_a_body_whose_inner_values_are_read_stays_flat(exported: Any) -> None:
     def read_scores(model: Any) -> None:
         scores = next(v for n in model.graph for v in n.outputs if v.name == "text_attention_0/scores")
         model.graph.outputs.append(scores)
@@ -151,7 +151,7 @@ def test_a_body_whose_inside_is_read_stays_flat(exported: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_cost_model_counts_what_is_inside(exported: Any, name: str) -> None:
+def test_the_cost_model_counts_the_bodies(exported: Any, name: str) -> None:
     source, *_ = exported[name]
     counted, flat = graph_from_model(source), graph_from_model(changed(source, inline_calls))
     assert not counted.unknown
@@ -161,7 +161,7 @@ def test_the_cost_model_counts_what_is_inside(exported: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("stage", ["text", "perceive", "act"])
-def test_a_stage_survives_the_way_there_and_back(small_bundle: Path, stage: str) -> None:
+def test_a_stage_survives_a_round_trip(small_bundle: Path, stage: str) -> None:
     model = ir.load(small_bundle / "onnx" / f"{stage}.onnx")
     before = nodes_of(ir.serde.serialize_model(model))
     called = {n.op_type for n in model.graph if n.domain == DOMAIN}
@@ -178,5 +178,5 @@ def test_lower_precision_keeps_the_functions(precision: str, request: pytest.Fix
     model = onnx.load(bundle / "onnx" / "perceive.onnx", load_external_data=False)
     called = {n.op_type for n in model.graph.node if n.domain == DOMAIN}
     assert called == {f.name for f in model.functions}
-    # INT8 takes the products of attention, and with them the body.
+    # INT8 quantizes the products of attention, which breaks up its bodies.
     assert called == (set(NAMES) if precision == "fp16" else {"group_norm_silu"})

@@ -1,4 +1,4 @@
-"""The FP16 stages against the reference implementation and the eager model: with references, with kernels, on a GPU."""
+"""The FP16 stages against the reference implementation and the eager model: on references, on kernels, on a GPU."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vpp_edge.checkpoint.files import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.torch_cuda.backend import usable_gpu
-from vpp_edge.export.torch_cuda.cuda_graph import CapturedStage, EagerStage
-from vpp_edge.export.torch_cuda.fp16 import halved_stages
+from vpp_edge.export.torch_cuda.cuda_graph import CudaGraphStage, EagerStage
+from vpp_edge.export.torch_cuda.fp16 import fp16_stages
 from vpp_edge.export.torch_cuda.operations import kernel_operations, reference_operations
 from vpp_edge.kernels.catalogue import OPERATIONS
 from vpp_edge.model.policy import policy_from_checkpoint
@@ -42,7 +42,7 @@ needs_gpu = pytest.mark.skipif(why_no_gpu() is not None, reason=str(why_no_gpu()
 
 
 def inputs_of(golden: Golden, stage: str) -> dict[str, np.ndarray]:
-    """What the reference implementation was given for its first case."""
+    """The inputs of the reference implementation's first case."""
     if stage == "perceive":
         return {name: golden.arrays[f"0/{name}"] for name in ("frames", "text_hidden", "video_noise")}
     noise = golden.arrays["0/action_noise"]
@@ -66,39 +66,39 @@ def assert_within_fp16(found: np.ndarray, golden: Golden, name: str) -> None:
     ("stage", "result"), [pytest.param("perceive", "tokens", marks=pytest.mark.full_size), ("act", "actions")]
 )
 def test_stages_are_the_reference_implementation_to_within_fp16(golden: Golden, stage: str, result: str) -> None:
-    """A processor takes half a minute for FP16's `perceive`, so that one is only run when it is asked for."""
+    """`perceive` in FP16 takes half a minute on a CPU, so it is marked `full_size`."""
     checkpoint = read_checkpoint(paths_from_folder(golden.checkpoint))
-    stages = halved_stages(policy_from_checkpoint(checkpoint), checkpoint.spec, reference_operations())
+    stages = fp16_stages(policy_from_checkpoint(checkpoint), checkpoint.spec, reference_operations())
     engine = EagerStage(stages.modules[stage], stages.signatures[stage], CPU)
     assert_within_fp16(engine.run(inputs_of(golden, stage))[result], golden, result)
 
 
 @needs_triton
-def test_interpreted_kernels_serve_the_modules(tmp_path: Path) -> None:
-    answer = errors_of_interpreted_stages(tmp_path / "checkpoint")
-    for name, error in answer["max_relative"].items():
+def test_the_stages_run_on_interpreted_kernels(tmp_path: Path) -> None:
+    result = errors_of_interpreted_stages(tmp_path / "checkpoint")
+    for name, error in result["max_relative"].items():
         limit = TOLERANCES["fp16"][name].value
         assert error <= limit, f"{name}: {error:.1e} of the largest, allowed {limit:.1e}"
-    assert [name for name in OPERATIONS if not answer["calls"][name]] == []
+    assert [name for name in OPERATIONS if not result["calls"][name]] == []
 
 
-def test_an_instruction_is_read_again_only_when_it_changes(small_checkpoint: Path) -> None:
+def test_the_text_is_cached_again_only_when_it_changes(small_checkpoint: Path) -> None:
     checkpoint = read_checkpoint(paths_from_folder(small_checkpoint))
     policy = policy_from_checkpoint(checkpoint)
-    stages = halved_stages(policy, checkpoint.spec, reference_operations())
+    stages = fp16_stages(policy, checkpoint.spec, reference_operations())
     module: Any = stages.modules["perceive"]
-    remembered, read = [], module.remember
-    module.remember = lambda text: (remembered.append(text.clone()), read(text))
+    cached, cache_text = [], module.cache_text
+    module.cache_text = lambda text: (cached.append(text.clone()), cache_text(text))
     engine = EagerStage(module, stages.signatures["perceive"], CPU)
     random = np.random.default_rng(0)
     shapes = {t.name: t.shape for t in stages.signatures["perceive"].inputs}
     given = {"frames": random.integers(0, 256, shapes["frames"], dtype=np.uint8)}
     given |= {n: random.standard_normal(shapes[n], np.float32) for n in ("text_hidden", "video_noise")}
     first, again = engine.run(given)["tokens"], engine.run(given)["tokens"]
-    assert len(remembered) == 1
+    assert len(cached) == 1
     np.testing.assert_array_equal(first, again)
     other = engine.run(given | {"text_hidden": -given["text_hidden"]})["tokens"]
-    assert len(remembered) == 2
+    assert len(cached) == 2
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(engine.run(given)["tokens"], first)
 
@@ -114,9 +114,9 @@ def test_without_a_gpu_the_backend_says_what_it_needs(small_bundle: Path, small_
 @needs_triton
 def test_captured_stages_are_the_reference_implementation_to_within_fp16(golden: Golden) -> None:
     checkpoint, device = read_checkpoint(paths_from_folder(golden.checkpoint)), torch.device("cuda", 0)
-    stages = halved_stages(policy_from_checkpoint(checkpoint), checkpoint.spec, kernel_operations())
+    stages = fp16_stages(policy_from_checkpoint(checkpoint), checkpoint.spec, kernel_operations())
     for stage, result in (("perceive", "tokens"), ("act", "actions")):
-        engine = CapturedStage(stages.modules[stage].to(device), stages.signatures[stage], device)
+        engine = CudaGraphStage(stages.modules[stage].to(device), stages.signatures[stage], device)
         given = inputs_of(golden, stage)
-        engine.run({name: np.zeros_like(array) for name, array in given.items()})  # nothing of it may stay
+        engine.run({name: np.zeros_like(array) for name, array in given.items()})  # must leave no trace
         assert_within_fp16(engine.run(given)[result], golden, result)

@@ -1,6 +1,6 @@
-"""What a full-size inference asks of the kernels: every call is launchable, and the cases of `kernels/` count them all.
+"""The kernel calls of a full-size inference: each can be launched, and the cases in `kernels/` count all of them.
 
-Nothing is computed: tensors have no memory, and strides are those that a GPU's convolutions give.
+Nothing is computed: all tensors are meta tensors, with the strides that convolutions have on a GPU.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.overrides import TorchFunctionMode
 
 from vpp_edge.checkpoint.untrained import RELEASED_XHAND, configs_of, video_networks
 from vpp_edge.export.stages import PerceiveStage
-from vpp_edge.export.torch_cuda.fp16 import HalvedPerceive
-from vpp_edge.export.torch_cuda.fused import JoinedPerceive
-from vpp_edge.kernels.catalogue import OPERATIONS, host_side, operation
+from vpp_edge.export.torch_cuda.fp16 import Fp16PerceiveStage
+from vpp_edge.export.torch_cuda.fused import FusedPerceiveStage
+from vpp_edge.kernels.catalogue import OPERATIONS, kernel_module, load_operation
 from vpp_edge.kernels.operation import TensorFactory
 from vpp_edge.model.former import VideoFormer
 from vpp_edge.model.tvp import VideoPredictionModel
@@ -33,7 +33,7 @@ Call = tuple[str, tuple[Any, ...]]
 
 
 class ChannelsLast(TorchFunctionMode):
-    """cuDNN answers channels-last weights with channels-last images; tensors without memory would not."""
+    """Makes convolutions return channels-last images, as cuDNN does for channels-last weights; meta tensors do not."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -43,28 +43,28 @@ class ChannelsLast(TorchFunctionMode):
 
 
 def call_of(name: str, arguments: Mapping[str, Any]) -> Call:
-    """An operation with the shapes of its inputs, and what else decides its work."""
+    """An operation with the shapes of its inputs and the numbers that determine its work."""
     shapes = [(n, tuple(x.shape)) for n, x in arguments.items() if isinstance(x, Tensor)]
     return name, tuple(sorted([*shapes, *((n, arguments[n]) for n in NUMBERS if n in arguments)]))
 
 
 def recorded(name: str, calls: Counter[Call]) -> Callable[..., Any]:
-    """The operation without its work: its checks and its list of launches."""
-    host = host_side(name)
-    parameters = inspect.signature(getattr(host, name)).parameters.values()
-    left_out = {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "out"}
+    """The operation without its computation: counts the call, checks the inputs and builds the launches."""
+    module = kernel_module(name)
+    parameters = inspect.signature(getattr(module, name)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "out"}
 
-    def called(**given: Any) -> Any:
-        arguments = left_out | given
-        out = host.outputs(**arguments)
-        assert host.launches(out, **arguments)
+    def call(**given: Any) -> Any:
+        arguments = defaults | given
+        out = module.outputs(**arguments)
+        assert module.launches(out, **arguments)
         calls[call_of(name, arguments)] += 1
         return out
 
-    return called
+    return call
 
 
-def full_size_stage(operations: Mapping[str, Callable[..., Any]]) -> HalvedPerceive:
+def full_size_stage(operations: Mapping[str, Callable[..., Any]]) -> Fp16PerceiveStage:
     from diffusers import EulerDiscreteScheduler
 
     former_config, _ = configs_of(RELEASED_XHAND)
@@ -75,11 +75,11 @@ def full_size_stage(operations: Mapping[str, Callable[..., Any]]) -> HalvedPerce
         former = VideoFormer(former_config).eval()
     video = VideoPredictionModel(unet.eval(), vae.eval(), scheduler, config).to("meta")
     for module in unet.modules():
-        if hasattr(module, "mix_factor"):  # read while weights are folded
+        if hasattr(module, "mix_factor"):  # its value is needed when weights are folded
             module.mix_factor = nn.Parameter(torch.tensor([0.3]))
     policy: Any = SimpleNamespace(video=video, former=former, frame_stride=1)
     with torch.device("meta"):
-        return HalvedPerceive(JoinedPerceive(PerceiveStage(policy), operations)).eval()
+        return Fp16PerceiveStage(FusedPerceiveStage(PerceiveStage(policy), operations)).eval()
 
 
 @torch.no_grad()
@@ -87,16 +87,16 @@ def test_the_cases_are_the_calls_of_an_inference() -> None:
     pytest.importorskip("triton", reason="Triton is not installed: pip install 'vpp-edge[kernels]'")
     expected: Counter[Call] = Counter()
     for name in OPERATIONS:
-        for case in operation(name).cases:
-            # The VAE's norms are kernels of an engine; here the VAE stays in float32.
+        for case in load_operation(name).cases:
+            # The VAE stays in float32 here; its norms only use our kernels in an engine.
             if case.precision == "fp16" and case.calls and not case.name.startswith("vae-"):
-                arguments = operation(name).inputs(case.sizes, TensorFactory("meta"))
+                arguments = load_operation(name).inputs(case.sizes, TensorFactory("meta"))
                 expected[call_of(name, arguments)] += case.calls
     found: Counter[Call] = Counter()
     stage = full_size_stage({name: recorded(name, found) for name in OPERATIONS})
     s = RELEASED_XHAND
     with torch.device("meta"), ChannelsLast():
-        stage.remember(torch.empty(1, 20, 2 * s.text_width))
+        stage.cache_text(torch.empty(1, 20, 2 * s.text_width))
         frames = torch.empty(VIEWS, s.image, s.image, 3, dtype=torch.uint8)
         tokens = stage(frames, torch.empty(VIEWS, s.frames, 4, s.image // 8, s.image // 8))
     assert tokens.shape == (1, s.frames * s.queries, s.width)

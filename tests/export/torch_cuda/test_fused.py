@@ -1,6 +1,6 @@
-"""The perceive stage from joined modules against the exact one: references in place of the kernels, float32.
+"""The fused perceive stage against the exact one, in float32 with references instead of kernels.
 
-Tolerance: the same sums in another order, as in test_exact_perceive.
+Tolerance: the same sums in a different order, as in test_exact_perceive.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import torch
 from small_modules import FRAMES, VARIANTS, channels_of, former_of, video_model
 
 from vpp_edge.export.stages import PerceiveStage
-from vpp_edge.export.torch_cuda.fused import JoinedPerceive
+from vpp_edge.export.torch_cuda.fused import FusedPerceiveStage
 from vpp_edge.export.torch_cuda.operations import reference_operations
 from vpp_edge.kernels.catalogue import OPERATIONS
 
-# Perceiver attention has no place in a Video Former that is one Linear; every other operation has in every variant.
+# A Video Former that is a single Linear has no perceiver attention; all other operations occur in every variant.
 UNUSED = {"linear": {"perceiver_attention"}}
 
 
 class Counted(dict[str, Any]):
-    """The references, and how often each was called."""
+    """The references, with a count of their calls."""
 
     def __init__(self) -> None:
         references = reference_operations()
@@ -49,12 +49,12 @@ def perceive_stage(kind: str, extract_layer: int, all_layers: bool, hidden: int,
 def test_tokens_are_those_of_the_exact_stage(kind: str, extract_layer: int, all_layers: bool, hidden: int) -> None:
     torch.manual_seed(0)
     exact, counted = perceive_stage(kind, extract_layer, all_layers, hidden), Counted()
-    joined = JoinedPerceive(copy.deepcopy(exact), counted)
+    fused = FusedPerceiveStage(copy.deepcopy(exact), counted)
     for _ in range(2):  # another instruction takes the place of the first
         frames, text = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8), torch.randn(1, 20, 24)
         noise = torch.randn(2, FRAMES, 4, 12, 20)
-        joined.remember(text)
-        expected, found = exact(frames, text, noise), joined(frames, noise)
+        fused.cache_text(text)
+        expected, found = exact(frames, text, noise), fused(frames, noise)
         assert found.shape == expected.shape
         worst = float((found - expected).abs().max() / expected.abs().max())
         assert worst <= 1e-5, f"{tuple(found.shape)}: {worst:.1e} of the largest token"
@@ -64,17 +64,17 @@ def test_tokens_are_those_of_the_exact_stage(kind: str, extract_layer: int, all_
 @torch.no_grad()
 def test_fewer_frames_are_those_of_the_exact_stage() -> None:
     torch.manual_seed(0)
-    exact = perceive_stage("3d", 1, False, 8, FRAMES)
-    joined = JoinedPerceive(copy.deepcopy(exact), reference_operations())
+    exact = perceive_stage("3d", extract_layer=1, all_layers=False, hidden=8, stride=FRAMES)
+    fused = FusedPerceiveStage(copy.deepcopy(exact), reference_operations())
     frames, text = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8), torch.randn(1, 20, 24)
     noise = torch.randn(2, FRAMES, 4, 12, 20)
-    joined.remember(text)
-    torch.testing.assert_close(joined(frames, noise), exact(frames, text, noise), rtol=0, atol=1e-5)
+    fused.cache_text(text)
+    torch.testing.assert_close(fused(frames, noise), exact(frames, text, noise), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
-def test_a_text_must_be_remembered_first() -> None:
+def test_a_text_must_be_cached_first() -> None:
     torch.manual_seed(0)
-    joined = JoinedPerceive(perceive_stage("3d", 1, False, 8), reference_operations())
+    fused = FusedPerceiveStage(perceive_stage("3d", 1, False, 8), reference_operations())
     with pytest.raises(RuntimeError, match="text"):
-        joined(torch.zeros(2, 24, 40, 3, dtype=torch.uint8), torch.randn(2, FRAMES, 4, 12, 20))
+        fused(torch.zeros(2, 24, 40, 3, dtype=torch.uint8), torch.randn(2, FRAMES, 4, 12, 20))

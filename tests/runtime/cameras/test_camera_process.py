@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import MissingDependencyError
-from vpp_edge.runtime.cameras import camera_from_text
+from vpp_edge.runtime.cameras.config import camera_from_text
 from vpp_edge.runtime.cameras.process import run_camera
 from vpp_edge.runtime.cameras.sources import UNKNOWN_STATE
-from vpp_edge.runtime.ipc.channels import Channels, read_frame, read_note
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.ipc.codecs import read_frame, read_note
 from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 from vpp_edge.runtime.sim.world import SCENE_SIZE
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.cameras import CameraConfig, camera_from_text, open_camera
-from vpp_edge.runtime.cameras.config import OPTIONS, parsed
+from vpp_edge.runtime.cameras.config import OPTIONS, CameraConfig, camera_from_text, parsed
+from vpp_edge.runtime.cameras.opening import open_camera
 from vpp_edge.runtime.cameras.realsense import serial_to_open
 from vpp_edge.video import write_video
 

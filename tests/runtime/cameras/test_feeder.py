@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
-from vpp_edge.runtime.cameras import CameraConfig, open_camera
+from vpp_edge.runtime.cameras.config import CameraConfig
+from vpp_edge.runtime.cameras.opening import open_camera
 from vpp_edge.runtime.cameras.sources import UNKNOWN_STATE
 from vpp_edge.runtime.cameras.video import VideoCamera
 from vpp_edge.runtime.interfaces import HandState

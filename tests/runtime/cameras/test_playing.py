@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import EndOfStreamError, HardwareFaultError
-from vpp_edge.runtime.cameras import CameraStatistics, camera_from_text, open_camera
+from vpp_edge.runtime.cameras.config import camera_from_text
 from vpp_edge.runtime.cameras.inbox import CAPACITY
+from vpp_edge.runtime.cameras.opening import open_camera
+from vpp_edge.runtime.interfaces import CameraStatistics
 from vpp_edge.video import read_frames
 
 pytestmark = pytest.mark.live

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError
-from vpp_edge.runtime.cameras import camera_from_text, open_camera
 from vpp_edge.runtime.cameras import realsense as realsense_module
 from vpp_edge.runtime.cameras.bag import RisingNumbers
+from vpp_edge.runtime.cameras.config import camera_from_text
 from vpp_edge.runtime.cameras.device_clock import LONGEST_JITTER_NS, DeviceClock
 from vpp_edge.runtime.cameras.inbox import Inbox
+from vpp_edge.runtime.cameras.opening import open_camera
 from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
 from vpp_edge.runtime.cameras.software import SoftwareDevice
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hands_under_test import HOME, LIMITS
 
-from vpp_edge.runtime.chaos.limit_usage import largest_share
+from vpp_edge.runtime.chaos.limit_usage import largest_limit_usage
 from vpp_edge.runtime.control.limits import Limiter
 
 PERIOD_NS = 10_000_000
@@ -25,7 +25,7 @@ def limited(seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_the_limiter_lets_through_uses_its_limits_and_breaks_none(seed: int) -> None:
-    share, _ = largest_share(limited(seed), PERIOD_NS, LIMITS)
+    share, _ = largest_limit_usage(limited(seed), PERIOD_NS, LIMITS)
     assert 0.99 < share <= 1.0001
 
 
@@ -37,7 +37,7 @@ def test_one_command_that_jumps_is_found(index: int, by: float, name: str) -> No
     commands = np.tile(HOME, (50, 1))
     commands[30, index] += by
     commands[:, 3:7] /= np.linalg.norm(commands[:, 3:7], axis=1, keepdims=True)
-    share, worst = largest_share(commands, PERIOD_NS, LIMITS)
+    share, worst = largest_limit_usage(commands, PERIOD_NS, LIMITS)
     assert share > 2 and worst == name
 
 
@@ -45,5 +45,5 @@ def test_one_command_that_jumps_is_found(index: int, by: float, name: str) -> No
 def test_a_place_outside_is_found_however_slowly_it_was_reached(index: int, value: float, name: str) -> None:
     commands = np.tile(HOME, (20_000, 1))
     commands[:, index] = HOME[index] + (value - HOME[index]) * (0.5 - 0.5 * np.cos(np.linspace(0, np.pi, 20_000)))
-    share, worst = largest_share(commands, PERIOD_NS, LIMITS)
+    share, worst = largest_limit_usage(commands, PERIOD_NS, LIMITS)
     assert worst == name and share == pytest.approx(1 + min(abs(value - 1.5), abs(value)), abs=1e-6)

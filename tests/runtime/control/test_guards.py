@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.control.guards import (
-    ASTRAY_NS,
+    DEVIATING_NS,
     OVERRUNS_IN_A_ROW,
     RUNAWAY_NS,
     ObstructedError,
@@ -58,10 +58,10 @@ def displaced(index, by):
 )
 def test_a_hand_away_from_its_command_for_100_ms_is_obstructed_by_name(pose, words):
     guard = TrackingGuard(LIMITS)
-    for tick in range(ASTRAY_NS // PERIOD_NS):
+    for tick in range(DEVIATING_NS // PERIOD_NS):
         guard.check(np.array(pose), HOME, tick * PERIOD_NS)
     with pytest.raises(ObstructedError, match=words):
-        guard.check(np.array(pose), HOME, ASTRAY_NS)
+        guard.check(np.array(pose), HOME, DEVIATING_NS)
 
 
 @given(st.lists(st.booleans(), max_size=60))
@@ -72,7 +72,7 @@ def test_one_moment_at_its_command_is_enough_for_patience(astray):
         lambda i=i, gone=gone: guard.check(away if gone else there, HOME, i * PERIOD_NS)
         for i, gone in enumerate(astray)
     ]
-    patience = ASTRAY_NS // PERIOD_NS
+    patience = DEVIATING_NS // PERIOD_NS
     rows = [i for i in range(patience, len(astray)) if all(astray[i - patience : i + 1])]
     assert first_error(checks)[0] == (rows[0] if rows else None)
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from vpp_edge.clock import FakeClock, MonotonicClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.runtime.control.chunk_player import Chunk
 from vpp_edge.runtime.control.contract import ControlSettings
 from vpp_edge.runtime.control.loop import ControlLoop
+from vpp_edge.runtime.interfaces import Chunk
 from vpp_edge.runtime.ipc.real_time import quiet_interpreter, real_time_thread
 
 pytestmark = pytest.mark.live

@@ -8,9 +8,9 @@ import pytest
 from project import ROOT
 
 from vpp_edge.runtime.control.limits import Limiter
-from vpp_edge.runtime.hands import hand_kinds
 from vpp_edge.runtime.hands.config import config_from_file
 from vpp_edge.runtime.hands.inspire_config import InspireConfig
+from vpp_edge.runtime.hands.kinds import hand_kinds
 from vpp_edge.runtime.hands.leap_config import LeapConfig
 from vpp_edge.runtime.hands.xhand import XHandConfig
 

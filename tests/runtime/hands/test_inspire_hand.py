@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from project import ROOT
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.runtime.hands import hand_from_text
 from vpp_edge.runtime.hands import inspire_registers as table
 from vpp_edge.runtime.hands.config import config_from_file
 from vpp_edge.runtime.hands.inspire import InspireHand
 from vpp_edge.runtime.hands.inspire_config import InspireConfig
+from vpp_edge.runtime.hands.kinds import hand_from_text
 
 pytest.importorskip("pymodbus")
 from vpp_edge.runtime.hands.simulators.inspire_server import InspireServer

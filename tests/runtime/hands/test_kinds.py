@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.hands import hand_from_text, hand_kinds
+from vpp_edge.runtime.hands.kinds import hand_from_text, hand_kinds
 
 HAND = """
 class OtherHand:

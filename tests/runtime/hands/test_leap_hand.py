@@ -11,8 +11,8 @@ from leap_under_test import EXAMPLE, leap_config, until
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.hands import dynamixel_registers as table
-from vpp_edge.runtime.hands import hand_from_text
 from vpp_edge.runtime.hands.guarded import FAILURES_IN_A_ROW
+from vpp_edge.runtime.hands.kinds import hand_from_text
 from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
 

@@ -11,7 +11,7 @@ from hands_under_test import LIMITS
 
 from vpp_edge.errors import HardwareFaultError, MissingDependencyError
 from vpp_edge.runtime.hands.xhand import XHand, XHandConfig
-from vpp_edge.runtime.interfaces import HandLimits
+from vpp_edge.spec.hand_limits import HandLimits
 
 LIMITS12 = HandLimits(
     **{

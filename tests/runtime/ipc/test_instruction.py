@@ -8,9 +8,10 @@ import pytest
 from worker_under_test import DIMS, HORIZON, next_chunk, settings
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.control.contract import Stand
 from vpp_edge.runtime.ipc.channels import Channels
-from vpp_edge.runtime.ipc.instruction import NEVER, TEXT_BYTES, Instruction, read_instruction, write_instruction
+from vpp_edge.runtime.ipc.dtypes import INSTRUCTION_BYTES
+from vpp_edge.runtime.ipc.instruction import NEVER, Instruction, read_instruction, write_instruction
+from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.runtime.policy.process import PolicyWorker
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 
@@ -30,8 +31,8 @@ def test_an_instruction_arrives_whole(channels: Channels, text: str) -> None:
 
 
 def test_a_text_that_does_not_fit_is_refused(channels: Channels) -> None:
-    with pytest.raises(BadInputError, match=f"at most {TEXT_BYTES}"):
-        write_instruction(channels.instruction, Instruction("ü" * (TEXT_BYTES // 2 + 1)))
+    with pytest.raises(BadInputError, match=f"at most {INSTRUCTION_BYTES}"):
+        write_instruction(channels.instruction, Instruction("ü" * (INSTRUCTION_BYTES // 2 + 1)))
 
 
 class Listening(ScriptedPolicy):
@@ -43,7 +44,7 @@ class Listening(ScriptedPolicy):
 
 def chunk_after(channels: Channels, worker: PolicyWorker, episode: int) -> int | None:
     """The episode of the chunk that new frames lead to while the loop is in `episode`; None: there is no chunk."""
-    chunk = next_chunk(channels, worker, Stand(episode))
+    chunk = next_chunk(channels, worker, LoopState(episode))
     return None if chunk is None else int(chunk["episode"])
 
 

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.ipc.rings import Board, NewestSlot, OrderedRing
+from vpp_edge.runtime.ipc.rings.board import Board
+from vpp_edge.runtime.ipc.rings.newest import NewestSlot
+from vpp_edge.runtime.ipc.rings.ordered import OrderedRing
 
 pytestmark = pytest.mark.live
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.ipc.channels import FRAME_DEPTH, Channels, write_frame
-from vpp_edge.runtime.policy.frame_sync import Views
+from vpp_edge.runtime.ipc.channels import FRAME_DEPTH, Channels
+from vpp_edge.runtime.ipc.codecs import write_frame
+from vpp_edge.runtime.policy.frame_sync import FrameSync
 
 pytestmark = pytest.mark.live
 
@@ -23,7 +24,7 @@ class Stage:
 
     def __init__(self, channels: Channels) -> None:
         self.channels, self.now_ns = channels, time.monotonic_ns()
-        self.views = Views(channels, (PERIOD_NS, PERIOD_NS))
+        self.views = FrameSync(channels, (PERIOD_NS, PERIOD_NS))
 
     def show(self, view: int, periods_ago: float, number: int) -> None:
         image = np.full((4, 4, 3), number, np.uint8)

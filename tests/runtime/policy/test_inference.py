@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-from vpp_edge.runtime.policy.inference import think
+from vpp_edge.runtime.policy.inference import infer_targets
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 from vpp_edge.runtime.sim.task import START
 
@@ -24,14 +24,14 @@ def policy(small_bundle: Path) -> EdgePolicy:
 
 
 def test_the_same_numbers_give_the_same_targets(policy: EdgePolicy) -> None:
-    first, again, other = (think(policy, IMAGES, HAND, noise).targets for noise in ((1, 2), (1, 2), (1, 3)))
+    first, again, other = (infer_targets(policy, IMAGES, HAND, noise).targets for noise in ((1, 2), (1, 2), (1, 3)))
     assert first.shape == (policy.spec.action.horizon, len(HAND))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
 
 
 def test_every_stage_is_timed_in_its_order(policy: EdgePolicy) -> None:
-    stages_ns = think(policy, IMAGES, HAND, (0,)).stages_ns
+    stages_ns = infer_targets(policy, IMAGES, HAND, (0,)).stages_ns
     assert list(stages_ns) == ["prepare", "perceive", "act", "targets"]
     assert all(duration_ns > 0 for duration_ns in stages_ns.values())
 
@@ -42,13 +42,13 @@ def test_wrist_targets_are_relative_to_the_hand_and_joints_are_not(policy: EdgeP
     there[0] += 100.0
     further = there.copy()
     further[0] += 0.5
-    found, moved = (think(policy, IMAGES, hand, (0,)).targets for hand in (there, further))
+    found, moved = (infer_targets(policy, IMAGES, hand, (0,)).targets for hand in (there, further))
     np.testing.assert_allclose(moved[:, 0] - found[:, 0], 0.5)
     np.testing.assert_array_equal(moved[:, 1:], found[:, 1:])
 
 
 def test_what_is_no_number_is_handed_on_as_none() -> None:
     policy = ScriptedPolicy({"nan_every": 2, "latency_ms": 0})
-    assert np.isfinite(think(policy, IMAGES, HAND, (0,)).targets).all()
-    thought = think(policy, IMAGES, HAND, (0,))
+    assert np.isfinite(infer_targets(policy, IMAGES, HAND, (0,)).targets).all()
+    thought = infer_targets(policy, IMAGES, HAND, (0,))
     assert thought.targets.shape == (8, 19) and np.isnan(thought.targets).all()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from worker_under_test import DIMS, HORIZON, next_chunk, settings
 
-from vpp_edge.runtime.control.contract import MOVING, Stand
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
+from vpp_edge.runtime.ipc.loop_state import MOVING, LoopState
 from vpp_edge.runtime.policy.chunk_handover import MODES, RTC, SYNCHRONOUS
 from vpp_edge.runtime.policy.process import PolicyWorker
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
@@ -44,19 +44,19 @@ def worker_of(channels: Channels, mode: str) -> tuple[Guided, PolicyWorker]:
     return policy, PolicyWorker(policy, settings(mode), channels, 0)
 
 
-def playing(chunk: np.void) -> Stand:
-    return Stand(1, int(chunk["request"]), MOVING, int(chunk["request"]), int(chunk["observed_ns"]))
+def playing(chunk: np.void) -> LoopState:
+    return LoopState(1, int(chunk["request"]), MOVING, int(chunk["request"]), int(chunk["observed_ns"]))
 
 
 def test_the_first_chunk_continues_nothing(channels: Channels) -> None:
     policy, worker = worker_of(channels, RTC)
-    assert next_chunk(channels, worker, Stand()) is not None
+    assert next_chunk(channels, worker, LoopState()) is not None
     assert policy.weight is None
 
 
 def test_the_next_chunk_begins_as_the_present_one_goes_on(channels: Channels) -> None:
     policy, worker = worker_of(channels, RTC)
-    first = next_chunk(channels, worker, Stand())
+    first = next_chunk(channels, worker, LoopState())
     assert first is not None
     second = next_chunk(channels, worker, playing(first))
     assert second is not None and policy.weight is not None and policy.weight[0, 0] == 1
@@ -69,22 +69,22 @@ def test_the_next_chunk_begins_as_the_present_one_goes_on(channels: Channels) ->
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in (RTC, SYNCHRONOUS)])
 def test_other_ways_guide_nothing(channels: Channels, mode: str) -> None:
     policy, worker = worker_of(channels, mode)
-    first = next_chunk(channels, worker, Stand())
+    first = next_chunk(channels, worker, LoopState())
     assert first is not None and next_chunk(channels, worker, playing(first)) is not None
     assert policy.weight is None
 
 
 def test_a_chunk_of_an_interrupted_episode_is_not_continued(channels: Channels) -> None:
     policy, worker = worker_of(channels, RTC)
-    first = next_chunk(channels, worker, Stand())
+    first = next_chunk(channels, worker, LoopState())
     assert first is not None
-    assert next_chunk(channels, worker, Stand(2, int(first["request"]), MOVING)) is not None
+    assert next_chunk(channels, worker, LoopState(2, int(first["request"]), MOVING)) is not None
     assert policy.weight is None
 
 
 def test_a_synchronous_worker_waits_for_the_hand_to_rest(channels: Channels) -> None:
     _, worker = worker_of(channels, SYNCHRONOUS)
-    first = next_chunk(channels, worker, Stand())
+    first = next_chunk(channels, worker, LoopState())
     assert first is not None
     assert next_chunk(channels, worker, playing(first)) is None
-    assert next_chunk(channels, worker, Stand(1, int(first["request"]), resting_since_ns=1)) is not None
+    assert next_chunk(channels, worker, LoopState(1, int(first["request"]), resting_since_ns=1)) is not None

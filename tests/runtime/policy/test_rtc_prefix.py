@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpp_edge.runtime.control.chunk_player import Chunk
-from vpp_edge.runtime.policy.inference import think
-from vpp_edge.runtime.policy.rtc_prefix import Guide, prefix_from_guide, prefix_weights
+from vpp_edge.runtime.interfaces import Chunk
+from vpp_edge.runtime.policy.inference import infer_targets
+from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk, prefix_from_previous, prefix_weights
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 from vpp_edge.runtime.policy.targets import state_from_hand, targets_from_actions
 from vpp_edge.runtime.sim.smoothness import seam_jumps
@@ -52,38 +52,38 @@ def test_weights_fall_as_in_the_paper() -> None:
 
 def test_what_counts_from_the_state_is_counted_anew() -> None:
     actions = 0.01 * RANDOM.standard_normal((HORIZON, 18))
-    guide = Guide(plan_of(actions), actions, 3 * PERIOD_NS, 0)
+    previous = PreviousChunk(plan_of(actions), actions, 3 * PERIOD_NS, 0)
     there = moved(HAND, 0.02)
-    prefix, weight = prefix_from_guide(policy(), guide, there, state_from_hand(policy().spec, there))
+    prefix, weight = prefix_from_previous(policy(), previous, there, state_from_hand(policy().spec, there))
     targets = targets_from_actions(policy().spec, prefix[0].astype(np.float64), there)
     known = HORIZON - 3
-    np.testing.assert_allclose(targets[:known], guide.plan.targets[3:], atol=1e-6)
+    np.testing.assert_allclose(targets[:known], previous.chunk.targets[3:], atol=1e-6)
     assert weight[0, 0] == 1 and (weight[0, known:] == 0).all() and (weight[0, :known] > 0).all()
 
 
 @pytest.mark.parametrize(("delay_ms", "frozen"), [(0, 1), (90, 1), (100, 2), (250, 3)])
 def test_freezes_what_has_passed_and_where_the_hand_is_going(delay_ms: int, frozen: int) -> None:
     actions = np.zeros((HORIZON, 18))
-    guide = Guide(plan_of(actions), actions, 0, delay_ms * MS)
-    _, weight = prefix_from_guide(policy(), guide, HAND, state_from_hand(policy().spec, HAND))
+    previous = PreviousChunk(plan_of(actions), actions, 0, delay_ms * MS)
+    _, weight = prefix_from_previous(policy(), previous, HAND, state_from_hand(policy().spec, HAND))
     assert (weight[0] == 1).sum() == frozen
 
 
 def test_a_plan_that_is_nearly_over_pulls_no_longer_than_it_lasts() -> None:
     actions = np.zeros((HORIZON, 18))
-    guide = Guide(plan_of(actions), actions, 7 * PERIOD_NS + 1, 500 * MS)
-    _, weight = prefix_from_guide(policy(), guide, HAND, state_from_hand(policy().spec, HAND))
+    previous = PreviousChunk(plan_of(actions), actions, 7 * PERIOD_NS + 1, 500 * MS)
+    _, weight = prefix_from_previous(policy(), previous, HAND, state_from_hand(policy().spec, HAND))
     assert not weight.any()
 
 
 @given(st.integers(0, 5 * PERIOD_NS), st.integers(0, 2 * PERIOD_NS))
-def test_a_guided_chunk_takes_over_without_a_jump(observed_ns: int, delay_ns: int) -> None:
+def test_a_chunk_with_a_prefix_takes_over_without_a_jump(observed_ns: int, delay_ns: int) -> None:
     actions = 0.02 * RANDOM.standard_normal((HORIZON, 18))
     plan, there = plan_of(actions), moved(HAND, 0.01)
     images = [np.zeros((64, 64, 3), np.uint8)] * 2
     jumps = []
-    for guide in (None, Guide(plan, actions, observed_ns, delay_ns)):
-        thought = think(policy(), images, there, (0,), guide=guide)
-        chunk = Chunk(thought.targets, there, observed_ns)
+    for previous in (None, PreviousChunk(plan, actions, observed_ns, delay_ns)):
+        inferred = infer_targets(policy(), images, there, (0,), previous=previous)
+        chunk = Chunk(inferred.targets, there, observed_ns)
         jumps.append(seam_jumps([(plan, 0), (chunk, observed_ns + delay_ns)], PERIOD_NS)[0])
     assert jumps[1].max() < 1e-6 < jumps[0][2]

@@ -24,8 +24,9 @@ from prometheus import asked, samples
 
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.session.run import SessionConfig, run_session
-from vpp_edge.runtime.session.supervisor import Watch
+from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.run import run_session
+from vpp_edge.runtime.session.supervisor import RunHooks
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.live]
 SECOND_NS = 1_000_000_000
@@ -45,12 +46,11 @@ TWO = (PatternConfig("static"), PatternConfig("wrist"))
 def run(script="latency_ms=30,joints=3", cameras=TWO, act=None, **options):
     """Runs a session; `act(statuses)` runs beside it in a thread."""
     hand, statuses, snapshots = PerfectHand(MonotonicClock()), [], []
-    options = {"duration_s": 1.0, "backend": "scripted", **options}
-    start_ns = int(options.pop("start_s", 20) * SECOND_NS)
+    options = {"duration_s": 1.0, "backend": "scripted", "start_s": 20.0, **options}
     config = SessionConfig(script, cameras, hand, "Move the mango.", **options)
     if act is not None:
         threading.Thread(target=act, args=(statuses,), daemon=True).start()
-    report = run_session(config, Watch(start_ns, statuses.append, snapshots.append))
+    report = run_session(config, RunHooks(on_status=statuses.append, on_snapshot=snapshots.append))
     assert not glob.glob(f"/dev/shm/vppe-{os.getpid()}-*")
     assert hand.held == 1
     if hand.sent:
@@ -325,8 +325,9 @@ sys.path.insert(0, {support!r})
 from camera_under_test import PatternConfig
 from hands_under_test import PerfectHand
 from vpp_edge.clock import MonotonicClock
-from vpp_edge.runtime.session.run import SessionConfig, run_session
-from vpp_edge.runtime.session.supervisor import Watch
+from vpp_edge.runtime.session.run import run_session
+from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.supervisor import RunHooks
 
 if __name__ == "__main__":
     told = []
@@ -337,7 +338,8 @@ if __name__ == "__main__":
             print("moving", sorted(heavy), flush=True)
     cameras = (PatternConfig("static"), PatternConfig("wrist"))
     run_session(
-        SessionConfig("joints=3", cameras, PerfectHand(MonotonicClock()), "go", backend="scripted"), Watch(10**10, tell)
+        SessionConfig("joints=3", cameras, PerfectHand(MonotonicClock()), "go", backend="scripted", start_s=10.0),
+        RunHooks(on_status=tell),
     )
 """
 

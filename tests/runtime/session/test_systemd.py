@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from vpp_edge.runtime.session.systemd import ServiceManager
+from vpp_edge.runtime.session.systemd import SystemdNotifier
 
 
 @pytest.fixture
@@ -32,16 +32,16 @@ def heard(ear: socket.socket) -> list[str]:
         return lines
 
 
-def service(ear: socket.socket, watchdog_us: int = 300_000, **more: str) -> ServiceManager:
-    return ServiceManager({"NOTIFY_SOCKET": ear.getsockname(), "WATCHDOG_USEC": str(watchdog_us), **more})
+def service(ear: socket.socket, watchdog_us: int = 300_000, **more: str) -> SystemdNotifier:
+    return SystemdNotifier({"NOTIFY_SOCKET": ear.getsockname(), "WATCHDOG_USEC": str(watchdog_us), **more})
 
 
 def test_ready_comes_with_the_first_chunk_and_once(manager: socket.socket) -> None:
     told = service(manager)
-    told.look(5, False, "waiting for the policy\nto load")
+    told.notify(5, False, "waiting for the policy\nto load")
     assert heard(manager) == ["WATCHDOG=1", "STATUS=waiting for the policy"]
-    told.look(6, True, "moving")
-    told.look(7, True, "moving")
+    told.notify(6, True, "moving")
+    told.notify(7, True, "moving")
     assert heard(manager) == ["READY=1"]
 
 
@@ -53,15 +53,15 @@ def test_a_loop_that_does_not_tick_starves_the_watchdog(
     told, beats = service(manager), []
     for ticks in (10, 20, 20, 20, 21):
         now_ns[0] += 100_000_000
-        told.look(ticks, True, "")
+        told.notify(ticks, True, "")
         beats.append("WATCHDOG=1" in heard(manager))
     assert beats == [True, True, False, False, True]
 
 
 def test_the_watchdog_of_another_process_is_left_to_it(manager: socket.socket) -> None:
-    service(manager, WATCHDOG_PID=str(os.getpid() + 1)).look(5, False, "")
+    service(manager, WATCHDOG_PID=str(os.getpid() + 1)).notify(5, False, "")
     assert "WATCHDOG=1" not in heard(manager)
-    service(manager, WATCHDOG_PID=str(os.getpid())).look(5, False, "")
+    service(manager, WATCHDOG_PID=str(os.getpid())).notify(5, False, "")
     assert "WATCHDOG=1" in heard(manager)
 
 
@@ -71,10 +71,10 @@ def test_the_end_gives_the_recorder_time(manager: socket.socket) -> None:
 
 
 def test_a_manager_that_is_gone_disturbs_nobody(tmp_path: Path) -> None:
-    ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1000"}).look(1, True, "")
-    silent = ServiceManager({})
+    SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1000"}).notify(1, True, "")
+    silent = SystemdNotifier({})
     assert not silent.listens
-    silent.look(1, True, "")
+    silent.notify(1, True, "")
     silent.stopping("")
 
 

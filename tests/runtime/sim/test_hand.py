@@ -10,7 +10,7 @@ import pytest
 
 from vpp_edge.clock import FakeClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.runtime.hands import hand_from_text, hand_kinds
+from vpp_edge.runtime.hands.kinds import hand_from_text, hand_kinds
 from vpp_edge.runtime.sim.hand import LIMITS, WATCHDOG_NS, SimHand
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.task import START, episode_from_seed

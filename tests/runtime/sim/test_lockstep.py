@@ -11,7 +11,7 @@ import pytest
 from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.layout import COLOURS
-from vpp_edge.runtime.sim.lockstep import Moment, Outcome, Pace, play
+from vpp_edge.runtime.sim.lockstep import Outcome, Pace, SimObservation, play
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 
 if importlib.util.find_spec("mujoco") is None:
@@ -71,9 +71,9 @@ def test_after_the_verdict_it_may_linger() -> None:
 
 @pytest.mark.parametrize("delay_ms", [0, 100, 250])
 def test_a_policy_sees_the_world_as_often_as_its_pace_allows(delay_ms: int) -> None:
-    seen: list[Moment] = []
+    seen: list[SimObservation] = []
 
-    def think(moment: Moment) -> np.ndarray:
+    def think(moment: SimObservation) -> np.ndarray:
         seen.append(moment)
         return np.tile(moment.state, (HORIZON, 1))
 

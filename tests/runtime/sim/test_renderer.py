@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
-from vpp_edge.runtime.sim import VIEWS, SimRenderer
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.model import CLOSED_RAD
+from vpp_edge.runtime.sim.renderer import VIEWS, SimRenderer
 from vpp_edge.runtime.sim.task import START
 
 if importlib.util.find_spec("mujoco") is None:  # importing it here would keep it from choosing EGL
@@ -210,7 +210,7 @@ def refuse(name, *args, **kwargs):
     return load(name, *args, **kwargs)
 ctypes.CDLL = refuse
 from vpp_edge.runtime.sim.task import START
-from vpp_edge.runtime.sim import SimRenderer
+from vpp_edge.runtime.sim.renderer import SimRenderer
 assert "mujoco" not in sys.modules
 before = os.environ.get("MUJOCO_GL")
 with SimRenderer(32, 24) as renderer:
@@ -254,7 +254,8 @@ def test_without_mujoco_the_install_command_is_named(monkeypatch: pytest.MonkeyP
 DRIVER = """
 import sys
 from vpp_edge.runtime.sim.task import START
-from vpp_edge.runtime.sim import SimRenderer, renderer
+from vpp_edge.runtime.sim import renderer
+from vpp_edge.runtime.sim.renderer import SimRenderer
 renderer.cpu_that_draws = lambda: sys.argv[1]
 with SimRenderer(32, 24) as opened:
     print(opened.kind, opened.render("side", START).std() > 10, opened.note)

@@ -11,8 +11,9 @@ from camera_under_test import PatternConfig
 
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.instruction import NEVER, read_instruction
-from vpp_edge.runtime.session.run import SessionConfig, run_session
-from vpp_edge.runtime.session.supervisor import Watch
+from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.run import run_session
+from vpp_edge.runtime.session.supervisor import RunHooks
 from vpp_edge.runtime.sim import sequence
 from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.hand import SimHand
@@ -35,15 +36,15 @@ def test_three_episodes_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     with SimHand(episode=episodes[0]) as hand:
         course = EpisodeSequence(episodes, hand, time_limit_s=1.0)
 
-        def look(loop, channels) -> None:
-            course.look(loop, channels)
+        def advance(loop, channels) -> None:
+            course.advance(loop, channels)
             instruction = read_instruction(channels.instruction)
             if instruction.episode != NEVER and (not begun or begun[-1][0] != instruction.episode):
                 begun.append((instruction.episode, hand.world.vector()))
 
         cameras = (PatternConfig("static"), PatternConfig("wrist"))
         config = SessionConfig("latency_ms=20", cameras, hand, episodes[0].instruction, 30, backend="scripted")
-        report = run_session(config, Watch(20 * 10**9, on_look=look))
+        report = run_session(config, RunHooks(on_poll=advance))
     assert report.ended == "all episodes played: hand held" and report.exit_status == 0
     assert [result.episode.seed for result in course.results] == [1, 2, 3]
     assert {result.verdict for result in course.results} == {"out of time"}
@@ -66,8 +67,8 @@ class LiveExpert:
     def __init__(self, episodes: list[Episode], course: EpisodeSequence) -> None:
         self._episodes, self._course, self._sent = {e.instruction: e for e in episodes}, course, 0
 
-    def look(self, loop, channels: Channels) -> None:
-        self._course.look(loop, channels)
+    def advance(self, loop, channels: Channels) -> None:
+        self._course.advance(loop, channels)
         told = read_instruction(channels.instruction)
         stand = channels.states.read(lambda record: (record["vector"].copy(), int(record["episode"])))
         if stand is None or stand.value[1] < told.episode:
@@ -89,7 +90,7 @@ def test_an_expert_presses_what_is_asked_in_every_episode_of_a_live_run() -> Non
         course = EpisodeSequence(episodes, hand)
         blind = (PatternConfig("static", stop_after=0), PatternConfig("wrist", stop_after=0))
         config = SessionConfig("latency_ms=20", blind, hand, episodes[0].instruction, 40, backend="scripted")
-        report = run_session(config, Watch(20 * 10**9, on_look=LiveExpert(episodes, course).look))
+        report = run_session(config, RunHooks(on_poll=LiveExpert(episodes, course).advance))
     assert report.ended == "all episodes played: hand held"
     assert [result.verdict for result in course.results] == ["success"] * len(episodes)
     assert [result.pressed for result in course.results] == [(episode.colour,) for episode in episodes]

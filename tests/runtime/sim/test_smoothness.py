@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vpp_edge.runtime.control.chunk_player import Chunk
+from vpp_edge.runtime.interfaces import Chunk
 from vpp_edge.runtime.sim.smoothness import jerks, pose_at, seam_jumps
 from vpp_edge.spec.rotation import quaternion_from_rpy
 

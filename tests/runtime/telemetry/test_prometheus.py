@@ -41,5 +41,5 @@ def test_an_address_that_cannot_be_is_refused(text: str) -> None:
 
 def test_a_file_is_not_replaced_by_a_socket(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("data")
-    with pytest.raises(BadInputError, match="something else"):
+    with pytest.raises(BadInputError, match="not a socket"):
         checked_address(str(tmp_path / "precious"))

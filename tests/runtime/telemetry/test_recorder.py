@@ -12,9 +12,10 @@ from hands_under_test import HOME, PerfectHand
 
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.runtime.interfaces import Frame
-from vpp_edge.runtime.ipc.channels import chunk_dtype, tick_dtype, verdict_dtype
-from vpp_edge.runtime.ipc.rings import Message
-from vpp_edge.runtime.session.run import SessionConfig, run_session
+from vpp_edge.runtime.ipc.dtypes import chunk_dtype, tick_dtype, verdict_dtype
+from vpp_edge.runtime.ipc.rings.newest import Message
+from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.run import run_session
 from vpp_edge.runtime.telemetry.recorder import EpisodeWriter, RecorderSettings
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.live]

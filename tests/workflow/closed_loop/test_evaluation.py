@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.sim.lockstep import STOPPED, Thinker
+from vpp_edge.runtime.sim.lockstep import STOPPED, TargetFunction
 from vpp_edge.runtime.sim.task import Episode
 from vpp_edge.workflow.closed_loop.evaluation import EpisodeResult, EvalSettings, evaluate, open_play, play_episode
 from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
@@ -76,7 +76,7 @@ class BrokenPlayer:
     def __init__(self) -> None:
         self.inference_ns: list[int] = []
 
-    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         return lambda moment: np.full((self.horizon, len(moment.state)), np.nan)
 
 

@@ -13,7 +13,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.runtime.policy.scripted import scripted_spec
 from vpp_edge.runtime.sim.hand import LIMITS
-from vpp_edge.runtime.sim.lockstep import Moment
+from vpp_edge.runtime.sim.lockstep import SimObservation
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.world import World, scene_of
@@ -30,9 +30,9 @@ from vpp_edge.workflow.closed_loop.players import (
 )
 
 
-def first_moment(episode: Episode) -> Moment:
+def first_moment(episode: Episode) -> SimObservation:
     world = World(episode)
-    return Moment(world.vector(), scene_of(world), 0.0)
+    return SimObservation(world.vector(), scene_of(world), 0.0)
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,15 +12,16 @@ from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.scalar_rotation import turned
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-from vpp_edge.runtime.policy.inference import think
-from vpp_edge.runtime.policy.rtc_prefix import Guide
+from vpp_edge.runtime.policy.inference import infer_targets
+from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk
 from vpp_edge.runtime.policy.targets import state_from_hand, targets_from_actions
 from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.hand import LIMITS, SimHand
-from vpp_edge.runtime.sim.lockstep import Moment, Thinker
+from vpp_edge.runtime.sim.lockstep import SimObservation, TargetFunction
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.spec.pose import PoseLayout
 
 EXPERT, RANDOM = "expert", "random"
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
@@ -64,7 +64,7 @@ class Player(Protocol):
     period_ns: int
     inference_ns: list[int]
 
-    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         """A function that returns the targets of an episode; all randomness in it is derived from `noise`."""
 
 
@@ -93,7 +93,7 @@ class ExpertPlayer:
     def __init__(self) -> None:
         self.inference_ns: list[int] = []
 
-    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         return lambda moment: expert_targets(episode, moment.state, self.horizon)
 
 
@@ -105,7 +105,7 @@ class RandomPlayer:
     def __init__(self) -> None:
         self.inference_ns: list[int] = []
 
-    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         random = np.random.default_rng(noise)
         return lambda moment: _wander(moment.state, random, self.horizon)
 
@@ -113,12 +113,14 @@ class RandomPlayer:
 def _wander(state: np.ndarray, random: np.random.Generator, horizon: int) -> np.ndarray:
     targets = np.empty((horizon, len(state)))
     for target in targets:
-        place = state[:3] + random.uniform(-RANDOM_STEP_M, RANDOM_STEP_M, 3)
-        turn = turned(state[3:7], random.uniform(-RANDOM_STEP_RAD, RANDOM_STEP_RAD, 3))
-        bent = state[7:] + random.uniform(-RANDOM_BEND_RAD, RANDOM_BEND_RAD, len(state) - 7)
-        target[:3] = np.clip(place, LIMITS.wrist_lower_m, LIMITS.wrist_upper_m)
-        target[3:7] = turn
-        target[7:] = np.clip(bent, LIMITS.joint_lower_rad, LIMITS.joint_upper_rad)
+        place = state[PoseLayout.POSITION] + random.uniform(-RANDOM_STEP_M, RANDOM_STEP_M, 3)
+        turn = turned(state[PoseLayout.QUATERNION], random.uniform(-RANDOM_STEP_RAD, RANDOM_STEP_RAD, 3))
+        bent = state[PoseLayout.JOINTS] + random.uniform(
+            -RANDOM_BEND_RAD, RANDOM_BEND_RAD, len(state) - PoseLayout.WRIST_DIMS
+        )
+        target[PoseLayout.POSITION] = np.clip(place, LIMITS.wrist_lower_m, LIMITS.wrist_upper_m)
+        target[PoseLayout.QUATERNION] = turn
+        target[PoseLayout.JOINTS] = np.clip(bent, LIMITS.joint_lower_rad, LIMITS.joint_upper_rad)
         state = target
     return targets
 
@@ -135,36 +137,33 @@ class PolicyPlayer:
         self.horizon, self.period_ns = policy.spec.action.horizon, policy.spec.action.period_ns
         self.inference_ns: list[int] = []
 
-    def enter(self, episode: Episode, noise: tuple[int, int]) -> Thinker:
+    def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         self.inference_ns = []
         self._policy.instruct(episode.instruction)
         actions: list[np.ndarray] = []
 
-        def targets(moment: Moment) -> np.ndarray:
-            guide = None
-            if moment.plan is not None:
-                guide = Guide(
-                    plan=moment.plan,
-                    actions=actions[moment.plan.request],
-                    observed_ns=moment.stamp_ns,
-                    delay_ns=moment.delay_ns,
+        def targets(observation: SimObservation) -> np.ndarray:
+            previous = None
+            if observation.previous is not None:
+                previous = PreviousChunk(
+                    chunk=observation.previous,
+                    actions=actions[observation.previous.request],
+                    observed_ns=observation.stamp_ns,
+                    delay_ns=observation.delay_ns,
                 )
-            thought = think(
+            inferred = infer_targets(
                 self._policy,
-                self._images(moment),
-                moment.state,
-                (*noise, len(self.inference_ns)),
+                images=[self._renderer.render(view, observation.state, observation.scene) for view in VIEWS],
+                hand=observation.state,
+                noise=(*noise, len(self.inference_ns)),
                 grip=self._grip,
-                guide=guide,
+                previous=previous,
             )
-            actions.append(thought.actions)
-            self.inference_ns.append(thought.stages_ns["perceive"] + thought.stages_ns["act"])
-            return thought.targets
+            actions.append(inferred.actions)
+            self.inference_ns.append(inferred.stages_ns["perceive"] + inferred.stages_ns["act"])
+            return inferred.targets
 
         return targets
-
-    def _images(self, moment: Moment) -> Sequence[np.ndarray]:
-        return [self._renderer.render(view, moment.state, moment.scene) for view in VIEWS]
 
 
 def check_drives_sim_hand(spec: PolicySpec) -> None:
@@ -178,6 +177,8 @@ def check_drives_sim_hand(spec: PolicySpec) -> None:
     hand = np.array(START)
     try:
         state_from_hand(spec, hand)
-        targets_from_actions(spec, np.zeros(spec.chunk_shape), hand, grip=(hand[7:], hand[7:]))
+        targets_from_actions(
+            spec, np.zeros(spec.chunk_shape), hand, grip=(hand[PoseLayout.JOINTS], hand[PoseLayout.JOINTS])
+        )
     except BadInputError as error:
         raise BadInputError(f"this policy cannot play in the simulation: {error}") from error

@@ -18,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from vpp_edge.errors import BadInputError, VppEdgeError
-from vpp_edge.runtime.ipc.child import cause_of_end, threads_of_children
+from vpp_edge.runtime.ipc.child_process import exit_cause, thread_limit
 from vpp_edge.runtime.ipc.real_time import die_with_parent, leave_signals_to_parent
 
 Work = Callable[[int], Any]
@@ -41,7 +41,7 @@ def results_in_any_order(
     waiting, left = iter(range(pieces)), pieces
     workers: dict[Connection, BaseProcess] = {}
     try:
-        with threads_of_children(1), _no_interrupt_in_children():
+        with thread_limit(1), _no_interrupt_in_children():
             for _ in range(min(processes, pieces)):
                 connection, process = _start(open_work, arguments)
                 workers[connection] = process
@@ -79,7 +79,7 @@ def _received(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
     except (EOFError, ConnectionError) as error:
         process.join(5.0)
         raise VppEdgeError(
-            f"a process of the evaluation {cause_of_end(process.exitcode)}; the evaluation is incomplete"
+            f"a process of the evaluation {exit_cause(process.exitcode)}; the evaluation is incomplete"
         ) from error
     if kind == REFUSED:
         text, status = value
