@@ -19,9 +19,9 @@ from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, PolicyCounts, names_of
 from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.hooks import RunHooks
 from vpp_edge.runtime.session.report import RunReport
 from vpp_edge.runtime.session.run import run_session
-from vpp_edge.runtime.session.supervisor import RunHooks
 
 SETTLE_S = 0.6  # of motion before the fault
 MAX_START_S = 300.0

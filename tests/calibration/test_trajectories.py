@@ -126,6 +126,7 @@ def test_what_our_recorder_writes_is_read(tmp_path):
         folder=str(tmp_path),
         instruction="Move the mango.",
         period_ns=100_000_000,
+        tick_rate_hz=100.0,
         sizes=(SIZE, SIZE),
         quaternion_order="xyzw",
         origin={},

@@ -67,6 +67,7 @@ def test_people_get_a_table(built: tuple[Path, dict, str], capsys: pytest.Captur
 
 
 @needs_rtx
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sm"), [("int8_bundle", "86"), ("fp16_bundle", "89")])
 def test_lower_precision_is_built_strongly_typed(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, sm: str
@@ -88,7 +89,9 @@ def test_lower_precision_is_built_strongly_typed(
 
 
 @needs_rtx
-@pytest.mark.parametrize(("name", "sm"), [("int8_bundle", "89"), ("fp16_bundle", "86")])
+@pytest.mark.parametrize(
+    ("name", "sm"), [pytest.param("int8_bundle", "89", marks=pytest.mark.slow), ("fp16_bundle", "86")]
+)
 def test_act_is_built_for_the_other_generation(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, sm: str
 ) -> None:

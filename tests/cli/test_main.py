@@ -56,7 +56,7 @@ def test_the_defaults_of_the_options_are_those_of_the_code() -> None:
     from vpp_edge.cli import eval as eval_command
     from vpp_edge.demo.bundle import DemoOptions
     from vpp_edge.export.exporter import ExportOptions
-    from vpp_edge.runtime.chaos.trial import Setting
+    from vpp_edge.runtime.chaos.trial import TrialSetup
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 
     parser = cli.build_parser(cli.COMMANDS)
@@ -64,7 +64,7 @@ def test_the_defaults_of_the_options_are_those_of_the_code() -> None:
     export = parser.parse_args(["export", "checkpoint", "-o", "bundle"])
     assert (export.parity_samples, export.seed) == (ExportOptions.parity_samples, ExportOptions.seed)
     assert export.precision == parser.parse_args(["demo"]).precision == DemoOptions.precision
-    assert parser.parse_args(["chaos", "demo"]).soak == Setting.soak_s
+    assert parser.parse_args(["chaos", "demo"]).soak == TrialSetup.soak_s
 
 
 def test_version() -> None:

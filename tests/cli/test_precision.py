@@ -34,7 +34,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 
 
 class TestBundles:
-    @pytest.mark.parametrize("name", ["int8_bundle", "fp16_bundle"])
+    @pytest.mark.parametrize("name", [pytest.param("int8_bundle", marks=pytest.mark.slow), "fp16_bundle"])
     def test_it_loads_and_runs_with_the_signature_of_the_float32_bundle(
         self, request: pytest.FixtureRequest, small_bundle: Path, name: str
     ) -> None:
@@ -48,7 +48,7 @@ class TestBundles:
         out = policy.infer(np.zeros(policy.spec.frames_shape, np.uint8), np.zeros(19, np.float32))
         assert out.actions.dtype == np.float32 and np.isfinite(out.actions).all()
 
-    @pytest.mark.parametrize("name", ["int8_bundle", "fp16_bundle"])
+    @pytest.mark.parametrize("name", [pytest.param("int8_bundle", marks=pytest.mark.slow), "fp16_bundle"])
     @pytest.mark.parametrize("stage", STAGES)
     def test_every_graph_is_strongly_typed(self, request: pytest.FixtureRequest, name: str, stage: str) -> None:
         path = request.getfixturevalue(name) / "onnx" / f"{stage}.onnx"
@@ -227,6 +227,7 @@ def few_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestCalibrate:
+    @pytest.mark.slow
     def test_a_report(
         self,
         capsys: pytest.CaptureFixture[str],
