@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.runtime.interfaces import Hand, HandState, grip_of, scene_size_of
+from vpp_edge.runtime.interfaces import Hand, HandState, grip_of, is_simulated, scene_size_of
 
 MAX_LOG_S = 1200
 SPARE_S = 30  # for the end of the trial, while the hand decelerates
@@ -31,7 +31,7 @@ class WatchedHand:
     def __init__(self, inner: Hand, seconds: float, rate_hz: float = 100.0) -> None:
         self._inner = inner
         self.name, self.limits = inner.name, inner.limits
-        self.scene_size, self.grip = scene_size_of(inner), grip_of(inner)
+        self.simulated, self.scene_size, self.grip = is_simulated(inner), scene_size_of(inner), grip_of(inner)
         ticks = int((min(seconds, MAX_LOG_S) + SPARE_S) * rate_hz)
         self.times_ns = np.zeros(ticks, np.int64)
         self.commands = np.zeros((ticks, self.limits.pose_dims))

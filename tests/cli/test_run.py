@@ -17,7 +17,8 @@ from vpp_edge.cli.main import main
 from vpp_edge.cli.run import LiveLine
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime import cameras, hands
+from vpp_edge.runtime.cameras import config
+from vpp_edge.runtime.hands import kinds
 from vpp_edge.runtime.session.hooks import Status
 
 pytestmark = pytest.mark.live
@@ -36,8 +37,8 @@ def perfect_devices(monkeypatch):
             raise BadInputError(f"unknown camera kind {kind!r}")
         return PatternConfig(name)
 
-    monkeypatch.setattr(cameras, "camera_from_text", camera_from_text)
-    monkeypatch.setattr(hands, "hand_from_text", lambda text: PerfectHand(MonotonicClock()))
+    monkeypatch.setattr(config, "camera_from_text", camera_from_text)
+    monkeypatch.setattr(kinds, "hand_from_text", lambda text: PerfectHand(MonotonicClock()))
 
 
 def test_a_short_run_prints_what_a_person_wants_to_know(perfect_devices, capsys):
@@ -90,7 +91,7 @@ class TestArming:
     def real_hand(self, perfect_devices, monkeypatch):
         hand = PerfectHand(MonotonicClock())
         hand.simulated = False
-        monkeypatch.setattr(hands, "hand_from_text", lambda text: hand)
+        monkeypatch.setattr(kinds, "hand_from_text", lambda text: hand)
         return hand
 
     @pytest.mark.parametrize("answer", ["arm\n", " ARM \n"])
@@ -167,7 +168,7 @@ class TestCertificate:
         out, err = capsys.readouterr()
         assert "is not certified to act like its policy" in err and "--ignore-certificate" in err and not out
 
-    def test_who_takes_the_risk_may(self, perfect_devices, capsys, bundle_copy):
+    def test_who_takes_the_risk_may(self, perfect_devices, capsys, bundle_copy, monkeypatch):
         def twelve_joints(text):
             hand = PerfectHand(MonotonicClock(), np.array([0.4, 0, 0.3, 0, 0, 0, 1, *[0.2] * 12]))
             hand.limits = replace(
@@ -182,7 +183,7 @@ class TestCertificate:
             )
             return hand
 
-        sys.modules["vpp_edge.runtime.hands"].hand_from_text = twelve_joints
+        monkeypatch.setattr(kinds, "hand_from_text", twelve_joints)
         edit_json(bundle_copy / "manifest.json", lambda data: data.update(certificate={}))
         words = ("--duration", "0.3", "--ignore-certificate", "--json")
         assert main(["run", str(bundle_copy), *self.WORDS, *words]) == 0

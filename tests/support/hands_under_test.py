@@ -35,7 +35,7 @@ class PerfectHand:
     """Moves at once to whatever it is sent, and remembers all of it. Faults can be planted."""
 
     name = "perfect"
-    simulated = True
+    simulated, scene_size = True, 0
     limits = LIMITS
 
     def __init__(self, clock, start=HOME):

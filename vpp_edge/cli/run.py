@@ -162,9 +162,9 @@ def _ask_to_arm(hand: Hand, arguments: argparse.Namespace) -> None:
     Raises:
         BadInputError: the operator does not give it, or there is no terminal.
     """
-    from vpp_edge.runtime.interfaces import SimulatedHand
+    from vpp_edge.runtime.interfaces import is_simulated
 
-    if arguments.dry_run or arguments.unattended or isinstance(hand, SimulatedHand):
+    if arguments.dry_run or arguments.unattended or is_simulated(hand):
         return
     if not sys.stdin.isatty():
         raise BadInputError(
