@@ -11,12 +11,13 @@ export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: help venv demo test check lint format types arm-wheels lock clean
+.PHONY: help venv demo test test-slow test-all test-durations check lint format types arm-wheels lock clean
 
 help:
 	@echo "make demo        press buttons in simulation with the policy of this package"
-	@echo "make test        the tests"
-	@echo "make check       format, lint, types and tests: what CI runs"
+	@echo "make test        the tests, without the slow ones"
+	@echo "make test-all    all of them; what each module costs: make test-durations"
+	@echo "make check       format, lint, types and \`make test\`; CI runs it, then the slow tests"
 	@echo "make venv        only make $(VENV), with PYTHON=$(PYTHON)"
 	@echo "make format      rewrite the code in the project's format"
 	@echo "make arm-wheels  ask the package index whether a Jetson can install the runtime without a compiler"
@@ -33,14 +34,25 @@ $(STAMP): pyproject.toml setup.py scripts/make_venv.sh $(wildcard constraints/*.
 demo: venv
 	$(BIN)/vpp-edge demo $(ARGS)
 
-# Those that keep real time run alone, after the others have shared the cores. With ARGS, only what it names runs.
+# Tests that keep real time run alone, after the others have shared the cores. With ARGS, only what it names runs.
+SHARED := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+TIMES := build/test-durations
 test: venv
 ifeq ($(ARGS),)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m "not full_size and not live"
-	$(BIN)/pytest -m "live and not full_size"
+	$(SHARED) -m "not slow and not full_size and not live" --junitxml $(TIMES)/quick.xml
+	$(BIN)/pytest -m "not slow and not full_size and live" --junitxml $(TIMES)/quick-live.xml
 else
 	$(BIN)/pytest $(ARGS)
 endif
+
+test-slow: venv
+	$(SHARED) -m "slow and not full_size and not live" --junitxml $(TIMES)/slow.xml
+	$(BIN)/pytest -m "slow and not full_size and live" --junitxml $(TIMES)/slow-live.xml
+
+test-all: test test-slow
+
+test-durations: venv
+	$(BIN)/python benchmarks/test_durations.py --write CONTRIBUTING.md
 
 check: lint types test
 

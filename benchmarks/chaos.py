@@ -1,4 +1,4 @@
-"""Injects every fault into runs of the demo policy; writes the fault table of docs/safety.md.
+"""Injects every fault into runs of the demo policy and writes the fault table of docs/safety.md.
 
 python benchmarks/chaos.py --write docs/safety.md
 """
@@ -18,8 +18,7 @@ from documents import put_table
 from vpp_edge.doctor.host import processor_name
 
 
-def line_of(row: dict[str, Any]) -> str:
-    """One row of the table."""
+def table_row(row: dict[str, Any]) -> str:
     measured = "-" if row["measured"] is None else f"{row['measured']:.0f} ms"
     status = row["status"] if row["status"] == "passed" else f"**{row['status']}**"
     return f"| {row['id']} | {row['fault']} | {row['reaction']} | {row['bound']} | {measured} | {status} |"
@@ -28,16 +27,18 @@ def line_of(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3, help="runs of each fault; the worst counts (3)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("demo-output"), help="folder for the demo's bundle")
-    parser.add_argument("--write", type=Path, help="document whose table is replaced")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("demo-output"), help="folder for the bundle of the demo policy"
+    )
+    parser.add_argument("--write", type=Path, help="document whose table to replace")
     arguments = parser.parse_args()
     command = [str(Path(sys.executable).with_name("vpp-edge")), "chaos", "demo", "--json"]
     options = ["--repeat", str(arguments.repeat), "-o", str(arguments.output)]
     report = json.loads(subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True, check=False).stdout)
-    lines = [line_of(row) for row in report["faults"]]
-    where = f"Worst of {arguments.repeat} runs each, on {processor_name()}, {date.today()}."
+    lines = [table_row(row) for row in report["faults"]]
+    caption = f"Worst of {arguments.repeat} runs each, on {processor_name()}, {date.today()}."
     head = "| # | fault | reaction | within | measured | |"
-    text = "\n".join([where, "", head, "|---|---|---|---|---|---|", *lines])
+    text = "\n".join([caption, "", head, "|---|---|---|---|---|---|", *lines])
     print(text)
     if arguments.write is not None:
         put_table(arguments.write, "chaos.py", text)

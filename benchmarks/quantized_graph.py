@@ -72,7 +72,15 @@ def facts_of_graph(target: Path) -> GraphFacts:
         biases.update(["dequantized" if s == "DequantizeLinear" else "kept" for s in sources[2:]])
     casts = sum(n.op_type == "Cast" for n in graph.node)
     share = macs[True] / max(macs.total(), 1)
-    return GraphFacts(dict(products), share, dict(weights), dict(scales), dict(dtypes), casts, dict(biases))
+    return GraphFacts(
+        products=dict(products),
+        macs_quantized=share,
+        weights=dict(weights),
+        scales=dict(scales),
+        dtypes=dict(dtypes),
+        casts=casts,
+        biases=dict(biases),
+    )
 
 
 def _origin(name: str, made_by: Mapping[str, Any]) -> str:

@@ -78,4 +78,4 @@ def _part(recording: Recording, start: int, end: int) -> Recording:
     )
     states = None if recording.states is None else recording.states[start:end]
     name = f"{recording.name} (rows {start} to {end - 1})"
-    return Recording(name, recording.instruction, end - start, views, states)
+    return Recording(name=name, instruction=recording.instruction, length=end - start, views=views, states=states)

@@ -253,9 +253,11 @@ class SimulatedHand(Protocol):
     """Optional face of a hand without hardware: no operator has to arm it, and simulated cameras draw its scene.
 
     Attributes:
+        simulated: True; a wrapper of any hand passes on what it wraps.
         scene_size: length of its states' `scene`.
     """
 
+    simulated: bool
     scene_size: int
 
 
@@ -268,6 +270,11 @@ class GrippingHand(Protocol):
     """
 
     grip: tuple[ArrayLike, ArrayLike] | None
+
+
+def is_simulated(hand: Hand) -> bool:
+    """Whether the hand moves no hardware. A hand that does not say so explicitly is taken for a real one."""
+    return isinstance(hand, SimulatedHand) and hand.simulated is True
 
 
 def scene_size_of(hand: Hand) -> int:

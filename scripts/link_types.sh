@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lays the floors out under $1/vpp_edge as the import package that setup.py makes of them, for type checkers.
+# Links the floors under $1/vpp_edge as the import package that setup.py maps them to, for type checkers.
 set -eu
 root=$(pwd)
 rm -rf "$1/vpp_edge"

@@ -48,7 +48,7 @@ def train_images(
         prior = posterior.kl().mean() / posterior.mean[0].numel()
         return (weight * (error.abs() + 4 * error.square())).mean() + PRIOR * prior
 
-    train("images", {"vae": vae}, loss_of, schedule, folder, seed)
+    train("images", {"vae": vae}, loss_of, schedule, folder=folder, seed=seed)
     with torch.no_grad():
         latents = vae.encode(pictures[:256].float() / 127.5 - 1).latent_dist.mode()
     vae.register_to_config(scaling_factor=round(float(1 / latents.std()), 4))

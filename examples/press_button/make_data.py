@@ -129,7 +129,7 @@ def make_episode(folder: Path, seed: int, number: int) -> None:
     if not (folder / "annotation" / split / f"{number}.json").exists():
         shown = demonstration(FIRST_SEED + 1_000_000 * seed + number)
         if shown is not None:
-            write_episode(folder, number, split, shown, _renderer())
+            write_episode(folder, number, split, shown, renderer=_renderer())
 
 
 def main() -> None:

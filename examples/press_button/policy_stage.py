@@ -91,7 +91,7 @@ def train_policy(
         wanted = (clean - noisy * data**2 / variance) * variance.sqrt() / (sigma * data)
         return (output - wanted).square().mean()
 
-    train("policy", {"former": former, "head": head}, loss_of, schedule, folder, seed)
+    train("policy", {"former": former, "head": head}, loss_of, schedule, folder=folder, seed=seed)
 
 
 def tokens_of(former: VideoFormer, features: Tensor) -> Tensor:

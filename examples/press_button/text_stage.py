@@ -28,7 +28,7 @@ def train_text(text: TextStage, texts: Texts, schedule: Schedule, folder: Path, 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
         return _likeness(texts.hidden(text).mean(dim=1)) + _likeness(texts.goals(text))
 
-    train("text", {"text": text.encoder}, loss_of, schedule, folder, seed)
+    train("text", {"text": text.encoder}, loss_of, schedule, folder=folder, seed=seed)
     text.encoder.requires_grad_(False)
 
 

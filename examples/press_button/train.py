@@ -63,14 +63,14 @@ def main() -> None:
     untrained = first_checkpoint(run, arguments.out / "untrained")
     trained = CheckpointFolder(arguments.out / "checkpoint")
     clips, texts = train_video_model(run, untrained, trained)
-    train_on_features(run, trained, clips, texts, run.work)
+    train_on_features(run, trained, clips, texts, work=run.work)
     if arguments.ablation:
         ablation = CheckpointFolder(arguments.out / "ablation")
         ablation.copy_of(trained)
         ablation.put_unet(untrained.unet())
         work = run.work / "ablation"
         work.mkdir(exist_ok=True)
-        train_on_features(run, ablation, clips, texts, work)
+        train_on_features(run, ablation, clips, texts, work=work)
     print(f"trained in {(time.monotonic() - begun) / 60:.0f} min: {trained.folder}")
 
 
@@ -87,25 +87,33 @@ def first_checkpoint(run: Run, folder: Path) -> CheckpointFolder:
 def train_video_model(run: Run, untrained: CheckpointFolder, trained: CheckpointFolder) -> tuple[Clips, Texts]:
     """Stages 0 and 1: writes video model and text encoder of `trained`; its policy is still random."""
     vae, unet, text = untrained.vae(), untrained.unet(), untrained.text()
-    train_images(vae, run.shown, SIZES.image, IMAGES, run.work, run.seed)
+    train_images(vae, run.shown, SIZES.image, IMAGES, folder=run.work, seed=run.seed)
     quality = save_reconstructions(vae, run.shown[0], SIZES.image, run.work / "images.png")
     print(f"images are reconstructed at {quality:.1f} dB, scaling factor {vae.config.scaling_factor}")
     instructions = sorted({d.instruction for d in run.shown + run.held_out})
     texts = untrained.texts(instructions)
-    train_text(text, texts, TEXT, run.work, run.seed)
+    train_text(text, texts, TEXT, folder=run.work, seed=run.seed)
     latents = kept_tensor(run.work / "latents.npy", lambda: latents_of(vae, run.shown, SIZES.image))
     clips = clips_of(run.shown, latents, instructions)
     scheduler = untrained.scheduler()
     scheduler.set_timesteps(20)
-    scale, first_sigma = vae.config.scaling_factor, float(scheduler.sigmas[0])
     with torch.no_grad():
         hidden = texts.hidden(text)
-    train_video(unet, clips, hidden, scale, first_sigma, VIDEO, run.work, run.seed + 1)
+    train_video(
+        unet,
+        clips,
+        hidden,
+        scale=vae.config.scaling_factor,
+        first_sigma=float(scheduler.sigmas[0]),
+        schedule=VIDEO,
+        folder=run.work,
+        seed=run.seed + 1,
+    )
     unseen = clips_of(run.held_out, latents_of(vae, run.held_out, SIZES.image), instructions)
     begins = np.array([first + BEGUN for first in np.unique(unseen.last, return_index=True)[1]])
     futures = unseen.futures(begins, np.arange(len(begins)) % 2, SIZES.frames)
     text_of_each = hidden[torch.from_numpy(unseen.texts[begins])]
-    save_prediction(unet, vae, scheduler, text_of_each, futures, run.work / "video.png")
+    save_prediction(unet, vae, scheduler, hidden=text_of_each, real=futures, file=run.work / "video.png")
     trained.copy_of(untrained)
     trained.put_unet(unet)
     trained.put_vae(vae)
@@ -138,7 +146,7 @@ def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: T
         torch.from_numpy(np.stack([normalized_from_state(spec, state) for state in states])),
         torch.from_numpy((2 * (chunks - low) / (high - low) - 1).astype(np.float32)),
     )
-    train_policy(policy.former, policy.head, samples, config.sampler, POLICY, work, run.seed + 2)
+    train_policy(policy.former, policy.head, samples, config.sampler, schedule=POLICY, folder=work, seed=run.seed + 2)
     folder.put_policy(policy.former, policy.head)
 
 

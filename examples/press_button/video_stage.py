@@ -104,7 +104,7 @@ def train_video(
         wanted = (noisy / root**2 - clean) * root / sigma
         return (velocity.float() - wanted).square().mean()
 
-    train("video", {"unet": unet}, loss_of, schedule, folder, seed)
+    train("video", {"unet": unet}, loss_of, schedule, folder=folder, seed=seed)
 
 
 @torch.no_grad()

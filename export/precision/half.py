@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.export.precision.graph_edits import add_initializer, describe, drop_unused_initializers
+
 HALF_MAX = 65504.0  # largest finite number of FP16 (IEEE 754 binary16)
 # Inputs that an operator defines as float32 or integers, independent of its other inputs.
 _UNTYPED = {"Resize": (1, 2), "Reshape": (1,), "Expand": (1,), "Slice": (1, 2, 3, 4), "Gather": (1,)}
@@ -50,9 +52,7 @@ class _Conversion:
         for i, output in enumerate(self.graph.outputs):
             if output in self.half:
                 self._restore_output(i, output)
-        for name, value in list(self.graph.initializers.items()):
-            if not value.uses() and not value.is_graph_output():
-                del self.graph.initializers[name]
+        drop_unused_initializers(self.graph)
 
     def _floating(self, value: Any) -> bool:
         return value.dtype in (self.ir.DataType.FLOAT, self.ir.DataType.FLOAT16)
@@ -66,15 +66,7 @@ class _Conversion:
         return self.casts[value, half]
 
     def _half_weight(self, value: Any) -> Any:
-        name = f"{value.name}/half"
-        array = half_array(value.const_value.numpy())
-        made = self.ir.Value(
-            name=name,
-            const_value=self.ir.tensor(array, name=name),
-            shape=value.shape,
-            type=self.ir.TensorType(self.ir.DataType.FLOAT16),
-        )
-        self.graph.register_initializer(made)
+        made = add_initializer(self.graph, f"{value.name}/half", half_array(value.const_value.numpy()))
         self.half.add(made)
         return made
 
@@ -91,13 +83,10 @@ class _Conversion:
         kind = self.ir.DataType.FLOAT16 if half else self.ir.DataType.FLOAT
         name = f"{value.name}/{'half' if half else 'single'}"
         made = self.ir.node("Cast", [value], {"to": int(kind)}, name=f"cast/{name}")
-        self._describe(made.outputs[0], name, value.shape, kind)
+        describe(made.outputs[0], name, value.shape, kind)
         if half:
             self.half.add(made.outputs[0])
         return made
-
-    def _describe(self, value: Any, name: str, shape: Any, kind: Any) -> None:
-        value.name, value.shape, value.type = name, shape, self.ir.TensorType(kind)
 
     def _retype(self, node: Any) -> None:
         """Makes the float32 outputs of a node FP16."""

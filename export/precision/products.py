@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from vpp_edge.bundle.quantization import Product
+from vpp_edge.export.precision.graph_edits import add_initializer
 
 # A product computed from these inputs alone is nearly constant: once per instruction, on twenty tokens.
 _CONDITION = frozenset({"text_hidden"})
@@ -26,11 +27,7 @@ def fold_transposed_weights(model: Any) -> None:
             continue
         name = f"{source.name}.T"
         if name not in folded:
-            array = source.const_value.numpy().T.copy()
-            folded[name] = ir.Value(
-                name=name, const_value=ir.tensor(array, name=name), type=source.type, shape=ir.Shape(array.shape)
-            )
-            graph.register_initializer(folded[name])
+            folded[name] = add_initializer(graph, name, source.const_value.numpy().T.copy())
         ir.convenience.replace_all_uses_with(node.outputs[0], folded[name])
         graph.remove(node, safe=True)
         if not source.uses():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.bundle.quantization import INT8_LEVELS, SWITCH, Product
+from vpp_edge.export.precision.graph_edits import add_initializer, describe, drop_unused_initializers, insert_after
 
 
 def quantize_products(
@@ -41,9 +42,7 @@ def quantize_products(
             if switch is not None:
                 rounded = quantizer.either(switch, rounded, value, node)
             node.replace_input_with(i, rounded)
-    for name, value in list(model.graph.initializers.items()):
-        if not value.uses() and not value.is_graph_output():
-            del model.graph.initializers[name]
+    drop_unused_initializers(model.graph)
 
 
 def int8_weight(array: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -89,15 +88,11 @@ class _Quantizer:
 
     def activation(self, value: Any, largest: float) -> Any:
         if (value, None) not in self.made:
-            scale = self._constant(f"{value.name}/scale", scale_of(largest, value.dtype.numpy()))
+            scale = add_initializer(self.graph, f"{value.name}/scale", scale_of(largest, value.dtype.numpy()))
             quantize = self.ir.node("QuantizeLinear", [value, scale, self._zero(())], name=f"quantize/{value.name}")
-            self._describe(quantize.outputs[0], f"{value.name}/int8", value.shape, self.ir.DataType.INT8)
+            describe(quantize.outputs[0], f"{value.name}/int8", value.shape, self.ir.DataType.INT8)
             dequantize = self._dequantize(quantize.outputs[0], scale, value, None)
-            producer = value.producer()
-            if producer is None:
-                self.graph.insert_before(next(iter(self.graph)), [quantize, dequantize])
-            else:
-                self.graph.insert_after(producer, [quantize, dequantize])
+            insert_after(self.graph, value, [quantize, dequantize])
             self.made[value, None] = dequantize.outputs[0]
         return self.made[value, None]
 
@@ -105,8 +100,8 @@ class _Quantizer:
         if (value, axis) not in self.made:
             levels, scales = int8_weight(value.const_value.numpy(), axis)
             name = value.name if axis is None else f"{value.name}/{axis}"
-            stored = self._constant(f"{name}/int8", levels)
-            dequantize = self._dequantize(stored, self._constant(f"{name}/scale", scales), value, axis)
+            stored = add_initializer(self.graph, f"{name}/int8", levels)
+            dequantize = self._dequantize(stored, add_initializer(self.graph, f"{name}/scale", scales), value, axis)
             self.graph.insert_before(next(iter(self.graph)), dequantize)
             self.made[value, axis] = dequantize.outputs[0]
         return self.made[value, axis]
@@ -121,7 +116,7 @@ class _Quantizer:
 
     def either(self, switch: Any, rounded: Any, value: Any, before: Any) -> Any:
         made = self.ir.node("Where", [switch, rounded, value], name=f"{switch.name}/{value.name}")
-        self._describe(made.outputs[0], made.name, value.shape, value.dtype)
+        describe(made.outputs[0], made.name, value.shape, value.dtype)
         self.graph.insert_before(before, made)
         return made.outputs[0]
 
@@ -133,22 +128,11 @@ class _Quantizer:
             attributes,
             name=f"dequantize/{quantized.name}",
         )
-        self._describe(made.outputs[0], f"{quantized.name}/real", original.shape, original.dtype)
+        describe(made.outputs[0], f"{quantized.name}/real", original.shape, original.dtype)
         return made
 
     def _zero(self, shape: Any) -> Any:
         """Zero points of the given shape."""
         zeros = np.zeros(tuple(shape), np.int8)
         name = f"int8/zero/{'x'.join(map(str, zeros.shape))}"
-        return self.graph.initializers.get(name) or self._constant(name, zeros)
-
-    def _constant(self, name: str, array: np.ndarray) -> Any:
-        kind = self.ir.TensorType(self.ir.DataType.from_numpy(array.dtype))
-        made = self.ir.Value(
-            name=name, const_value=self.ir.tensor(array, name=name), shape=self.ir.Shape(array.shape), type=kind
-        )
-        self.graph.register_initializer(made)
-        return made
-
-    def _describe(self, value: Any, name: str, shape: Any, kind: Any) -> None:
-        value.name, value.shape, value.type = name, shape, self.ir.TensorType(kind)
+        return self.graph.initializers.get(name) or add_initializer(self.graph, name, zeros)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.export.precision.graph_edits import add_initializer, describe, insert_after
 from vpp_edge.export.precision.half import half_array
 
 # Operators that only pass on values that are already rounded.
@@ -47,12 +48,8 @@ class _Rounding:
 
     def _weight(self, value: Any) -> Any:
         if value not in self.made:
-            name, array = f"{value.name}/rounded", half_array(value.const_value.numpy()).astype(np.float32)
-            made = self.ir.Value(
-                name=name, const_value=self.ir.tensor(array, name=name), shape=value.shape, type=value.type
-            )
-            self.graph.register_initializer(made)
-            self.made[value] = made
+            array = half_array(value.const_value.numpy()).astype(np.float32)
+            self.made[value] = add_initializer(self.graph, f"{value.name}/rounded", array)
         return self.made[value]
 
     def _round_uses(self, output: Any) -> None:
@@ -73,12 +70,7 @@ class _Rounding:
                 "Cast", [there.outputs[0]], {"to": int(self.ir.DataType.FLOAT)}, name=f"round/{value.name}/back"
             )
             for made, name, kind in ((there, "16", self.ir.DataType.FLOAT16), (back, "rounded", value.dtype)):
-                made.outputs[0].name = f"{value.name}/{name}"
-                made.outputs[0].shape, made.outputs[0].type = value.shape, self.ir.TensorType(kind)
-            producer = value.producer()
-            if producer is None:
-                self.graph.insert_before(next(iter(self.graph)), [there, back])
-            else:
-                self.graph.insert_after(producer, [there, back])
+                describe(made.outputs[0], f"{value.name}/{name}", value.shape, kind)
+            insert_after(self.graph, value, [there, back])
             self.made[value] = back.outputs[0]
         return self.made[value]

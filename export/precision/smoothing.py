@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.bundle.quantization import Product
+from vpp_edge.export.precision.graph_edits import add_initializer, describe, insert_after
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def smooth_graph(model: Any, groups: Iterable[SmoothingGroup], factors: Mapping[
             for weight, axis in {(node.inputs[1], _input_axis(node)) for node in members}:
                 array = weight.const_value.numpy()
                 array = array * factor.reshape([-1 if i == axis else 1 for i in range(array.ndim)])
-                smoothed = _weight(model.graph, f"{weight.name}/smooth", array)
+                smoothed = add_initializer(model.graph, f"{weight.name}/smooth", array)
                 for node in members:
                     if node.inputs[1] is weight:
                         node.replace_input_with(1, smoothed)
@@ -107,30 +108,13 @@ def _divide(graph: Any, value: Any, factor: np.ndarray, axis: int, members: list
         for i, parameter in enumerate(norm.inputs[1:], start=1):
             if parameter is not None:
                 array = parameter.const_value.numpy() / factor
-                norm.replace_input_with(i, _weight(graph, f"{value.name}/smooth/{i}", array))
+                norm.replace_input_with(i, add_initializer(graph, f"{value.name}/smooth/{i}", array))
         return
     name = f"{value.name}/smooth"
     inverse = (1 / factor).reshape([-1, *[1] * (len(value.shape) - 2)] if axis == 1 else [-1])
-    node = ir.node("Mul", [value, _weight(graph, f"{name}/factor", inverse)], name=name)
-    node.outputs[0].name, node.outputs[0].shape, node.outputs[0].type = name, value.shape, value.type
+    node = ir.node("Mul", [value, add_initializer(graph, f"{name}/factor", inverse)], name=name)
+    describe(node.outputs[0], name, value.shape, value.dtype)
     for use in list(value.uses()):
         if use.node in members:
             use.node.replace_input_with(use.idx, node.outputs[0])
-    producer = value.producer()
-    if producer is None:
-        graph.insert_before(next(iter(graph)), node)
-    else:
-        graph.insert_after(producer, node)
-
-
-def _weight(graph: Any, name: str, array: np.ndarray) -> Any:
-    import onnx_ir as ir
-
-    made = ir.Value(
-        name=name,
-        const_value=ir.tensor(array, name=name),
-        shape=ir.Shape(array.shape),
-        type=ir.TensorType(ir.DataType.FLOAT),
-    )
-    graph.register_initializer(made)
-    return made
+    insert_after(graph, value, [node])

@@ -1,1 +1,1 @@
-"""Faults put into a live run on purpose, and what becomes of them: `vpp-edge chaos`."""
+"""Fault injection into live runs: `vpp-edge chaos` breaks one thing at a time and measures how the runtime reacts."""

@@ -1,4 +1,4 @@
-"""Bundles that were changed on disk: in, a setting; out, whether each is refused before an engine opens anything."""
+"""Trial of bundles that were changed on disk: each is refused before an engine opens any of its files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import VppEdgeError
-from vpp_edge.runtime.chaos.result import Fault, TrialResult, unless
-from vpp_edge.runtime.chaos.trial import Setting
+from vpp_edge.runtime.chaos.result import TrialResult, unless
+from vpp_edge.runtime.chaos.trial import TrialSetup
 from vpp_edge.runtime.session.run import run_session
 
 MANIFEST = "manifest.json"
@@ -25,36 +25,36 @@ def _edit(folder: Path, change: Callable[[dict], None]) -> None:
     (folder / MANIFEST).write_text(json.dumps(data))
 
 
-def _graph(folder: Path) -> Path:
+def _smallest_graph(folder: Path) -> Path:
     names = [name for name in json.loads((folder / MANIFEST).read_text())["files"] if name.endswith(".onnx")]
     return folder / min(names, key=lambda name: (folder / name).stat().st_size)
 
 
 def _changed_byte(folder: Path) -> None:
-    path = _graph(folder)
+    path = _smallest_graph(folder)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
 def _truncated(folder: Path) -> None:
-    path = _graph(folder)
+    path = _smallest_graph(folder)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
 
 
 def _missing(folder: Path) -> None:
-    _graph(folder).unlink()
+    _smallest_graph(folder).unlink()
 
 
 def _link(folder: Path) -> None:
-    path = _graph(folder)
-    elsewhere = folder.parent / f"{folder.name}-elsewhere"
-    path.rename(elsewhere)
-    path.symlink_to(elsewhere)
+    path = _smallest_graph(folder)
+    target = folder.parent / f"{folder.name}-elsewhere"
+    path.rename(target)
+    path.symlink_to(target)
 
 
-def _way_out(folder: Path) -> None:
+def _path_outside(folder: Path) -> None:
     def point_outside(data: dict) -> None:
         name, record = next(iter(data["files"].items()))
         data["files"][f"../{name}"] = record
@@ -63,7 +63,7 @@ def _way_out(folder: Path) -> None:
 
 
 def _forged_hash(folder: Path) -> None:
-    name = str(_graph(folder).relative_to(folder))
+    name = str(_smallest_graph(folder).relative_to(folder))
     _edit(folder, lambda data: data["files"][name].update(sha256="0" * 64))
 
 
@@ -75,38 +75,28 @@ def _no_certificate(folder: Path) -> None:
     _edit(folder, lambda data: data.update(certificate={}))
 
 
-TAMPERINGS = (_changed_byte, _truncated, _missing, _link, _way_out, _forged_hash, _bomb, _no_certificate)
+TAMPERINGS = (_changed_byte, _truncated, _missing, _link, _path_outside, _forged_hash, _bomb, _no_certificate)
 
 
-def tampered(setting: Setting) -> TrialResult:
-    """A copy of the bundle, changed in one way after the other; the disk needs room for it beside the bundle."""
-    source, accepted = Bundle(Path(setting.bundle)).path, []
-    with tempfile.TemporaryDirectory(dir=source.resolve().parent) as folder, closing(setting.open_hand()) as hand:
+def tampered(setup: TrialSetup) -> TrialResult:
+    """Loads a copy of the bundle after each change; needs disk space for the copy next to the bundle."""
+    source, accepted = Bundle(Path(setup.bundle)).path, []
+    with tempfile.TemporaryDirectory(dir=source.resolve().parent) as folder, closing(setup.open_hand()) as hand:
         copy = Path(folder) / "bundle"
         shutil.copytree(source, copy)
         for tamper in TAMPERINGS:
             tamper(copy)
-            config = replace(setting.config(hand), bundle=str(copy), ignore_certificate=False, duration_s=0.5)
+            config = replace(setup.config(hand), bundle=str(copy), ignore_certificate=False, duration_s=0.5)
             try:
                 run_session(config)
                 accepted.append(tamper.__name__.strip("_").replace("_", " "))
             except VppEdgeError:
                 pass
-            for path in (source / MANIFEST, _graph(source)):
+            for path in (source / MANIFEST, _smallest_graph(source)):
                 restored = copy / path.relative_to(source)
                 restored.unlink(missing_ok=True)
                 shutil.copy2(path, restored)
     return TrialResult(
-        None,
-        None,
-        f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused",
-        "",
-        unless(not accepted, f"accepted: {', '.join(accepted)}"),
+        observed=f"{len(TAMPERINGS) - len(accepted)} of {len(TAMPERINGS)} changed bundles refused",
+        problems=unless(not accepted, f"accepted: {', '.join(accepted)}"),
     )
-
-
-FAULTS = (
-    Fault(
-        28, "bundle changed, truncated, linked, forged or a bomb", "refuse to load, name the file", "at load", tampered
-    ),
-)

@@ -1,6 +1,6 @@
-"""Faults of a hand and its bus, on simulated servos: in, a setting; out, what a run with the real driver made of it.
+"""Trials of faults of a hand and its bus: the real LEAP driver on simulated servos.
 
-The bundle's policy has nothing to do with them and moves another hand, so a scripted one swings the joints.
+They do not depend on the policy, and the bundle's is made for another hand, so a scripted policy swings the joints.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from vpp_edge.runtime.chaos.noise_camera import NoiseCamera
-from vpp_edge.runtime.chaos.result import Fault, TrialResult, unless
-from vpp_edge.runtime.chaos.trial import Setting, Trial
+from vpp_edge.runtime.chaos.result import TrialResult, unless, unless_ended_by, unless_normal_end
+from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
 from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.leap_config import LeapConfig
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
@@ -27,89 +27,114 @@ from vpp_edge.spec.hand_limits import HandLimits
 
 JOINTS = 16
 SWING = f"latency_ms=30,joints={JOINTS}"
-WATCHDOG_MS, STOPPED_MS = 80, 100.0
-BEGUN_S, LONGEST_S = 1.0, 30.0
+WATCHDOG_MS, WATCHDOG_BOUND_MS = 80, 100.0
+CENTER, SWUNG = 2048, 150  # encoder counts
+MAX_WAIT_S = 30.0
+LIMITS = HandLimits(
+    joint_names=tuple(f"joint {i}" for i in range(JOINTS)),
+    joint_lower_rad=(-0.5,) * JOINTS,
+    joint_upper_rad=(1.5,) * JOINTS,
+    joint_speed_rad_s=(2.0,) * JOINTS,
+    joint_acceleration_rad_s2=(30.0,) * JOINTS,
+    joint_jerk_rad_s3=(2000.0,) * JOINTS,
+    joint_tracking_rad=(0.4,) * JOINTS,
+    wrist_lower_m=(-0.001,) * 3,
+    wrist_upper_m=(0.001,) * 3,
+    wrist_speed_m_s=0.1,
+    wrist_acceleration_m_s2=5.0,
+    wrist_jerk_m_s3=500.0,
+    wrist_turn_rad_s=0.5,
+    wrist_turn_acceleration_rad_s2=10.0,
+    wrist_turn_jerk_rad_s3=1000.0,
+    wrist_tracking_m=0.01,
+    wrist_tracking_rad=4.0,
+)
 CONFIG = LeapConfig(
-    limits=HandLimits(
-        joint_names=tuple(f"joint {i}" for i in range(JOINTS)),
-        joint_lower_rad=(-0.5,) * JOINTS, joint_upper_rad=(1.5,) * JOINTS, joint_speed_rad_s=(2.0,) * JOINTS,
-        joint_acceleration_rad_s2=(30.0,) * JOINTS, joint_jerk_rad_s3=(2000.0,) * JOINTS,
-        joint_tracking_rad=(0.4,) * JOINTS, wrist_lower_m=(-0.001,) * 3, wrist_upper_m=(0.001,) * 3,
-        wrist_speed_m_s=0.1, wrist_acceleration_m_s2=5.0, wrist_jerk_m_s3=500.0, wrist_turn_rad_s=0.5,
-        wrist_turn_acceleration_rad_s2=10.0, wrist_turn_jerk_rad_s3=1000.0, wrist_tracking_m=0.01,
-        wrist_tracking_rad=4.0,
-    ),
-    wrist=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0), servo_ids=tuple(range(JOINTS)), zero_rad=(3.14159,) * JOINTS,
-    direction=(1,) * JOINTS, current_limit_ma=300, hold_current_ma=100, hottest_celsius=60, cooled_celsius=50,
-    watchdog_ms=WATCHDOG_MS, baud=4_000_000, read_ms=6.0, torque_off_at_close=False,
-)  # fmt: skip
+    limits=LIMITS,
+    wrist=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    servo_ids=tuple(range(JOINTS)),
+    zero_rad=(3.14159,) * JOINTS,
+    direction=(1,) * JOINTS,
+    current_limit_ma=300,
+    hold_current_ma=100,
+    hottest_celsius=60,
+    cooled_celsius=50,
+    watchdog_ms=WATCHDOG_MS,
+    baud=4_000_000,
+    read_ms=6.0,
+    torque_off_at_close=False,
+)
 
 
-def _run(setting: Setting, plant: Callable[[DynamixelBus], None], seconds: float = 3.0) -> Trial:
-    """A run of the LEAP driver on a simulated bus, in which something is planted."""
+def _run(setup: TrialSetup, inject: Callable[[DynamixelBus], None], seconds: float = 3.0) -> Trial:
+    """A run of the LEAP driver on a simulated bus; `inject` breaks something on the bus."""
     with DynamixelBus(range(JOINTS)) as bus:
         on_bus = replace(
-            setting,
+            setup,
             bundle=SWING,
             cameras=(NoiseCamera(), NoiseCamera()),
             instruction="swing",
             open_hand=lambda: LeapHand(bus.device, CONFIG),
             options={"backend": "scripted"},
         )
-        return Trial(on_bus, lambda trial: plant(bus), seconds).run()
+        return Trial(on_bus, lambda trial: inject(bus), seconds).run()
 
 
-def _stopped(trial: Trial, bound_periods: int, words: str) -> TrialResult:
-    """The run stopped for this reason: from the fault to the last command that was sent."""
-    last_ms = float(trial.times_ns[-1] - trial.begun_ns) / 1e6
+def _stop_result(trial: Trial, *, bound_periods: int, reason: str) -> TrialResult:
+    """A result judged by the time from the fault to the last command; the run must have ended for this reason."""
     return TrialResult(
-        max(0.0, last_ms),
-        bound_periods * trial.report.period_ms,
-        f"{trial.report.ended.partition('. ')[0].removeprefix('fault: ')}",
-        "last command",
-        unless(words in trial.report.ended, f"the run ended otherwise, not by {words!r}"),
+        observed=trial.report.ended.partition(". ")[0].removeprefix("fault: "),
+        measured_ms=max(0.0, float(trial.times_ns[-1] - trial.injected_ns) / 1e6),
+        bound_ms=bound_periods * trial.report.period_ms,
+        measures="last command",
+        problems=unless_ended_by(trial, reason),
     )
 
 
-def _swing(parent_pid: int, device: str) -> None:
-    """Body of a control process that is going to be killed."""
+def _swing(device: str) -> None:
+    """Body of the control process that gets killed."""
     with LeapHand(device, CONFIG) as hand:
-        cameras = (NoiseCamera(), NoiseCamera())
         config = SessionConfig(
-            bundle=SWING, cameras=cameras, hand=hand, instruction="swing", duration_s=LONGEST_S, backend="scripted"
+            bundle=SWING,
+            cameras=(NoiseCamera(), NoiseCamera()),
+            hand=hand,
+            instruction="swing",
+            duration_s=MAX_WAIT_S,
+            backend="scripted",
         )
         run_session(config)
 
 
-def control_killed(setting: Setting) -> TrialResult:
-    """kill -9 of the control process during motion: nobody is left to stop the servos but they themselves."""
+def control_killed(setup: TrialSetup) -> TrialResult:
+    """kill -9 of the control process during motion: only the watchdogs of the servos are left to stop them."""
     with DynamixelBus(range(JOINTS)) as bus:
-        process = multiprocessing.get_context("spawn").Process(target=_swing, args=(os.getpid(), bus.device))
+        servos = tuple(bus.servos.values())
+        process = multiprocessing.get_context("spawn").Process(target=_swing, args=(bus.device,))
         process.start()
         try:
-            moved = _wait(lambda: abs(bus.servos[0].position - 2048) > 150)
+            moved = _wait(lambda: abs(bus.servos[0].position - CENTER) > SWUNG)
             os.kill(process.pid or 0, signal.SIGKILL)
             killed_ns = time.monotonic_ns()
-            stopped = moved and _wait(lambda: all(servo.watchdog_stops for servo in bus.servos.values()))
+            stopped = moved and _wait(lambda: all(servo.watchdog_stops for servo in servos))
             stopped_ms = (time.monotonic_ns() - killed_ns) / 1e6
-            places = [servo.position for servo in bus.servos.values()]
+            positions = [servo.position for servo in servos]
             time.sleep(0.1)
-            still = places == [servo.position for servo in bus.servos.values()]
+            still = positions == [servo.position for servo in servos]
         finally:
             process.kill()
             process.join()
-            _remove_left_behind(process.pid or 0)
+            _remove_shared_memory(process.pid or 0)
     return TrialResult(
-        stopped_ms if stopped else None,
-        STOPPED_MS,
-        f"register 98 of {JOINTS} servos, armed with {WATCHDOG_MS} ms",
-        "last servo stopped",
-        unless(moved, "the servos did not move") + unless(still, "a servo moved on"),
+        observed=f"bus watchdog (register 98) of {JOINTS} servos, set to {WATCHDOG_MS} ms",
+        measured_ms=stopped_ms if stopped else None,
+        bound_ms=WATCHDOG_BOUND_MS,
+        measures="last servo stopped",
+        problems=unless(moved, "the servos did not move") + unless(still, "a servo moved on"),
     )
 
 
-def _remove_left_behind(pid: int) -> None:
-    """What a killed process leaves in shared memory stays until its parent ends."""
+def _remove_shared_memory(pid: int) -> None:
+    """Removes the blocks of a killed process, which would otherwise stay until this process ends."""
     for path in Path("/dev/shm").glob(f"vppe-{pid}-*"):
         with contextlib.suppress(FileNotFoundError):
             memory = SharedMemory(name=path.name)
@@ -118,7 +143,8 @@ def _remove_left_behind(pid: int) -> None:
 
 
 def _wait(condition: Callable[[], bool]) -> bool:
-    end_s = time.monotonic() + LONGEST_S
+    """Waits until the condition holds, at most MAX_WAIT_S. Returns whether it does."""
+    end_s = time.monotonic() + MAX_WAIT_S
     while time.monotonic() < end_s:
         if condition():
             return True
@@ -126,8 +152,8 @@ def _wait(condition: Callable[[], bool]) -> bool:
     return False
 
 
-def bus_errors(setting: Setting) -> TrialResult:
-    """Some answers lost and broken are survived; silence is a fault at the fifth reading."""
+def bus_errors(setup: TrialSetup) -> TrialResult:
+    """A few lost and corrupt answers are survived; a silent bus is a fault at the fifth reading."""
 
     def disturb(bus: DynamixelBus) -> None:
         bus.corrupt, bus.lose = 2, 1
@@ -135,24 +161,29 @@ def bus_errors(setting: Setting) -> TrialResult:
     def silence(bus: DynamixelBus) -> None:
         bus.silent = True
 
-    survived = _run(setting, disturb, 1.0)
-    found = _stopped(_run(setting, silence), 5, "5 failures in a row")
-    more = unless(survived.report.exit_status == 0, f"three bad answers ended the run: {survived.report.ended}")
-    return replace(found, seen=f"3 bad answers survived; then silence: {found.seen}", problems=found.problems + more)
+    survived = _run(setup, disturb, 1.0)
+    result = _stop_result(_run(setup, silence), bound_periods=5, reason="5 failures in a row")
+    return replace(
+        result,
+        observed=f"3 bad answers survived; then silence: {result.observed}",
+        problems=result.problems + unless_normal_end(survived),
+    )
 
 
-def unplugged(setting: Setting) -> TrialResult:
-    """The serial device goes away."""
-    return _stopped(_run(setting, lambda bus: bus.unplug()), 5, "was stopped: /dev/")
+def unplugged(setup: TrialSetup) -> TrialResult:
+    """The serial device disappears."""
+    trial = _run(setup, lambda bus: bus.unplug())
+    return _stop_result(trial, bound_periods=5, reason="was stopped: /dev/")
 
 
-def overloaded(setting: Setting) -> TrialResult:
-    """A servo switches itself off: the others hold with little current."""
-    return _stopped(_run(setting, lambda bus: bus.servos[5].overload()), 2, "overload")
+def overloaded(setup: TrialSetup) -> TrialResult:
+    """A servo shuts itself down: the others hold with reduced current."""
+    trial = _run(setup, lambda bus: bus.servos[5].overload())
+    return _stop_result(trial, bound_periods=2, reason="overload")
 
 
-def lying_encoder(setting: Setting) -> TrialResult:
-    """An encoder jumps, or shows the same angle whatever the joint does."""
+def wrong_encoder(setup: TrialSetup) -> TrialResult:
+    """An encoder jumps, or shows the same angle while the joint moves."""
 
     def jump(bus: DynamixelBus) -> None:
         bus.servos[3].jump_counts = 900
@@ -160,17 +191,10 @@ def lying_encoder(setting: Setting) -> TrialResult:
     def freeze(bus: DynamixelBus) -> None:
         bus.servos[3].frozen = True
 
-    frozen = _run(setting, freeze, 6.0)
-    words = "does not turn towards its target"
-    found = _stopped(_run(setting, jump), 3, "jumped by")
-    more = unless(words in frozen.report.ended, f"a frozen one: {frozen.report.ended}")
-    return replace(found, seen=f"a frozen one stopped the run; a jump: {found.seen}", problems=found.problems + more)
-
-
-FAULTS = (
-    Fault(15, "control process killed", "the hand's own watchdog stops it", "100 ms", control_killed),
-    Fault(16, "bus timeout, CRC error", "retry, hold the last state; five in a row: fault", "5 T", bus_errors),
-    Fault(17, "bus unplugged", "fault; the operator arms again", "5 T", unplugged),
-    Fault(18, "motor overload", "cap the current, hold", "1 poll (2 T)", overloaded),
-    Fault(19, "encoder jumping or frozen", "stop", "3 T", lying_encoder),
-)
+    frozen = _run(setup, freeze, 6.0)
+    result = _stop_result(_run(setup, jump), bound_periods=3, reason="jumped by")
+    return replace(
+        result,
+        observed=f"a frozen encoder stopped the run; after a jump: {result.observed}",
+        problems=result.problems + unless_ended_by(frozen, "does not turn towards its target"),
+    )

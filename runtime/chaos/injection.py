@@ -1,4 +1,4 @@
-"""Faults inside the camera and policy processes: wraps a real camera or policy so that it fails when ordered to."""
+"""Faults inside the camera and policy processes: wrappers that make a camera or policy fail on order."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from vpp_edge.runtime.interfaces import (
 from vpp_edge.spec.policy import PolicySpec
 
 FOREVER_S = 3600.0
-WILD_ACTION = 20  # normalized actions are within -1 and 1
+JUMP = 20  # normalized actions are within -1 and 1
 STALE_PERIODS, SKEW_PERIODS = 3.0, 1.5
 FIRST_PERIOD_NS = 66_000_000
 _wall_clock: Callable[[], float] = time.time
 
 
-def follow_clock(orders: FaultOrders) -> None:
-    """Makes `time.time` of this process jump as ordered; the machine's own clock is left alone."""
-    ahead_s = orders.clock_s
-    time.time = (lambda: _wall_clock() + ahead_s) if ahead_s else _wall_clock
+def apply_clock_offset(orders: FaultOrders) -> None:
+    """Shifts `time.time` of this process by the ordered offset; the machine's own clock is left alone."""
+    offset_s = orders.clock_offset_s
+    time.time = (lambda: _wall_clock() + offset_s) if offset_s else _wall_clock
 
 
 @dataclass(frozen=True)
 class UnreliableCamera:
-    """A CameraSource whose camera fails when ordered to."""
+    """A CameraSource whose camera fails on order."""
 
     inner: CameraSource
-    number: int
+    view_index: int
     orders: FaultOrders
 
     @property
@@ -57,12 +57,12 @@ class UnreliableCamera:
         return self.inner.fps
 
     def open(self, latest_state: LatestState | None = None) -> Camera:
-        return _Camera(self.inner.open(latest_state), self.number, self.orders)
+        return _Camera(self.inner.open(latest_state), self.view_index, self.orders)
 
 
 class _Camera:
-    def __init__(self, camera: Camera, view: int, orders: FaultOrders) -> None:
-        self.name, self._camera, self._view, self._orders = camera.name, camera, view, orders
+    def __init__(self, camera: Camera, view_index: int, orders: FaultOrders) -> None:
+        self.name, self._camera, self._view_index, self._orders = camera.name, camera, view_index, orders
         self.noisy = isinstance(camera, NoisyCamera) and camera.noisy
         self._last: Frame | None = None
         self._period_ns, self._dropped = FIRST_PERIOD_NS, 0
@@ -73,8 +73,8 @@ class _Camera:
         return replace(inner, dropped=inner.dropped + self._dropped)
 
     def read(self, timeout_ns: int) -> Frame:
-        follow_clock(self._orders)
-        fault = self._orders.camera_fault(self._view)
+        apply_clock_offset(self._orders)
+        fault = self._orders.camera_fault(self._view_index)
         if fault == CameraFault.HANG and self._orders.take("camera"):
             time.sleep(FOREVER_S)
         if fault == CameraFault.FREEZE and self._last is not None:
@@ -104,7 +104,7 @@ class _Camera:
 
 
 class UnreliablePolicy:
-    """A Policy that fails when ordered to; everything else is done by the real one."""
+    """A Policy that fails on order and otherwise forwards to the real one."""
 
     def __init__(self, policy: Policy, orders: FaultOrders) -> None:
         self._policy, self._orders = policy, orders
@@ -129,18 +129,18 @@ class UnreliablePolicy:
         return self._policy.normalize_actions(actions, state)
 
     def infer(self, frames: np.ndarray, proprio: np.ndarray | None = None, **options: Any) -> Inference:
-        follow_clock(self._orders)
+        apply_clock_offset(self._orders)
         fault = self._orders.policy_fault
         if fault == PolicyFault.SLOW and self._orders.take("policy"):
-            time.sleep(self._orders.policy_ms / 1e3)
+            time.sleep(self._orders.policy_delay_ms / 1e3)
         if fault == PolicyFault.FAIL and self._orders.take("policy"):
             raise RuntimeError("CUDA error: an illegal memory access was encountered (injected)")
         out = self._policy.infer(frames, proprio, **options)
         actions = np.array(out.actions)
         if fault == PolicyFault.NAN:
             actions[..., -1, :] = np.nan
-        if fault == PolicyFault.WILD:
-            actions += WILD_ACTION * np.where(np.arange(actions.shape[-2]) % 2, -1, 1)[:, None].astype(actions.dtype)
+        if fault == PolicyFault.JUMP:
+            actions += JUMP * np.where(np.arange(actions.shape[-2]) % 2, -1, 1)[:, None].astype(actions.dtype)
         return replace(out, actions=actions)
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class UnreliablePolicy:
 
 @dataclass(frozen=True)
 class PolicyInjection:
-    """For `SessionConfig.wrap_policy`: makes the policy process wrap its policy in an UnreliablePolicy."""
+    """A `SessionConfig.wrap_policy` that makes the policy process wrap its policy in an UnreliablePolicy."""
 
     orders: FaultOrders
 

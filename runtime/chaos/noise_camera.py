@@ -1,4 +1,4 @@
-"""A camera of random noise, for trials in which the policy does not need to see anything."""
+"""A camera of random noise, for trials whose policy ignores its images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = (48, 64, 3)
 
 @dataclass(frozen=True)
 class NoiseCamera:
-    """A CameraSource of frames that are never equal."""
+    """A CameraSource whose frames all differ."""
 
     fps: float = 30.0
     name: str = "noise"

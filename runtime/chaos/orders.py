@@ -1,11 +1,12 @@
-"""Orders of a trial to the other processes: which fault to cause next, in shared memory.
+"""Orders from a trial to the camera and policy processes: which fault to cause next, in shared memory.
 
-Every field has one writer: the trial gives orders, a camera or the policy notes that it has carried one out.
+Every field has one writer: the trial writes orders, a camera or the policy writes that an order is done.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal
 
 from vpp_edge.runtime.ipc.rings.board import Board
 
@@ -15,15 +16,16 @@ FIELDS = (
     "camera_order",
     "camera_done",
     "policy",
-    "policy_ms",
+    "policy_delay_ms",
     "policy_order",
     "policy_done",
-    "clock_s",
+    "clock_offset_s",
 )
+Target = Literal["camera", "policy"]
 
 
 class CameraFault(IntEnum):
-    """What a camera can be ordered to do. DROP and HANG happen once, the others last until the next order."""
+    """Faults of a camera. DROP and HANG happen once, the others last until the next order."""
 
     NONE = 0
     DROP = 1
@@ -35,12 +37,12 @@ class CameraFault(IntEnum):
 
 
 class PolicyFault(IntEnum):
-    """What the policy can be ordered to do. SLOW and FAIL happen once, the others last until the next order."""
+    """Faults of the policy. SLOW and FAIL happen once, the others last until the next order."""
 
     NONE = 0
     SLOW = 1
     NAN = 2
-    WILD = 3
+    JUMP = 3
     FAIL = 4
 
 
@@ -53,53 +55,53 @@ class FaultOrders:
     def __reduce__(self) -> tuple:
         return type(self), (self._board,)
 
-    def camera(self, fault: CameraFault, view: int) -> None:
-        """Orders a fault of the camera of a view."""
+    def order_camera(self, fault: CameraFault, view: int) -> None:
+        """Orders a fault of the camera of one view."""
         self._board["camera_view"] = view
         self._order("camera", fault)
 
-    def policy(self, fault: PolicyFault, milliseconds: int = 0) -> None:
-        """Orders a fault of the policy; SLOW delays one inference by `milliseconds`."""
-        self._board["policy_ms"] = milliseconds
+    def order_policy(self, fault: PolicyFault, delay_ms: int = 0) -> None:
+        """Orders a fault of the policy; SLOW delays one inference by `delay_ms`."""
+        self._board["policy_delay_ms"] = delay_ms
         self._order("policy", fault)
 
-    def step_clock(self, seconds: int) -> None:
-        """Sets the wall clock ahead, as the child processes and control see it."""
-        self._board["clock_s"] = seconds
+    def set_clock_offset(self, seconds: int) -> None:
+        """Sets the wall clock ahead for all processes of the run that call `apply_clock_offset`."""
+        self._board["clock_offset_s"] = seconds
 
-    def _order(self, who: str, fault: IntEnum) -> None:
-        self._board[who] = 0
-        self._board[f"{who}_order"] = self._board[f"{who}_order"] + 1
-        self._board[who] = fault
+    def _order(self, target: Target, fault: IntEnum) -> None:
+        self._board[target] = 0
+        self._board[f"{target}_order"] = self._board[f"{target}_order"] + 1
+        self._board[target] = fault
 
     def camera_fault(self, view: int) -> CameraFault:
-        """The present order for the camera of a view."""
+        """The current order for the camera of a view."""
         return CameraFault(self._board["camera"]) if self._board["camera_view"] == view else CameraFault.NONE
 
     @property
     def policy_fault(self) -> PolicyFault:
-        """The present order for the policy."""
+        """The current order for the policy."""
         return PolicyFault(self._board["policy"])
 
     @property
-    def policy_ms(self) -> int:
-        return self._board["policy_ms"]
+    def policy_delay_ms(self) -> int:
+        return self._board["policy_delay_ms"]
 
     @property
-    def clock_s(self) -> int:
-        return self._board["clock_s"]
+    def clock_offset_s(self) -> int:
+        return self._board["clock_offset_s"]
 
-    def done(self, who: str) -> bool:
-        """Whether the present order of the `camera` or `policy` has been carried out."""
-        return self._board[f"{who}_done"] == self._board[f"{who}_order"]
+    def done(self, target: Target) -> bool:
+        """Whether the current order has been carried out."""
+        return self._board[f"{target}_done"] == self._board[f"{target}_order"]
 
-    def take(self, who: str) -> bool:
-        """Marks the present order of the `camera` or `policy` as carried out; whether it was not before."""
-        order = self._board[f"{who}_order"]
-        fresh = self._board[f"{who}_done"] != order
-        self._board[f"{who}_done"] = order
-        return fresh
+    def take(self, target: Target) -> bool:
+        """Marks the current order as done. Returns whether it was still open."""
+        order = self._board[f"{target}_order"]
+        was_open = self._board[f"{target}_done"] != order
+        self._board[f"{target}_done"] = order
+        return was_open
 
     def close(self) -> None:
-        """Unmaps the orders; in the process that created them also removes them."""
+        """Unmaps the shared memory; the process that created it also removes it."""
         self._board.close()

@@ -1,31 +1,33 @@
-"""What a trial is judged by: in, a measured time and its bound; out, a finding that a person and a program can read."""
+"""Faults, and the results of their trials: measured times against bounds, and what else went wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vpp_edge.runtime.chaos.trial import Setting
+if TYPE_CHECKING:  # the command line reads the statuses without loading the runtime
+    from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
 
-LONGEST_GAP = "longest time between two commands"
+RunTrial = Callable[["TrialSetup"], "TrialResult"]
 PASSED, FAILED, NEEDS_HARDWARE = "passed", "failed", "needs-hardware"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """How the run reacted.
+    """How a run reacted to a fault.
 
     Attributes:
-        measured_ms: the time that the bound is about; None where what should happen never did, or no time is meant.
-        bound_ms: None where no time is meant.
-        measures: what `measured_ms` is, in words; empty where it is None.
-        problems: what else was not as it has to be, in words; empty when the trial passed.
-        seen: what happened, in words.
+        observed: what happened, as text.
+        measured_ms: the time that the bound limits; None when the fault has no time bound or the reaction never came.
+        bound_ms: None when the fault has no time bound.
+        measures: what `measured_ms` measures, as text.
+        problems: everything else that was wrong, as text.
     """
 
-    measured_ms: float | None
-    bound_ms: float | None
-    seen: str
+    observed: str
+    measured_ms: float | None = None
+    bound_ms: float | None = None
     measures: str = ""
     problems: tuple[str, ...] = ()
 
@@ -35,24 +37,53 @@ class TrialResult:
         return in_time and not self.problems
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One row of what the runtime survives.
+    """One fault that the runtime survives.
 
     Attributes:
         number: stable; `vpp-edge chaos --fault` takes it.
-        name: what goes wrong. `reaction`: what the runtime does then. `bound`: within which time, in words.
-        trial: measures it; None where only hardware can show it, which `needs` then names, with what tests its code.
+        name: what goes wrong, as text, like the next two.
+        reaction: what the runtime does about it.
+        bound: how fast it does so; T is the control period.
+        trial: injects the fault and measures the reaction; None when it cannot run on this machine.
+        needs: what is missing when `trial` is None.
     """
 
     number: int
     name: str
     reaction: str
     bound: str
-    trial: Callable[[Setting], TrialResult] | None
+    trial: RunTrial | None
     needs: str = ""
 
 
 def unless(condition: bool, problem: str) -> tuple[str, ...]:
-    """`problem` as the only one, unless the condition holds."""
+    """`problem` as a tuple of one; empty if the condition holds."""
     return () if condition else (problem,)
+
+
+def unless_normal_end(trial: Trial) -> tuple[str, ...]:
+    """The problem that the run ended with an error; empty if it did not."""
+    return unless(trial.report.exit_status == 0, f"the run ended: {trial.report.ended}")
+
+
+def unless_ended_by(trial: Trial, *reasons: str) -> tuple[str, ...]:
+    """The problem that the run ended for none of these reasons; empty if it ended for one of them."""
+    return unless(any(reason in trial.report.ended for reason in reasons), f"the run ended: {trial.report.ended}")
+
+
+def unless_held(trial: Trial) -> tuple[str, ...]:
+    """The problem that the hand was not held at the end of the run; empty if it was."""
+    return unless(trial.report.control.held, "the hand is not held")
+
+
+def no_missed_period(trial: Trial, *, observed: str, problems: tuple[str, ...], from_ms: float = 0) -> TrialResult:
+    """A result judged by the longest time between two commands, which is below two periods if none was missed."""
+    return TrialResult(
+        observed=observed,
+        measured_ms=trial.longest_gap_ms(from_ms),
+        bound_ms=2 * trial.report.period_ms,
+        measures="longest time between two commands",
+        problems=problems,
+    )

@@ -1,4 +1,4 @@
-"""Random faults one after another: in, a setting and a time; out, whether every command kept every limit."""
+"""A storm: random faults in live runs, one after another, with every command checked against every limit."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.runtime.chaos.limit_usage import largest_limit_usage
+from vpp_edge.runtime.chaos.limit_usage import ROUNDING, largest_limit_usage
 from vpp_edge.runtime.chaos.orders import CameraFault, PolicyFault
-from vpp_edge.runtime.chaos.trial import Setting, Trial
+from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
 
-EVERY_S = (0.2, 1.2)  # between two faults
-CAMERA = {
-    "drop": CameraFault.DROP,
-    "stale": CameraFault.STALE,
-    "silent": CameraFault.SILENT,
-    "hang": CameraFault.HANG,
-    "freeze": CameraFault.FREEZE,
-    "skew": CameraFault.SKEW,
-    "camera well": CameraFault.NONE,
+INTERVAL_S = (0.2, 1.2)  # between two faults
+CAMERA_FAULTS = {fault.name.lower(): fault for fault in CameraFault if fault} | {"camera ok": CameraFault.NONE}
+POLICY_FAULTS = {
+    "slow": PolicyFault.SLOW,
+    "nan": PolicyFault.NAN,
+    "jump": PolicyFault.JUMP,
+    "policy ok": PolicyFault.NONE,
 }
-POLICY = {"slow": PolicyFault.SLOW, "nan": PolicyFault.NAN, "wild": PolicyFault.WILD, "policy well": PolicyFault.NONE}
-OTHER = ("kill policy", "kill camera", "stall", "interrupt")
-ROUNDING = 1e-4
+OTHER_FAULTS = ("kill policy", "kill camera", "stall", "interrupt")
 
 
 @dataclass
 class StormReport:
-    """What a storm came to.
+    """Result of a storm.
 
     Attributes:
         faults: how often each was injected.
-        runs: how each run ended; one that a guard stopped is followed by another.
-        commands: sent in all; `share`: the largest value over its limit, and `worst`: of which.
+        runs: how each run ended; a run that a guard stopped is followed by another.
+        commands: number of commands sent.
+        share: largest ratio of a value to its limit.
+        worst: name of that limit.
+        not_held: number of runs that ended without the hand held.
     """
 
     seconds: float = 0.0
@@ -67,41 +66,44 @@ class StormReport:
         ]
 
 
-def storm(setting: Setting, seconds: float, seed: int) -> StormReport:
-    """Runs until the time is over; a run that was stopped for good reasons is followed by a new one."""
+def storm(setup: TrialSetup, seconds: float, seed: int) -> StormReport:
+    """Injects random faults for this long; a run that a guard stops is followed by a new one."""
     random, report, end_s = np.random.default_rng((seed, 3)), StormReport(), time.monotonic() + seconds
-    while (left_s := end_s - time.monotonic()) > 1:
-        weather = _Weather(setting, random, report.faults)
-        trial = Trial(setting, lambda trial: None, left_s, each=weather.change).run()
+    while (remaining_s := end_s - time.monotonic()) > 1:
+        faults = _RandomFaults(random, len(setup.cameras), report.faults)
+        trial = Trial(setup, lambda trial: None, remaining_s, on_poll=faults.inject_when_due).run()
         share, worst = largest_limit_usage(trial.commands, trial.period_ns, trial.hand.limits)
         if share > report.share:
             report.share, report.worst = share, worst
         report.commands += trial.hand.count
-        report.runs.append(trial.report.ended.split(":")[0 if not trial.report.control.failed else 1].strip())
+        # `the trial is over: hand held`, or after a failure `fault: the policy gave ...: hand held`
+        report.runs.append(trial.report.ended.split(":")[1 if trial.report.control.failed else 0].strip())
         report.not_held += not trial.report.control.held
-    report.seconds = seconds - left_s
+    report.seconds = seconds - remaining_s
     return report
 
 
-class _Weather:
-    """Chooses the next fault when its time has come."""
+class _RandomFaults:
+    """Injects a random fault at random intervals and counts each kind in `counts`."""
 
-    def __init__(self, setting: Setting, random: np.random.Generator, faults: Counter[str]) -> None:
-        self._views, self._random, self._faults = len(setting.cameras), random, faults
+    def __init__(self, random: np.random.Generator, views: int, counts: Counter[str]) -> None:
+        self._random, self._views, self._counts = random, views, counts
         self._next_s = 0.0
 
-    def change(self, trial: Trial) -> None:
+    def inject_when_due(self, trial: Trial) -> None:
         now_s = time.monotonic()
         if now_s < self._next_s:
             return
-        self._next_s = now_s + self._random.uniform(*EVERY_S)
-        name = str(self._random.choice([*CAMERA, *POLICY, *OTHER]))
-        self._faults[name] += 1
-        view = int(self._random.integers(self._views))
-        if name in CAMERA:
-            trial.orders.camera(CAMERA[name], view)
-        elif name in POLICY:
-            trial.orders.policy(POLICY[name], int(self._random.integers(50, 1500)))
+        self._next_s = now_s + self._random.uniform(*INTERVAL_S)
+        name = str(self._random.choice([*CAMERA_FAULTS, *POLICY_FAULTS, *OTHER_FAULTS]))
+        self._counts[name] += 1
+        self._inject(trial, name, view=int(self._random.integers(self._views)))
+
+    def _inject(self, trial: Trial, name: str, view: int) -> None:
+        if name in CAMERA_FAULTS:
+            trial.orders.order_camera(CAMERA_FAULTS[name], view)
+        elif name in POLICY_FAULTS:
+            trial.orders.order_policy(POLICY_FAULTS[name], int(self._random.integers(50, 1500)))
         elif name == "interrupt":
             trial.loop.interrupt()
         elif name == "stall":
@@ -112,5 +114,5 @@ class _Weather:
 
 
 def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it is being restarted
+    with contextlib.suppress(ProcessLookupError):  # the process is being restarted
         os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Wraps a hand so that it can be made to fail, and logs every command with its time."""
+"""Wraps a hand: logs every command with its time, and lets a trial delay or change the states that are read."""
 
 from __future__ import annotations
 
@@ -9,54 +9,55 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.runtime.interfaces import Hand, HandState, grip_of, scene_size_of
+from vpp_edge.runtime.interfaces import Hand, HandState, grip_of, is_simulated, scene_size_of
 
-LONGEST_S = 1200
-SPARE_S = 30  # a trial that is over is stopped, and its hand decelerates
+MAX_LOG_S = 1200
+SPARE_S = 30  # for the end of the trial, while the hand decelerates
 
 
 class WatchedHand:
-    """Logs what it is sent, with what a probe says at that moment. Context manager; closes the inner hand.
+    """Logs each command, with the values that a probe returns at that moment. Context manager; closes the inner hand.
 
     Args:
-        seconds, rate_hz: how much to log at most; what comes later is not logged.
+        seconds, rate_hz: size of the log; commands beyond it are not logged.
 
     Attributes:
-        on_read: called before each reading of the state, in the control loop; may take long or raise.
-        bend: changes each state that was read.
-        count: commands logged; `times_ns` (n,), `commands` (n, 7 + J), `probes` (n, k) hold them.
-        held_ns: when it was told to hold, first of the last run of holds.
+        on_read: called in the control loop before each reading of the state; may take long or raise.
+        change_state: maps each vector that was read to the one returned.
+        count: commands logged; `times_ns` (n,), `commands` (n, 7 + J) and `probes` (n, k) hold them.
+        held_ns: when `hold` was last called; None if never.
     """
 
     def __init__(self, inner: Hand, seconds: float, rate_hz: float = 100.0) -> None:
         self._inner = inner
         self.name, self.limits = inner.name, inner.limits
-        self.scene_size, self.grip = scene_size_of(inner), grip_of(inner)
-        ticks = int((min(seconds, LONGEST_S) + SPARE_S) * rate_hz)
+        self.simulated, self.scene_size, self.grip = is_simulated(inner), scene_size_of(inner), grip_of(inner)
+        ticks = int((min(seconds, MAX_LOG_S) + SPARE_S) * rate_hz)
         self.times_ns = np.zeros(ticks, np.int64)
         self.commands = np.zeros((ticks, self.limits.pose_dims))
         self.probes = np.zeros((ticks, 0), np.int64)
         self.count = 0
         self.held_ns: int | None = None
         self.on_read: Callable[[], None] = lambda: None
-        self.bend: Callable[[np.ndarray], np.ndarray] = lambda vector: vector
-        self.times_ns.fill(0)  # touches the pages now rather than in the loop
+        self.change_state: Callable[[np.ndarray], np.ndarray] = lambda vector: vector
+        self.times_ns.fill(0)  # touches the pages here, not in the loop
         self.commands.fill(0)
         self._probe: Callable[[], list[int]] = list
 
-    def watch(self, probe: Callable[[], list[int]]) -> None:
-        """From now on `probe` is called with every command; what came before has zeros."""
+    def set_probe(self, probe: Callable[[], list[int]]) -> None:
+        """Calls `probe` with every command from now on; earlier commands have zeros."""
         self.probes = np.zeros((len(self.times_ns), len(probe())), np.int64)
         self.probes.fill(0)
         self._probe = probe
 
     def stall(self, seconds: float, times: int = 1) -> None:
-        """Makes the next `times` readings take so much longer, in the control loop's thread."""
-        left = [times]
+        """Delays each of the next `times` readings, in the control loop's thread."""
+        remaining = times
 
         def sleep() -> None:
-            left[0] -= 1
-            if left[0] >= 0:
+            nonlocal remaining
+            remaining -= 1
+            if remaining >= 0:
                 time.sleep(seconds)
 
         self.on_read = sleep
@@ -64,7 +65,7 @@ class WatchedHand:
     def read(self) -> HandState:
         self.on_read()
         state = self._inner.read()
-        return dataclasses.replace(state, vector=self.bend(state.vector))
+        return dataclasses.replace(state, vector=self.change_state(state.vector))
 
     def send(self, target: np.ndarray) -> None:
         self._inner.send(target)

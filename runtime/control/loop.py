@@ -161,7 +161,7 @@ class ControlLoop:
         if not self.settings.dry_run:
             self._hand.send(command)
         self._link.publish(state, command, self.state)
-        self._link.log_tick(deadline_ns, slot.late_ns, state, command, self._holding)
+        self._link.log_tick(deadline_ns, slot.late_ns, state, command, holding=self._holding)
         self.statistics.add(slot.woke_ns, slot.late_ns, self._clock.now_ns() - slot.woke_ns, slot.skipped)
         self._check_duration(deadline_ns)
         return deadline_ns

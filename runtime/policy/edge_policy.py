@@ -60,11 +60,11 @@ class EdgePolicy:
             backend: `onnxruntime`; `tensorrt` or `tensorrt-rtx`, for which `vpp-edge build` has made engines; or
                 `torch` for the eager baseline and `torch-cuda` for our kernels, which need the trained checkpoint.
             threads: CPU threads; None lets the backend choose.
-            seed: of the noise that `infer` draws where none is given; None: another one every time.
-            checkpoint: for backends `torch` and `torch-cuda`: folder of the trained policy, where it is no longer where
-                it was exported from.
+            seed: of the noise that `infer` draws when none is passed; None: a different seed each time.
+            checkpoint: for backends `torch` and `torch-cuda`: folder of the trained policy, if it has been moved since
+                the export.
             provider: for backend `onnxruntime`: its execution provider, `cpu` (None), `cuda` or `tensorrt`; one that
-                is missing or does not start is an error, never the CPU instead.
+                is missing or does not start is an error, never a silent fallback to the CPU.
 
         Raises:
             BundleError: the bundle is missing, damaged, forged or of another schema version.
@@ -101,7 +101,7 @@ class EdgePolicy:
                 raise
 
     def instruct(self, instruction: str) -> None:
-        """Sets the instruction of the following inferences. Too long text is cut, as in training."""
+        """Sets the instruction of the following inferences. Text that is too long is truncated, as in training."""
         outputs = self._engine("text").run(self.text_inputs(instruction))
         self._text = outputs["text_hidden"], outputs["goal"]
 

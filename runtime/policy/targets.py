@@ -72,7 +72,7 @@ def targets_from_actions(
     targets = np.tile(hand, (len(actions), 1))
     order = spec.state.quaternion_order if spec.state is not None else "xyzw"
     for segment in segments:
-        _apply(segment, actions[:, segment.columns] * segment.scale, targets, order, grip)
+        _apply(segment, actions[:, segment.columns] * segment.scale, targets, order=order, grip=grip)
     return targets
 
 
@@ -126,7 +126,7 @@ def actions_from_targets(
     order = spec.state.quaternion_order if spec.state is not None else "xyzw"
     for segment in spec.action.segments:
         if segment.arm == arm:
-            found[:, segment.columns] = _inverted(segment, targets, hand, order, grip) / segment.scale
+            found[:, segment.columns] = _inverted(segment, targets, hand, order=order, grip=grip) / segment.scale
     return found
 
 

@@ -29,9 +29,10 @@ from vpp_edge.runtime.ipc.real_time import on_cpus, quiet_interpreter, real_time
 from vpp_edge.runtime.policy.scripted import options_from_text, scripted_spec
 from vpp_edge.runtime.session.children import Children, children_from_config
 from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.hooks import RunHooks
 from vpp_edge.runtime.session.report import PolicyReport, RunReport
 from vpp_edge.runtime.session.report_from_channels import camera_reports, log_report, policy_report, recording_report
-from vpp_edge.runtime.session.supervisor import RunHooks, Supervisor
+from vpp_edge.runtime.session.supervisor import Supervisor
 from vpp_edge.runtime.session.throttling import Throttling
 from vpp_edge.runtime.telemetry.mcap_log import check_log
 from vpp_edge.runtime.telemetry.prometheus import checked_address

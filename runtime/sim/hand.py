@@ -72,6 +72,7 @@ class SimHand:
 
     name = "sim"
     limits = LIMITS
+    simulated = True
     scene_size = SCENE_SIZE
     grip = (OPEN_RAD, CLOSED_RAD)
 

@@ -1,1 +1,1 @@
-"""What a run tells while it goes on: its whole story as an MCAP file, and live in a viewer."""
+"""What a run records and publishes while it goes: recorder, MCAP log, live view, Prometheus endpoint."""

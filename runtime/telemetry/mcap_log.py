@@ -93,13 +93,15 @@ class McapLog:
 
     def tick(self, slot_ns: int, values: dict[str, Any]) -> None:
         lists = {"state": values["state"].tolist(), "command": values["command"].tolist()}
-        self._add("/control", "vpp_edge.Tick", TICK, slot_ns, {"monotonic_ns": slot_ns, **values, **lists})
+        self._add(
+            "/control", "vpp_edge.Tick", TICK, at_ns=slot_ns, content={"monotonic_ns": slot_ns, **values, **lists}
+        )
 
     def chunk(self, arrived_ns: int, values: dict[str, Any]) -> None:
         # JSON has no NaN.
         targets = [[x if math.isfinite(x) else None for x in target] for target in values["targets"].tolist()]
         content = {"monotonic_ns": arrived_ns, **values, "targets": targets}
-        self._add("/chunks", "vpp_edge.Chunk", CHUNK, arrived_ns, content)
+        self._add("/chunks", "vpp_edge.Chunk", CHUNK, at_ns=arrived_ns, content=content)
 
     def frame(self, view: str, frame: Frame) -> None:
         sec, nsec = divmod(frame.stamp_ns + self._ahead_ns, 1_000_000_000)
@@ -109,7 +111,7 @@ class McapLog:
             "format": "jpeg",
             "data": base64.b64encode(self._jpeg(frame.image)).decode(),
         }
-        self._add(f"/cameras/{view}", "foxglove.CompressedImage", IMAGE, frame.stamp_ns, content)
+        self._add(f"/cameras/{view}", "foxglove.CompressedImage", IMAGE, at_ns=frame.stamp_ns, content=content)
 
     def close(self) -> None:
         """Completes the file and gives it its name; may be called twice."""
@@ -119,7 +121,7 @@ class McapLog:
         self._file.close()
         os.replace(self._temporary, self._path)
 
-    def _add(self, topic: str, schema: str, properties: dict[str, Any], at_ns: int, content: dict[str, Any]) -> None:
+    def _add(self, topic: str, schema: str, properties: dict[str, Any], *, at_ns: int, content: dict[str, Any]) -> None:
         if topic not in self._channels:
             described = json.dumps({"type": "object", "properties": properties}).encode()
             number = self._writer.register_schema(name=schema, encoding="jsonschema", data=described)

@@ -120,7 +120,7 @@ def _collect(settings: RecorderSettings, channels: Channels, episode: EpisodeWri
             if all(frame is not None for frame in frames):
                 episode.add_row(tick[0], frames)
                 board.add("rows")
-            # The grid goes on after a stall; rows that were missed show in the stamps.
+            # The grid continues after a stall; missed rows show in the timestamps.
             next_ns = max(next_ns + settings.period_ns, now_ns - settings.period_ns // 2)
         board["ticks"] = ticks_kept
         if stopping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from pathlib import Path
@@ -30,6 +31,21 @@ def test_the_runtime_is_a_few_rooms_of_a_few_modules() -> None:
     crowded = {str(folder.relative_to(ROOT)): folders.count(folder) for folder in folders if folders.count(folder) > 16}
     assert not crowded
     assert {path.stem for path in entries} - {"__init__"} == set(import_floors.ROOMS)
+
+
+LIGHT = {"__future__", "collections", "typing"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_importing_a_room_loads_none_of_its_modules(path: Path) -> None:
+    """The control process must not load an engine, nor `--help` numpy, because a neighbour was imported."""
+    loaded = {
+        name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+        + ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
+    }
+    assert loaded <= LIGHT
 
 
 def test_architecture_lists_the_rooms_in_the_order_of_their_imports() -> None:

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cpu_time import HANGS_S
 from import_floors import FLOORS
 from packaging.utils import canonicalize_name
 from project import ROOT, declared_modules, imported_modules, pins, shell_lines
@@ -31,7 +32,7 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "demo-output")
     shutil.copytree(ROOT, source, ignore=ignored)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*command, str(source)], check=True, timeout=200)
+    subprocess.run([*command, str(source)], check=True, timeout=HANGS_S)
     (wheel,) = folder.glob("vpp_edge-*.whl")
     return zipfile.ZipFile(wheel).namelist()
 

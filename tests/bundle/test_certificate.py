@@ -1,4 +1,4 @@
-"""The parity certificate: errors in the units of the hand, what is over its limit, and strangers' JSON."""
+"""The parity certificate: errors in the units of the hand, what is over its limit, and untrusted JSON."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def certificate() -> Certificate:
     )
 
 
-def test_what_is_over_a_limit_is_said(certificate: Certificate) -> None:
+def test_problems_name_what_is_over_a_limit(certificate: Certificate) -> None:
     assert certificate.problems() == []
     bad = replace(certificate, end_to_end={"actions": replace(GOOD, rms_relative=0.03)})
     assert bad.problems() == [

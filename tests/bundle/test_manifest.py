@@ -1,4 +1,4 @@
-"""Bundles from strangers: names that lead outside, files not as stated; all refused before an engine opens one."""
+"""Untrusted bundles: names that lead outside and files that do not match are refused before an engine opens one."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_stage_file_without_a_hash_is_refused() -> None:
 
 
 @pytest.mark.parametrize("sha256", ["", "0" * 63, "g" * 64, "0" * 64 + "\n", 3, None, "A" * 64])
-def test_what_is_no_sha256_is_refused(sha256: Any) -> None:
+def test_anything_but_a_sha256_is_refused(sha256: Any) -> None:
     data = manifest()
     data["files"]["tokenizer.json"]["sha256"] = sha256
     with pytest.raises(BundleError, match=r"SHA-256 of 'tokenizer\.json'"):
@@ -212,7 +212,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.timeout(60)  # a pipe that is waited for would be found by this
+@pytest.mark.timeout(60, func_only=True)  # detects waiting for a pipe
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["onnx/act.onnx", "onnx/perceive.onnx.data"])
 def test_a_file_that_is_not_as_stated_is_refused_before_it_reaches_an_engine(
@@ -260,7 +260,7 @@ def test_a_file_that_grows_while_it_is_read_gives_the_bytes_that_were_hashed(bun
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b'"x"', b"NaN", b"{}"])
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"manifest\.json"):
         Bundle(tmp_path)

@@ -1,4 +1,4 @@
-"""The table in calibration.json: read back as it was, and nothing but our error for one that is not ours."""
+"""The table in calibration.json: read back unchanged, and a BadInputError for anything else."""
 
 from __future__ import annotations
 
@@ -124,5 +124,5 @@ def test_an_unknown_method_is_refused(method):
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_schema_version_is_refused(version):
-    with pytest.raises(BadInputError, match="no calibration table of schema version 1"):
+    with pytest.raises(BadInputError, match="not a calibration table of schema version 1"):
         calibration_from_json(changed(("schema_version",), version))

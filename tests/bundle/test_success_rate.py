@@ -1,4 +1,4 @@
-"""Shares of successes: the Wilson interval against published values and its own definition."""
+"""Success rates: the Wilson interval against published values and its own definition."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def test_a_rate_survives_json(count: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(-1, 3), (4, 3), (0, 0)])
-def test_what_is_no_count_is_refused(successes: int, trials: int) -> None:
+def test_invalid_counts_are_refused(successes: int, trials: int) -> None:
     with pytest.raises(BadInputError, match="successes in"):
         SuccessRate(successes, trials)

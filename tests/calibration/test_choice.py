@@ -1,4 +1,4 @@
-"""Which layers stay in INT8: the order is that of squared error per multiply-accumulate, and every budget is kept."""
+"""Which layers run in INT8: ordered by squared error per multiply-accumulate, and every budget is kept."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_budget_is_kept_and_used(found, budget):
     assert chosen.share >= in_order.share
     kept = [layer for layer in found if layer not in chosen.high]
     assert chosen.share == pytest.approx(total(kept) / max(total(found), 1))
-    for layer in chosen.high:  # nothing that would fit was left out
+    for layer in chosen.high:  # no layer that would fit was excluded
         assert math.sqrt(sum(k.error**2 for k in [*kept, layer])) > budget * (1 - 1e-12)
 
 

@@ -1,4 +1,4 @@
-"""LeRobot v3 folders as a data set: the frames of the right episode, and nothing but our error for a bad one."""
+"""LeRobot v3 folders as a data set: the frames of the right episode, and a BadInputError for a bad one."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_without_pyarrow_the_extra_is_named(made, monkeypatch):
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory):
-    """A folder that the property below spoils anew for every example, and what was in it."""
+    """A folder that the property below damages again for every example, and its original content."""
     root = write_lerobot(tmp_path_factory.mktemp("spoilt"), (2, 1))
     paths = [table_of(root, "meta/episodes"), table_of(root, "data"), root / "meta" / "info.json"]
     return root, {path: path.read_bytes() for path in paths}

@@ -177,7 +177,7 @@ def test_ranges_of_a_graph_that_is_always_zero_can_be_divided_by(graph, tmp_path
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 @pytest.mark.parametrize("method", ["max", "entropy"])
-def test_a_policy_that_fails_has_no_ranges(graph, tmp_path, bad, method):
+def test_ranges_need_finite_activations(graph, tmp_path, bad, method):
     broken = feed(0)
     broken["x"][0, 0, 0] = bad
     with pytest.raises(BadInputError, match=r"tensor \w+ becomes (inf|nan)"):
@@ -185,7 +185,7 @@ def test_a_policy_that_fails_has_no_ranges(graph, tmp_path, bad, method):
 
 
 @pytest.mark.parametrize(("method", "percentile"), [("mean", 99.0), ("percentile", 0.0)])
-def test_an_unknown_way_is_refused(graph, tmp_path, method, percentile):
+def test_an_unknown_method_is_refused(graph, tmp_path, method, percentile):
     with pytest.raises(BadInputError):
         ranges(graph, products=PRODUCTS, feeds=FEEDS, work=tmp_path, method=method, percentile=percentile)
 

@@ -1,4 +1,4 @@
-"""Ranges from distributions that are known: what is cut off, what is kept, and that no range is ever useless."""
+"""Ranges of known distributions: what is clipped and what is kept; every range is usable."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def long(tmp_path_factory):
 
 
 def numbers_of(samples):
-    """The painted numbers; every view and the state must tell the same one."""
+    """The painted numbers; every view and the state must agree."""
     found = []
     for sample in samples:
         (first, number), *others = [number_in(image) for image in sample.frames]
@@ -43,7 +43,7 @@ def numbers_of(samples):
 
 
 def unread(lengths):
-    """Recordings without videos, for what reads none."""
+    """Recordings without videos, for tests that read none."""
     return [Recording(str(i), "", n, (VideoPart(Path("none"), "0"),), None) for i, n in enumerate(lengths)]
 
 

@@ -1,4 +1,4 @@
-"""VPP's training layout as a data set: the right frames in the right rows, and nothing but our error for a bad one."""
+"""VPP's training layout as a data set: the right frames in the right rows, and a BadInputError for a bad one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def copied(made, tmp_path):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """A recording whose annotation the properties below write anew for every example, and that annotation."""
+    """A recording whose annotation the properties below rewrite for every example, and that annotation."""
     root = write_trajectories(tmp_path_factory.mktemp("one"), (3,))
     path = root / "annotation" / "val" / "0.json"
     return path, path.read_text()
@@ -62,7 +62,7 @@ def test_every_row_of_every_view_is_its_frame(made):
         first += length
 
 
-def test_rows_come_in_the_order_that_they_are_asked_for(made):
+def test_rows_come_in_the_requested_order(made):
     recording = open_dataset(made).recordings[1]
     images = recording.images([3, 0, 3], 1)
     assert [number_in(views[0]) for views in images] == [(0, 8), (0, 5), (0, 8)]
@@ -110,7 +110,7 @@ def test_numbers_are_ordered_as_numbers(copied):
     assert [r.name for r in open_dataset(copied).recordings] == ["0", "1", "2", "9", "10", "100"]
 
 
-def test_a_name_that_is_not_there_is_answered_with_those_that_are(made):
+def test_an_unknown_name_is_answered_with_the_known_ones(made):
     with pytest.raises(BadInputError, match="no recording '7'; it has 0, 1, 2"):
         open_dataset(made).select(["0", "7"])
 
@@ -126,6 +126,7 @@ def test_what_our_recorder_writes_is_read(tmp_path):
         folder=str(tmp_path),
         instruction="Move the mango.",
         period_ns=100_000_000,
+        tick_rate_hz=100.0,
         sizes=(SIZE, SIZE),
         quaternion_order="xyzw",
         origin={},
@@ -169,7 +170,7 @@ def test_released_recordings_are_read(name, lengths, views, dims, shape):
     assert not lengths
 
 
-def test_other_folders_are_answered_with_what_is_read(tmp_path):
+def test_other_folders_are_answered_with_the_known_layouts(tmp_path):
     with pytest.raises(BadInputError, match="no such data set"):
         open_dataset(tmp_path / "none")
     with pytest.raises(BadInputError, match=r"expected `annotation/` and `videos/`.*LeRobot v3"):

@@ -1,4 +1,4 @@
-"""Files that are not what they should be, before anything reads them."""
+"""Wrong files are detected before they are read."""
 
 from __future__ import annotations
 

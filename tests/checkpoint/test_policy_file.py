@@ -1,4 +1,4 @@
-"""A policy without a pickle is read like one with it, and damaged ones are refused by name."""
+"""A policy without pickle is read like one with it, and damaged files are refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading whole checkpoints: right sizes from right ones, and from wrong ones an error that names all that is wrong."""
+"""Reading whole checkpoints: the right sizes, or one error that names everything that is wrong."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_small_policy_has_the_sizes_that_were_asked_for(small_checkpoint: Pa
     assert spec.variant == "xhand"
     assert spec.frames_shape == (2, SMALL.image, SMALL.image, 3)
     assert spec.tokens == (16 * SMALL.queries, SMALL.width)
-    assert spec.chunk_shape == (SMALL.horizon, SMALL.actions)  # the horizon stands behind ${act_seq_len}
+    assert spec.chunk_shape == (SMALL.horizon, SMALL.actions)  # the horizon is behind ${act_seq_len}
     assert spec.state is not None and spec.state.dims == SMALL.proprio
     assert len(spec.sigmas) == SMALL.steps + 1
 
@@ -159,7 +159,7 @@ def test_an_openai_copy_is_compared_under_its_own_names(small_copy: Path) -> Non
     def add_copy(tensors: dict[str, torch.Tensor], arguments: dict[str, Any]) -> None:
         projection = tensors["text_encoder.text_projection.weight"]
         tensors["language_goal.clip_rn50.text_projection"] = projection.T.contiguous()
-        tensors["language_goal.clip_rn50.visual.conv1.weight"] = torch.zeros(3)  # its visual half is of no interest
+        tensors["language_goal.clip_rn50.visual.conv1.weight"] = torch.zeros(3)  # its visual half is ignored
 
     edit_policy(small_copy, add_copy)
     assert read(small_copy).notes == ()

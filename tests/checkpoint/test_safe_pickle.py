@@ -1,4 +1,4 @@
-"""policy.pt from strangers: what would run code is refused without running it, and damage is told from malice."""
+"""Untrusted policy.pt: code is refused without running it, and damage is distinguished from malice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Runs:
 
 
 class WithState:
-    """Its pickle calls __setstate__ of a class of the attacker's."""
+    """Its pickle calls __setstate__ of an attacker's class."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {"a": 1}

@@ -1,4 +1,4 @@
-"""Policies of other kinds and sizes than the golden ones: they are read, built and computed with their own shapes."""
+"""Policies of other kinds and sizes than the golden ones are read, built and run with their own shapes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_an_unknown_action_width_is_said_to_be_raw(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["3d", "2d", "linear"])
 def test_every_tensor_of_a_video_former_is_expected(kind: str, tmp_path: Path) -> None:
-    """Whichever tensor is taken away, the error names it."""
+    """The error names the tensor that is missing, whichever it is."""
     write_untrained_checkpoint(tmp_path, replace(SMALL, kind=kind))
     content = torch.load(tmp_path / "policy.pt", weights_only=False)
     former = [name for name in content["model"] if name.startswith("Video_Former.")]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cpu_time import HANGS_S
 from edited import edit_json
 from material import Golden
 
@@ -73,11 +74,11 @@ class TestExport:
     def test_a_signal_ends_it_without_a_trace(self, small_checkpoint: Path, tmp_path: Path, number: int) -> None:
         command = [str(Path(sys.executable).with_name("vpp-edge")), "export", str(small_checkpoint), "-o", "bundle"]
         export = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANGS_S
         while not os.listdir(tmp_path) and export.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         export.send_signal(number)
-        _, err = export.communicate(timeout=120)
+        _, err = export.communicate(timeout=HANGS_S)
         assert (export.returncode, os.listdir(tmp_path)) == (130, []), err
         assert "Traceback" not in err
 
@@ -91,7 +92,9 @@ class TestExport:
 
         torch.save({"model": {}, "args": Bomb()}, small_copy / "policy.pt")
         command = [str(Path(sys.executable).with_name("vpp-edge")), "export", str(small_copy), "-o", "bundle"]
-        done = subprocess.run(command + ["--json"] * as_json, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command + ["--json"] * as_json, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_S
+        )
         assert done.returncode == 2
         assert "policy.pt: refused" in done.stderr
         assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from cpu_time import HANGS_S
 
 from vpp_edge.cli import completion, main
 
@@ -28,7 +29,7 @@ def complete_in_bash(*words: str, folder: Path | None = None) -> list[str]:
     line = shlex.join(("vpp-edge", *words))
     call = f'COMP_WORDS=({line}); COMP_CWORD={len(words)}; _shtab_vpp_edge; printf "%s\\n" "${{COMPREPLY[@]}}"'
     code = f"{script_of_this_build('bash')}\n{call}"
-    answer = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=30, cwd=folder)
+    answer = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=HANGS_S, cwd=folder)
     assert not answer.stderr
     return answer.stdout.split()
 
@@ -36,7 +37,7 @@ def complete_in_bash(*words: str, folder: Path | None = None) -> list[str]:
 def complete_in_fish(line: str, folder: Path | None = None) -> list[str]:
     """What fish would offer at the end of `line`."""
     code = f"{script_of_this_build('fish')}\ncomplete -C {shlex.quote(line)}"
-    answer = subprocess.run(["fish", "-c", code], capture_output=True, text=True, timeout=30, cwd=folder)
+    answer = subprocess.run(["fish", "-c", code], capture_output=True, text=True, timeout=HANGS_S, cwd=folder)
     assert not answer.stderr
     return [offer.partition("\t")[0] for offer in answer.stdout.splitlines()]
 
@@ -96,7 +97,7 @@ def test_the_shell_reads_its_script(shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed here")
     answer = subprocess.run(
-        [shell, "-n"], input=script_of_this_build(shell), capture_output=True, text=True, timeout=30
+        [shell, "-n"], input=script_of_this_build(shell), capture_output=True, text=True, timeout=HANGS_S
     )
     assert answer.returncode == 0 and not answer.stderr
 
@@ -110,5 +111,5 @@ def test_quotes_brackets_and_colons_do_not_break_a_script(shell: str) -> None:
     script = completion.script_from_parser(parser, shell)
     assert "fp32 int8" in script and "KIND:PATH" not in script
     if shutil.which(shell):
-        answer = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, timeout=30)
+        answer = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, timeout=HANGS_S)
         assert answer.returncode == 0, answer.stderr

@@ -21,7 +21,6 @@ from vpp_edge.runtime.sim.task import episode_from_seed
 pytestmark = pytest.mark.live
 
 
-@pytest.mark.timeout(900)
 def test_demo_plays_an_episode_and_leaves_video_and_animation(
     small_checkpoint: Path,
     small_bundle: Path,

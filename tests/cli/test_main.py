@@ -7,11 +7,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cpu_time import HANGS_S, run_measured
 
 import vpp_edge
 from vpp_edge.cli import main as cli
@@ -23,7 +23,7 @@ HEAVY = ("av", "diffusers", "mujoco", "numpy", "onnx", "onnxruntime", "pyrealsen
 
 
 def vpp_edge_command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=HANGS_S)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["completion", "bash"]])
@@ -32,19 +32,15 @@ def test_light_commands_load_no_heavy_library(words: list[str]) -> None:
         "import sys; from vpp_edge.cli.main import main; status = main(sys.argv[1:]); "
         "print(status, *sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
     )
-    answer = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=HANGS_S)
     status, *loaded = answer.stderr.split()
     assert status == "0"
     assert not set(HEAVY) & set(loaded)
 
 
-def test_help_answers_within_300_ms() -> None:
-    # The best of five: the claim is about the command, not about what else the machine does meanwhile.
-    times_s = []
-    for _ in range(5):
-        start = time.perf_counter()
-        vpp_edge_command("--help")
-        times_s.append(time.perf_counter() - start)
+def test_help_takes_less_than_300_ms() -> None:
+    # Of processor time, the best of five: the claim is about the command, not about what else the machine does.
+    times_s = [run_measured([*COMMAND, "--help"])[1] for _ in range(5)]
     assert min(times_s) < 0.3, times_s
 
 
@@ -60,7 +56,7 @@ def test_the_defaults_of_the_options_are_those_of_the_code() -> None:
     from vpp_edge.cli import eval as eval_command
     from vpp_edge.demo.bundle import DemoOptions
     from vpp_edge.export.exporter import ExportOptions
-    from vpp_edge.runtime.chaos.trial import Setting
+    from vpp_edge.runtime.chaos.trial import TrialSetup
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 
     parser = cli.build_parser(cli.COMMANDS)
@@ -68,7 +64,7 @@ def test_the_defaults_of_the_options_are_those_of_the_code() -> None:
     export = parser.parse_args(["export", "checkpoint", "-o", "bundle"])
     assert (export.parity_samples, export.seed) == (ExportOptions.parity_samples, ExportOptions.seed)
     assert export.precision == parser.parse_args(["demo"]).precision == DemoOptions.precision
-    assert parser.parse_args(["chaos", "demo"]).soak == Setting.soak_s
+    assert parser.parse_args(["chaos", "demo"]).soak == TrialSetup.soak_s
 
 
 def test_version() -> None:
@@ -168,7 +164,9 @@ def test_a_closed_pipe_is_quiet() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
-        answer = subprocess.run([*COMMAND, "completion", "bash"], stdout=closed, stderr=subprocess.PIPE, timeout=60)
+        answer = subprocess.run(
+            [*COMMAND, "completion", "bash"], stdout=closed, stderr=subprocess.PIPE, timeout=HANGS_S
+        )
     assert answer.returncode == 141
     assert answer.stderr == b""
 

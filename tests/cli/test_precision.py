@@ -34,7 +34,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 
 
 class TestBundles:
-    @pytest.mark.parametrize("name", ["int8_bundle", "fp16_bundle"])
+    @pytest.mark.parametrize("name", [pytest.param("int8_bundle", marks=pytest.mark.slow), "fp16_bundle"])
     def test_it_loads_and_runs_with_the_signature_of_the_float32_bundle(
         self, request: pytest.FixtureRequest, small_bundle: Path, name: str
     ) -> None:
@@ -48,7 +48,7 @@ class TestBundles:
         out = policy.infer(np.zeros(policy.spec.frames_shape, np.uint8), np.zeros(19, np.float32))
         assert out.actions.dtype == np.float32 and np.isfinite(out.actions).all()
 
-    @pytest.mark.parametrize("name", ["int8_bundle", "fp16_bundle"])
+    @pytest.mark.parametrize("name", [pytest.param("int8_bundle", marks=pytest.mark.slow), "fp16_bundle"])
     @pytest.mark.parametrize("stage", STAGES)
     def test_every_graph_is_strongly_typed(self, request: pytest.FixtureRequest, name: str, stage: str) -> None:
         path = request.getfixturevalue(name) / "onnx" / f"{stage}.onnx"
@@ -227,6 +227,7 @@ def few_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestCalibrate:
+    @pytest.mark.slow
     def test_a_report(
         self,
         capsys: pytest.CaptureFixture[str],
@@ -254,7 +255,7 @@ class TestCalibrate:
         assert first["share"] > 0.9 and first["high"] == 0 and first["error"] > 0.01 and first["cosine"] < 1
         assert (last["share"], last["expected_error"]) == (0, 0) and last["error"] < 1e-5
         text = (folder / "report.md").read_text()
-        assert "Judged on 1 observation of recording 1." in text and text.count("\n| ") == len(choices) + 1
+        assert "Evaluated on 1 observation of recording 1." in text and text.count("\n| ") == len(choices) + 1
         root = ElementTree.parse(folder / "report.svg").getroot()
         assert len(root.findall("{http://www.w3.org/2000/svg}circle")) == len(choices)
         assert sorted(p.name for p in folder.iterdir()) == ["report.md", "report.svg"]
@@ -268,7 +269,7 @@ class TestWrongUse:
             (["--precision", "int8"], "pass --calibration DATASET"),
             (["--precision", "int8", "--calibration", "DATA", "--budget", "0"], "error budget 0 is out of range"),
             (["--precision", "int8", "--calibration", "DATA", "--budget", "2"], "error budget 2 is out of range"),
-            (["--precision", "int8", "--calibration", "DATA", "--budget", "nan"], "error budget of nan"),
+            (["--precision", "int8", "--calibration", "DATA", "--budget", "nan"], "error budget nan is out of range"),
             (["--precision", "int8", "--calibration", "DATA", "--alpha", "1.5"], "alpha is 1.5"),
             (
                 ["--precision", "int8", "--calibration", "DATA", "--method", "percentile", "--percentile", "0"],

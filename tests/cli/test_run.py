@@ -17,8 +17,9 @@ from vpp_edge.cli.main import main
 from vpp_edge.cli.run import LiveLine
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime import cameras, hands
-from vpp_edge.runtime.session.supervisor import Status
+from vpp_edge.runtime.cameras import config
+from vpp_edge.runtime.hands import kinds
+from vpp_edge.runtime.session.hooks import Status
 
 pytestmark = pytest.mark.live
 
@@ -36,8 +37,8 @@ def perfect_devices(monkeypatch):
             raise BadInputError(f"unknown camera kind {kind!r}")
         return PatternConfig(name)
 
-    monkeypatch.setattr(cameras, "camera_from_text", camera_from_text)
-    monkeypatch.setattr(hands, "hand_from_text", lambda text: PerfectHand(MonotonicClock()))
+    monkeypatch.setattr(config, "camera_from_text", camera_from_text)
+    monkeypatch.setattr(kinds, "hand_from_text", lambda text: PerfectHand(MonotonicClock()))
 
 
 def test_a_short_run_prints_what_a_person_wants_to_know(perfect_devices, capsys):
@@ -90,7 +91,7 @@ class TestArming:
     def real_hand(self, perfect_devices, monkeypatch):
         hand = PerfectHand(MonotonicClock())
         hand.simulated = False
-        monkeypatch.setattr(hands, "hand_from_text", lambda text: hand)
+        monkeypatch.setattr(kinds, "hand_from_text", lambda text: hand)
         return hand
 
     @pytest.mark.parametrize("answer", ["arm\n", " ARM \n"])
@@ -153,21 +154,21 @@ class TestCertificate:
     WORDS = ("--instruction", "push block 0", *TWO, "--quiet", "--threads", "1")
 
     @pytest.mark.parametrize("damage", ["missing", "garbled", "over"])
-    def test_a_bundle_that_is_not_certified_does_not_move_the_hand(self, perfect_devices, capsys, int8_copy, damage):
+    def test_a_bundle_that_is_not_certified_does_not_move_the_hand(self, perfect_devices, capsys, bundle_copy, damage):
         def change(data):
             if damage == "missing":
                 data["certificate"] = {}
             elif damage == "garbled":
                 data["certificate"]["limits"] = "none"
             else:
-                data["certificate"]["limits"]["actions"]["value"] = 1e-4
+                data["certificate"]["limits"]["actions"]["value"] = 1e-9
 
-        edit_json(int8_copy / "manifest.json", change)
-        assert main(["run", str(int8_copy), "--duration", "0.3", *self.WORDS]) == 1
+        edit_json(bundle_copy / "manifest.json", change)
+        assert main(["run", str(bundle_copy), "--duration", "0.3", *self.WORDS]) == 1
         out, err = capsys.readouterr()
         assert "is not certified to act like its policy" in err and "--ignore-certificate" in err and not out
 
-    def test_who_takes_the_risk_may(self, perfect_devices, capsys, int8_copy):
+    def test_who_takes_the_risk_may(self, perfect_devices, capsys, bundle_copy, monkeypatch):
         def twelve_joints(text):
             hand = PerfectHand(MonotonicClock(), np.array([0.4, 0, 0.3, 0, 0, 0, 1, *[0.2] * 12]))
             hand.limits = replace(
@@ -182,8 +183,8 @@ class TestCertificate:
             )
             return hand
 
-        sys.modules["vpp_edge.runtime.hands"].hand_from_text = twelve_joints
-        edit_json(int8_copy / "manifest.json", lambda data: data.update(certificate={}))
+        monkeypatch.setattr(kinds, "hand_from_text", twelve_joints)
+        edit_json(bundle_copy / "manifest.json", lambda data: data.update(certificate={}))
         words = ("--duration", "0.3", "--ignore-certificate", "--json")
-        assert main(["run", str(int8_copy), *self.WORDS, *words]) == 0
+        assert main(["run", str(bundle_copy), *self.WORDS, *words]) == 0
         assert json.loads(capsys.readouterr().out)["exit_status"] == 0

@@ -62,7 +62,7 @@ def test_the_bundle_of_other_weights_is_not(folder: Path, small_copy: Path, monk
         made(folder)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_lower_precision_is_made_from_the_float32_bundle(folder: Path) -> None:
     bundle = Bundle(made(folder, DemoOptions("fp16")))
     assert bundle.path == folder / "bundle-fp16"

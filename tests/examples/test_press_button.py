@@ -85,6 +85,7 @@ def test_a_demonstration_is_made_once_and_the_same_every_time(example, data: Pat
     assert (tmp_path / path).read_bytes() == (data / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_training_gives_a_checkpoint_that_is_read_and_goes_on_where_it_was(
     example, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

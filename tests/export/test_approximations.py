@@ -1,4 +1,4 @@
-"""Approximate bundles: they are the eager policy at the same settings, and say how far that is from the trained one."""
+"""Approximate bundles match the eager policy at the same settings and state the error against the trained one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_prefix_is_kept_by_the_other_solver(approximate_bundle: Path) -> None:
     np.testing.assert_allclose(actions[:, :2], prefix[:, :2], atol=1e-5)
 
 
-def test_inspect_says_it_in_words(approximate_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_settings_and_error(approximate_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(approximate_bundle)]) == 0
     out = capsys.readouterr().out
     assert "approximate: 4 instead of 3 steps, 8 instead of 16 frames, solver dpmpp_2m instead of ddim" in out
@@ -71,7 +71,7 @@ def test_inspect_says_it_in_words(approximate_bundle: Path, capsys: pytest.Captu
 
 
 def test_the_error_is_that_of_the_trained_policy(small_checkpoint: Path) -> None:
-    """Measured on shared weights, against a policy that is read on its own."""
+    """Measured on shared weights, against a policy that is read separately."""
     paths = paths_from_folder(small_checkpoint)
     checkpoint, trained = (read_checkpoint(paths, c) for c in (Choices(steps=2, frames=4), Choices()))
     policy, reference = policy_from_checkpoint(checkpoint), policy_from_checkpoint(trained)

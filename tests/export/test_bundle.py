@@ -1,4 +1,4 @@
-"""Exported bundles against the reference implementation, through the face that a robot uses."""
+"""Exported bundles against the reference implementation, through the interface that a robot uses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_prefix_pulls_as_much_as_its_weight(golden: Golden, golden_bundle: Pat
     free = act(np.zeros(horizon, np.float32))
     assert Limit("max_relative", 1e-4).allows(compare(free, golden.arrays["0/actions"]))
     np.testing.assert_allclose(act(np.ones(horizon, np.float32)), prefix, atol=1e-5)
-    # The first three actions are on their way already: they stay, the others follow on from them.
+    # The first three actions are already being executed: they stay, and the others continue from them.
     weight = np.zeros(horizon, np.float32)
     weight[:3] = 1
     held = act(weight)

@@ -1,4 +1,4 @@
-"""The lean Video Former stays what it is through the exporter's rewriting, whatever its sizes have in common."""
+"""The lean Video Former survives the exporter's rewriting, also when some of its sizes are equal."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_attention_to_the_text_costs_less_than_its_queries(tokens: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
-def test_the_gate_of_a_feed_forward_is_a_product_of_its_own(scale: float) -> None:
+def test_the_gate_of_a_feed_forward_is_a_separate_product(scale: float) -> None:
     block, x = random(BasicTransformerBlock(24, 3, 8, activation_fn="geglu")), torch.randn(7, 24)
     assert_equal(GatedFeedForward(block.norm3, block.ff, scale)(x), scale * block.ff(block.norm3(x)))
 

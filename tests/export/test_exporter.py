@@ -139,9 +139,7 @@ def test_a_checkpoint_that_is_refused_leaves_nothing(small_copy: Path, tmp_path:
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_the_steps_of_the_sampler_are_those_that_were_asked_for(
-    small_checkpoint: Path, tmp_path: Path, steps: int
-) -> None:
+def test_the_steps_of_the_sampler_are_the_requested_ones(small_checkpoint: Path, tmp_path: Path, steps: int) -> None:
     """`act` alone is exported and compared with the eager policy at that number of steps."""
     checkpoint = read_checkpoint(paths_from_folder(small_checkpoint), Choices(steps=steps))
     policy, spec = policy_from_checkpoint(checkpoint), checkpoint.spec

@@ -128,6 +128,7 @@ def test_every_kernel_has_planted_errors() -> None:
         assert {"wrong stride", "unmasked stores"} <= set(bugs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "bug"), EVERY, ids=[f"{n}-{b.replace(' ', '-')}" for n, b in EVERY])
 def test_a_planted_error_is_detected(interpreter: Interpreter, tmp_path: Path, name: str, bug: str) -> None:
     original, replacement = (text.replace("'", '"') for text in PLANTED[name][bug])

@@ -1,4 +1,4 @@
-"""The Video Former: order of its tokens, and that frames meet in the 3D variant only."""
+"""The Video Former: the order of its tokens; frames interact only in the 3D variant."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_preconditioning_keeps_what_is_nearly_clean(policy: VideoPredictionPolic
 def test_the_baseline_encodes_the_context_in_every_step(
     policy: VideoPredictionPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the released code does: otherwise every speed ratio against it would be flattered or too modest."""
+    """As the released code does: otherwise every speed ratio against it would be wrong."""
     calls = []
     encode = policy.head.encode
     monkeypatch.setattr(policy.head, "encode", lambda *inputs: calls.append(1) or encode(*inputs))

@@ -1,4 +1,4 @@
-"""The action sampler against solutions that are known: Gaussian data, whose best denoiser is linear."""
+"""The action sampler against known solutions: Gaussian data, whose optimal denoiser is linear."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_dpmpp_2m_is_algorithm_2_of_its_paper() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 10])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_known_end_is_reached_exactly(sampler: str, steps: int) -> None:
-    """Where the estimate is always the same, as it is where a prefix has weight 1, the actions are that estimate."""
+    """With a constant estimate, as for a prefix of weight 1, the actions are that estimate."""
     end = torch.linspace(-1, 1, 80, dtype=torch.float64).reshape(1, 8, 10)
     actions = SAMPLER_FUNCTIONS[sampler](lambda noisy, sigma: end, 80 * torch.ones_like(end), schedule(steps))
     torch.testing.assert_close(actions, end, rtol=0, atol=1e-12)

@@ -1,4 +1,4 @@
-"""The text condition: its position table, and that it is added where the policy was trained with it."""
+"""The text condition: its position table, which is added if the policy was trained with it."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_views_keep_their_order() -> None:
         None,
     ],
 )
-def test_what_is_no_rgb_image_is_refused(wrong: Any) -> None:
+def test_anything_but_an_rgb_image_is_refused(wrong: Any) -> None:
     with pytest.raises(BadInputError, match=r"an image must be uint8 RGB \(height, width, 3\), got"):
         frames_from_images(spec(8), [wrong])
 

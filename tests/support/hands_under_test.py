@@ -35,7 +35,7 @@ class PerfectHand:
     """Moves to every target immediately and records it. Faults can be injected."""
 
     name = "perfect"
-    simulated = True
+    simulated, scene_size = True, 0
     limits = LIMITS
 
     def __init__(self, clock, start=HOME):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from material import GOLDEN
 
 from vpp_edge.bundle.manifest import Bundle
@@ -13,6 +14,7 @@ from vpp_edge.verification.verify import verify_golden
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 
 
+@pytest.mark.slow
 def test_fp16_acts_like_the_reference(golden_bundles: dict[str, Path], tmp_path: Path) -> None:
     source = Bundle(golden_bundles["xhand-tiny"])
     samples = random_samples(source.manifest.policy, 1, seed=3)

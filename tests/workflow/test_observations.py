@@ -1,4 +1,4 @@
-"""Which recordings are used for calibration and which are held out, and the small chart of the report."""
+"""Which recordings are used for calibration and which for evaluation, and the small chart of the report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def spec(small_bundle: Path) -> PolicySpec:
 
 
 @pytest.mark.parametrize(
-    ("recordings", "elsewhere", "seen", "held_out"),
+    ("recordings", "elsewhere", "seen", "evaluated"),
     [
         ((), False, ["0", "1"], ["2"]),
         (("1",), False, ["1"], ["0", "2"]),
@@ -36,16 +36,16 @@ def test_no_recording_is_on_both_sides(
     recordings: tuple[str, ...],
     elsewhere: bool,
     seen: list[str],
-    held_out: list[str],
+    evaluated: list[str],
 ) -> None:
     held_out = robot_recordings / "annotation" / "val" / "0.json" if elsewhere else None
     found = observations(
         spec, DataOptions(robot_recordings, recordings, held_out=held_out, samples=5, held_out_samples=2)
     )
-    assert [list(o.data["recordings"]) for o in found] == [seen, held_out]
+    assert [list(o.data["recordings"]) for o in found] == [seen, evaluated]
     assert [len(o.samples) for o in found] == [5, 2]
-    assert held_out[0] in found[1].description and found[1].description.startswith("2 observations of recording")
-    assert {s.instruction for s in found[1].samples} <= {f"push block {name}" for name in held_out}
+    assert evaluated[0] in found[1].description and found[1].description.startswith("2 observations of recording")
+    assert {s.instruction for s in found[1].samples} <= {f"push block {name}" for name in evaluated}
     assert found[0].samples[0].frames.shape == spec.frames_shape
     assert not np.array_equal(found[0].samples[0].action_noise, found[1].samples[0].action_noise)
 
@@ -53,8 +53,8 @@ def test_no_recording_is_on_both_sides(
 @pytest.mark.parametrize("words", [(), ("0",)])
 def test_a_single_recording_is_split_in_time(spec: PolicySpec, robot_recordings: Path, words: tuple[str, ...]) -> None:
     one = robot_recordings / "annotation" / "val" / "0.json"
-    seen, held_out = observations(spec, DataOptions(one, words, samples=2, held_out_samples=1))
-    assert seen.data["recordings"] == ["0 (rows 0 to 4)"] and held_out.data["recordings"] == [
+    seen, evaluated = observations(spec, DataOptions(one, words, samples=2, held_out_samples=1))
+    assert seen.data["recordings"] == ["0 (rows 0 to 4)"] and evaluated.data["recordings"] == [
         f"0 (rows 6 to {ROWS - 1})"
     ]
 

@@ -1,1 +1,1 @@
-"""From three folders of a stranger's weights to a policy spec and checked tensors, without running their code."""
+"""Read the parts of an untrusted checkpoint into a policy spec and checked tensors, without running their code."""

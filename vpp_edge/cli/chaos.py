@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,11 @@ from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError, VppEdgeError
+from vpp_edge.runtime.chaos.result import FAILED, NEEDS_HARDWARE, PASSED
 
 if TYPE_CHECKING:
-    from vpp_edge.runtime.chaos.result import Fault, TrialResult
-    from vpp_edge.runtime.chaos.trial import Setting
+    from vpp_edge.runtime.chaos.result import Fault, RunTrial
+    from vpp_edge.runtime.chaos.trial import TrialSetup
 
 HELP = """Inject faults into live runs of a bundle and measure how the runtime reacts, before a real hand moves.
 
@@ -61,34 +61,33 @@ def run(arguments: argparse.Namespace) -> int:
     faults = faults_of(arguments.fault)
     if arguments.list:
         rows = [{"id": f.number, "fault": f.name, "reaction": f.reaction, "bound": f.bound} for f in faults]
-        print(json.dumps({"faults": rows}) if arguments.json else "\n".join(map(_list_line, faults)))
+        print(json.dumps({"faults": rows}) if arguments.json else "\n".join(map(_listed, faults)))
         return 0
-    setting = _setting(arguments)
+    setup = _setup(arguments)
     if arguments.storm is not None:
-        return _storm(arguments, setting)
-    rows = [_row(fault, setting, arguments) for fault in faults]
+        return _storm(arguments, setup)
+    rows = [_row(fault, setup, arguments) for fault in faults]
     if arguments.html is not None:
         from vpp_edge.cli.chaos_page import write_page
 
-        write_page(arguments.html, setting.bundle, rows)
-    failed = [row["id"] for row in rows if row["status"] == "failed"]
+        write_page(arguments.html, setup.bundle, rows)
+    failed = [row["id"] for row in rows if row["status"] == FAILED]
     if arguments.json:
-        print(json.dumps({"bundle": setting.bundle, "faults": rows, "failed": failed}))
+        print(json.dumps({"bundle": setup.bundle, "faults": rows, "failed": failed}))
     else:
-        passed = sum(row["status"] == "passed" for row in rows)
-        need_hardware = len(rows) - passed - len(failed)
-        print(f"\n{passed} passed, {len(failed)} failed, {need_hardware} need hardware")
+        passed = sum(row["status"] == PASSED for row in rows)
+        print(f"\n{passed} passed, {len(failed)} failed, {len(rows) - passed - len(failed)} need hardware")
     return 1 if failed else 0
 
 
-def _list_line(fault: Fault) -> str:
-    return f"{fault.number:3}  {fault.name:48}  {fault.reaction}; {fault.bound}"
+def _listed(fault: Fault) -> str:
+    return f"{fault.number:3}  {fault.name:45}  {fault.reaction} [{fault.bound}]"
 
 
-def _setting(arguments: argparse.Namespace) -> Setting:
-    """Simulated cameras for every view of the policy, and an episode of the task for the hand."""
+def _setup(arguments: argparse.Namespace) -> TrialSetup:
+    """Simulated cameras for every view of the policy, and a simulated hand with an episode of the task."""
     from vpp_edge.runtime.cameras.config import camera_from_text
-    from vpp_edge.runtime.chaos.trial import Setting
+    from vpp_edge.runtime.chaos.trial import TrialSetup
     from vpp_edge.runtime.session.run import policy_spec
     from vpp_edge.runtime.sim.hand import SimHand
     from vpp_edge.runtime.sim.task import episode_from_seed
@@ -101,7 +100,7 @@ def _setting(arguments: argparse.Namespace) -> Setting:
     cameras = tuple(camera_from_text(f"software:sim/{VIEWS[i % len(VIEWS)]}") for i in range(views))
     episode = episode_from_seed(arguments.seed)
     engine = {"backend": arguments.backend, "provider": arguments.provider, "threads": arguments.threads}
-    return Setting(
+    return TrialSetup(
         bundle=bundle,
         cameras=cameras,
         instruction=episode.instruction,
@@ -111,51 +110,44 @@ def _setting(arguments: argparse.Namespace) -> Setting:
     )
 
 
-def _row(fault: Fault, setting: Setting, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Runs one fault and prints its line."""
-    result: dict[str, Any] = {"status": "needs-hardware", **NOTHING_MEASURED, "seen": fault.needs}
+def _row(fault: Fault, setup: TrialSetup, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Runs the trials of one fault and prints the worst result."""
+    result: dict[str, Any] = {"status": NEEDS_HARDWARE, **NOTHING_MEASURED, "seen": fault.needs}
     if fault.trial is not None:
-        result = _worst([_result_of(fault.trial, setting) for _ in range(arguments.repeat)])
+        results = [_result(fault.trial, setup) for _ in range(arguments.repeat)]
+        result = max(results, key=lambda one: (one["status"] == FAILED, one["measured"] or 0.0))
     row = {"id": fault.number, "fault": fault.name, "reaction": fault.reaction, "bound": fault.bound, **result}
     if not arguments.json:
-        print(line_of(row), flush=True)
+        print(_line(row), flush=True)
     elif not arguments.quiet:
-        print(line_of(row), file=sys.stderr, flush=True)
+        print(_line(row), file=sys.stderr, flush=True)
     return row
 
 
-def _result_of(trial: Callable[[Setting], TrialResult], setting: Setting) -> dict[str, Any]:
+def _result(trial: RunTrial, setup: TrialSetup) -> dict[str, Any]:
     try:
-        finding = trial(setting)
+        result = trial(setup)
     except VppEdgeError as error:
-        return {"status": "failed", **NOTHING_MEASURED, "seen": str(error)}
+        return {"status": FAILED, **NOTHING_MEASURED, "seen": str(error)}
     return {
-        "status": "passed" if finding.passed else "failed",
-        "measured": finding.measured_ms,
-        "bound_ms": finding.bound_ms,
-        "measures": finding.measures,
-        "seen": "; ".join((*finding.problems, finding.seen)),
+        "status": PASSED if result.passed else FAILED,
+        "measured": result.measured_ms,
+        "bound_ms": result.bound_ms,
+        "measures": result.measures,
+        "seen": "; ".join((*result.problems, result.observed)),
     }
 
 
-def _worst(results: list[dict[str, Any]]) -> dict[str, Any]:
-    return max(results, key=lambda result: (result["status"] == "failed", result["measured"] or 0.0))
-
-
-def line_of(row: dict[str, Any]) -> str:
-    """The result of one fault as a line of text."""
+def _line(row: dict[str, Any]) -> str:
     measured, bound = row["measured"], row["bound_ms"]
     number = "never" if measured is None else f"{measured:.0f} ms"
     time = "" if bound is None else f"; {row['measures']}: {number} (bound {bound:.0f} ms)"
-    return f"{row['id']:3}  {row['fault']:44}  {row['status']:14}  {row['seen']}{time}"
+    return f"{row['id']:3}  {row['fault']:45}  {row['status']:14}  {row['seen']}{time}"
 
 
-def _storm(arguments: argparse.Namespace, setting: Setting) -> int:
+def _storm(arguments: argparse.Namespace, setup: TrialSetup) -> int:
     from vpp_edge.runtime.chaos.storm import storm
 
-    report = storm(setting, arguments.storm, arguments.seed)
-    if arguments.json:
-        print(json.dumps(report.to_json()))
-    else:
-        print("\n".join(report.lines()))
+    report = storm(setup, arguments.storm, arguments.seed)
+    print(json.dumps(report.to_json()) if arguments.json else "\n".join(report.lines()))
     return 0 if report.passed else 1

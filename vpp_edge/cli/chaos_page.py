@@ -1,4 +1,4 @@
-"""The page of `vpp-edge chaos --html`: one HTML file without scripts or external references."""
+"""The page of `vpp-edge chaos --html`: one self-contained HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from vpp_edge import __version__
 from vpp_edge.files import write_whole
+from vpp_edge.runtime.chaos.result import FAILED, NEEDS_HARDWARE, PASSED
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1c2430; }
@@ -21,33 +22,33 @@ td:first-child, .number { text-align: right; white-space: nowrap; font-variant-n
 .passed { color: #14713d; } .failed { color: #b3261e; font-weight: 700; } .needs-hardware { color: #7a6a1f; }
 .seen { color: #55606e; font-size: .92em; }
 """
+STATUSES = (PASSED, FAILED, NEEDS_HARDWARE)
 
 
 def write_page(path: Path, bundle: str, rows: list[dict[str, Any]]) -> Path:
-    """Writes the page to `path`, atomically."""
-    counts = {status: sum(row["status"] == status for row in rows) for status in ("passed", "failed", "needs-hardware")}
+    """Writes the rows of `vpp-edge chaos` as a table, atomically."""
+    passed, failed, needing = (sum(row["status"] == status for row in rows) for status in STATUSES)
     head = "".join(f"<th>{name}</th>" for name in ("", "fault", "reaction", "bound", "result", "measured", "limit"))
     text = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>vpp-edge chaos</title><style>{STYLE}</style></head><body>
-<h1>How this bundle's run reacts to faults</h1>
-<p>{escape(bundle)}: {counts["passed"]} passed, {counts["failed"]} failed, {counts["needs-hardware"]} need hardware.
+<h1>Faults injected into runs of this bundle</h1>
+<p>{escape(bundle)}: {passed} passed, {failed} failed, {needing} need hardware.
 vpp-edge {__version__}, {escape(platform.machine())}, {os.cpu_count()} cores, simulated hand and cameras.</p>
 <table><tr>{head}</tr>
 {"".join(map(_table_row, rows))}</table></body></html>
 """
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text.encode())
     return path
 
 
-def _description(row: dict[str, Any]) -> str:
+def _details(row: dict[str, Any]) -> str:
     return f"{row['seen']}. Measured: {row['measures']}" if row["measures"] else str(row["seen"])
 
 
 def _table_row(row: dict[str, Any]) -> str:
     measured, bound = row["measured"], row["bound_ms"]
     cells = (
-        f"<td>{row['id']}</td><td>{escape(row['fault'])}<div class='seen'>{escape(_description(row))}</div></td>"
+        f"<td>{row['id']}</td><td>{escape(row['fault'])}<div class='seen'>{escape(_details(row))}</div></td>"
         f"<td>{escape(row['reaction'])}</td><td>{escape(row['bound'])}</td>"
         f"<td class='{row['status']}'>{escape(row['status'])}</td>"
     )

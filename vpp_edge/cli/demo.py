@@ -61,8 +61,8 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     from vpp_edge.cli.run import LiveLine
     from vpp_edge.runtime.cameras.config import camera_from_text
     from vpp_edge.runtime.session.config import SessionConfig
+    from vpp_edge.runtime.session.hooks import RunHooks
     from vpp_edge.runtime.session.run import run_session
-    from vpp_edge.runtime.session.supervisor import RunHooks
     from vpp_edge.runtime.sim.hand import SimHand
     from vpp_edge.runtime.sim.sequence import EpisodeSequence
     from vpp_edge.runtime.sim.task import episode_from_seed

@@ -16,7 +16,7 @@ from vpp_edge.runtime.session.config import SessionConfig
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import Hand
-    from vpp_edge.runtime.session.supervisor import Status
+    from vpp_edge.runtime.session.hooks import Status
 
 HELP = """Run a bundle on cameras and a hand until --duration is over or Ctrl-C; the hand is then held.
 
@@ -107,8 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.runtime.cameras.views import cameras_by_view
     from vpp_edge.runtime.hands.kinds import hand_from_text
     from vpp_edge.runtime.session.config import SessionConfig
+    from vpp_edge.runtime.session.hooks import RunHooks
     from vpp_edge.runtime.session.run import policy_spec, run_session
-    from vpp_edge.runtime.session.supervisor import RunHooks
 
     if arguments.threads is not None and arguments.threads < 1:
         raise BadInputError(f"--threads {arguments.threads}: expected at least 1")
@@ -162,9 +162,9 @@ def _ask_to_arm(hand: Hand, arguments: argparse.Namespace) -> None:
     Raises:
         BadInputError: the operator does not give it, or there is no terminal.
     """
-    from vpp_edge.runtime.interfaces import SimulatedHand
+    from vpp_edge.runtime.interfaces import is_simulated
 
-    if arguments.dry_run or arguments.unattended or isinstance(hand, SimulatedHand):
+    if arguments.dry_run or arguments.unattended or is_simulated(hand):
         return
     if not sys.stdin.isatty():
         raise BadInputError(

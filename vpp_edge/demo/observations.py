@@ -28,23 +28,23 @@ def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations
     with SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, "software") as renderer:
         for i in range(count):
             episode = episode_from_seed(FIRST_SEED + 1000 * seed + i)
-            moments = _moments(episode)
-            moment = moments[(2 * i + 1) * len(moments) // (2 * count)]
-            images = [renderer.render(view, moment.state, moment.scene) for view in POLICY_VIEWS]
-            samples.append(_sample(spec, episode.instruction, images, hand=moment.state, random=random))
+            seen = _observations(episode)
+            observation = seen[(2 * i + 1) * len(seen) // (2 * count)]
+            images = [renderer.render(view, observation.state, observation.scene) for view in POLICY_VIEWS]
+            samples.append(_sample(spec, episode.instruction, images, hand=observation.state, random=random))
     words = f"{count} observations of the simulated expert"
     return Observations(tuple(samples), words, {"recordings": [], "samples": count, "seed": seed})
 
 
-def _moments(episode: Episode) -> list[SimObservation]:
-    moments = []
+def _observations(episode: Episode) -> list[SimObservation]:
+    observations: list[SimObservation] = []
 
-    def think(moment: SimObservation) -> np.ndarray:
-        moments.append(moment)
-        return expert_targets(episode, moment.state, HORIZON)
+    def targets(observation: SimObservation) -> np.ndarray:
+        observations.append(observation)
+        return expert_targets(episode, observation.state, HORIZON)
 
-    play(episode, think, HORIZON)
-    return moments
+    play(episode, targets, HORIZON)
+    return observations
 
 
 def _sample(

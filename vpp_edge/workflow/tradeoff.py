@@ -180,11 +180,11 @@ def write_report(folder: Path, points: Sequence[Point], observations: str, devic
         "![error over share](report.svg)",
         "",
     ]
-    picture = scatter_svg(
+    chart = scatter_svg(
         [(100 * p.share, 100 * p.error, f"{p.predicted_ms:.1f} ms") for p in points],
         "multiply-accumulates in INT8, %",
         "error of the actions, relative RMS, %",
         f"INT8 share, error and predicted latency on {device}",
     )
     write_whole(folder / "report.md", "\n".join(text))
-    write_whole(folder / "report.svg", picture)
+    write_whole(folder / "report.svg", chart)

@@ -172,7 +172,7 @@ def test_a_stage_survives_a_round_trip(small_bundle: Path, stage: str) -> None:
     assert nodes_of(ir.serde.serialize_model(model)) == before
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", pytest.param("int8", marks=pytest.mark.slow)])
 def test_lower_precision_keeps_the_functions(precision: str, request: pytest.FixtureRequest) -> None:
     bundle: Path = request.getfixturevalue(f"{precision}_bundle")
     model = onnx.load(bundle / "onnx" / "perceive.onnx", load_external_data=False)

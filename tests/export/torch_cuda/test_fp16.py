@@ -74,6 +74,7 @@ def test_stages_are_the_reference_implementation_to_within_fp16(golden: Golden, 
 
 
 @needs_triton
+@pytest.mark.slow
 def test_the_stages_run_on_interpreted_kernels(tmp_path: Path) -> None:
     result = errors_of_interpreted_stages(tmp_path / "checkpoint")
     for name, error in result["max_relative"].items():

@@ -223,7 +223,7 @@ def test_the_weights_are_not_needed(bundle_copy: Path, capsys: pytest.CaptureFix
     assert "predicted, not measured" in capsys.readouterr().out
 
 
-def test_a_graph_that_is_none_is_refused(bundle_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_graph_is_refused(bundle_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = b"\xff" * 100
     (bundle_copy / "onnx" / "act.onnx").write_bytes(content)
     manifest = json.loads((bundle_copy / "manifest.json").read_text())
@@ -242,7 +242,7 @@ def test_a_graph_that_is_none_is_refused(bundle_copy: Path, capsys: pytest.Captu
         (["--roofline", "orin-nx-16gb", "--top", "-1"], "--top"),
     ],
 )
-def test_words_that_do_not_fit_are_refused(
+def test_options_that_do_not_fit_are_refused(
     small_bundle: Path, capsys: pytest.CaptureFixture[str], words: list[str], named: str
 ) -> None:
     assert main(["profile", str(small_bundle), *words]) == 2

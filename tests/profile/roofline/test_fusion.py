@@ -1,4 +1,4 @@
-"""Each rule by which nodes become kernels, on graphs that have little else, and the names that kernels get."""
+"""Each rule that groups nodes into kernels, on minimal graphs, and the names of kernels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_sum_joins_the_later_of_its_makers() -> None:
 
 
 def test_a_pointwise_node_waits_for_no_kernel_behind_its_own() -> None:
-    """y = x * f(x), f a small product: if y joined the convolution, that would wait for a kernel that waits for it."""
+    """y = x * f(x), f a small product: if y joined the convolution, the two kernels would wait for each other."""
     nodes = [
         node("Conv", "x w", "c"),
         node("ReduceMean", "c", "m"),
@@ -101,7 +101,7 @@ def test_half_of_a_product_is_no_epilogue() -> None:
     assert gate.reads == {"p": 120} and gate.writes == {"y": 60}
 
 
-def test_a_concatenation_is_written_by_those_who_make_its_parts() -> None:
+def test_a_concatenation_is_written_by_the_kernels_of_its_parts() -> None:
     nodes = [
         node("Conv", "x w", "c"),
         node("Conv", "x v", "d"),
@@ -150,7 +150,7 @@ def test_attention_keeps_its_scores_on_the_chip() -> None:
     assert group.matrix_operations == 2 * 2 * (8 * 20 * 20) * 16
 
 
-def test_scores_that_someone_reads_are_written() -> None:
+def test_scores_with_another_reader_are_written() -> None:
     groups = groups_from_graph(attention(extra_output=True))
     assert all(group.kind != ATTENTION for group in groups)
     assert any("p" in group.writes for group in groups)

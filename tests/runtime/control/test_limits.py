@@ -131,7 +131,7 @@ def test_braking_speed_stops_exactly_at_the_distance(distance, quantum):
 def test_a_step_takes_a_small_part_of_the_period():
     limiter = limiter_at()
     targets = HOME + np.random.default_rng(0).normal(0, 0.05, (500, 10))
-    start_ns = time.perf_counter_ns()
+    start_ns = time.thread_time_ns()
     for target in targets:
         limiter.step(target)
-    assert (time.perf_counter_ns() - start_ns) / len(targets) < 1_000_000  # 0.1 ms on an idle desk, 10 ms period
+    assert (time.thread_time_ns() - start_ns) / len(targets) < 1_000_000  # typically 0.1 ms of a period of 10

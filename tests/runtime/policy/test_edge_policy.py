@@ -211,3 +211,10 @@ def test_every_backend_s_engines_can_be_closed_twice(small_bundle: Path, small_c
         policy.close()
         for engine in engines:
             engine.close()
+
+
+def test_the_policy_is_importable_from_the_package_and_from_its_room() -> None:
+    import vpp_edge
+    import vpp_edge.runtime.policy
+
+    assert vpp_edge.EdgePolicy is vpp_edge.runtime.policy.EdgePolicy is EdgePolicy

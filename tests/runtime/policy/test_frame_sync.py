@@ -24,7 +24,7 @@ class Stage:
 
     def __init__(self, channels: Channels) -> None:
         self.channels, self.now_ns = channels, time.monotonic_ns()
-        self.views = FrameSync(channels, (PERIOD_NS, PERIOD_NS))
+        self.sync = FrameSync(channels, (PERIOD_NS, PERIOD_NS))
 
     def show(self, view: int, periods_ago: float, number: int) -> None:
         image = np.full((4, 4, 3), number, np.uint8)
@@ -33,10 +33,10 @@ class Stage:
         )
 
     def numbers(self) -> list[int] | None:
-        frames = self.views.look()
+        frames = self.sync.latest()
         if frames is None:
             return None
-        self.views.taken(frames)
+        self.sync.mark_used(frames)
         return [message.value.number for message in frames]
 
 

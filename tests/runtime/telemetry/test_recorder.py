@@ -18,7 +18,7 @@ from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.runtime.telemetry.recorder import LONGEST_S, EpisodeWriter, RecorderSettings
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.live]
+pytestmark = pytest.mark.live
 PERIOD_NS = 100_000_000
 
 

@@ -1,4 +1,4 @@
-"""Success in closed loop in the certificate: written with the bundle, readable, and never half."""
+"""Closed-loop success in the certificate: written with the bundle, readable, and never partial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluations: the same on any number of processes, worlds apart from training's, and what their summary says."""
+"""Evaluations: independent of the number of processes, on worlds not used in training, and their summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vpp_edge.workflow.closed_loop.summary import SUCCESS, TIMEOUT, WRONG, summa
 
 
 def assert_same(found: Sequence[EpisodeResult], expected: Sequence[EpisodeResult]) -> None:
-    """All but how long the inferences took."""
+    """Everything except the durations of the inferences."""
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a.jerks, b.jerks)
         np.testing.assert_array_equal(a.seams, b.seams)
@@ -52,7 +52,7 @@ def test_results_do_not_depend_on_the_number_of_processes(policy: str) -> None:
 
 
 def test_an_exported_policy_plays(small_bundle: Path) -> None:
-    """Untrained, it presses nothing; the same in one process as in two, as its noise belongs to the episode."""
+    """Untrained, it presses nothing; one process or two give the same, because the noise belongs to the episode."""
     settings, choice = EvalSettings(episodes=2, time_limit_s=0.5), PlayerChoice(str(small_bundle))
     seen: list[tuple[str, float]] = []
     results = evaluate(choice, settings, 2, lambda stage, fraction: seen.append((stage, fraction)))
@@ -62,14 +62,14 @@ def test_an_exported_policy_plays(small_bundle: Path) -> None:
     assert seen == [("load", 0), ("play", 0.5), ("play", 1.0)]
 
 
-def test_a_delay_makes_fewer_inferences_than_asked_for(small_bundle: Path) -> None:
+def test_a_delay_makes_fewer_inferences_than_requested(small_bundle: Path) -> None:
     settings = EvalSettings(episodes=1, time_limit_s=0.7, replan_ns=100_000_000, delay_ns=300_000_000)
     (result,) = evaluate(PlayerChoice(str(small_bundle)), settings, 1)
     assert len(result.inference_ns) == 3  # the next observation waits for the chunk of the one before
 
 
 class BrokenPlayer:
-    """Gives no numbers."""
+    """A player whose targets are NaN."""
 
     horizon, period_ns = 8, 100_000_000
 
@@ -100,7 +100,7 @@ def test_a_policy_that_gives_no_numbers_is_stopped_and_its_reason_counted() -> N
         ({"time_limit_s": float("nan")}, "time limit of nan"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         EvalSettings(**changes)
 

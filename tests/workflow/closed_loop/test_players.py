@@ -1,4 +1,4 @@
-"""Who plays: what a policy sees, which policies are refused, and that randomness follows from the seed."""
+"""Players: what a policy sees, which policies are refused, and that the seed determines all randomness."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def first_moment(episode: Episode) -> SimObservation:
 
 @pytest.mark.parametrize("view", POLICY_VIEWS)
 @pytest.mark.parametrize("seed", [3, 17])
-def test_the_small_picture_is_the_middle_of_the_live_one(view: str, seed: int) -> None:
+def test_the_small_image_is_the_middle_of_the_live_one(view: str, seed: int) -> None:
     moment = first_moment(episode_from_seed(seed))
     live = SimRenderer(*LIVE_SIZE, "software").render(view, moment.state, moment.scene)
     small = SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, "software").render(view, moment.state, moment.scene)
@@ -44,7 +44,7 @@ def test_the_small_picture_is_the_middle_of_the_live_one(view: str, seed: int) -
 
 
 def test_a_policy_is_given_what_a_live_run_gives_it(small_bundle: Path) -> None:
-    """Instruction, state and noise as in the policy process, and frames that the live pictures lead to."""
+    """Instruction, state and noise as in the policy process, and the frames of the live images."""
     episode = episode_from_seed(3)
     moment, policy = first_moment(episode), EdgePolicy.load(small_bundle, threads=1)
     player = PolicyPlayer(EdgePolicy.load(small_bundle, threads=1))

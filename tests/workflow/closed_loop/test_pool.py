@@ -1,4 +1,4 @@
-"""Work over processes: results, failures and deaths of workers, and that none is left behind."""
+"""Work over processes: results, failures and deaths of workers; no process is left behind."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_worker_that_ends_ends_the_work_with_its_reason(
         list(results_in_any_order(open_work, (), 5, 2))
 
 
-def test_who_stops_reading_leaves_no_worker() -> None:
+def test_a_caller_that_stops_reading_leaves_no_worker() -> None:
     results = results_in_any_order(work.open_sleeping, (60.0,), 5, 2)
     next(results)
     results.close()

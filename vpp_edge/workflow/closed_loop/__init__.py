@@ -1,1 +1,1 @@
-"""The yardstick: episodes of the simulated task, played by a policy in simulated time, and what came of them."""
+"""Closed-loop evaluation: a policy plays episodes of the simulated task in simulated time."""
