@@ -16,8 +16,8 @@ from vpp_edge.errors import MissingDependencyError
 def load_realsense() -> ModuleType:
     """pyrealsense2, imported after libusb.
 
-    Its wheels link against libusb but do not contain it. `libusb-package` provides one that works without root once its
-    symbols are global; without that package, the system's libusb may do.
+    Its wheels link against libusb but do not contain it. The libusb of `libusb-package` works without root once
+    its symbols are global; without that package, the system's libusb may do.
 
     Raises:
         MissingDependencyError: pyrealsense2 or libusb is not installed.

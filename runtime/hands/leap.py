@@ -124,7 +124,7 @@ class LeapHand(GuardedHand):
             self._measured_with_retries()
             if self._alerts:
                 raise HardwareFaultError(f"errors persist after a restart: {self._motor_errors()}")
-        self._set(table.BUS_WATCHDOG, 0)  # also clears one that has fired
+        self._set(table.BUS_WATCHDOG, 0)  # also clears a watchdog that has fired
         modes = self._with_retries(lambda: self._port.numbers(self._ids, table.OPERATING_MODE))
         if set(modes.values()) != {table.CURRENT_BASED_POSITION}:
             self._set(table.TORQUE_ENABLE, 0)

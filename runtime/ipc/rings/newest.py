@@ -37,7 +37,7 @@ class Message(Generic[T]):
 
 
 class NewestSlot:
-    """The slot, in the process that created it or in one that attached to it. Picklable while a child is spawned.
+    """The slot, in the process that created it or in another that attached to it. Picklable while a child is spawned.
 
     Args:
         dtype: numpy dtype of one message, usually structured.
@@ -109,8 +109,8 @@ class NewestSlot:
         """The newest message with a sequence above `newer_than`, or None.
 
         Args:
-            copy: copies what it needs out of the buffer. It is called again after being overtaken, and may then have
-                seen a half-written message, so it must not trust lengths in the message.
+            copy: copies what it needs out of the buffer. It may see a half-written message, so it must not trust
+                lengths in it; its result is then discarded and it is called again.
         """
         for _ in range(ATTEMPTS):
             sequence = self._block.words[0]

@@ -15,7 +15,7 @@ _WRITTEN, _LOST, _TAKEN = 0, 1, CACHE_LINE // 8  # the reader's word is on its o
 
 
 class OrderedRing:
-    """The ring, in the process that created it or in one that attached to it. Picklable while a child is spawned.
+    """The ring, in the process that created it or in another that attached to it. Picklable while a child is spawned.
 
     Args:
         dtype: numpy dtype of one message.

@@ -125,11 +125,11 @@ def test_a_pressed_button_appears_lower(renderer: SimRenderer, button: int) -> N
 
 
 def test_an_episode_has_its_own_buttons_light_and_cameras(renderer: SimRenderer) -> None:
-    pictures = [renderer.render("top", STATE, np.array((seed, 0, 0, 0, 0))) for seed in (1, 2, 1)]
-    assert (difference(pictures[0], pictures[1]) > 20).mean() > 0.02
-    np.testing.assert_array_equal(pictures[0], pictures[2])
+    images = [renderer.render("top", STATE, np.array((seed, 0, 0, 0, 0))) for seed in (1, 2, 1)]
+    assert (difference(images[0], images[1]) > 20).mean() > 0.02
+    np.testing.assert_array_equal(images[0], images[2])
     nominal = renderer.render("top", STATE)
-    assert (difference(pictures[2], nominal) > 20).mean() > 0.02
+    assert (difference(images[2], nominal) > 20).mean() > 0.02
     np.testing.assert_array_equal(renderer.render("top", STATE, None), nominal)
 
 
@@ -202,7 +202,7 @@ def test_ten_images_per_second_without_gl() -> None:
             begin = time.thread_time()
             renderer.render("top", STATE)
             took.append(time.thread_time() - begin)
-    assert np.median(took) < 0.1, f"{np.median(took) * 1e3:.0f} ms of processor time per picture"
+    assert np.median(took) < 0.1, f"{np.median(took) * 1e3:.0f} ms of processor time per image"
 
 
 CHILD = """

@@ -76,16 +76,16 @@ class LiveExpert:
 
     def advance(self, loop, channels: Channels) -> None:
         self._course.advance(loop, channels)
-        told = read_instruction(channels.instruction)
-        stand = channels.states.read(lambda record: (record["vector"].copy(), int(record["episode"])))
-        if stand is None or stand.value[1] < told.episode:
+        instruction = read_instruction(channels.instruction)
+        message = channels.states.read(lambda record: (record["vector"].copy(), int(record["episode"])))
+        if message is None or message.value[1] < instruction.episode:
             return
         record = channels.chunks.begin()
         if record is None:
             return
-        record["targets"] = expert_targets(self._episodes[told.text], stand.value[0], 8)
-        record["anchor"], record["episode"] = stand.value
-        record["observed_ns"], record["request"] = stand.stamp_ns, self._sent
+        record["targets"] = expert_targets(self._episodes[instruction.text], message.value[0], 8)
+        record["anchor"], record["episode"] = message.value
+        record["observed_ns"], record["request"] = message.stamp_ns, self._sent
         channels.chunks.commit()
         self._sent += 1
 
@@ -150,14 +150,14 @@ class Publisher:
 def test_a_short_press_between_two_polls_counts_and_time_starts_with_the_first_chunk(channels: Channels) -> None:
     episode, loop, publish = episode_from_seed(4), Asked(), Publisher(channels)
     down = tuple(0.006 * (colour == episode.colour) for colour in COLOURS)
-    told = []
-    course = EpisodeSequence([episode], SimHand(episode=episode), told.append)
+    results = []
+    course = EpisodeSequence([episode], SimHand(episode=episode), results.append)
     for _ in range(100):
         publish(episode.start, 4, request=-1)  # the policy is still loading
     for depths in ((), (), down, (), ()):
         publish(episode.start, 4, *depths)
     course.advance(loop, channels)
-    assert told == course.results and told[0].verdict == "success" and told[0].seconds == pytest.approx(0.02)
+    assert results == course.results and results[0].verdict == "success" and results[0].seconds == pytest.approx(0.02)
     assert course.caption == f"{episode.instruction}: success" and not loop.stopped
     for _ in range(85):
         publish(episode.start, 4)

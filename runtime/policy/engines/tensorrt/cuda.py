@@ -1,4 +1,4 @@
-"""The part of the CUDA runtime that engines need: the present device, streams, buffers and graphs.
+"""The part of the CUDA runtime that engines need: the GPU of this machine, streams, buffers and graphs.
 
 NVIDIA's own bindings (cuda-bindings, `cuda.bindings.runtime`) are imported on first use. Every call returns
 (error, values...); `Cuda` turns an error into an exception. Written from the documentation of cuda-bindings 12.9 and
