@@ -1,4 +1,4 @@
-"""A RealSense recording as a camera: in, a .bag or .db3 file; out, the frames of its colour stream in recorded time."""
+"""Plays the colour stream of a RealSense recording (.bag or .db3) at its recorded pace, as a camera."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
 class BagCamera(InboxCamera):
     """The colour stream of a recording, RGB8 or BGR8. Context manager.
 
-    Numbers are the recording's; from one round to the next they go on rising.
+    Frame numbers are those of the recording, and keep increasing when it loops.
 
     Args:
-        path: the file, of RealSense's recorder: .db3, which the SDK's version 2.59 writes, or .bag of earlier ones,
-            which it still reads but calls deprecated.
-        loop: begin again at the end.
+        path: file of RealSense's recorder: .db3, written by SDK 2.59, or .bag, written by earlier versions, which the
+            SDK still reads but has deprecated.
+        loop: start again at the end.
 
     Raises:
-        BadInputError: the SDK cannot play the file, or there is no colour stream in it.
+        BadInputError: the SDK cannot play the file, or it has no colour stream.
         MissingDependencyError: the SDK is not installed.
     """
 
@@ -30,7 +30,7 @@ class BagCamera(InboxCamera):
         rs = load_realsense()
         super().__init__(f"bag:{path}")
         self._pipeline, config = rs.pipeline(), rs.config()
-        receiver = SdkReceiver(rs, self.name, self._inbox, DeviceClock().stamp_ns, renumber=RisingNumbers())
+        receiver = SdkReceiver(rs, self.name, self._inbox, DeviceClock().stamp_ns, renumber=IncreasingNumbers())
         try:
             config.enable_device_from_file(path, loop)
             config.enable_stream(rs.stream.color)
@@ -55,8 +55,8 @@ class BagCamera(InboxCamera):
             self._pipeline.stop()
 
 
-class RisingNumbers:
-    """Numbers of a recording that is played again and again: where they go back, they go on from the last one."""
+class IncreasingNumbers:
+    """Frame numbers of a looping recording: when they jump back, they are shifted to continue from the last one."""
 
     def __init__(self) -> None:
         self._last, self._shift = -1, 0

@@ -1,4 +1,4 @@
-"""Which camera the user means: in, a text such as `software:clip.mp4?fps=30`; out, a picklable CameraConfig."""
+"""Parses the text of --camera, such as `software:clip.mp4?fps=30`, into a picklable CameraConfig."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIM_PREFIX = "sim/"
 HIGHEST_FPS = 1000.0
 REALSENSE_SIZE, REALSENSE_FPS = (640, 480), 30.0
 SIM_FPS = 15.0  # what the simulator renders in time without a GPU
-# Which options mean something for which kind of camera.
+# The options of each kind of camera.
 OPTIONS = {
     "realsense": ("width", "height", "fps"),
     "software": ("width", "height", "fps", "loop"),
@@ -32,20 +32,20 @@ EXAMPLES = {"software": "software:clip.mp4 or software:sim/top", "bag": "bag:tak
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """A camera to open, in plain values, so that it can be sent to the process that opens it.
+    """A camera to open, as plain values that can be sent to the process that opens it.
 
     Attributes:
         kind: `realsense`, `software`, `bag` or `video`.
         source: serial number (empty: the only camera attached), path of a file, or `sim/VIEW`.
-        width, height: pixels asked for, both or none; None: 640 x 480 of a camera, 320 x 240 of the simulator, the
-            file's own of a video, which is resized to them otherwise. A bag has its own.
-        fps: frames per second asked for; None: 30 of a camera, 15 of the simulator, the file's own of a video.
-            Of a bag, which plays as it was recorded, what to expect.
-        loop: a file starts again at its end; otherwise reading raises EndOfStreamError there.
-        view: which of the policy's views it gives, such as `static`; empty: the one at its place in the list.
+        width, height: requested pixels, both or neither. None: 640 x 480 for a camera, 320 x 240 for the simulator, a
+            video's own size. Videos are resized to it. Not for bags, which keep their own size.
+        fps: requested frames per second. None: 30 for a camera, 15 for the simulator, a video's own rate. A bag plays
+            at its recorded rate; for bags this is the rate to expect.
+        loop: a file starts again at its end; otherwise reading past the end raises EndOfStreamError.
+        view: the policy's view that it delivers, such as `static`; empty: the one at its position in the list.
 
     Raises:
-        BadInputError: a value that cannot be.
+        BadInputError: a value is invalid.
     """
 
     kind: str
@@ -61,9 +61,9 @@ class CameraConfig:
         if self.kind not in OPTIONS:
             raise BadInputError(f"{name}: unknown kind {self.kind!r}; expected {', '.join(OPTIONS)}")
         if not self.source and self.kind != "realsense":
-            raise BadInputError(f"{name}: names no source; give for example {EXAMPLES[self.kind]}")
+            raise BadInputError(f"{name}: has no source; expected for example {EXAMPLES[self.kind]}")
         if (self.width is None) != (self.height is None):
-            raise BadInputError(f"{name}: width {self.width}, height {self.height}; give both or none of them")
+            raise BadInputError(f"{name}: width {self.width}, height {self.height}; give both or neither")
         if self.width is not None and self.height is not None:
             check_size(name, self.width, self.height)
         if self.fps is not None and not (math.isfinite(self.fps) and 0 < self.fps <= HIGHEST_FPS):
@@ -75,7 +75,7 @@ class CameraConfig:
 
     @property
     def sim_view(self) -> str | None:
-        """Name of the simulator's view; None of every other camera."""
+        """Name of the simulator's view; None for every other camera."""
         simulated = self.kind == "software" and self.source.startswith(SIM_PREFIX)
         return self.source.removeprefix(SIM_PREFIX) if simulated else None
 
@@ -86,11 +86,11 @@ class CameraConfig:
 
     @property
     def name(self) -> str:
-        """For messages and reports: the text without its options."""
+        """The text without its options, for messages and reports."""
         return f"{self.kind}:{self.source}" if self.source else self.kind
 
     def completed(self) -> CameraConfig:
-        """The configuration with what was left out: size and rate of its kind, or the rate of its video.
+        """The configuration with defaults filled in: size and rate of its kind, or the rate of its video.
 
         Raises:
             BadInputError: not a video, or one too large for a frame message.
@@ -116,7 +116,7 @@ class CameraConfig:
 
     @property
     def text(self) -> str:
-        """What `camera_from_text` reads back as this configuration."""
+        """The text that `camera_from_text` parses into this configuration."""
         given = {"width": self.width, "height": self.height, "fps": self.fps, "loop": None if self.loop else 0}
         options = "&".join(f"{key}={value}" for key, value in given.items() if value is not None)
         text = f"{self.name}?{options}" if options or "?" in self.source else self.name
@@ -124,34 +124,33 @@ class CameraConfig:
 
 
 def check_size(name: str, width: int, height: int) -> None:
-    """Raises BadInputError for an image of no pixels or of more than a frame message can carry."""
+    """Raises BadInputError for an image without pixels, or with more than a frame message can carry."""
     if width < 1 or height < 1 or width * height * 3 > MOST_PIXEL_BYTES:
         most = MOST_PIXEL_BYTES // 3
         raise BadInputError(f"{name}: {width} x {height} pixels; expected at least 1 x 1 and at most {most} in all")
 
 
 def camera_from_text(text: str) -> CameraConfig:
-    """Reads a camera as typed: `KIND:SOURCE?OPTION=VALUE&...`, for example `software:clip.mp4?width=640&height=480`.
+    """Parses `KIND:SOURCE?OPTION=VALUE&...`, for example `software:clip.mp4?width=640&height=480`.
 
-    In front may stand which view of the policy it gives: `wrist=realsense:123622270915`. The options are those of
-    OPTIONS; the source ends at the last `?`. Files are looked at, and what was not given is filled in as `completed`
-    says.
+    The policy's view may be given in front: `wrist=realsense:123622270915`. The options are those of OPTIONS; the
+    source ends at the last `?`. Files are opened, and defaults are filled in by `CameraConfig.completed`.
 
     Raises:
-        BadInputError: unknown kind, view or option, a value that cannot be, a file that is missing or no video.
-        MissingDependencyError: PyAV is not there to look at a video.
+        BadInputError: unknown kind, view or option, an invalid value, or a file that is missing or not a video.
+        MissingDependencyError: PyAV is needed to read a video and is not installed.
     """
-    config = parsed(text)
+    config = parse_camera(text)
     if config.is_file and not Path(config.source).is_file():
         raise BadInputError(
             f"camera {text}: there is no file {config.source!r}; check the path"
-            + ("; write one more `?` behind a file name that contains one" if "?" in text else "")
+            + ("; end a file name that contains `?` with one more `?`" if "?" in text else "")
         )
     return config.completed()
 
 
-def parsed(text: str) -> CameraConfig:
-    """The same without a look at the file."""
+def parse_camera(text: str) -> CameraConfig:
+    """`camera_from_text` without opening the file and without defaults."""
     named = NAMED.match(text)
     view, text = named.groups() if named else ("", text)
     head, mark, tail = text.rpartition("?")

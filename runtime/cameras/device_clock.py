@@ -1,20 +1,20 @@
-"""When a frame was taken: in, a device's timestamp and the arrival here; out, monotonic nanoseconds of this machine."""
+"""Converts device timestamps of frames into monotonic nanoseconds of this machine."""
 
 from __future__ import annotations
 
 from collections import deque
 
 WINDOW_FRAMES = 64  # 2 s at 30 Hz; two crystals drift apart by 0.1 ms in that time
-LONGEST_JITTER_NS = 250_000_000  # more is no jitter: the device's clock was set, or a recording began again
+LONGEST_JITTER_NS = 250_000_000  # beyond it, the device's clock was set or a recording restarted
 
 
 class DeviceClock:
-    """Takes the jitter of the way here out of the arrival times.
+    """Removes transport jitter from arrival times.
 
-    A device's clock counts from wherever it likes, and in two of the SDK's three timestamp domains it is set together
-    with the wall clock. But the way here only ever makes a frame later, so the smallest difference between arrival and
-    timestamp among the last frames is the difference between the clocks, plus a constant latency that cannot be seen
-    from here. No stamp is later than the arrival.
+    A device's clock has an arbitrary origin, and in two of the SDK's three timestamp domains it is set together with
+    the wall clock. Transport can only delay a frame, so the smallest difference between arrival and timestamp among the
+    last frames is the offset between the clocks plus a constant latency that cannot be measured here. No stamp is later
+    than the arrival.
     """
 
     def __init__(self) -> None:

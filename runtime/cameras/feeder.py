@@ -1,4 +1,4 @@
-"""Plays a source in real time: in, a FrameSource; out, a thread that hands on its images, each at its moment."""
+"""Plays a FrameSource in real time, in a thread that delivers each image when it is due."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from vpp_edge.errors import HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.cameras.inbox import Inbox
 from vpp_edge.runtime.cameras.sources import FrameSource
 
-CATCH_UP_PERIODS = 2  # who is later than this leaves moments out, as a real camera would
-OPEN_S = 10.0  # a source that takes longer makes its reader wait
-END_S = 2.0  # longer than a slow picture of the simulator takes
+CATCH_UP_PERIODS = 2  # when later than this, images are skipped, as a real camera would
+OPEN_S = 10.0  # if a source takes longer to open, its reader waits
+END_S = 2.0  # longer than rendering an image of the simulator takes
 
 Deliver = Callable[[np.ndarray, int, int], None]
 
 
 class Feeder(threading.Thread):
-    """Hands on the image of moment n at start + n / fps, on deadlines that do not drift.
+    """Delivers image n at start + n / fps, on deadlines that do not drift.
 
     Args:
         source: what to play; closed when the thread ends.
-        deliver: called with the image, its number (moment + 1; moments left out leave a gap) and its monotonic
-            time in nanoseconds.
-        inbox: told how the source ended.
+        deliver: called with the image, its number (n + 1; skipped images leave a gap) and its monotonic time in
+            nanoseconds.
+        inbox: receives the error or the end of the source.
     """
 
     def __init__(self, name: str, source: FrameSource, deliver: Deliver, inbox: Inbox) -> None:
@@ -35,7 +35,7 @@ class Feeder(threading.Thread):
         self._ready, self._stopping = threading.Event(), threading.Event()
 
     def begin(self) -> None:
-        """Starts the thread and returns when the source is open, or has failed, which the reader is told."""
+        """Starts the thread and returns once the source is open or has failed; `inbox` passes a failure on."""
         self.start()
         self._ready.wait(OPEN_S)
 
@@ -53,7 +53,7 @@ class Feeder(threading.Thread):
                 self._inbox.end_of_stream()
         except VppEdgeError as error:
             self._inbox.end(error)
-        except Exception as error:  # noqa: BLE001 - what a source raises must reach the reader, not die with the thread
+        except Exception as error:  # noqa: BLE001 - an error of the source must reach the reader
             self._inbox.end(HardwareFaultError(f"camera {self._camera}: {type(error).__name__}: {error}"))
         finally:
             self._ready.set()
@@ -61,9 +61,9 @@ class Feeder(threading.Thread):
 
     def _play(self) -> bool:
         """True when the source has ended, False when it was stopped."""
-        period_ns, begun_ns, moment = 1e9 / self._source.fps, time.monotonic_ns(), 0
+        period_ns, started_ns, moment = 1e9 / self._source.fps, time.monotonic_ns(), 0
         while True:
-            due_ns = begun_ns + round(moment * period_ns)
+            due_ns = started_ns + round(moment * period_ns)
             late_ns = time.monotonic_ns() - due_ns
             if late_ns > CATCH_UP_PERIODS * period_ns:
                 moment += int(late_ns // period_ns)

@@ -1,4 +1,4 @@
-"""Where frames wait to be read: in, frames from a thread of the SDK or our own; out, `Frame`s, none lost uncounted."""
+"""A bounded queue of frames between the thread that delivers them and the one that reads them; losses are counted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TypeVar
 from vpp_edge.errors import EndOfStreamError, HardwareFaultError
 from vpp_edge.runtime.interfaces import CameraStatistics, Frame
 
-CAPACITY = 4  # a reader may stall for 130 ms at 30 Hz; what waits longer is too old to act on
+CAPACITY = 4  # a reader may stall for 130 ms at 30 Hz; older frames are useless for control
 
 
 class Inbox:
-    """A bounded queue between the thread that brings frames and the one that reads them; the oldest gives way.
+    """The queue; a new frame replaces the oldest one when it is full.
 
     Args:
         name: of the camera, for messages.
@@ -29,7 +29,7 @@ class Inbox:
         self._end: Exception | None = None
 
     def put(self, frame: Frame) -> None:
-        """Adds a frame and wakes the reader. Numbers that go back are a counter that began again, not a loss."""
+        """Adds a frame and wakes the reader. A number that jumps back is a restarted counter, not a loss."""
         with self._changed:
             if self._last_number is not None and frame.number > self._last_number + 1:
                 self._dropped += frame.number - self._last_number - 1
@@ -41,17 +41,17 @@ class Inbox:
             self._changed.notify()
 
     def end(self, reason: Exception) -> None:
-        """No more frames will come: `take` raises `reason` when the last one is read. The first reason counts."""
+        """Ends the queue: `take` raises `reason` once all frames are read. Later reasons are ignored."""
         with self._changed:
             self._end = self._end or reason
             self._changed.notify_all()
 
     def end_of_stream(self) -> None:
-        """The same for a recording that has been played to its end."""
-        self.end(EndOfStreamError(f"camera {self._name}: the recording has ended; play it again and again with loop=1"))
+        """Ends the queue after a recording has been played."""
+        self.end(EndOfStreamError(f"camera {self._name}: the recording has ended; repeat it with loop=1"))
 
     def close(self) -> None:
-        """Forgets what waits: from now on `take` raises HardwareFaultError."""
+        """Discards all frames: from now on `take` raises HardwareFaultError."""
         with self._changed:
             self._frames.clear()
             self._end = HardwareFaultError(f"camera {self._name} is closed; open it again to read")
@@ -61,7 +61,7 @@ class Inbox:
         """The oldest frame not yet read.
 
         Raises:
-            HardwareFaultError: none came within `timeout_ns`, or the camera is closed.
+            HardwareFaultError: none arrived within `timeout_ns`, or the camera is closed.
             EndOfStreamError: the recording has ended.
         """
         deadline_ns = time.monotonic_ns() + timeout_ns
@@ -69,13 +69,13 @@ class Inbox:
             while not self._frames:
                 if self._end is not None:
                     raise self._end
-                left_ns = deadline_ns - time.monotonic_ns()
-                if left_ns <= 0:
+                remaining_ns = deadline_ns - time.monotonic_ns()
+                if remaining_ns <= 0:
                     raise HardwareFaultError(
                         f"camera {self._name}: no frame within {timeout_ns / 1e6:g} ms; check its cable and power, and "
                         "open it again in a new process"
                     )
-                self._changed.wait(left_ns / 1e9)
+                self._changed.wait(remaining_ns / 1e9)
             self._delivered += 1
             return self._frames.popleft()
 
@@ -90,9 +90,9 @@ OneCamera = TypeVar("OneCamera", bound="InboxCamera")
 
 
 class InboxCamera:
-    """What all our cameras share: frames come through an inbox. Context manager; a `Camera` of runtime/interfaces.py.
+    """Base of all cameras, which deliver frames through an inbox. Context manager; a `Camera` of runtime/interfaces.py.
 
-    A kind of camera fills `_inbox` from its own thread and says in `_release` how it gives its device back.
+    A subclass fills `_inbox` from its own thread, and releases its device in `_release`.
 
     Args:
         name: for messages.
@@ -106,7 +106,7 @@ class InboxCamera:
         """The next frame not yet read.
 
         Raises:
-            HardwareFaultError: none came within `timeout_ns`, or the camera is closed.
+            HardwareFaultError: none arrived within `timeout_ns`, or the camera is closed.
             EndOfStreamError: the recording or source has ended.
         """
         return self._inbox.take(timeout_ns)
@@ -116,7 +116,7 @@ class InboxCamera:
         return self._inbox.statistics
 
     def close(self) -> None:
-        """Gives the device back; may be called twice."""
+        """Releases the device; may be called twice."""
         self._release()
         self._inbox.close()
 

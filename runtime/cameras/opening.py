@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def open_camera(config: CameraConfig, latest_state: LatestState | None = None) -> Camera:
-    """Opens a camera, which delivers from now on. Close it, or use it as a context manager.
+    """Opens a camera and starts delivery. Close it, or use it as a context manager.
 
     Args:
         latest_state: for views of the simulator, returns the newest state of the hand or None.

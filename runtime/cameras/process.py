@@ -15,7 +15,7 @@ from vpp_edge.runtime.ipc.loop_state import Phase
 from vpp_edge.runtime.ipc.rings.board import Board
 from vpp_edge.runtime.ipc.rings.newest import NewestSlot
 
-SILENCE_NS = 180_000_000  # a camera that delivers nothing new for so long, or for two of its periods, is silent
+SILENCE_NS = 180_000_000  # a camera without a new frame for this long and for two of its periods is silent
 SILENCES_TO_REOPEN = 5
 SHORTEST_READ_NS = 1_000_000
 DEVICE_COUNTS = ("dropped", "overwritten")  # taken from the camera's own statistics
@@ -38,7 +38,7 @@ def _opened(source: CameraSource, channel: CameraChannel, states: NewestSlot) ->
     except BadInputError as error:
         if not channel.board["delivered"]:
             raise
-        # It has worked before, so the request was right and is worth another try: the camera may have left the bus.
+        # It worked before, so the configuration is right; the camera may have left the bus. Worth another try.
         raise HardwareFaultError(str(error)) from error
 
 
@@ -58,7 +58,7 @@ def _publish_frames(camera: Camera, channel: CameraChannel, orders: Board) -> No
         fresh = pace.add(frame)
         board["repeated"] = before["repeated"] + pace.repeated
         if not fresh:
-            write_note(channel.note, f"camera {channel.name}: frozen, it delivers frame {frame.number} again and again")
+            write_note(channel.note, f"camera {channel.name}: frozen, it keeps delivering frame {frame.number}")
             continue
         silences, fresh_ns = 0, time.monotonic_ns()
         write_frame(channel.frames, frame)
@@ -68,11 +68,11 @@ def _publish_frames(camera: Camera, channel: CameraChannel, orders: Board) -> No
         for field in DEVICE_COUNTS:
             board[field] = before[field] + getattr(camera.statistics, field)
     if not orders["stopping"]:
-        raise HardwareFaultError(f"camera {channel.name}: nothing new {silences} times in a row")
+        raise HardwareFaultError(f"camera {channel.name}: no new frame, {silences} timeouts in a row")
 
 
 def _next_frame(camera: Camera, note: NewestSlot, timeout_ns: int) -> Frame | None:
-    """The camera's next frame; None when there is none in time. Raises EndOfStreamError."""
+    """The camera's next frame; None after the timeout. Raises EndOfStreamError."""
     try:
         return camera.read(max(timeout_ns, SHORTEST_READ_NS))
     except EndOfStreamError:
@@ -86,12 +86,12 @@ class _Pace:
     """The time between a camera's frames, averaged over about ten of them, and which frames are repeats.
 
     Args:
-        noisy: whether two images are never equal, as of every real sensor; an equal one is then a frozen one. A
-            simulated scene in which nothing moves looks the same without being frozen.
+        noisy: no two images are equal, as with every real sensor, so that an equal image is a frozen one. Simulated
+            images of a scene at rest are equal without being frozen.
 
     Attributes:
-        period_ns: 0 while it is not known.
-        repeated: how many frames came again.
+        period_ns: 0 while unknown.
+        repeated: number of repeated frames.
     """
 
     def __init__(self, noisy: bool) -> None:
@@ -99,7 +99,7 @@ class _Pace:
         self.period_ns = self.repeated = 0
 
     def add(self, frame: Frame) -> bool:
-        """Takes a frame; whether it is a new one."""
+        """Updates with a frame; returns whether it is new."""
         last = self._last
         if frame.number == last.number or (self._noisy and np.array_equal(frame.image, last.image)):
             self.repeated += 1

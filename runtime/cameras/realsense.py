@@ -1,4 +1,4 @@
-"""A RealSense camera on the bus: in, serial number, size and rate; out, the frames of its colour stream."""
+"""The colour stream of a RealSense camera."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
 
 
 class RealSenseCamera(InboxCamera):
-    """The RGB8 colour stream of one camera. Context manager. A silent camera is opened anew by a new process.
+    """The RGB8 colour stream of one camera. Context manager. A silent camera is reopened by a new process.
 
     Args:
         serial: serial number; empty for the only camera attached.
-        width, height, fps: a mode that the camera has.
+        width, height, fps: a mode that the camera supports.
 
     Attributes:
-        noisy: no two images are the same, so the same one again is a frozen one.
+        noisy: no two images are equal, so an equal image is a frozen one.
 
     Raises:
-        BadInputError: the camera is not attached, several are and none is named, or it has no such mode.
+        BadInputError: the camera is not attached, several are attached and none is named, or the mode is not supported.
         MissingDependencyError: the SDK is not installed.
     """
 
@@ -28,7 +28,7 @@ class RealSenseCamera(InboxCamera):
 
     def __init__(self, serial: str = "", width: int = 640, height: int = 480, fps: int = 30) -> None:
         rs = load_realsense()
-        # Looked up first, because the SDK waits for a missing camera for 15 s and then does not say which one.
+        # Looked up first: the SDK waits 15 s for a missing camera and then does not say which one is missing.
         self.serial = serial_to_open(serial, attached_cameras())
         super().__init__(f"realsense:{self.serial}")
         self._pipeline = rs.pipeline()
@@ -51,7 +51,7 @@ class RealSenseCamera(InboxCamera):
 
 
 def serial_to_open(wanted: str, attached: dict[str, str]) -> str:
-    """The serial number to open, out of those attached (serial number to product name). Raises BadInputError."""
+    """Selects the serial number among the attached ones (serial number to product name). Raises BadInputError."""
     listing = ", ".join(f"{serial} ({name})" for serial, name in attached.items()) or "none"
     if wanted in attached:
         return wanted
@@ -61,7 +61,7 @@ def serial_to_open(wanted: str, attached: dict[str, str]) -> str:
             "or name another"
         )
     if len(attached) != 1:
-        what = "several cameras are attached" if attached else "no camera is attached"
-        mend = "name one with realsense:SERIAL" if attached else "plug one in, or try `vpp-edge doctor`"
-        raise BadInputError(f"camera realsense: {what}: {listing}; {mend}")
+        problem = "several cameras are attached" if attached else "no camera is attached"
+        advice = "name one with realsense:SERIAL" if attached else "plug one in, or try `vpp-edge doctor`"
+        raise BadInputError(f"camera realsense: {problem}: {listing}; {advice}")
     return next(iter(attached))

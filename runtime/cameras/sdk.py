@@ -1,7 +1,7 @@
-"""The RealSense SDK: in, nothing; out, the module pyrealsense2, or an error that says what to install.
+"""Imports the RealSense SDK, or says how to install it.
 
-Calls into the SDK can block for seconds, and `stop` and resets can hang for good (field reports from Jetsons). Nothing
-here guards against that from inside: a camera belongs in a process of its own that can be killed.
+Calls into the SDK can block for seconds, and `stop` and resets can hang forever (field reports from Jetsons). There is
+no protection against that here: run each camera in a process of its own, which can be killed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from vpp_edge.errors import MissingDependencyError
 def load_realsense() -> ModuleType:
     """pyrealsense2, imported after libusb.
 
-    Its wheels link against a libusb that they do not contain. `libusb-package` carries one, which serves them without
-    root once its symbols are global; where it is absent, the system's libusb may serve.
+    Its wheels link against libusb but do not contain it. `libusb-package` provides one that works without root once its
+    symbols are global; without that package, the system's libusb may do.
 
     Raises:
         MissingDependencyError: pyrealsense2 or libusb is not installed.
@@ -31,7 +31,7 @@ def load_realsense() -> ModuleType:
     except ImportError as error:
         library = "libusb (libusb-package)" if "libusb" in str(error) else "pyrealsense2"
         if not isinstance(error, ModuleNotFoundError):
-            library += f" that loads here ({error})"
+            library += f" that can be loaded here ({error})"
         purpose = "a realsense, bag or software camera"
         raise MissingDependencyError(library, purpose, "pip install 'vpp-edge[realsense]'") from error
     return pyrealsense2

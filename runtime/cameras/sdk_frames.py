@@ -1,4 +1,4 @@
-"""From the SDK's frames to ours: in, what the SDK gives its callback; out, `Frame`s in an inbox."""
+"""Converts the frames that the SDK passes to its callback into `Frame`s in an inbox."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Stamp = Callable[[float, int], int]
 
 
 class SdkReceiver:
-    """The callback for `start`: copies every colour frame and lets the SDK have its own back, of which it has few.
+    """The callback for `start`. Copies every colour frame, because the SDK has only few buffers.
 
     Args:
         rs: the module pyrealsense2.
-        stamp: monotonic nanoseconds from (timestamp in ms, arrival in monotonic ns).
-        renumber: the number to use, from the device's.
+        stamp: returns monotonic nanoseconds from (timestamp in ms, arrival in monotonic ns).
+        renumber: returns the frame number to use, from the device's.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class SdkReceiver:
         self._stamp, self._renumber = stamp, renumber
 
     def __call__(self, frame: Any) -> None:
-        """Called by a thread of the SDK, which no exception may pass."""
+        """Called by a thread of the SDK; no exception may escape into it."""
         arrival_ns = time.monotonic_ns()
         try:
             if frame.is_frameset():
@@ -42,7 +42,7 @@ class SdkReceiver:
             self._inbox.put(Frame(self._image(frame), self._renumber(number), stamp_ns))
         except VppEdgeError as error:
             self._inbox.end(error)
-        except Exception as error:  # noqa: BLE001 - it must reach the reader; in the SDK it would end the process
+        except Exception as error:  # noqa: BLE001 - must reach the reader; in the SDK it would end the process
             self._inbox.end(HardwareFaultError(f"camera {self._name}: {type(error).__name__}: {error}"))
 
     def _image(self, frame: Any) -> np.ndarray:
@@ -50,7 +50,7 @@ class SdkReceiver:
         encoding, formats = frame.get_profile().format(), self._rs.format
         if encoding not in (formats.rgb8, formats.bgr8):
             raise BadInputError(
-                f"camera {self._name}: colour frames are {encoding}; expected rgb8 or bgr8; record with one of them"
+                f"camera {self._name}: colour frames are {encoding}; expected rgb8 or bgr8; record in one of these"
             )
         image = np.asanyarray(frame.get_data())
         return np.array(image if encoding == formats.rgb8 else image[:, :, ::-1], order="C")

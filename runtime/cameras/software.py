@@ -1,7 +1,7 @@
-"""Cameras without hardware, through the RealSense SDK: in, a FrameSource; out, frames of the SDK's `software_device`.
+"""Plays a FrameSource through the `software_device` of the RealSense SDK, as a camera without hardware.
 
-Images go into the SDK and come back in its callback with its number and timestamp, so all but the USB driver of a
-RealSense camera is at work.
+Images go into the SDK and come back through its callback with number and timestamp, so that everything but the USB
+driver of a RealSense camera is exercised.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ FOCAL_PIXELS_480 = 615  # of a D435's colour camera at 640 x 480, about (42 degr
 
 
 class SoftwareCamera(InboxCamera):
-    """A software device that shows a source, in real time, from opening to closing. Context manager.
+    """A software device that plays a source in real time, from opening to closing. Context manager.
 
     Args:
         name: of the camera.
-        source: what it sees; the camera closes it.
+        source: what it shows; the camera closes it.
 
     Raises:
         MissingDependencyError: the SDK is not installed.
@@ -59,13 +59,13 @@ class SoftwareDevice:
         self._streaming = False
 
     def start(self, callback: Any) -> None:
-        """Gives every image shown from now on to `callback`, as a frame of the SDK."""
+        """Passes every image shown from now on to `callback`, as a frame of the SDK."""
         self._sensor.open(self._profile)
         self._sensor.start(callback)
         self._streaming = True
 
     def show(self, image: np.ndarray, number: int, stamp_ns: int) -> None:
-        """Lets the camera see (height, width, 3) uint8 RGB; the SDK copies it."""
+        """Shows an image, (height, width, 3) uint8 RGB, to the device; the SDK copies it."""
         frame = self._rs.software_video_frame()
         frame.pixels = np.ascontiguousarray(image)
         frame.stride, frame.bpp = self._stride, 3
@@ -75,7 +75,7 @@ class SoftwareDevice:
         self._sensor.on_video_frame(frame)
 
     def stop(self) -> None:
-        """May be called twice."""
+        """Stops delivery; may be called twice."""
         if self._streaming:
             self._streaming = False
             self._sensor.stop()
@@ -83,7 +83,7 @@ class SoftwareDevice:
 
 
 def _own_time(device_ms: float, arrival_ns: int) -> int:
-    """Monotonic nanoseconds went in as milliseconds in float64, and come back to less than a microsecond."""
+    """Our monotonic time, which passed through the SDK as float64 milliseconds; accurate to a microsecond."""
     return min(round(device_ms * 1e6), arrival_ns)
 
 

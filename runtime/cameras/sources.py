@@ -1,4 +1,4 @@
-"""Pictures of cameras without hardware: in, a video file or the simulator; out, one image for every moment."""
+"""Image sources of cameras without hardware: video files and the simulator."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.video import decoded_frames, image_from_frame, video_info
 
 LatestState = Callable[[], "HandState | None"]
-# A hand over the middle of the table, palm down and open, to be seen before the real state is known.
+# An open hand above the middle of the table, palm down; shown until the real state is known.
 UNKNOWN_STATE = HandState(np.array((0.35, 0.0, 0.35, 1.0, 0.0, 0.0, 0.0, *(0.0,) * 12)), 0)
 
 
 class FrameSource(Protocol):
-    """Pictures at a rate. Made in one thread; opened, used and closed in another, as what draws belongs to one thread.
+    """Images at a fixed rate. Created in one thread; opened, used and closed in another, because renderers are bound to
+    a thread.
 
     Attributes:
         width, height: pixels of every image.
-        fps: moments per second.
+        fps: images per second.
     """
 
     width: int
@@ -29,30 +30,30 @@ class FrameSource(Protocol):
     fps: float
 
     def open(self) -> None:
-        """Does what takes long before the first picture."""
+        """Does the slow setup before the first image."""
 
     def image(self, moment: int) -> np.ndarray | None:
-        """The picture of a moment, counted from 0 and asked for in rising order, some perhaps never.
+        """The image of a moment. Moments count from 0, are requested in increasing order and may be skipped.
 
         Returns:
-            (height, width, 3) uint8 RGB, the caller's own; None when the material has ended.
+            (height, width, 3) uint8 RGB, owned by the caller; None at the end of the source.
         """
 
     def close(self) -> None:
-        """Gives back what was opened, if anything was."""
+        """Releases what `open` acquired, if anything."""
 
 
 class VideoSource:
-    """The frames of a video: moment n is its frame n, or with `loop` frame n modulo its length.
+    """The frames of a video: moment n shows frame n, or with `loop` frame n modulo the length.
 
     Args:
         path: the file.
-        loop: begin again at the end.
-        fps: moments per second; None for the video's own.
-        size: (width, height) to resize to; None for the video's own.
+        loop: start again at the end.
+        fps: frames per second; None: the video's own rate.
+        size: (width, height) to resize to; None: the video's own size.
 
     Raises:
-        BadInputError: no such file, no video, or a damaged one.
+        BadInputError: the file does not exist, is not a video, or is damaged.
         MissingDependencyError: PyAV is not installed.
     """
 
@@ -89,11 +90,11 @@ class VideoSource:
 
 
 class SimSource:
-    """A view of the simulated hand as it is at each moment.
+    """A live view of the simulated hand.
 
     Args:
         view: one of `vpp_edge.runtime.sim.view_names.VIEWS`.
-        latest_state: the newest state of the hand, with its scene; None while it is not known.
+        latest_state: returns the newest state of the hand, with its scene, or None while it is unknown.
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
@@ -102,7 +103,7 @@ class SimSource:
     def __init__(self, view: str, latest_state: LatestState | None, *, width: int, height: int, fps: float) -> None:
         from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 
-        import_mujoco()  # to be told now what is missing
+        import_mujoco()  # fails here rather than in the thread
         self._view, self._latest_state = view, latest_state
         self.width, self.height, self.fps = width, height, fps
         self._renderer: Any = None
@@ -112,7 +113,7 @@ class SimSource:
         from vpp_edge.runtime.sim.renderer import SimRenderer
 
         self._renderer = SimRenderer(self.width, self.height)
-        self._render()  # the first picture takes the longest
+        self._render()  # the first image takes the longest
 
     def image(self, moment: int) -> np.ndarray | None:
         state = None if self._latest_state is None else self._latest_state()

@@ -1,4 +1,4 @@
-"""Cameras without hardware and without the SDK: in, a FrameSource; out, its images as frames, in real time."""
+"""Plays a FrameSource in real time without the RealSense SDK, as a camera without hardware."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vpp_edge.runtime.interfaces import Frame
 
 
 class VideoCamera(InboxCamera):
-    """Shows a source from opening to closing. Context manager.
+    """Plays a source from opening to closing. Context manager.
 
     Args:
         name: of the camera.
-        source: what it sees; the camera closes it.
+        source: what it shows; the camera closes it.
     """
 
     def __init__(self, name: str, source: FrameSource) -> None:

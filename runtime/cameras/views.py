@@ -1,4 +1,4 @@
-"""Assigns cameras to views: the cameras as the user listed them in, one per view in the policy's order out."""
+"""Assigns the cameras that the user listed to the views of the policy."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Given = TypeVar("Given", bound=CameraSource)
 def cameras_by_view(spec: PolicySpec, cameras: Sequence[Given]) -> tuple[Given, ...]:
     """One camera for each view of the policy, in the order of its batch.
 
-    A policy that takes the wrist for the static camera moves the hand all the same, and wrongly. Nothing in a serial
-    number tells the two apart, so real cameras of a policy with several views have to be named: `static=realsense:123`.
+    A policy whose wrist and static cameras are swapped still moves the hand, but wrongly. Serial numbers do not tell
+    them apart, so several real cameras must be assigned to views by name: `static=realsense:123`.
 
     Raises:
-        BadInputError: too few or too many; a view that the policy has not, or twice; some named and others not; several
-            real cameras without names; one real camera for two views.
+        BadInputError: too few or too many cameras; an unknown view, or one given twice; some cameras with a view and
+            others without; several real cameras without views; one real camera for two views.
     """
     views = [camera.name for camera in spec.cameras]
     if len(cameras) != len(views):
         raise BadInputError(
-            f"got {len(cameras)} cameras, this policy sees {len(views)} views: {', '.join(views)}; "
+            f"got {len(cameras)} cameras, but this policy has {len(views)} views: {', '.join(views)}; "
             "give --camera once for each, in this order or as VIEW=KIND:SOURCE"
         )
     real = [camera.name for camera in cameras if camera.name.partition(":")[0] == "realsense"]
@@ -38,7 +38,7 @@ def cameras_by_view(spec: PolicySpec, cameras: Sequence[Given]) -> tuple[Given, 
             example = " ".join(f"--camera {view}={camera.name}" for view, camera in zip(views, cameras, strict=True))
             raise BadInputError(
                 f"{len(real)} RealSense cameras, and nothing tells which is which; name the view of each, "
-                f"if it is so: {example}"
+                f"for example: {example}"
             )
         return tuple(cameras)
     by_view = {camera.view: camera for camera in named}

@@ -1,7 +1,7 @@
-"""A hand's own file: in, the address after `--hand KIND:`; out, where the device is and checked numbers about it.
+"""Parses the address after `--hand KIND:` and reads and checks the hand's JSON file.
 
-An address is `DEVICE?config=FILE`, as in `leap:/dev/ttyUSB0?config=my_leap.json`. The file is JSON. Every value is
-mandatory, because a wrong guess about a limit or a direction breaks fingers; docs/hands.md explains each.
+An address is `DEVICE?config=FILE`, as in `leap:/dev/ttyUSB0?config=my_leap.json`. Every value of the file is mandatory,
+because a wrong default for a limit or a direction breaks fingers; docs/hands.md explains each.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ def device_and_file(kind: str, address: str) -> tuple[str, Path]:
     """The two parts of `DEVICE?config=FILE`.
 
     Raises:
-        BadInputError: one of them is missing, or there is another option.
+        BadInputError: one of them is missing, or there is an unknown option.
     """
     device, _, option = address.partition("?")
     name, _, file = option.partition("=")
     if not device or name != "config" or not file:
         raise BadInputError(
             f"--hand {kind}:{address}: expected --hand {kind}:DEVICE?config=FILE, where FILE holds this hand's limits "
-            "and calibration; docs/hands.md says what belongs into it and how to measure it"
+            "and calibration; docs/hands.md lists its values and how to measure them"
         )
     return device, Path(file)
 
 
 def config_from_file(cls: type[Config], path: Path) -> Config:
-    """A `cls`, a dataclass with a field `limits`, from a JSON file with its fields.
+    """An instance of `cls`, a dataclass with a field `limits`, from a JSON file with its fields.
 
     Raises:
-        BadInputError: the file cannot be read, lacks a field, has an unknown one, or a value that cannot be.
+        BadInputError: the file cannot be read, a field is missing or unknown, or a value is invalid.
     """
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise BadInputError(f"{path}: larger than {LARGEST_FILE} bytes; that is no description of a hand")
+            raise BadInputError(f"{path}: larger than {LARGEST_FILE} bytes; this is not a hand configuration")
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be read as the description of a hand: {error}") from error
+        raise BadInputError(f"{path}: cannot be read as a hand configuration: {error}") from error
     try:
         fields = _checked(cls, values, "")
         fields["limits"] = HandLimits(**_checked(HandLimits, fields["limits"], "limits."))
@@ -80,13 +80,13 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise BadInputError(f"{name} is {value}, expected {low:g} to {high:g}")
 
 
-def _checked(cls: Any, values: Any, where: str) -> dict[str, Any]:
-    """The values as keyword arguments of a dataclass, lists as tuples."""
+def _checked(cls: Any, values: Any, prefix: str) -> dict[str, Any]:
+    """The values as keyword arguments of a dataclass, lists as tuples; `prefix` precedes names in messages."""
     names = [field.name for field in dataclasses.fields(cls)]
     if not isinstance(values, Mapping):
-        raise BadInputError(f"{where or 'the file'} is {type(values).__name__}, expected an object with {names}")
-    if missing := [where + name for name in names if name not in values]:
-        raise BadInputError(f"lacks {', '.join(missing)}")
-    if unknown := [where + name for name in values if name not in names]:
-        raise BadInputError(f"has the unknown {', '.join(unknown)}; expected {', '.join(names)}")
+        raise BadInputError(f"{prefix or 'the file'} is {type(values).__name__}, expected an object with {names}")
+    if missing := [prefix + name for name in names if name not in values]:
+        raise BadInputError(f"missing: {', '.join(missing)}")
+    if unknown := [prefix + name for name in values if name not in names]:
+        raise BadInputError(f"unknown: {', '.join(unknown)}; expected {', '.join(names)}")
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

@@ -1,6 +1,6 @@
-"""The one place that imports dynamixel-sdk: in, a serial device; out, group reads and writes that end in time.
+"""Group reads and writes with a time limit over dynamixel-sdk, which is imported here only.
 
-The SDK waits 34 ms for an answer, measures that with the wall clock and spins meanwhile. `_port_class` gives it a
+The SDK waits 34 ms for an answer, measured with the wall clock, and spins meanwhile. `_port_class` replaces this by a
 deadline on the monotonic clock and a wait that lets other threads run.
 """
 
@@ -21,12 +21,12 @@ WAIT_S = 0.0005
 
 
 class DynamixelPort:
-    """An open bus of servos with protocol 2.0.
+    """An open bus of servos that use protocol 2.0.
 
     Args:
         device: serial device.
         baud: bits per second.
-        timeout_ms: most that one exchange may take.
+        timeout_ms: time limit of one exchange.
 
     Raises:
         MissingDependencyError: dynamixel-sdk is not installed.
@@ -43,17 +43,17 @@ class DynamixelPort:
             opened = self._port.setBaudRate(baud)
         except OSError as error:
             raise HardwareFaultError(
-                f"{device}: {error}; is the hand plugged in, are you in the group `dialout`, does another program "
-                "use the device?"
+                f"{device}: {error}; check that the hand is plugged in, that you are in the group `dialout`, and that "
+                "no other program uses the device"
             ) from error
         if not opened:
-            raise HardwareFaultError(f"{device}: this serial port has no rate of {baud} baud")
+            raise HardwareFaultError(f"{device}: this serial port does not support {baud} baud")
 
     def read(self, ids: Sequence[int], register: Register) -> tuple[dict[int, bytes], list[int]]:
         """One sync read: the bytes of a register by servo, and the servos that report a hardware error.
 
         Raises:
-            LinkError, UnpluggedError: not all answered well in time; nothing of the reading is kept.
+            LinkError, UnpluggedError: not all servos answered correctly in time; the whole reading is discarded.
         """
         values, alerts = {}, []
         try:
@@ -72,10 +72,10 @@ class DynamixelPort:
         return values, alerts
 
     def write(self, register: Register, values: Mapping[int, int]) -> None:
-        """One sync write. Servos do not answer it: read back what must have arrived.
+        """One sync write. Servos do not acknowledge it: read important values back.
 
         Raises:
-            LinkError, UnpluggedError: it could not be sent.
+            LinkError, UnpluggedError: the packet could not be sent.
         """
         parameters: list[int] = []
         for number, value in values.items():
@@ -88,12 +88,12 @@ class DynamixelPort:
             raise UnpluggedError(f"{self.device}: {error}") from error
 
     def numbers(self, ids: Sequence[int], register: Register) -> dict[int, int]:
-        """The unsigned values of a register by servo; raises as `read` does."""
+        """The unsigned values of a register by servo; raises like `read`."""
         values, _ = self.read(ids, register)
         return {number: int.from_bytes(value, "little") for number, value in values.items()}
 
     def models(self, ids: Sequence[int]) -> dict[int, int | None]:
-        """Model number by servo, None where none answers in a few tries; raises UnpluggedError."""
+        """Model number by servo, None for those that do not answer after TRIES attempts; raises UnpluggedError."""
         found: dict[int, int | None] = dict.fromkeys(ids)
         for _ in range(TRIES):
             for number in (number for number, model in found.items() if model is None):
@@ -102,7 +102,7 @@ class DynamixelPort:
         return found
 
     def reboot(self, number: int) -> None:
-        """Restarts a servo, which clears its hardware error; it needs half a second."""
+        """Restarts a servo, which takes half a second and clears its hardware error."""
         try:
             self._port.is_using = False
             self._packets.reboot(self._port, number)
@@ -110,13 +110,13 @@ class DynamixelPort:
             raise UnpluggedError(f"{self.device}: {error}") from error
 
     def close(self) -> None:
-        """May be called twice."""
+        """Closes the serial device; may be called twice."""
         if self._port.is_open:
             self._port.closePort()
 
-    def _check(self, result: int, who: str) -> None:
+    def _check(self, result: int, what: str) -> None:
         if result != self._ok:
-            raise LinkError(f"{who}: {self._packets.getTxRxResult(result)}")
+            raise LinkError(f"{what}: {self._packets.getTxRxResult(result)}")
 
 
 def import_sdk() -> Any:
@@ -157,7 +157,7 @@ def _port_class(sdk: Any) -> Any:
         def clearPort(self) -> None:
             try:
                 super().clearPort()
-            except termios.error as error:  # which is no OSError
+            except termios.error as error:  # not an OSError
                 raise OSError(str(error)) from error
 
     return Port

@@ -1,7 +1,7 @@
-"""What all real hands share: limp until armed, stopped by the first fault, and of no use then until armed again.
+"""Base of all real hands: limp until armed, stopped by the first fault, unusable then until armed again.
 
-A kind of hand fills in how its device is opened, read and driven; when to repeat, to believe and to stop is decided
-here, once.
+Subclasses say how their device is opened, read and driven. When to retry, to trust a reading and to stop is decided
+here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from vpp_edge.spec.hand_limits import HandLimits
 from vpp_edge.spec.pose import PoseLayout
 
 FAILURES_IN_A_ROW = 5
-TRIES = 5  # for what is not done in a control period: opening and arming
-FIRST_STEP_RAD = 0.2  # a first target further from the measured pose is somebody's mistake
+TRIES = 5  # attempts outside of control periods: opening and arming
+FIRST_STEP_RAD = 0.2  # a first target further from the measured pose is a mistake
 KEPT_FAULTS = 16
 
 
 class LinkError(Exception):
-    """One exchange with the device failed; the next one may not."""
+    """One exchange with the device failed; the next one may succeed."""
 
 
 class UnpluggedError(Exception):
@@ -36,23 +36,23 @@ class UnpluggedError(Exception):
 
 
 OneHand = TypeVar("OneHand", bound="GuardedHand")
-_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
 
 
 class GuardedHand:
     """A hand of J driven joints on a wrist that it cannot move. Context manager.
 
-    It can be read as soon as it is open. The first target arms it, so a dry run never does; `arm` is what an operator
-    does after a fault.
+    It can be read as soon as it is open. The first target arms it, so that a dry run never does; after a fault, an
+    operator calls `arm`.
 
     Args:
-        device: where it is, for messages.
+        device: its path or address.
         wrist: (7,) xyz in m and quaternion (xyzw) that it reports.
 
     Attributes:
         armed: whether it drives its joints.
-        faults: what was noticed since it was armed, newest last.
-        failed_reads: how many readings came to nothing since it was opened.
+        faults: faults since it was armed, newest last.
+        failed_reads: number of failed readings since it was opened.
 
     Raises:
         HardwareFaultError: the device cannot be opened, or does not answer.
@@ -60,9 +60,9 @@ class GuardedHand:
 
     name: str
     title: str
-    """In messages, e.g. `LEAP hand`."""
-    untold: str
-    """What becomes of the joints when the device cannot be told to hold, in words."""
+    """Name in messages, e.g. `LEAP hand`."""
+    unreachable: str
+    """What the joints do while the device cannot be reached, for messages."""
 
     def __init__(self, device: str, limits: HandLimits, wrist: tuple[float, ...], clock: Clock | None) -> None:
         self.device, self.limits, self._wrist, self._clock = device, limits, wrist, clock or MonotonicClock()
@@ -75,17 +75,17 @@ class GuardedHand:
         self._target: np.ndarray | None = None
         self._open()
         try:
-            self._state = self._measured_at_last()
+            self._state = self._measured_with_retries()
         except (LinkError, UnpluggedError) as error:
             self._release()
             raise HardwareFaultError(f"{device}: the {self.title} does not answer: {error}") from error
 
     def _open(self) -> None:
-        """Opens the device, also after it was released; raises HardwareFaultError."""
+        """Opens the device, also again after `_release`; raises HardwareFaultError."""
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Gives the device back."""
+        """Releases the device."""
         raise NotImplementedError
 
     def _measure(self) -> tuple[np.ndarray, np.ndarray]:
@@ -93,40 +93,40 @@ class GuardedHand:
         raise NotImplementedError
 
     def _trouble(self) -> tuple[str, str] | None:
-        """What must stop the hand, as kind and words, after a measurement; raises as `_measure` does."""
+        """Kind and text of a fault that must stop the hand, checked after a measurement; raises like `_measure`."""
         return None
 
     def _prepare(self) -> None:
-        """Clears errors and sets limits, before the measured pose is made the target.
+        """Clears errors and sets limits, before the measured pose becomes the target.
 
         Raises:
-            HardwareFaultError: an error stays, or something has not cooled down.
+            HardwareFaultError: an error persists, or a motor has not cooled down.
             LinkError, UnpluggedError.
         """
 
     def _drive(self, joints: np.ndarray) -> None:
-        """Makes (J,) angles, within the limits, the target; raises LinkError, UnpluggedError."""
+        """Sets the target, (J,) angles within the limits; raises LinkError, UnpluggedError."""
         raise NotImplementedError
 
     def _engage(self) -> None:
-        """Lets the joints drive to their target; raises as `_prepare` does."""
+        """Lets the joints drive to their target; raises like `_prepare`."""
 
     def _hold_at(self, joints: np.ndarray) -> None:
-        """Makes a pose the target and returns only if the device has it; raises LinkError, UnpluggedError."""
+        """Sets the target and confirms that the device received it; raises LinkError, UnpluggedError."""
         self._drive(joints)
 
     def _calm(self) -> None:
-        """Takes force out of the joints before they hold after a fault; raises LinkError, UnpluggedError."""
+        """Reduces the force of the joints before they hold after a fault; raises LinkError, UnpluggedError."""
 
     def _relax(self) -> None:
-        """Makes the joints limp, as far as the device can; called when arming failed."""
+        """Makes the joints limp, if the device can; called when arming failed."""
 
     def read(self) -> HandState:
-        """What the device measured. After a failed exchange the last state, with its old stamp, four times in a row.
+        """The measured state. After a failed exchange, the last state with its old stamp, up to four times in a row.
 
         Raises:
-            HardwareFaultError: five failures in a row, the device is gone, reports an error or too much heat, or shows
-                an angle that cannot be. The joints then hold until the hand is armed again.
+            HardwareFaultError: five failures in a row, the device is gone, reports an error or overheating, or an
+                impossible angle. The joints then hold until the hand is armed again.
         """
         self._check_usable("read")
         try:
@@ -141,20 +141,20 @@ class GuardedHand:
         self._failed_in_a_row = 0
         if trouble is not None:
             raise self._stop(*trouble)
-        if lie := self._watch.fault(state.vector[PoseLayout.JOINTS], self._target, state.stamp_ns):
-            raise self._stop("encoder", lie)
+        if encoder_fault := self._watch.fault(state.vector[PoseLayout.JOINTS], self._target, state.stamp_ns):
+            raise self._stop("encoder", encoder_fault)
         self._state = state
         return state
 
     def send(self, target: np.ndarray) -> None:
-        """Sets the joints' target, brought within their limits; arms the hand if it never was.
+        """Sets the target of the joints, clamped to their limits; arms the hand if it is not armed yet.
 
         Args:
-            target: (7 + J,) in the layout of HandState.vector; the wrist is not moved.
+            target: (7 + J,) in the layout of HandState.vector; the wrist part is ignored.
 
         Raises:
             BadInputError: not 7 + J finite numbers.
-            HardwareFaultError: the hand was stopped by a fault, or the first target is far away.
+            HardwareFaultError: the hand was stopped by a fault, or the first target is too far away.
         """
         target, size = np.asarray(target, dtype=np.float64), self.limits.pose_dims
         if target.shape != (size,) or not np.isfinite(target).all():
@@ -180,8 +180,8 @@ class GuardedHand:
         """Makes the measured pose the target and lets the joints drive.
 
         Raises:
-            HardwareFaultError: an error stays, a motor has not cooled down, or a joint is far outside its limits; the
-                hand is not armed then.
+            HardwareFaultError: an error persists, a motor has not cooled down, or a joint is far outside its limits;
+                the hand is then not armed.
         """
         if self._closed:
             raise HardwareFaultError(f"the {self.title} is closed; open it again")
@@ -190,13 +190,13 @@ class GuardedHand:
             self._open()
         try:
             self._prepare()
-            state = self._measured_at_last()
+            state = self._measured_with_retries()
             joints = np.clip(state.vector[PoseLayout.JOINTS], self.limits.joint_lower_rad, self.limits.joint_upper_rad)
             if (outside := np.abs(joints - state.vector[PoseLayout.JOINTS]).max()) > FIRST_STEP_RAD:
                 raise HardwareFaultError(
                     f"a joint is {outside:.2f} rad outside its limits; move it by hand, or calibrate"
                 )
-            self._at_last(lambda: self._hold_at(joints))
+            self._with_retries(lambda: self._hold_at(joints))
             self._engage()
         except (LinkError, UnpluggedError) as error:
             self._relax()
@@ -209,10 +209,10 @@ class GuardedHand:
         self.armed, self._first, self._stopped_by, self._failed_in_a_row = True, True, "", 0
 
     def hold(self) -> None:
-        """Makes the measured pose the target, or the last known one; nothing for a hand that was never armed.
+        """Makes the measured pose the target, or else the last known one; does nothing if the hand was never armed.
 
         Raises:
-            HardwareFaultError: the device cannot be told.
+            HardwareFaultError: the device cannot be reached.
         """
         if self._closed or not (self.armed or self._stopped_by):
             return
@@ -222,7 +222,7 @@ class GuardedHand:
                     self._state = self._measured()
             self._hold_at(self._within(self._state))
         except (LinkError, UnpluggedError) as error:
-            raise HardwareFaultError(f"the {self.title} cannot be told to hold: {error}; {self.untold}") from error
+            raise HardwareFaultError(f"the {self.title} cannot be told to hold: {error}; {self.unreachable}") from error
 
     def close(self) -> None:
         """Holds and releases the device; may be called twice."""
@@ -238,11 +238,11 @@ class GuardedHand:
         vector = np.concatenate((self._wrist, joints))
         return HandState(vector, self._clock.now_ns(), effort=effort, faults=self.faults)
 
-    def _measured_at_last(self) -> HandState:
-        return self._at_last(self._measured)
+    def _measured_with_retries(self) -> HandState:
+        return self._with_retries(self._measured)
 
-    def _at_last(self, exchange: Callable[[], _Given]) -> _Given:
-        """What an exchange gives, which may fail a few times."""
+    def _with_retries(self, exchange: Callable[[], _Result]) -> _Result:
+        """The result of an exchange, after up to TRIES attempts."""
         for _ in range(TRIES - 1):
             with contextlib.suppress(LinkError):
                 return exchange()
@@ -258,7 +258,7 @@ class GuardedHand:
             raise self._stop("bus", f"{FAILURES_IN_A_ROW} failures in a row, the last: {error}") from error
 
     def _stop(self, kind: str, detail: str) -> HardwareFaultError:
-        """Holds at the last good pose, as far as the device can be told; returns what to raise."""
+        """Holds at the last good pose, if the device can be reached; returns the error to raise."""
         self._note(kind, detail)
         self._stopped_by = f"the {self.title} at {self.device} was stopped: {detail}"
         if self.armed and kind != "unplugged":

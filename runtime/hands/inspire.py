@@ -1,6 +1,6 @@
-"""The Inspire RH56 hand over Modbus: in, targets of six joints; out, measured joints and forces, or a fault.
+"""Driver of the Inspire RH56 hand over Modbus.
 
-The device has no watchdog: when nobody commands it any more, it goes to its last target and stays there.
+The device has no watchdog: without further commands it moves to its last target and stays there.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from vpp_edge.runtime.hands.inspire_config import JOINTS, InspireConfig
 from vpp_edge.runtime.hands.modbus_client import ModbusDevice
 
 NEWTON_PER_GRAM = 9.80665e-3
-LARGEST_ANGLE = 2000  # what is above is UNKNOWN, or nothing that an angle can be
+LARGEST_ANGLE = 2000  # larger values are UNKNOWN or invalid
 
 
 class InspireHand(GuardedHand):
     """An open RH56 hand; efforts are forces in N.
 
-    Each reading asks for the angles, and in turn for forces, errors and temperatures: a serial line has no time for
-    all of them in every control period.
+    Each reading fetches the angles and, in rotation, forces, errors or temperatures: a serial line is too slow for all
+    of them in one control period.
 
     Raises:
         MissingDependencyError: pymodbus is not installed.
@@ -31,7 +31,7 @@ class InspireHand(GuardedHand):
     """
 
     name, title = "inspire", "RH56 hand"
-    untold = "it goes to its last target, and nothing else stops it"
+    unreachable = "it moves to its last target, and nothing else stops it"
 
     def __init__(self, address: str, config: InspireConfig, clock: Clock | None = None) -> None:
         self._config = config
@@ -49,11 +49,11 @@ class InspireHand(GuardedHand):
     def _measure(self) -> tuple[np.ndarray, np.ndarray]:
         raw = self._bus.read(table.ANGLE_ACT, JOINTS)
         if any(value > LARGEST_ANGLE for value in raw):
-            raise LinkError(f"angles {raw}: the hand does not know them")
+            raise LinkError(f"angles {raw}: unknown to the hand")
         return self._config.joints_from_raw(np.array(raw, dtype=np.float64)), self._effort
 
     def _trouble(self) -> tuple[str, str] | None:
-        """Forces, errors or temperatures, in turn."""
+        """Checks forces, errors or temperatures, in rotation."""
         self._readings += 1
         if self._readings % 3 == 0:
             words = self._bus.read(table.FORCE_ACT, JOINTS)
@@ -71,7 +71,7 @@ class InspireHand(GuardedHand):
         if self._error_text():
             self._bus.write(table.CLEAR_ERROR, [1])
             if trouble := self._error_text():
-                raise HardwareFaultError(f"after clearing, the RH56 hand still has: {trouble}")
+                raise HardwareFaultError(f"errors of the RH56 hand persist after clearing: {trouble}")
         self._bus.write(table.SPEED_SET, list(self._config.speed))
         self._bus.write(table.FORCE_SET, list(self._config.force))
 

@@ -1,4 +1,4 @@
-"""What has to be known about one Inspire RH56 before it may move: in, its JSON file; out, a checked InspireConfig."""
+"""Configuration of one Inspire RH56 hand: limits, calibration and bus settings, checked."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ class InspireConfig:
 
     Attributes:
         limits: of the six joints.
-        wrist: where the wrist is fixed: xyz in m, quaternion (xyzw). The hand cannot move it.
-        raw_at_lower: (6,) what its angle registers say at `limits.joint_lower_rad`, 0 to 1000, as measured.
-        raw_at_upper: (6,) the same at `limits.joint_upper_rad`; in which direction they count is said by the two alone.
+        wrist: pose of the fixed wrist: xyz in m, quaternion (xyzw).
+        raw_at_lower: (6,) measured values of the angle registers at `limits.joint_lower_rad`, 0 to 1000.
+        raw_at_upper: (6,) the same at `limits.joint_upper_rad`; the two also define the counting direction.
         speed: (6,) speed registers, 1 to 1000.
-        force: (6,) force registers, 1 to 1000: the grip at which a finger stops by itself.
+        force: (6,) force registers, 1 to 1000: the force at which a finger stops by itself.
         unit: Modbus address of the hand.
-        baud: of a serial line; not used over TCP.
-        timeout_ms: most that one request may take.
-        hottest_celsius, cooled_celsius: a joint this warm stops the hand; below the second it may be armed again.
+        baud: of a serial line; unused over TCP.
+        timeout_ms: time limit of one request.
+        hottest_celsius, cooled_celsius: temperature of a joint that stops the hand, and below which it may be armed
+            again.
     """
 
     limits: HandLimits
@@ -53,7 +54,9 @@ class InspireConfig:
             for value in values:
                 check_range(name, value, least, LARGEST_RAW)
         if any(abs(a - b) < 10 for a, b in zip(self.raw_at_lower, self.raw_at_upper, strict=True)):
-            raise BadInputError("raw_at_lower and raw_at_upper of a joint are less than 10 apart: not a calibration")
+            raise BadInputError(
+                "raw_at_lower and raw_at_upper of a joint differ by less than 10: not a valid calibration"
+            )
         check_range("unit", self.unit, 1, 247)
         check_range("timeout_ms", self.timeout_ms, 1, 1000)
         check_range("hottest_celsius", self.hottest_celsius, 30, 80)
@@ -67,7 +70,7 @@ class InspireConfig:
         return [int(value) for value in np.clip(np.rint(raw), 0, LARGEST_RAW)]
 
     def joints_from_raw(self, raw: np.ndarray) -> np.ndarray:
-        """Six joint angles in rad; the inverse, to a unit of the register."""
+        """Six joint angles in rad; the inverse of `raw_from_joints`, up to rounding."""
         lower, upper = np.asarray(self.limits.joint_lower_rad), np.asarray(self.limits.joint_upper_rad)
         low, high = np.asarray(self.raw_at_lower), np.asarray(self.raw_at_upper)
         return lower + (raw - low) / (high - low) * (upper - lower)

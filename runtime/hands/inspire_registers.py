@@ -1,17 +1,18 @@
 """Modbus registers of the Inspire RH56 hands.
 
-Source: user manual of the RH56 series, register table, as several public drivers transcribe it (inspire_hand_sdk and
-others); not compared with a hand. Each block has one entry per joint: little, ring, middle, index finger, thumb bend,
-thumb turn. Entries are words, but errors and temperatures are bytes, two in a word, the lower address in the low byte.
+Source: register table of the RH56 series user manual, as transcribed by several public drivers (inspire_hand_sdk and
+others); not verified on a hand. Each block has one entry per joint: little, ring, middle, index finger, thumb bend,
+thumb rotation. Entries are words, except errors and temperatures: bytes, two per word, the lower address in the low
+byte.
 """
 
 from __future__ import annotations
 
 CLEAR_ERROR = 1004  # write 1
-ANGLE_SET = 1486  # 0 to 1000; 0xFFFF: leave this joint alone
+ANGLE_SET = 1486  # 0 to 1000; 0xFFFF: keep this joint's target
 FORCE_SET = 1498  # gram
 SPEED_SET = 1522  # 0 to 1000
-ANGLE_ACT = 1546  # 0 to 1000; 0xFFFF: not known
+ANGLE_ACT = 1546  # 0 to 1000; 0xFFFF: unknown
 FORCE_ACT = 1582  # gram, signed
 ERROR = 1606  # bytes
 TEMPERATURE = 1618  # bytes, degrees Celsius
@@ -26,5 +27,5 @@ def error_text(bits: int) -> str:
 
 
 def bytes_from_words(words: list[int]) -> list[int]:
-    """Two bytes of each word, the low one first."""
+    """The two bytes of each word, low byte first."""
     return [byte for word in words for byte in (word & 0xFF, word >> 8)]

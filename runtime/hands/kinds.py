@@ -1,6 +1,6 @@
-"""Hands by name: the value of --hand (`KIND` or `KIND:ADDRESS`) in, an open hand out.
+"""Opens the hand that --hand names: `KIND` or `KIND:ADDRESS`.
 
-Other packages can add kinds as entry points of the group `vpp_edge.hands`: each names a callable that takes the address
+Other packages can add kinds as entry points of the group `vpp_edge.hands`. Each names a callable that takes the address
 (a string, possibly empty) and returns a Hand.
 """
 
@@ -37,7 +37,7 @@ def hand_from_text(text: str) -> Hand:
         text: `KIND`, or `KIND:ADDRESS` for a kind with an address.
 
     Raises:
-        BadInputError: the kind is unknown, or the address does not fit it.
+        BadInputError: the kind is unknown, or the address is invalid.
         MissingDependencyError: the kind's library is not installed.
         HardwareFaultError: the hand does not answer.
     """

@@ -1,4 +1,4 @@
-"""What has to be known about one LEAP hand before it may move: in, its JSON file; out, a checked LeapConfig."""
+"""Configuration of one LEAP hand: limits, calibration and bus settings, checked."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class LeapConfig:
 
     Attributes:
         limits: of the J joints.
-        wrist: where the wrist is fixed: xyz in m, quaternion (xyzw). The hand cannot move it.
+        wrist: pose of the fixed wrist: xyz in m, quaternion (xyzw).
         servo_ids: (J,) bus numbers, in the order of the joints.
         zero_rad: (J,) angle of the servo where its joint is at 0; pi for the usual assembly.
-        direction: (J,) 1 or -1, which way the servo turns when its joint angle grows.
-        current_limit_ma: most that a servo may draw while it moves.
-        hold_current_ma: most that it may draw while it holds after a fault.
-        hottest_celsius: a servo this warm stops the hand; below `cooled_celsius` it may be armed again.
+        direction: (J,) 1 or -1: sense of rotation of the servo when its joint angle increases.
+        current_limit_ma: current limit of a servo in motion.
+        hold_current_ma: current limit of a servo that holds after a fault.
+        hottest_celsius: temperature of a servo that stops the hand; below `cooled_celsius` it may be armed again.
         watchdog_ms: silence on the bus after which servos stop by themselves, a multiple of 20.
         baud: rate of the bus in bits per second.
-        read_ms: most that reading all servos may take, with its retries.
-        torque_off_at_close: limp at the end of a run, rather than holding.
+        read_ms: time limit for reading all servos, retries included.
+        torque_off_at_close: whether the hand goes limp at the end of a run instead of holding.
     """
 
     limits: HandLimits
@@ -53,7 +53,7 @@ class LeapConfig:
         for name in ("servo_ids", "zero_rad", "direction"):
             check_numbers(name, getattr(self, name), joints)
         if len(set(self.servo_ids)) != joints or not all(type(n) is int and 0 <= n <= 252 for n in self.servo_ids):
-            raise BadInputError(f"servo_ids are {self.servo_ids}, expected different whole numbers of 0 to 252")
+            raise BadInputError(f"servo_ids are {self.servo_ids}, expected distinct integers from 0 to 252")
         if not set(self.direction) <= {1, -1}:
             raise BadInputError(f"direction is {self.direction}, expected 1 or -1 for each joint")
         check_range("current_limit_ma", self.current_limit_ma, 1, 1750)
@@ -70,7 +70,9 @@ class LeapConfig:
             counts = self.counts_from_joints(np.array(ends))
             if (outside := np.flatnonzero((counts < 0) | (counts >= COUNTS))).size:
                 name = self.limits.joint_names[outside[0]]
-                raise BadInputError(f"{name}: with this zero_rad and direction its limits leave the servo's one turn")
+                raise BadInputError(
+                    f"{name}: with this zero_rad and direction, its limits exceed the servo's single turn"
+                )
 
     def counts_from_joints(self, joints_rad: np.ndarray) -> np.ndarray:
         """(J,) goal positions of the servos for (J,) joint angles."""
@@ -78,5 +80,5 @@ class LeapConfig:
         return np.rint(motor_rad / RAD_PER_COUNT).astype(np.int64)
 
     def joints_from_counts(self, counts: np.ndarray) -> np.ndarray:
-        """(J,) joint angles in rad; the inverse, to a count."""
+        """(J,) joint angles in rad; the inverse of `counts_from_joints`, up to rounding."""
         return (counts * RAD_PER_COUNT - np.asarray(self.zero_rad)) * np.asarray(self.direction)

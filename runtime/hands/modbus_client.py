@@ -1,4 +1,4 @@
-"""The one place that imports pymodbus's client: in, a device; out, words read and written, each within its time."""
+"""Reads and writes Modbus registers with a time limit, over pymodbus, whose client is imported here only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class ModbusDevice:
     """A Modbus device, over a serial line (RTU) or TCP.
 
     Args:
-        address: `/dev/ttyUSB0` or `tcp/HOST` or `tcp/HOST/PORT` (6000, the RH56's, if left out).
+        address: `/dev/ttyUSB0`, `tcp/HOST` or `tcp/HOST/PORT` (default 6000, the port of the RH56).
         unit: its Modbus address.
 
     Raises:
         MissingDependencyError: pymodbus is not installed.
-        BadInputError: the port is no number.
-        HardwareFaultError: it cannot be reached.
+        BadInputError: the port is not a number.
+        HardwareFaultError: the device cannot be reached.
     """
 
     def __init__(self, address: str, unit: int, baud: int, timeout_ms: float) -> None:
@@ -42,10 +42,10 @@ class ModbusDevice:
         except self._failures as error:
             raise HardwareFaultError(f"{address}: {error}") from error
         if not connected:
-            raise HardwareFaultError(f"{address} cannot be opened; is the hand powered, and the address right?")
+            raise HardwareFaultError(f"{address} cannot be opened; check the hand's power and the address")
 
     def read(self, address: int, count: int) -> list[int]:
-        """`count` words; raises LinkError."""
+        """Reads `count` words; raises LinkError."""
         try:
             answer = self._client.read_holding_registers(address, count=count, device_id=self._unit)
         except self._failures as error:
@@ -64,5 +64,5 @@ class ModbusDevice:
             raise LinkError(f"writing {words} at {address}: {answer}")
 
     def close(self) -> None:
-        """May be called twice."""
+        """Closes the connection; may be called twice."""
         self._client.close()

@@ -1,8 +1,8 @@
-"""The XHAND1 through its vendor's Python wheel: in, targets of 12 joints; out, measured joints and motor currents.
+"""Driver of the XHAND1, over its vendor's Python wheel.
 
-Never run on a hand: written from how public programs call `xhand_controller` (open_serial, list_hands_id, read_state,
-send_command, close_device; angles in rad, `torque` and `tor_max` in mA, mode 3 for positions). It has no watchdog that
-we know of. After a fault it takes no target until somebody has called `arm`.
+UNTESTED ON A HAND: written from how public programs call `xhand_controller` (open_serial, list_hands_id, read_state,
+send_command, close_device; angles in rad, `torque` and `tor_max` in mA, mode 3 for positions). It has no known
+watchdog. After a fault it accepts no target until `arm` is called.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class XHandConfig:
 
     Attributes:
         limits: of the 12 joints, in the order of the SDK.
-        wrist: where the wrist is fixed: xyz in m, quaternion (xyzw). The hand cannot move it.
-        hand_id: which hand on the bus.
-        baud: of the RS-485 line; the vendor's is 3000000.
+        wrist: pose of the fixed wrist: xyz in m, quaternion (xyzw).
+        hand_id: id of the hand on the bus.
+        baud: of the RS-485 line; the vendor uses 3000000.
         kp, ki, kd: gains of the position control.
         current_limit_ma: `tor_max` of each joint.
     """
@@ -57,11 +57,11 @@ class XHand(GuardedHand):
 
     Raises:
         MissingDependencyError: the vendor's wheel is not installed.
-        HardwareFaultError: the device cannot be opened, or no such hand is on it.
+        HardwareFaultError: the device cannot be opened, or there is no hand of this id.
     """
 
     name, title = "xhand", "XHAND"
-    untold = "it goes to its last target, and nothing else stops it"
+    unreachable = "it moves to its last target, and nothing else stops it"
 
     def __init__(self, device: str, config: XHandConfig, clock: Clock | None = None) -> None:
         self._sdk, self._config = import_sdk(), config

@@ -1,4 +1,4 @@
-"""CLIP token ids of an instruction: in, text; out, fixed-length ids and masks, as the training code pads them."""
+"""Converts an instruction into CLIP token ids and masks of fixed length, padded as in training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from vpp_edge.errors import BadInputError, BundleError
 
 
 class InstructionTokenizer:
-    """Tokenizes as transformers' CLIPTokenizer with `padding="max_length", truncation=True`.
+    """Tokenizes like transformers' CLIPTokenizer with `padding="max_length", truncation=True`.
 
     Args:
         definition: content of tokenizer.json.
-        pad_token_id: fills up to the length asked for.
+        pad_token_id: pads ids to the requested length.
     """
 
     def __init__(self, definition: bytes, pad_token_id: int) -> None:
@@ -21,12 +21,12 @@ class InstructionTokenizer:
         try:
             self._tokenizer = Tokenizer.from_str(definition.decode("utf-8"))
         except Exception as error:  # tokenizers raises plain Exception
-            raise BundleError(f"tokenizer.json is not readable ({error}). Export the bundle again.") from error
+            raise BundleError(f"tokenizer.json cannot be read ({error}). Export the bundle again.") from error
         self._tokenizer.no_padding()
         self._pad_token_id = pad_token_id
 
     def encode(self, text: str, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """ids and mask, (1, length) int64 each; the mask is 1 on the text with its start and end token.
+        """Ids and mask, (1, length) int64 each; the mask is 1 for the text with its start and end token.
 
         Raises:
             BadInputError: the text is empty.

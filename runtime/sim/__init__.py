@@ -1,1 +1,1 @@
-"""A simulated dexterous hand over four buttons: its model, physics, pictures, and episodes of the task."""
+"""A simulated dexterous hand above four buttons: model, physics, images, and episodes of the task."""

@@ -1,7 +1,7 @@
-"""The scripted expert for the button task: the targets that it would send the hand next.
+"""The scripted expert for the button task, which computes the hand's next targets.
 
-It knows where the buttons are and depends on the present state only, so it can start anywhere: shape the fingers while
-moving over the button, go down on it, and stay.
+It knows where the buttons are and depends on the current state only, so it can start anywhere: it shapes the fingers
+while moving above the button, goes down on it, and stays there.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from vpp_edge.spec.pose import PoseLayout
 
 POINTING_RAD = np.array((1.5, 0.9, 0.6, 0.0, 0.6, 0.3, 1.8, 1.7, 1.8, 1.7, 1.8, 1.7))
 TIP_M = np.array((0.131, 0.034, -0.130))  # lowest point of the pointing index finger, from the wrist, palm down
-PRESS_M = 0.011  # how far below a button's top the finger tip is sent; the finger gives way by 2 mm
-HOVER_M = 0.030  # over the button on the way to it
-# What one step of STEP_S may change, and which part of the way it goes at most: all far inside the hand's limits.
+PRESS_M = 0.011  # target depth of the finger tip below a button's top; the finger yields by 2 mm
+HOVER_M = 0.030  # height above the button on the way to it
+# Largest change in one step of STEP_S, and largest share of the remaining way; all far inside the hand's limits.
 STEP_S = 0.1
 STEP_M, STEP_DOWN_M, STEP_RAD, STEP_TURN_RAD, SHARE = 0.017, 0.012, 0.30, 0.06, 0.6
-NEAR_M = 0.006  # within it the finger may go all the way down
-SLOPE = 2.5  # how much higher per metre beside the button
+NEAR_M = 0.006  # horizontal distance within which the finger may go all the way down
+SLOPE = 2.5  # height per metre of horizontal distance from the button
 SHAPED_RAD = 0.25
 
 
@@ -44,7 +44,7 @@ def _next(episode: Episode, state: np.ndarray) -> np.ndarray:
     above_m = min(HOVER_M, SLOPE * max(0.0, aside_m - NEAR_M)) if shaped else HOVER_M
     goal[2] += above_m + (PRESS_M if above_m > 0 else 0.0)
     step = SHARE * (goal - place)
-    low = place[2] < goal[2] - 0.01  # beside the button and too low: up first
+    low = place[2] < goal[2] - 0.01  # next to the button and too low: up first
     step[:2] *= min(1.0, (0.2 if low else 1.0) * STEP_M / max(float(np.hypot(*step[:2])), 1e-9))
     step[2] = np.clip(step[2], -STEP_DOWN_M, STEP_M)
     turn = np.array(difference(state[PoseLayout.QUATERNION], PALM_DOWN))

@@ -1,7 +1,7 @@
-"""The simulated hand: position targets in, the state that physics leads to out, at the pace of a clock.
+"""The simulated hand: follows position targets by physics, in the time of a clock.
 
-Time passes when the hand is read or commanded: physics is then stepped up to the clock's present. With the system's
-clock the hand keeps real time; with a clock driven by hand it is deterministic.
+Time passes when the hand is read or commanded: physics then catches up with the clock. With the system clock the hand
+runs in real time; with a FakeClock it is deterministic.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from vpp_edge.spec.pose import PoseLayout
 
 STEP_NS = round(STEP_S * 1e9)
 WATCHDOG_NS = 100_000_000
-MAX_CATCH_UP_NS = 250_000_000  # the watchdog's time and enough to come to rest: later steps would change nothing
-# From full speed to rest in 70 ms, and 20 ms more to build the acceleration up and down: a stop takes 90 ms.
+MAX_CATCH_UP_NS = 250_000_000  # the watchdog's time and enough to come to rest: later steps change nothing
+# From full speed to rest in 70 ms, plus 20 ms to ramp the acceleration up and down: a stop takes 90 ms.
 LIMITS = HandLimits(
     joint_names=tuple(joint.name for joint in JOINTS),
     joint_lower_rad=tuple(joint.lower_rad for joint in JOINTS),
@@ -54,17 +54,17 @@ LIMITS = HandLimits(
 
 
 class SimHand:
-    """The hand of `sim.world`, at the pace of a clock. Context manager.
+    """The hand of `sim.world`, in the time of a clock. Context manager.
 
     Args:
-        clock: whose time physics follows.
-        episode: where hand and buttons begin; None: the hand at START, the buttons of episode 0.
+        clock: the time that physics follows.
+        episode: where hand and buttons start; None: the hand at START, the buttons of episode 0.
 
     Attributes:
         world: hand and buttons.
         grip: joint angles of the open and of the closed hand, (12,) rad each.
-        watchdog_holds: times no command came for 100 ms after one, and the hand held on its own.
-        skipped_ns: time that was not simulated because nobody read or commanded the hand for longer than 250 ms.
+        watchdog_holds: number of times that no command followed within 100 ms and the hand held by itself.
+        skipped_ns: time that was not simulated, because the hand was neither read nor commanded for over 250 ms.
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
@@ -80,7 +80,7 @@ class SimHand:
         self._clock = clock or MonotonicClock()
         self.world = World(episode or Episode(0, episode_from_seed(0).layout, "red", np.array(START)))
         self._simulated_ns = self._clock.now_ns()
-        self._held_from_ns: int | None = None  # when the watchdog holds, if no command comes before
+        self._held_from_ns: int | None = None  # when the watchdog will hold unless a command comes first
         self._closed = False
         self._next_episode: Episode | None = None
         self.watchdog_holds = self.skipped_ns = 0
@@ -92,10 +92,10 @@ class SimHand:
         return HandState(self.world.vector(), self._clock.now_ns(), scene_of(self.world))
 
     def send(self, target: np.ndarray) -> None:
-        """Sets the target; what lies outside the limits' positions is brought to their edge, as a real hand does.
+        """Sets the target, clamped to the position limits, as a real hand does.
 
         Raises:
-            BadInputError: not 19 finite numbers, or a quaternion of length 0; the target stays as it was.
+            BadInputError: not 19 finite numbers, or a quaternion of length 0; the target does not change.
             HardwareFaultError: the hand is closed.
         """
         self._check_open("be commanded")
@@ -111,11 +111,11 @@ class SimHand:
         self._held_from_ns = self._simulated_ns + WATCHDOG_NS
 
     def rearrange(self, episode: Episode) -> None:
-        """Puts the buttons where `episode` has them, at the next reading or command; may come from any thread."""
+        """Moves the buttons to where `episode` has them, at the next read or send; may be called from any thread."""
         self._next_episode = episode
 
     def hold(self) -> None:
-        """Makes the measured pose the target. Does nothing to a closed hand."""
+        """Makes the measured pose the target. Does nothing on a closed hand."""
         if self._closed:
             return
         self._pass_time()
@@ -131,7 +131,7 @@ class SimHand:
         self._held_from_ns = None
 
     def _pass_time(self) -> None:
-        """Steps physics up to now; after a long silence only the first part of it, in which everything happened."""
+        """Steps physics up to now; after a long silence only its first part, after which the hand is at rest."""
         if (episode := self._next_episode) is not None:
             self._next_episode = None
             self.world.rearrange(episode)
@@ -159,10 +159,10 @@ class SimHand:
 
 
 def sim_hand_from_address(address: str) -> SimHand:
-    """The simulated hand; its address is the seed of the episode that it begins in, and may be empty.
+    """The simulated hand; its address is the seed of the episode that it starts in, and may be empty.
 
     Raises:
-        BadInputError: the address is no seed.
+        BadInputError: the address is not a seed.
     """
     if not address:
         return SimHand()

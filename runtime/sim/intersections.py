@@ -1,7 +1,7 @@
-"""Rays against primitive shapes: in, rays in a shape's own frame; out, where they first hit it and its normals there.
+"""Intersections of rays with primitive shapes, and the surface normals there, in the frame of the shape.
 
-Rays are three arrays of coordinates each for origin and direction, which broadcast against each other; directions need
-no unit length. Sizes are MuJoCo's: radius; radius and half length along z; half lengths.
+Origins and directions of rays are three coordinate arrays each, which broadcast against each other; directions need not
+have unit length. Sizes are MuJoCo's: radius; radius and half length along z; half lengths.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Hit = Callable[[Coordinates, Coordinates, np.ndarray], np.ndarray]
 
 
 def _nearer_root(a: np.ndarray, half_b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """The smaller t with a t^2 + 2 half_b t + c = 0; inf where there is none."""
+    """The smaller solution t of a t^2 + 2 half_b t + c = 0; inf where there is none."""
     under = half_b * half_b - a * c
     t = (-half_b - np.sqrt(np.maximum(under, 0))) / np.maximum(a, 1e-12)
     return np.where((under >= 0) & (a > 1e-12), t, np.inf)
@@ -57,7 +57,7 @@ def hit_cylinder(o: Coordinates, d: Coordinates, size: np.ndarray) -> np.ndarray
 
 
 def hit_plane(o: Coordinates, d: Coordinates, size: np.ndarray) -> np.ndarray:
-    """The plane z = 0, seen from above; a half length of 0 has no end."""
+    """The plane z = 0, seen from above; a half length of 0 means infinite."""
     t = -o[2] / np.where(d[2] < -1e-9, d[2], -1e-9)
     inside = d[2] < -1e-9
     for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""Where things are in one episode: in, a seed; out, places and heights of the buttons, light and camera poses."""
+"""The layout of an episode, drawn from its seed: places and heights of the buttons, light and camera poses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vpp_edge.runtime.sim.view_names import POLICY_VIEWS
 COLOURS = ("red", "green", "blue", "yellow")
 BUTTON_RADIUS_M = 0.019
 PLATE_CENTRE_M = (0.46, -0.05)
-SLOT_M = 0.05  # from the plate's centre, along both axes, to the middle of a slot
+SLOT_M = 0.05  # from the centre of the plate to the centre of a slot, along both axes
 SLOTS = tuple((PLATE_CENTRE_M[0] + x * SLOT_M, PLATE_CENTRE_M[1] + y * SLOT_M) for x in (-1, 1) for y in (-1, 1))
 PLACE_TOLERANCE_M = 0.006
-HEIGHTS_M = (0.012, 0.020)  # of a button over the plate
-CAMERA_TOLERANCE_M = 0.006  # how well cameras are mounted: of the eye and of the point it looks at, along each axis
+HEIGHTS_M = (0.012, 0.020)  # of a button above the plate
+CAMERA_TOLERANCE_M = 0.006  # mounting accuracy of the eye and of the point that it looks at, along each axis
 LIGHTS, AMBIENTS, TILT = (0.35, 0.55), (0.32, 0.44), 0.15
 
 Place = tuple[float, ...]
@@ -23,14 +23,14 @@ Place = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """One arrangement of the scene. What is given per button is in the order of COLOURS.
+    """One arrangement of the scene. Values per button are in the order of COLOURS.
 
     Attributes:
         places_m: (x, y) of each button's axis.
-        heights_m: of each button over the plate.
-        eye_offsets_m, target_offsets_m: by camera, how far it is off, and how far the point it looks at (x, y, z).
-        light, ambient: brightness of the lamp and of everything, 0 to 1.
-        light_tilt: what is added to x and y of the light's direction.
+        heights_m: of each button above the plate.
+        eye_offsets_m, target_offsets_m: by camera, offsets (x, y, z) of the eye and of the point that it looks at.
+        light, ambient: brightness of the lamp and of the ambient light, 0 to 1.
+        light_tilt: added to x and y of the light's direction.
     """
 
     places_m: tuple[Place, ...]
@@ -54,7 +54,7 @@ NOMINAL = Layout(
 
 
 def layout_from_seed(seed: int) -> Layout:
-    """The layout of an episode; the same seed gives the same one, everywhere."""
+    """The layout of an episode; the same seed gives the same layout on every machine."""
     random = np.random.default_rng((seed, 1))
 
     def near(*centre: float, by: float = CAMERA_TOLERANCE_M) -> Place:

@@ -1,7 +1,7 @@
-"""Episodes in simulated time: an episode and a function that gives targets in, the outcome out; the same every time.
+"""Plays episodes in simulated time: deterministic, and independent of the speed of the machine.
 
-The hand is driven by the real control loop with its limits, chunks and seams; only the clock and the other processes
-are replaced. Nothing depends on how fast the machine is.
+The hand is driven by the real control loop with its limits, chunks and hand-overs; only the clock and the other
+processes are replaced.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SimObservation:
 
     Attributes:
         state: (19,) pose of the hand.
-        scene: (5,) as in `world.scene_of`, for pictures.
+        scene: (5,) as in `world.scene_of`, for rendering.
         seconds: since the start of the episode.
         previous: the chunk that the next one has to continue, if any; its request counts the observations.
         delay_ns: upper bound of the time from now until the hand follows the next chunk.
@@ -107,7 +107,7 @@ def play(
     """Plays one episode until its verdict, and `linger_s` longer.
 
     Args:
-        targets: gives (T, 19) targets, the first one `pace.period_ns` after its observation.
+        targets: returns (T, 19) targets, the first one due `pace.period_ns` after its observation.
         horizon: T.
     """
     clock = FakeClock()

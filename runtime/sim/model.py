@@ -1,7 +1,7 @@
-"""Our 12-joint hand: in, nothing; out, its joints (names, ranges) and its MJCF, from primitive geometry only.
+"""The simulated 12-joint hand: names and ranges of its joints, and its MJCF, made of primitive geometry.
 
-Frame of the wrist: x towards the finger tips, z out of the palm, so that a wrist turned by pi about x has the palm
-down; it is a right hand, so the thumb is on the side of -y. Lengths in m, angles in rad.
+Frame of the wrist: x towards the finger tips, z out of the palm, so that rotating the wrist by pi about x turns the
+palm down. It is a right hand: the thumb is on the side of -y. Lengths are in m, angles in rad.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-PITCH_RAD = 0.42  # how far the fingers point out of the wrist's plane, towards the palm: down, over a table
+PITCH_RAD = 0.42  # angle of the fingers to the wrist's xy plane, towards the palm: down, above a table
 WRIST_BODY = "wrist"
 Point = tuple[float, float, float]
 
@@ -32,7 +32,7 @@ class Joint:
     """One position-controlled hinge.
 
     Attributes:
-        lower_rad, upper_rad: where it may go; the ranges contain what recorded XHand episodes show.
+        lower_rad, upper_rad: its range, which contains all angles of recorded XHand episodes.
     """
 
     name: str
@@ -61,13 +61,14 @@ WRIST_LOWER_M, WRIST_UPPER_M = (0.10, -0.45, 0.05), (0.75, 0.40, 0.55)
 WRIST_SPEED_M_S, WRIST_TURN_RAD_S = 0.5, 1.5
 WRIST_LAG_S = 0.025
 
-# Armature outweighs the links, so that all joints answer alike: critically damped at OMEGA, 2 / OMEGA = 27 ms behind.
+# Armature outweighs the links, so that all joints respond alike: critically damped at OMEGA, with a lag of 2 / OMEGA =
+# 27 ms.
 ARMATURE = 0.0006
 OMEGA = 75.0
 STIFFNESS = ARMATURE * OMEGA**2
 DAMPING = 2 * ARMATURE * OMEGA
 TORQUE_NM = 1.2
-STOP_MARGIN_RAD = 0.01  # the mechanical stops are this far behind the ranges, which commands never leave
+STOP_MARGIN_RAD = 0.01  # the mechanical stops are this far outside the ranges, which commands never leave
 
 SKIN, SHELL, TIP, CUFF = "0.90 0.91 0.93 1", "0.16 0.17 0.20 1", "0.20 0.60 0.62 1", "0.82 0.84 0.87 1"
 FINGERS = (  # name, base in the palm's frame, length of both links, radius
@@ -83,7 +84,7 @@ WRIST_FIELD_OF_VIEW_DEG = 70.0
 
 
 def hand_body() -> str:
-    """The wrist as a mocap body with the whole hand below it, for `<worldbody>`."""
+    """The wrist as a mocap body with the whole hand as its child, for `<worldbody>`."""
     fingers = "".join(_finger(*finger) for finger in FINGERS)
     return f"""
 <body name="{WRIST_BODY}" mocap="true" pos="0.35 0 0.35" quat="0 1 0 0">
@@ -128,7 +129,7 @@ def _finger(
 
 
 def _thumb() -> str:
-    """Bending turns the thumb under the palm; its two other joints curl it across."""
+    """The bend joint turns the thumb under the palm; the two other joints curl it across."""
     first, second, third = THUMB_LINKS
     yaw = f"{math.cos(THUMB_YAW_RAD / 2)} 0 0 {math.sin(THUMB_YAW_RAD / 2)}"
     x, y, z = THUMB_BASE
@@ -148,7 +149,7 @@ def _thumb() -> str:
 
 
 def hand_defaults() -> str:
-    """The class `hand`, for `<default>`: what all its joints, geoms and actuators share."""
+    """The class `hand` of all its joints, geoms and actuators, for `<default>`."""
     return f"""
 <default class="hand">
   <joint type="hinge" armature="{ARMATURE}" limited="true"/>
@@ -174,7 +175,7 @@ def camera_xml(name: str, pose: CameraPose, *, field_of_view_deg: float) -> str:
 
 
 def camera_axes(eye: ArrayLike, target: ArrayLike, up: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """(3,) and (3,): where the picture's x, to the right, and its y, upwards, point in the world."""
+    """(3,) and (3,): directions in the world of the image's x axis, to the right, and its y axis, upwards."""
     forward = np.subtract(target, eye)
     right = np.cross(forward / np.linalg.norm(forward), up)
     right /= np.linalg.norm(right)

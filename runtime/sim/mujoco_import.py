@@ -1,7 +1,7 @@
-"""The one place that imports MuJoCo: in, the environment; out, the module, told beforehand how it is to draw.
+"""Imports MuJoCo, here only, with a rendering backend that exists on this machine.
 
-MuJoCo reads MUJOCO_GL while it is imported, and with a library of that name missing the import itself fails. So the
-library is looked for first. Without any, physics works as ever, and `rasterizer` draws.
+MuJoCo reads MUJOCO_GL while it is imported, and the import fails if that library is missing. So the library is looked
+up first. Without any, physics still works, and `rasterizer` renders the images.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "
 GL_RENDERER = 0x1F01
 CPU_DRIVERS = ("llvmpipe", "softpipe", "swrast", "swiftshader")
 OFF = ("disable", "disabled", "off", "false", "0")
-WINDOW = ("glfw", "glx", "enable", "enabled", "on", "true", "1")  # left to MuJoCo, which needs a screen for them
+WINDOW = ("glfw", "glx", "enable", "enabled", "on", "true", "1")  # left to MuJoCo; these need a display
 
 
 def import_mujoco() -> Any:
     """The module `mujoco`, whether or not this machine has a GL library.
 
-    What the user chose with MUJOCO_GL is used where its library is there; with no choice, EGL, which needs no screen.
-    The environment is left as it was.
+    Uses the backend of MUJOCO_GL if its library exists; without MUJOCO_GL, EGL, which needs no display. The environment
+    is restored afterwards.
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
-        BadInputError: MUJOCO_GL names nothing that MuJoCo knows.
+        BadInputError: MUJOCO_GL is not a value that MuJoCo knows.
     """
     chosen = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = gl_kind()
@@ -47,12 +47,12 @@ def import_mujoco() -> Any:
 
 
 def gl_kind() -> str:
-    """How MuJoCo would draw here: `egl`, `osmesa`, another choice of the user, or `disable`."""
+    """MuJoCo's rendering backend here: `egl`, `osmesa`, another value of MUJOCO_GL, or `disable`."""
     return _usable(os.environ.get("MUJOCO_GL"))
 
 
-def cpu_that_draws() -> str:
-    """The driver behind EGL's current context where that is no GPU but a program (Mesa's llvmpipe); else empty."""
+def software_driver() -> str:
+    """The driver of EGL's current context if it renders on the CPU (such as Mesa's llvmpipe); else empty."""
     get_address = ctypes.CDLL(LIBRARIES["egl"][0]).eglGetProcAddress
     get_address.restype = ctypes.c_void_p
     get_string = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_uint)(get_address(b"glGetString"))

@@ -1,7 +1,8 @@
-"""Draws a MuJoCo scene without any GL library: in, a model and its data; out, a shaded picture with shadows.
+"""Renders a MuJoCo scene without a GL library, with shading and shadows.
 
-Rays are cast through the pixels of each shape's bounding rectangle. What cannot move is drawn once per fixed camera.
-Light is MuJoCo's: ambient and headlight everywhere, the first light where nothing stands between.
+Rays are cast through the pixels of each shape's bounding rectangle. Geometry that cannot move is rendered once per
+fixed camera. Lighting follows MuJoCo: ambient light and headlight everywhere, the first light where it is not
+occluded.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.sim.intersections import SHAPES
 
 SHADOW_BIAS_M = 0.003
-Picture = tuple[slice, slice]  # rows and columns
+Rectangle = tuple[slice, slice]  # rows and columns
 
 
 @dataclass
 class Layer:
-    """What is known of every pixel, in float32: (h, w) of `depth`, of the geom's id, of the point's place as the light
-    sees it (`light_uvw`, 3 of them), and (h, w, 3) of its colour in shadow and of what the light adds to it."""
+    """Values of every pixel; float32 except `ids`.
+
+    Attributes:
+        depth: (h, w), along the ray.
+        ids: (h, w) int32, of the geom; -1 where there is none.
+        light_uvw: (3, h, w), position of the point in the frame of the light.
+        shade: (h, w, 3), its colour in shadow.
+        light: (h, w, 3), added to it by the light.
+    """
 
     depth: np.ndarray
     ids: np.ndarray
@@ -34,15 +42,15 @@ class Layer:
 
 
 class Rasterizer:
-    """Draws one model at one size.
+    """Renders one model at one size.
 
     Args:
-        model: MjModel of planes, spheres, capsules, cylinders and boxes; geoms of alpha 0 are not drawn.
+        model: MjModel of planes, spheres, capsules, cylinders and boxes; geoms of alpha 0 are invisible.
         background: red, green, blue, 0 to 1.
-        samples: rays per pixel, each way; more than one smooths the edges.
+        samples: rays per pixel along each axis; more than one smooths the edges.
 
     Raises:
-        BadInputError: the model has geoms of another shape.
+        BadInputError: the model has geoms of other shapes.
     """
 
     def __init__(
@@ -53,7 +61,9 @@ class Rasterizer:
         names = {int(getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")): name for name in SHAPES}
         drawn = [geom for geom in range(model.ngeom) if model.geom_rgba[geom, 3] > 0]
         if unknown := [geom for geom in drawn if int(model.geom_type[geom]) not in names]:
-            raise BadInputError(f"geom {unknown[0]} is none of {', '.join(SHAPES)}; draw this model with EGL or OSMesa")
+            raise BadInputError(
+                f"geom {unknown[0]} is none of {', '.join(SHAPES)}; render this model with EGL or OSMesa"
+            )
         self._shapes = {geom: SHAPES[names[int(model.geom_type[geom])]] for geom in drawn}
         moving = {
             int(model.body_rootid[body])
@@ -65,7 +75,7 @@ class Rasterizer:
         self.forget()
 
     def forget(self) -> None:
-        """To be called when what is fixed in the model (bodies, cameras, light) has been moved after all."""
+        """Call it after moving fixed parts of the model (bodies, cameras, light)."""
         self._fixed: dict[int, Layer] = {}
         direction = self._model.light_dir[0] / np.linalg.norm(self._model.light_dir[0])
         across = np.cross(direction, [1.0, 0.0, 0.0])
@@ -73,7 +83,7 @@ class Rasterizer:
         self._light_frame = np.stack([across, np.cross(direction, across), -direction]).astype(np.float32)
 
     def render(self, data: Any, view: str) -> np.ndarray:
-        """The picture of camera `view`, (h, w, 3) uint8 RGB; needs kinematics and cameras computed in `data`."""
+        """The image of camera `view`, (h, w, 3) uint8 RGB; kinematics and cameras must be computed in `data`."""
         layer = self.layer(data, view)
         colours, n = np.clip(layer.shade + layer.light, 0, 255), self._samples
         if n > 1:
@@ -81,7 +91,7 @@ class Rasterizer:
         return colours.astype(np.uint8)
 
     def layer(self, data: Any, view: str) -> Layer:
-        """All that is known of each ray of camera `view`, `height` by `width`; `ids` is -1 where nothing is."""
+        """The values of each ray of camera `view`, `height` by `width`."""
         camera = self._model.camera(view).id
         everything = list(self._shapes)
         if self._camera_moves[camera]:
@@ -104,7 +114,7 @@ class Rasterizer:
         return float(self.height / 2 / np.tan(np.radians(self._model.cam_fovy[camera]) / 2))
 
     def _rays(self, camera: int, data: Any) -> np.ndarray:
-        """(h, w, 3) float32 in the world; one unit of depth long."""
+        """(h, w, 3) float32 directions in the world, of length 1 along the optical axis."""
         focal = self._focal(camera)
         x = (np.arange(self.width) + 0.5 - self.width / 2) / focal
         y = (self.height / 2 - np.arange(self.height) - 0.5) / focal
@@ -119,8 +129,8 @@ class Rasterizer:
             self._cast_shadow(layer, geom, data)
         return layer
 
-    def _rectangle(self, geom: int, camera: int, data: Any) -> Picture:
-        """Rows and columns that the geom's bounding sphere covers; all of them where that is not known."""
+    def _rectangle(self, geom: int, camera: int, data: Any) -> Rectangle:
+        """Rows and columns covered by the geom's bounding sphere; all of them where it is unknown."""
         radius = float(self._model.geom_rbound[geom])
         x, y, z = (data.geom_xpos[geom] - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)
         if radius > 0 and z >= radius:  # behind the camera
@@ -162,7 +172,7 @@ class Rasterizer:
         layer.light_uvw[(slice(None), *where)][:, seen] = self._light_frame @ (eye[:, None] + (nearest * views).T)
 
     def _cast_shadow(self, layer: Layer, geom: int, data: Any) -> None:
-        """Takes the light from every point from which the way to it meets the geom."""
+        """Removes the light from every point from which the geom occludes it."""
         radius = float(self._model.geom_rbound[geom])
         if radius <= 0:
             return

@@ -1,6 +1,6 @@
-"""What the hand works in: in, a layout or nothing; out, the MJCF of hand, plate, buttons, light and cameras.
+"""The MJCF of the scene: hand, plate, buttons, light and cameras.
 
-The MJCF is that of the nominal layout; `apply_layout` moves its parts in place, so that a renderer is made only once.
+The MJCF has the nominal layout; `apply_layout` moves its parts in place, so that a renderer is created only once.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ CAMERAS = dict(zip(POLICY_VIEWS, (TOP, SIDE), strict=True))
 SKY = "0.80 0.85 0.90"
 LIGHT_DIRECTION = (-0.35, -0.25, -1.0)
 PLATE_TOP_M = 0.006
-TRAVEL_M = 0.010  # how far a button goes down
+TRAVEL_M = 0.010  # of a button
 RGBA = {
     "red": "0.85 0.16 0.14 1",
     "green": "0.16 0.62 0.26 1",
     "blue": "0.14 0.34 0.82 1",
     "yellow": "0.95 0.78 0.12 1",
 }
-# A press of 10 mm takes 2 N: enough to stay up under a finger that brushes it, little enough for one finger.
+# A press of 10 mm takes 2 N: enough to resist a finger that brushes it, little enough for one finger.
 BUTTON_STIFFNESS, BUTTON_DAMPING, BUTTON_KG = 160.0, 3.0, 0.02
 HALF_BUTTON_M = 0.02  # most of a button is inside the plate
 
@@ -92,7 +92,7 @@ def _button_z(height_m: float) -> float:
 
 
 def apply_layout(mujoco: Any, model: Any, layout: Layout) -> None:
-    """Moves buttons, cameras and light of an MjModel of this scene to where `layout` has them."""
+    """Moves buttons, cameras and light of an MjModel of this scene to `layout`."""
     for colour, place, height_m in zip(COLOURS, layout.places_m, layout.heights_m, strict=True):
         model.body(colour).pos[:] = (*place, _button_z(height_m))
     for name, pose in CAMERAS.items():

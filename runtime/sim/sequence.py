@@ -1,7 +1,7 @@
-"""Episodes of the task one after another in a live run: follows the published states and gives verdicts.
+"""Runs episodes of the task one after another in a live run, and judges them by the published states.
 
-Between two episodes the policy is paused, the loop takes the hand to the start of the next one, and the world moves the
-buttons. Only then comes the next instruction, for frames and chunks of its own.
+Between two episodes the policy is paused, the loop moves the hand to the start of the next one, and the world moves the
+buttons. Only then the next instruction is published, which counts for later frames and chunks only.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
 from vpp_edge.spec.pose import PoseLayout
 
-LINGER_S = 0.8  # after the verdict, so that one can see it
-LIFT_M = 0.06  # straight up from the buttons, before the way home
+LINGER_S = 0.8  # after the verdict, so that viewers can see it
+LIFT_M = 0.06  # straight up from the buttons, before moving to the start
 THERE_M, THERE_RAD = 0.003, 0.03
-LONGEST_WAY_S = 4.0  # to the start of the next episode; a hand that is caught somewhere starts from there
+LONGEST_WAY_S = 4.0  # to the start of the next episode; a hand that is stuck starts from where it is
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Result:
-    """One episode: what the Judge said, and how many seconds after the policy's first chunk."""
+    """One episode: its verdict, the pressed buttons, and the seconds from the policy's first chunk to the verdict."""
 
     episode: Episode
     verdict: str
@@ -49,14 +49,14 @@ class Result:
 
 
 class EpisodeSequence:
-    """Takes a run through episodes; `advance` is for `RunHooks.on_poll`.
+    """Leads a run through episodes; pass `advance` as `RunHooks.on_poll`.
 
     Args:
-        hand: of the run; it has entered the first episode.
+        hand: of the run, already in the first episode.
         on_result: called with each Result at its verdict.
 
     Attributes:
-        caption: instruction and verdict of the present episode.
+        caption: instruction and verdict of the current episode.
         results: of the episodes so far.
     """
 
@@ -71,11 +71,11 @@ class EpisodeSequence:
         self.results: list[Result] = []
         self._phase: Callable[[Tick, ControlLoop, Channels], None] = self._play
         self._sequence, self._number, self._request = 0, 0, -1
-        self._since_ns: int | None = None  # when the present episode, or the way to the next, began
+        self._since_ns: int | None = None  # start of the current episode, or of the way to the next one
         self._next()
 
     def advance(self, loop: ControlLoop, channels: Channels) -> None:
-        """Processes all states that were published since the last call."""
+        """Processes all states published since the last call."""
         states = channels.states
         first = max(self._sequence + 1, states.sequence - states.depth + 2)
         for sequence in range(first, states.sequence + 1):

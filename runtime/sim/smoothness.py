@@ -1,6 +1,6 @@
-"""How smoothly a hand was moved: jerk of its commands, and jumps where one chunk took over from another.
+"""How smoothly a hand moved: jerk of its commands, and jumps between consecutive chunks.
 
-Values of the wrist are vector norms, values of the joints root mean squares.
+Wrist values are vector norms, joint values root mean squares.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from vpp_edge.spec.pose import PoseLayout
 
 
 def jerks(commands: np.ndarray, period_ns: int) -> np.ndarray:
-    """(n - 3, 2) jerk of commands (n, 7 + J) that were sent one period apart: wrist in m/s^3, joints in rad/s^3."""
+    """(n - 3, 2) jerk of commands (n, 7 + J) sent one period apart: wrist in m/s^3, joints in rad/s^3."""
     thirds = np.diff(commands, n=3, axis=0) / (period_ns / 1e9) ** 3
     wrist = np.linalg.norm(thirds[:, PoseLayout.POSITION], axis=1)
     return np.stack([wrist, _rms(thirds[:, PoseLayout.JOINTS])], axis=1)
 
 
 def seam_jumps(played: Sequence[tuple[Chunk, int]], period_ns: int) -> np.ndarray:
-    """(k, 3) jumps where a chunk replaced one that was not over: wrist in m, wrist in rad, joints in rad.
+    """(k, 3) jumps where a chunk replaced an unfinished one: wrist in m, wrist in rad, joints in rad.
 
-    A jump is the distance between two plans for one moment, that of the first target of the new chunk that was still
-    to come. So it shows how well chunks agree, whatever the control loop does to blend them.
+    A jump is the distance between the two plans at the time of the new chunk's first future target. It shows how well
+    chunks agree, independently of how the control loop blends them.
 
     Args:
-        played: chunks as they were executed, each with the time from which on.
+        played: chunks as they were executed, each with the time of its start.
         period_ns: between two targets.
     """
     jumps = []

@@ -1,4 +1,4 @@
-"""The simulated task, "press the red button": an episode from its seed, and the judge of its outcome."""
+"""The simulated task, "press the red button": episodes from seeds, and the judge of their outcome."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Episode:
 
     Attributes:
         colour: of the button to press.
-        start: (19,) where the hand begins, in the layout of HandState.vector.
+        start: (19,) start pose of the hand, in the layout of HandState.vector.
     """
 
     seed: int
@@ -40,7 +40,7 @@ class Episode:
 
 
 def episode_from_seed(seed: int) -> Episode:
-    """The episode of a seed; the same seed gives the same one, everywhere."""
+    """The episode of a seed; the same seed gives the same episode on every machine."""
     random = np.random.default_rng((seed, 2))
     start = np.array(START)
     start[PoseLayout.POSITION] += random.uniform(-1, 1, 3) * START_TOLERANCE_M
@@ -56,8 +56,8 @@ class Judge:
 
     Attributes:
         verdict: `running`, `success`, `wrong button` or `out of time`; final once it is not `running`.
-        pressed: colours that were down at the moment of the verdict.
-        seconds: when the verdict fell.
+        pressed: colours of the buttons that were down at the verdict.
+        seconds: time of the verdict.
     """
 
     def __init__(self, episode: Episode, time_limit_s: float = TIME_LIMIT_S) -> None:
@@ -66,9 +66,9 @@ class Judge:
         self.pressed: tuple[str, ...] = ()
 
     def look(self, depths_m: np.ndarray, seconds: float) -> str:
-        """The verdict after the buttons were seen at `depths_m` (4,), in the order of COLOURS.
+        """Updates and returns the verdict, from the buttons' depths (4,), in the order of COLOURS.
 
-        Success: the requested button is more than 5 mm down and no other one, before the time is up.
+        Success: the requested button, and no other, is more than 5 mm down before the time is up.
         """
         if self.verdict != "running":
             return self.verdict

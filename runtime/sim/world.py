@@ -1,4 +1,4 @@
-"""Physics of the scene: in, an episode and targets for wrist and joints; out, where hand and buttons go."""
+"""Physics of the scene: moves hand and buttons from targets for wrist and joints."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ LAGGING = 1 - math.exp(-STEP_S / WRIST_LAG_S)
 
 
 class World:
-    """The hand of 12 position-controlled joints, on a wrist that goes where it is told, over the four buttons.
+    """The hand of 12 position-controlled joints, on a wrist that follows its target, above the four buttons.
 
     Args:
-        episode: where everything begins; `enter` begins another one.
+        episode: the first episode; `enter` starts another one.
 
     Attributes:
-        episode: the present one.
+        episode: the current one.
 
     Raises:
         MissingDependencyError: MuJoCo is not installed.
@@ -47,7 +47,7 @@ class World:
         self.enter(episode)
 
     def enter(self, episode: Episode) -> None:
-        """Begins `episode`: everything is at once where it starts."""
+        """Starts `episode`: everything is immediately at its start."""
         self.episode = episode
         self._mujoco.mj_resetData(self._model, self._data)
         apply_layout(self._mujoco, self._model, episode.layout)
@@ -59,7 +59,7 @@ class World:
         self._mujoco.mj_forward(self._model, self._data)
 
     def rearrange(self, episode: Episode) -> None:
-        """Puts buttons, cameras and light where `episode` has them; the hand stays where it is."""
+        """Moves buttons, cameras and light to where `episode` has them; the hand stays where it is."""
         self.episode = episode
         apply_layout(self._mujoco, self._model, episode.layout)
         self._buttons[:] = self._data.qvel[len(JOINTS) :] = 0
@@ -76,24 +76,24 @@ class World:
         return self._buttons.copy()
 
     def aim(self, target: np.ndarray) -> None:
-        """Sets the target (19,); what lies outside the positions that the hand can reach is brought to their edge."""
+        """Sets the target (19,), clamped to the positions that the hand can reach."""
         allowed = np.clip(target, _LOWER, _UPPER)
         self._place_wanted = (float(allowed[0]), float(allowed[1]), float(allowed[2]))
         self._turn_wanted = normalized(target[PoseLayout.QUATERNION].tolist())
         self._data.ctrl[:] = allowed[PoseLayout.JOINTS]
 
     def hold(self) -> None:
-        """Makes the present pose the target."""
+        """Makes the current pose the target."""
         self._place_wanted, self._turn_wanted = self._place, self._turn
         np.clip(self._joints, _LOWER[PoseLayout.JOINTS], _UPPER[PoseLayout.JOINTS], out=self._data.ctrl)
 
     def step(self) -> None:
-        """Passes STEP_S."""
+        """Simulates STEP_S."""
         self._move_wrist()
         self._mujoco.mj_step(self._model, self._data)
 
     def _move_wrist(self) -> None:
-        """One step towards the target: a first-order lag, no faster than the limits."""
+        """One step towards the target: a first-order lag, limited in speed."""
         if self._place == self._place_wanted and self._turn == self._turn_wanted:
             return
         (x, y, z), (to_x, to_y, to_z) = self._place, self._place_wanted
@@ -110,7 +110,7 @@ class World:
 
 
 def _share(distance: float, speed: float) -> float:
-    """How much of a distance one step covers: never more than the speed limit allows."""
+    """The share of a distance that one step covers within the speed limit."""
     return LAGGING if distance * LAGGING <= speed * STEP_S else speed * STEP_S / distance
 
 
@@ -118,5 +118,5 @@ SCENE_SIZE = 1 + len(COLOURS)
 
 
 def scene_of(world: World) -> np.ndarray:
-    """(5,) float64: what pictures show beside the hand, the episode's seed and the depth of each button in m."""
+    """(5,) float64: what images show besides the hand: the episode's seed and the depth of each button in m."""
     return np.array((world.episode.seed, *world.depths_m()))

@@ -1,4 +1,4 @@
-"""A camera of coloured frames for the tests of sessions; opens itself in the camera process."""
+"""A camera that delivers plain coloured frames, for tests of whole runs; it can be opened in a camera process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ from vpp_edge.runtime.interfaces import Frame
 
 @dataclass(frozen=True)
 class PatternConfig:
-    """`stop_after` frames it goes silent; `refuse` says why it cannot be opened; `drop_every` loses frames;
-    `freeze_after` frames it gives new ones that look like the last."""
+    """What the camera does.
+
+    Attributes:
+        stop_after: it goes silent after this many frames.
+        refuse: why it cannot be opened.
+        drop_every: it loses every n-th frame.
+        end_after: its stream ends after this many frames.
+        freeze_after: from this frame on, new frames look like this one.
+    """
 
     name: str = "static"
     fps: float = 30.0

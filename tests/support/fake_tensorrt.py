@@ -1,4 +1,4 @@
-"""A stand-in for TensorRT: engines that double their input, on the memory of a FakeCudart.
+"""A fake TensorRT: engines that double their input, on the memory of a FakeCudart.
 
 As in TensorRT, an object is destroyed with its last reference; FakeCudart checks when.
 """
@@ -25,7 +25,7 @@ DOUBLE = StageRecord(
 
 
 class _Destroyed:
-    """Something that tells the stand-in for CUDA when its last reference is gone."""
+    """An object that reports to the fake CUDA when its last reference is dropped."""
 
     def __init__(self, cudart: FakeCudart, kind: str) -> None:
         self._cudart, self._kind, self._handle = cudart, kind, cudart.create(kind)

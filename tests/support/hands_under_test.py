@@ -1,4 +1,4 @@
-"""A small hand for the tests of limits, chunks and the loop: three joints, limits of the usual size."""
+"""A small hand for the tests of limits, chunks and the loop: three joints, typical limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOME = np.array([0.4, 0.0, 0.3, 0.0, 0.0, 0.0, 1.0, 0.1, 0.2, 0.3])
 
 
 class PerfectHand:
-    """Moves at once to whatever it is sent, and remembers all of it. Faults can be planted."""
+    """Moves to every target immediately and records it. Faults can be injected."""
 
     name = "perfect"
     simulated, scene_size = True, 0

@@ -1,4 +1,4 @@
-"""A LEAP hand on a simulated bus, as the tests need it."""
+"""A LEAP hand on a simulated bus, configured for tests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EXAMPLE: Path = ROOT / "examples" / "hands" / "leap.json"
 
 
 def leap_config(**changes: object) -> LeapConfig:
-    """The example's config. Readings get more time than on a robot: this machine may be busy."""
+    """The example's configuration, with more time for readings than on a robot: the machine may be busy."""
     return dataclasses.replace(config_from_file(LeapConfig, EXAMPLE), **{"read_ms": 30.0, **changes})
 
 
 def until(done, what: str, limit_s: float = 5.0) -> float:
-    """Waits for `done()`; the seconds it took."""
+    """Waits for `done()`; returns the seconds that it took."""
     start = time.monotonic()
     while not done():
         assert time.monotonic() - start < limit_s, f"after {limit_s} s not yet: {what}"

@@ -1,1 +1,1 @@
-"""Devices that are not here: programs at the other end of a bus, for tests, fault injection and dry practice."""
+"""Simulated devices at the other end of a bus, for tests, fault injection and practice without hardware."""

@@ -1,8 +1,8 @@
-"""A Dynamixel bus without a wire: in, the bytes that a driver writes to a pseudo-terminal; out, what servos answer.
+"""A simulated Dynamixel bus on a pseudo-terminal, with servos that answer a driver.
 
-Servos move, keep the control table of an XL330 with its bus watchdog, and have faults that can be planted at any time.
-Reading and answering happen in a thread of its own. `python -m vpp_edge.runtime.hands.simulators.dynamixel_bus` prints
-the device to give to `--hand leap:DEVICE?config=FILE`.
+Servos move, have the control table of an XL330 with its bus watchdog, and faults that can be injected at any time. The
+bus runs in a thread. `python -m vpp_edge.runtime.hands.simulators.dynamixel_bus` prints the DEVICE for
+`--hand leap:DEVICE?config=FILE`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class DynamixelBus:
 
     Attributes:
         device: path to open as a serial port.
-        servos: by id; their faults are planted there.
-        silent: nothing is answered, as with a pulled plug of the servos; instructions do not reach them either.
-        corrupt: so many of the next answers have a wrong CRC.
-        lose: so many of the next answers do not come.
-        bad_crc: instruction packets that came with a wrong CRC.
+        servos: by id; inject their faults here.
+        silent: nothing is answered and no instruction reaches the servos, as when the bus is unplugged.
+        corrupt: number of next answers with a wrong CRC.
+        lose: number of next answers that are lost.
+        bad_crc: number of instruction packets received with a wrong CRC.
     """
 
     def __init__(self, ids: Sequence[int] = tuple(range(16)), model: int = 1200) -> None:
@@ -50,7 +50,7 @@ class DynamixelBus:
         self._master, slave = os.openpty()
         tty.setraw(slave)
         self.device = os.ttyname(slave)
-        self._slave: int | None = slave  # kept open: a client that closes must not end the terminal
+        self._slave: int | None = slave  # kept open, so that the terminal survives a client that closes it
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="dynamixel bus", daemon=True)
         self._thread.start()
@@ -60,7 +60,7 @@ class DynamixelBus:
         return self._reader.bad_crc
 
     def unplug(self) -> None:
-        """Ends the device itself, as when the USB adapter is pulled: whoever has it open gets errors from now on."""
+        """Removes the device, as when the USB adapter is pulled: clients get errors from now on."""
         self._stopping.set()
         self._thread.join()
         if self._slave is not None:
@@ -97,7 +97,7 @@ class DynamixelBus:
     def _answers(self, packet: Packet, now_s: float) -> list[Packet]:
         if packet.instruction == STATUS:
             return []
-        for servo in self.servos.values():  # any instruction on the bus feeds the watchdog of all
+        for servo in self.servos.values():  # any instruction on the bus resets all watchdogs
             servo.heard(now_s)
         if packet.instruction == SYNC_READ:
             return self._sync_read(packet.parameters)
@@ -105,36 +105,36 @@ class DynamixelBus:
             self._sync_write(packet.parameters)
             return []
         if packet.id == BROADCAST:
-            return [self._one(s, packet) for s in self.servos.values() if packet.instruction == PING and not s.mute]
-        asked = self.servos.get(packet.id)
-        return [] if asked is None or asked.mute else [self._one(asked, packet)]
+            return [self._answer(s, packet) for s in self.servos.values() if packet.instruction == PING and not s.mute]
+        addressed = self.servos.get(packet.id)
+        return [] if addressed is None or addressed.mute else [self._answer(addressed, packet)]
 
-    def _one(self, servo: Servo, packet: Packet) -> Packet:
-        instruction, given = packet.instruction, packet.parameters
+    def _answer(self, servo: Servo, packet: Packet) -> Packet:
+        instruction, parameters = packet.instruction, packet.parameters
         if instruction == PING:
             return _status(servo, 0, servo.read(0, 2) + servo.read(6, 1))
-        if instruction == READ and len(given) == 4:
-            return _reading(servo, int.from_bytes(given[:2], "little"), int.from_bytes(given[2:], "little"))
-        if instruction == WRITE and len(given) > 2:
-            return _status(servo, servo.write(int.from_bytes(given[:2], "little"), given[2:]))
+        if instruction == READ and len(parameters) == 4:
+            return _reading(servo, int.from_bytes(parameters[:2], "little"), int.from_bytes(parameters[2:], "little"))
+        if instruction == WRITE and len(parameters) > 2:
+            return _status(servo, servo.write(int.from_bytes(parameters[:2], "little"), parameters[2:]))
         if instruction == REBOOT:
             servo.reboot()
             return _status(servo, 0)
         known = instruction in (READ, WRITE)
         return _status(servo, DATA_LENGTH_ERROR if known else INSTRUCTION_ERROR)
 
-    def _sync_read(self, given: bytes) -> list[Packet]:
-        address, size = int.from_bytes(given[:2], "little"), int.from_bytes(given[2:4], "little")
-        asked = [self.servos[number] for number in given[4:] if number in self.servos]
-        return [_reading(servo, address, size) for servo in asked if not servo.mute]
+    def _sync_read(self, parameters: bytes) -> list[Packet]:
+        address, size = int.from_bytes(parameters[:2], "little"), int.from_bytes(parameters[2:4], "little")
+        addressed = [self.servos[number] for number in parameters[4:] if number in self.servos]
+        return [_reading(servo, address, size) for servo in addressed if not servo.mute]
 
-    def _sync_write(self, given: bytes) -> None:
-        address, size = int.from_bytes(given[:2], "little"), int.from_bytes(given[2:4], "little")
-        rest = given[4:]
-        for at in range(0, len(rest) - size, size + 1):
-            written = self.servos.get(rest[at])
-            if written is not None and not written.mute:
-                written.write(address, rest[at + 1 : at + 1 + size])
+    def _sync_write(self, parameters: bytes) -> None:
+        address, size = int.from_bytes(parameters[:2], "little"), int.from_bytes(parameters[2:4], "little")
+        entries = parameters[4:]
+        for at in range(0, len(entries) - size, size + 1):
+            servo = self.servos.get(entries[at])
+            if servo is not None and not servo.mute:
+                servo.write(address, entries[at + 1 : at + 1 + size])
 
     def __enter__(self) -> DynamixelBus:
         return self
@@ -155,7 +155,7 @@ def _status(servo: Servo, error: int, data: bytes = b"") -> Packet:
 def main() -> None:
     """Serves 16 servos until Ctrl-C."""
     with DynamixelBus() as bus, contextlib.suppress(KeyboardInterrupt):
-        print(f"16 simulated XL330 on {bus.device} (state block {STATE_BLOCK.address}); Ctrl-C ends", flush=True)
+        print(f"16 simulated XL330 on {bus.device} (state block {STATE_BLOCK.address}); Ctrl-C to stop", flush=True)
         while True:
             time.sleep(1)
 

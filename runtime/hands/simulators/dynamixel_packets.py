@@ -1,4 +1,4 @@
-"""Dynamixel protocol 2.0 as a servo sees it: in, bytes from the bus; out, instruction packets, and status packets back.
+"""Packets of Dynamixel protocol 2.0, parsed from and serialized to bytes.
 
 Written from the public protocol description (emanual.robotis.com, DYNAMIXEL Protocol 2.0). A packet is
 `FF FF FD 00 | id | length (2, little-endian) | instruction, parameters | CRC-16 (2, little-endian)`; `length` counts
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 HEADER = b"\xff\xff\xfd\x00"
 STATUS = 0x55
-LONGEST = 1024  # bytes; a length beyond it is noise that looks like a header
+LONGEST = 1024  # bytes; a longer length is noise that looks like a header
 _MARK = b"\xff\xff\xfd"
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet; `instruction` is STATUS in an answer, whose first parameter is then the error byte."""
+    """One packet. In an answer, `instruction` is STATUS and the first parameter is the error byte."""
 
     id: int
     instruction: int
@@ -46,17 +46,17 @@ def unstuffed(content: bytes) -> bytes:
 
 
 def bytes_from_packet(packet: Packet) -> bytes:
-    """The packet as it stands on the wire."""
+    """The packet as it is sent."""
     content = stuffed(bytes([packet.instruction]) + packet.parameters)
     body = HEADER + bytes([packet.id]) + (len(content) + 2).to_bytes(2, "little") + content
     return body + crc16(body).to_bytes(2, "little")
 
 
 class PacketReader:
-    """Finds packets in a stream that may begin anywhere, break anywhere and contain noise.
+    """Finds packets in a stream that may start anywhere, be split anywhere and contain noise.
 
     Attributes:
-        bad_crc: packets whose check sum was wrong; they are dropped, as a servo does.
+        bad_crc: number of packets with a wrong CRC, which are dropped, as a servo does.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class PacketReader:
         self.bad_crc = 0
 
     def feed(self, data: bytes) -> list[Packet]:
-        """The packets that are complete with `data`, in order."""
+        """The packets that `data` completes, in order."""
         self._bytes += data
         packets = []
         while (found := self._next()) is not None:
@@ -91,7 +91,7 @@ class PacketReader:
         whole = bytes(self._bytes[:end])
         if crc16(whole[:-2]) != int.from_bytes(whole[-2:], "little"):
             self.bad_crc += 1
-            del self._bytes[:1]  # the length itself may be what is wrong: the next header may lie inside
+            del self._bytes[:1]  # the length itself may be wrong, and the next header inside
             return False
         del self._bytes[:end]
         content = unstuffed(whole[7:-2])

@@ -1,7 +1,7 @@
-"""One simulated XL330: in, register reads and writes and the passing of time; out, a control table and its motion.
+"""A simulated XL330 servo: control table, watchdog, faults and motion.
 
-The motion is a straight line to the goal at the no-load speed: enough to see whether it moves, holds or stops. What a
-real servo does on a tripped watchdog beyond what the manual says (stops, goals become read-only) is not known here.
+It moves to its goal at the no-load speed: enough to see whether it moves, holds or stops. After a watchdog timeout it
+does what the manual says (it stops, goals become read-only); what else a real servo does is unknown.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Servo:
     """A servo on a simulated bus.
 
     Attributes:
-        mute: it neither hears nor answers.
-        frozen: its encoder keeps showing the same angle, whatever it does.
-        jump_counts: added to what the encoder shows.
-        watchdog_stops: times that the bus watchdog stopped it.
+        mute: it neither receives nor answers.
+        frozen: its encoder keeps reporting the same angle.
+        jump_counts: added to the angle that the encoder reports.
+        watchdog_stops: number of stops by the bus watchdog.
         position: true angle in counts.
     """
 
@@ -78,14 +78,14 @@ class Servo:
         return bytes(self._table[address : address + size])
 
     def write(self, address: int, data: bytes) -> int:
-        """Sets bytes; returns 0 or the error number of the status packet, and then changes nothing."""
+        """Writes bytes and returns 0, or returns the error number of the status packet and changes nothing."""
         addresses = range(address, address + len(data))
         if not set(addresses) <= WRITABLE:
             return ACCESS_ERROR
         if address < EEPROM_SIZE and self.get(TORQUE_ENABLE):
             return ACCESS_ERROR
         if set(addresses) & set(GOALS) and self.get(BUS_WATCHDOG) == WATCHDOG_FIRED:
-            return RANGE_ERROR  # the manual's page of register 98
+            return RANGE_ERROR  # see register 98 in the manual
         if (fault := self._value_error(address, data)) != 0:
             return fault
         if address == TORQUE_ENABLE.address and data[0] and self.get(HARDWARE_ERROR):
@@ -94,19 +94,19 @@ class Servo:
         return 0
 
     def overheat(self, celsius: int = 75) -> None:
-        """The temperature passes its limit: torque goes off, the error stays until a reboot."""
+        """The temperature exceeds its limit: torque is switched off, and the error persists until a reboot."""
         self._set(PRESENT_TEMPERATURE, celsius)
         self._shut_down(OVERHEATING_BIT)
 
     def overload(self) -> None:
-        """Too much current for too long: torque goes off, the error stays until a reboot."""
+        """Too much current for too long: torque is switched off, and the error persists until a reboot."""
         self._shut_down(OVERLOAD_BIT)
 
     def set_temperature(self, celsius: int) -> None:
         self._set(PRESENT_TEMPERATURE, celsius)
 
     def reboot(self) -> None:
-        """Clears errors and RAM goals; an error whose cause lasts comes back at once."""
+        """Clears errors and RAM goals; an error whose cause persists returns immediately."""
         self._set(HARDWARE_ERROR, 0)
         self._set(TORQUE_ENABLE, 0)
         self._set(BUS_WATCHDOG, 0)
@@ -114,27 +114,20 @@ class Servo:
             self._shut_down(OVERHEATING_BIT)
 
     def heard(self, now_s: float) -> None:
-        """There was an instruction on the bus."""
+        """Resets the watchdog: there was an instruction on the bus."""
         if not self.mute:
             self._heard_s = now_s
 
     def advance(self, now_s: float) -> None:
-        """Moves to the present."""
+        """Simulates up to `now_s`."""
         elapsed_s, self._now_s = (now_s - self._now_s if self._now_s else 0.0), now_s
         armed = self.get(BUS_WATCHDOG)
         torque = bool(self.get(TORQUE_ENABLE))
         if torque and 0 < armed < WATCHDOG_FIRED and now_s - self._heard_s > armed * WATCHDOG_UNIT_MS / 1e3:
             self._set(BUS_WATCHDOG, WATCHDOG_FIRED)
             self.watchdog_stops += 1
-        moves = (
-            torque
-            and self.get(BUS_WATCHDOG) != WATCHDOG_FIRED
-            and self.get(OPERATING_MODE)
-            in (
-                3,
-                CURRENT_BASED_POSITION,
-            )
-        )
+        follows_goal = self.get(OPERATING_MODE) in (3, CURRENT_BASED_POSITION)
+        moves = torque and self.get(BUS_WATCHDOG) != WATCHDOG_FIRED and follows_goal
         error = _signed(self.get(GOAL_POSITION), 4) - self.position if moves else 0.0
         most = NO_LOAD_COUNTS_S * elapsed_s if self.get(GOAL_CURRENT) or self.get(OPERATING_MODE) == 3 else 0.0
         step = max(-most, min(most, error))

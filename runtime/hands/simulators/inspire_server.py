@@ -1,4 +1,4 @@
-"""An Inspire RH56 that is not there: pymodbus's own server over TCP or a serial line, with registers that move.
+"""A simulated Inspire RH56: pymodbus's server over TCP or a serial line, with registers that move.
 
 `python -m vpp_edge.runtime.hands.simulators.inspire_server` prints the address to give to `--hand inspire:`.
 """
@@ -19,16 +19,16 @@ COUNTS_PER_S = 1000.0  # at full speed; a real hand closes in about a second
 
 
 class InspireServer:
-    """A simulated hand that serves in a thread of its own. Context manager.
+    """A simulated hand that serves requests in a thread. Context manager.
 
     Args:
-        serial: device of a serial line to serve as Modbus RTU; None: TCP on a free port of this machine.
+        serial: serial device to serve as Modbus RTU; None: TCP on a free port of this machine.
 
     Attributes:
-        port: of TCP.
-        angles: (6,) where the joints are, 0 to 1000; targets, forces, errors, temperatures: (6,) their registers.
-        stuck: joints whose angle stays as it is.
-        silent: requests are not answered in time.
+        port: TCP port.
+        angles: (6,) positions of the joints, 0 to 1000; targets, forces, errors, temperatures: (6,) their registers.
+        stuck: joints that do not move.
+        silent: requests are answered too late.
     """
 
     def __init__(self, serial: str | None = None) -> None:
@@ -122,7 +122,7 @@ def _words(values: list[int]) -> list[int]:
 def main() -> None:
     """Serves one hand until Ctrl-C."""
     with InspireServer() as server, contextlib.suppress(KeyboardInterrupt):
-        print(f"simulated RH56 at tcp/127.0.0.1/{server.port}; Ctrl-C ends", flush=True)
+        print(f"simulated RH56 at tcp/127.0.0.1/{server.port}; Ctrl-C to stop", flush=True)
         while True:
             time.sleep(1)
 

@@ -1,4 +1,4 @@
-"""A board of named 64-bit counters that one process sets and every other may read at any time: heartbeats, totals."""
+"""A board of named 64-bit counters, such as heartbeats and totals: one process writes, all others may read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from vpp_edge.runtime.ipc.rings.memory import SharedBlock
 
 
 class Board:
-    """Non-negative integers by name, each read and written in one piece. Picklable while a child is spawned."""
+    """Non-negative integers by name, each read and written atomically. Picklable while a child is spawned."""
 
     def __init__(self, fields: tuple[str, ...], purpose: str = "board", name: str | None = None) -> None:
         if not fields or len(set(fields)) != len(fields):
-            raise BadInputError(f"board {purpose!r}: fields {fields} must be at least one, each once")
+            raise BadInputError(f"board {purpose!r}: fields {fields}; expected at least one, without duplicates")
         self.fields = tuple(fields)
         self.purpose = purpose
         self._places = {field: i for i, field in enumerate(self.fields)}
@@ -28,12 +28,12 @@ class Board:
         self._block.words[self._places[field]] = value
 
     def add(self, field: str, amount: int = 1) -> None:
-        """Adds to a counter; only the process that owns the board may."""
+        """Adds to a counter; only for the process that writes the board."""
         self[field] = self[field] + amount
 
     def as_dict(self) -> dict[str, int]:
         return {field: self[field] for field in self.fields}
 
     def close(self) -> None:
-        """Unmaps the board; in the process that created it also removes it. May be called twice."""
+        """Unmaps the board, and removes it in the process that created it. May be called twice."""
         self._block.close()

@@ -1,4 +1,4 @@
-"""One block of shared memory: in, a size or a name; out, 64-bit words and bytes that several processes see.
+"""A block of shared memory, as 64-bit words and bytes that several processes see.
 
 Blocks live in `multiprocessing.shared_memory`. The creator unlinks; a process that attaches only closes. Children
 started by `multiprocessing` share their parent's resource tracker, so a block is removed even when the whole process
@@ -41,7 +41,7 @@ def aligned(size_bytes: int) -> int:
 
 
 class _Mapping(shared_memory.SharedMemory):
-    """A mapping that an array may outlive: it then goes with that array, without a word at the exit."""
+    """A mapping that an array may outlive: it is then unmapped with that array, without a warning at exit."""
 
     def __del__(self) -> None:
         with contextlib.suppress(BufferError, OSError):
@@ -53,7 +53,7 @@ class SharedBlock:
 
     Attributes:
         name: what another process attaches with.
-        words: the block as unsigned 64-bit words; one aligned word is read and written in one piece.
+        words: the block as unsigned 64-bit words; an aligned word is read and written atomically.
         memory: the block as bytes.
     """
 
@@ -66,7 +66,7 @@ class SharedBlock:
 
     @classmethod
     def create(cls, size_bytes: int, purpose: str) -> SharedBlock:
-        """A new block; `purpose` makes its name in /dev/shm readable.
+        """A new block; `purpose` becomes part of its name in /dev/shm.
 
         Raises:
             HardwareFaultError: the system has no shared memory left.
@@ -76,7 +76,7 @@ class SharedBlock:
             block = _Mapping(name=name, create=True, size=aligned(size_bytes))
         except OSError as error:
             raise HardwareFaultError(
-                f"shared memory for {purpose!r}: no {size_bytes} bytes to be had ({error}); "
+                f"shared memory for {purpose!r}: {size_bytes} bytes cannot be allocated ({error}); "
                 "free some of /dev/shm or give the container more (docker run --shm-size=1g)"
             ) from error
         return cls(block, owner=True)
@@ -86,15 +86,17 @@ class SharedBlock:
         """The block that another process created.
 
         Raises:
-            BadInputError: there is none of that name, or it is smaller than `size_bytes`.
+            BadInputError: it does not exist, or is smaller than `size_bytes`.
         """
         try:
             if sys.version_info >= (3, 13):
                 block = _Mapping(name=name, track=False)
-            else:  # registers a second time with the tracker that parent and child share: no effect
+            else:  # registers again with the tracker that parent and child share, to no effect
                 block = _Mapping(name=name)
         except FileNotFoundError as error:
-            raise BadInputError(f"shared memory {name!r} is gone; the process that owned it has ended") from error
+            raise BadInputError(
+                f"shared memory {name!r} does not exist any more; the process that owned it has ended"
+            ) from error
         if block.size < size_bytes:
             held = block.size
             block.close()

@@ -1,8 +1,8 @@
-"""A newest-wins slot: one writer publishes messages, any number of readers take the latest, nobody waits.
+"""A newest-wins slot: one writer publishes messages, any number of readers take the latest, and no one waits.
 
-A sequence lock over `depth` buffers. The writer marks a buffer as begun, fills it, marks it as complete and only then
-points at it; the next message goes to the next buffer, so that a reader has `depth - 1` messages of time to copy. A
-reader copies, then checks that the buffer was not begun again meanwhile; if it was, the copy is torn and thrown away.
+It is a sequence lock over `depth` buffers. The writer marks a buffer as begun, fills it, marks it as complete and only
+then publishes its number; the next message goes to the next buffer, so that a reader has the time of `depth - 1`
+messages to copy. A reader copies, then checks that the buffer was not begun again; a torn copy is discarded.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.ipc.rings.memory import CACHE_LINE, SharedBlock, aligned, fence
 
 T = TypeVar("T")
-ATTEMPTS = 8  # a reader that is overtaken this often is too slow for the depth; it gets nothing rather than garbage
+ATTEMPTS = 8  # a reader that is overtaken this often is too slow for the depth, and gets nothing
 _BEGUN, _COMPLETE, _STAMP = range(3)  # words of a buffer's header
 
 
 @dataclass(frozen=True)
 class Message(Generic[T]):
-    """What a reader took.
+    """A message as a reader copied it.
 
     Attributes:
-        value: whatever the reader's copy function returned.
-        sequence: 1 for the first message ever, one more for each; a gap counts the messages not seen.
-        stamp_ns: monotonic time that the writer gave.
+        value: the result of the reader's copy function.
+        sequence: number of the message, from 1; a gap counts the messages that were missed.
+        stamp_ns: monotonic time set by the writer.
     """
 
     value: T
@@ -41,7 +41,7 @@ class NewestSlot:
 
     Args:
         dtype: numpy dtype of one message, usually structured.
-        depth: buffers; 3 for newest-wins, more to look up the message nearest to a time (`read_at`).
+        depth: buffers; 3 for newest-wins, more to look up the message closest to a time (`read_at`).
     """
 
     def __init__(self, dtype: np.dtype, depth: int = 3, purpose: str = "slot", name: str | None = None) -> None:
@@ -70,7 +70,7 @@ class NewestSlot:
     def begin(self) -> np.void:
         """The buffer to fill, whose fields are views into shared memory; `commit` makes it the newest message.
 
-        A writer that takes over from a killed one begins the message again that the other left half-written.
+        A writer that replaces a killed one restarts the message that was left half-written.
         """
         self._pending = self._block.words[0] + 1
         index = self._pending % self.depth
@@ -79,7 +79,7 @@ class NewestSlot:
         return self._records[index]
 
     def commit(self, stamp_ns: int) -> int:
-        """Publishes the buffer that `begin` gave; returns its sequence number."""
+        """Publishes the buffer that `begin` returned; returns its sequence number."""
         words, header = self._block.words, self._headers[self._pending % self.depth]
         words[header + _STAMP] = stamp_ns
         fence()
@@ -89,10 +89,10 @@ class NewestSlot:
         return self._pending
 
     def write(self, stamp_ns: int, **fields: Any) -> int:
-        """Publishes a message whose fields are all given by name; returns its sequence number.
+        """Publishes a message from all its fields by name; returns its sequence number.
 
         Raises:
-            BadInputError: a field is missing or unknown, or its shape is not the dtype's (numpy would broadcast it).
+            BadInputError: a field is missing or unknown, or its shape differs from the dtype's (numpy would broadcast).
         """
         if set(fields) != set(self.dtype.names or ()):
             raise BadInputError(f"slot {self.purpose!r}: fields {sorted(fields)}, expected {self.dtype.names}")
@@ -106,11 +106,11 @@ class NewestSlot:
         return self.commit(stamp_ns)
 
     def read(self, copy: Callable[[np.void], T], newer_than: int = 0) -> Message[T] | None:
-        """The newest message with a sequence above `newer_than`, or None when there is none.
+        """The newest message with a sequence above `newer_than`, or None.
 
         Args:
-            copy: takes what it needs out of the buffer, by value; may be called again when it was overtaken, and
-                may see a half-written message then, so it must not trust lengths that it finds there.
+            copy: copies what it needs out of the buffer. It is called again after being overtaken, and may then have
+                seen a half-written message, so it must not trust lengths in the message.
         """
         for _ in range(ATTEMPTS):
             sequence = self._block.words[0]
@@ -122,11 +122,11 @@ class NewestSlot:
         return None
 
     def read_numbered(self, sequence: int, copy: Callable[[np.void], T]) -> Message[T] | None:
-        """The message with this sequence number, or None when it is not there yet or no more."""
+        """The message with this sequence number; None if it is not there yet or already overwritten."""
         return self._copy(sequence, copy) if 0 < sequence <= self.sequence else None
 
     def read_at(self, stamp_ns: int, copy: Callable[[np.void], T]) -> Message[T] | None:
-        """Of the last `depth - 1` messages the one whose stamp is nearest to `stamp_ns`, or None when there is none."""
+        """The one of the last `depth - 1` messages whose stamp is closest to `stamp_ns`, or None."""
         for _ in range(ATTEMPTS):
             newest = self._block.words[0]
             best, best_distance = 0, 0
@@ -155,6 +155,6 @@ class NewestSlot:
         return Message(value, sequence, stamp_ns)
 
     def close(self) -> None:
-        """Unmaps the slot; in the process that created it also removes it. May be called twice."""
+        """Unmaps the slot, and removes it in the process that created it. May be called twice."""
         self._records.clear()
         self._block.close()

@@ -1,7 +1,7 @@
-"""An ordered ring: one writer, one reader, every message once and in order, or counted as lost when the ring is full.
+"""An ordered ring: one writer, one reader; every message arrives once and in order, or is counted as lost.
 
-The writer owns `written`, the reader owns `taken`; a message becomes visible only when `written` grows, so a writer
-that is killed in the middle of a message leaves nothing half-done, and its successor goes on at the same place.
+The writer owns `written`, the reader owns `taken`. A message becomes visible only when `written` increases, so a writer
+that is killed in the middle of a message leaves nothing behind, and its successor continues at the same place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.ipc.rings.memory import CACHE_LINE, SharedBlock, aligned, fence
 
-_WRITTEN, _LOST, _TAKEN = 0, 1, CACHE_LINE // 8  # the reader's word has a cache line of its own
+_WRITTEN, _LOST, _TAKEN = 0, 1, CACHE_LINE // 8  # the reader's word is on its own cache line
 
 
 class OrderedRing:
@@ -19,7 +19,7 @@ class OrderedRing:
 
     Args:
         dtype: numpy dtype of one message.
-        capacity: messages that fit; a writer that finds it full drops its message and counts it.
+        capacity: number of messages; when it is full, the writer drops its message and counts it.
     """
 
     def __init__(self, dtype: np.dtype, capacity: int, purpose: str = "ring", name: str | None = None) -> None:
@@ -48,7 +48,7 @@ class OrderedRing:
         return self._block.words[_WRITTEN] - self._block.words[_TAKEN]
 
     def begin(self) -> np.void | None:
-        """The buffer to fill, or None when the ring is full (counted as lost); `commit` publishes it."""
+        """The buffer to fill, which `commit` publishes; None if the ring is full, which counts as a loss."""
         words = self._block.words
         written = words[_WRITTEN]
         if written - words[_TAKEN] >= self.capacity:
@@ -58,12 +58,12 @@ class OrderedRing:
         return self._records[written % self.capacity]
 
     def commit(self) -> None:
-        """Publishes the buffer that `begin` gave."""
+        """Publishes the buffer that `begin` returned."""
         fence()
         self._block.words[_WRITTEN] = self._block.words[_WRITTEN] + 1
 
     def take_into(self, out: np.ndarray) -> bool:
-        """Copies the oldest message not yet taken into `out`, (1,) of the ring's dtype; False when there is none."""
+        """Copies the oldest message not yet taken into `out`, (1,) of the ring's dtype; False if there is none."""
         words = self._block.words
         taken = words[_TAKEN]
         if words[_WRITTEN] == taken:
@@ -74,12 +74,7 @@ class OrderedRing:
         words[_TAKEN] = taken + 1
         return True
 
-    def take(self) -> np.ndarray | None:
-        """The oldest message not yet taken, (1,) of the ring's dtype, or None."""
-        out = np.empty(1, self.dtype)
-        return out if self.take_into(out) else None
-
     def close(self) -> None:
-        """Unmaps the ring; in the process that created it also removes it. May be called twice."""
+        """Unmaps the ring, and removes it in the process that created it. May be called twice."""
         self._records.clear()
         self._block.close()

@@ -1,1 +1,1 @@
-"""Engines run one stage each: numpy arrays in, numpy arrays out. Backends are found by name; see `registry`."""
+"""Engines, each of which runs one stage on numpy arrays. Backends are looked up by name; see `registry`."""

@@ -1,7 +1,8 @@
-"""ONNX Runtime's execution providers: in, a name of ours; out, what a session is asked for, and whether it obeyed.
+"""ONNX Runtime's execution providers: their options, and checks that the requested one is used.
 
-ONNX Runtime goes on without a provider that is not installed or does not start, on the CPU. Here both are errors. None
-of this was run on a GPU yet: what was tried is how each of them is refused without one.
+ONNX Runtime falls back to the CPU if a provider is not installed or does not start. Here both are errors.
+
+UNTESTED ON A GPU: only the errors without a GPU were seen.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ from vpp_edge.errors import BadInputError, MissingDependencyError
 _CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 # https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html. Not set: enable_cuda_graph, which needs
-# inputs and outputs at fixed addresses of the GPU, where our engines take arrays; backend `tensorrt` has both.
+# inputs and outputs at fixed GPU addresses, while our engines take arrays; backend `tensorrt` has both.
 _CUDA_OPTIONS = {
-    # Shapes never change, so a convolution is searched once, in the first inference; the search may take any workspace.
+    # Shapes are fixed, so each convolution is tuned once, at the first inference, with unlimited workspace.
     "cudnn_conv_algo_search": "EXHAUSTIVE",
-    # The other way doubles what it takes, and a Jetson's GPU takes it from the memory of everything else.
+    # The default doubles allocations, and a Jetson's GPU shares its memory with everything else.
     "arena_extend_strategy": "kSameAsRequested",
-    # 10 bits of mantissa is not what a float32 bundle was verified with.
+    # A float32 bundle was not verified with 10-bit mantissas.
     "use_tf32": "0",
 }
 # https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html. It has no option for strongly typed
-# networks, nor against TF32 (NVIDIA_TF32_OVERRIDE=0 in the environment is one): verify a bundle with it before it runs.
+# networks, nor to turn TF32 off (NVIDIA_TF32_OVERRIDE=0 in the environment does): verify a bundle before it runs on it.
 _TENSORRT_OPTIONS = {
     # The precision is that of the graph.
     "trt_fp16_enable": "False",
     "trt_int8_enable": "False",
-    # Files that nobody has hashed, in the working directory. `vpp-edge build` keeps engines by the hash of their stage.
+    # Unhashed files in the working directory. `vpp-edge build` stores engines by the hash of their stage instead.
     "trt_engine_cache_enable": "False",
     "trt_timing_cache_enable": "False",
 }
 
 _Request = str | tuple[str, dict[str, str]]
-# The first must start; the others take the operators that it lacks.
+# The first one must start; the others run the operators that it does not support.
 _CHAINS: dict[str, list[_Request]] = {
     "cpu": [_CPU],
     "cuda": [(_CUDA, _CUDA_OPTIONS), _CPU],
@@ -48,12 +49,12 @@ _NEEDS = {
 
 
 def chain(provider: str | None) -> list[_Request]:
-    """What InferenceSession takes as `providers`."""
+    """The argument `providers` of InferenceSession."""
     return _CHAINS[provider or "cpu"]
 
 
 def check_available(provider: str | None) -> None:
-    """Raises MissingDependencyError where the installed ONNX Runtime was built without the provider."""
+    """Raises MissingDependencyError if the installed ONNX Runtime was built without the provider."""
     import onnxruntime
 
     name = _name(provider)
@@ -64,25 +65,25 @@ def check_available(provider: str | None) -> None:
 
 
 def check_started(provider: str | None, session: Any) -> None:
-    """Raises BadInputError where a session runs without the provider that it was asked for."""
+    """Raises BadInputError if a session does not use the requested provider."""
     if _name(provider) not in session.get_providers():
         raise not_started(provider, f"it would run on {', '.join(session.get_providers())}")
 
 
 def not_started(provider: str | None, reason: str) -> BadInputError:
-    """The error for a provider that is installed and does not work here."""
+    """The error for a provider that is installed but does not start here."""
     return BadInputError(
-        f"provider {provider}: {_name(provider)} is installed and does not start here: {reason.strip().rstrip('.')}. "
+        f"provider {provider}: {_name(provider)} is installed but does not start here: {reason.strip().rstrip('.')}. "
         f"It needs an NVIDIA GPU and {_NEEDS[str(provider)]}; `vpp-edge doctor` shows what is there. "
-        "Try provider cpu, which also tells whether it is the bundle."
+        "Try provider cpu, which also shows whether the bundle is the cause."
     )
 
 
 def swap_command(machine: str) -> str:
-    """How to get an ONNX Runtime with CUDA and TensorRT: it has the files of the plain one, so it takes its place.
+    """The command that installs an ONNX Runtime with CUDA and TensorRT in place of the plain one (same file names).
 
     Args:
-        machine: as `platform.machine()` says it. The package index has no 64-bit Arm wheel; NVIDIA's for Jetson has.
+        machine: `platform.machine()`. PyPI has no 64-bit Arm wheel; NVIDIA's index for Jetson has one.
     """
     index = " --index-url https://pypi.jetson-ai-lab.io/jp6/cu126   (JetPack 6)" if machine == "aarch64" else ""
     return f"pip uninstall -y onnxruntime && pip install onnxruntime-gpu{index}"

@@ -1,8 +1,8 @@
-"""What an ONNX graph refers to outside itself: in, the bytes of a model; out, the names of its external data files.
+"""Finds the names of all external data files that an ONNX graph refers to.
 
-A graph is a stranger's file, and a tensor in it may name any path of this machine as its data. So the names are read
-here, from the protobuf wire format itself, before an engine opens anything; the onnx package is not needed on a robot.
-Where two parsers could disagree, this one refuses or reports both readings.
+A graph is an untrusted file, and a tensor in it may name any path of this machine as its data. So the names are read
+here, from the protobuf wire format, before an engine opens anything; the onnx package is not needed on a robot. Where
+two parsers could disagree, this one rejects the graph or reports both readings.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from vpp_edge.errors import BundleError
 
-# Field numbers of onnx.proto on the way to a tensor's external_data, by message. The initializers of the main graph are
-# told apart: they alone are given to an engine from verified bytes, all others it would look for in the file system.
+# Field numbers of onnx.proto that lead to a tensor's external_data, by message. Initializers of the main graph are
+# separate: only they are passed to an engine as verified bytes; it would look up all others in the file system.
 _CHILDREN: dict[str, dict[int, str]] = {
     "Model": {7: "MainGraph", 20: "TrainingInfo", 25: "Function"},
     "MainGraph": {1: "Node", 5: "Weight", 15: "SparseTensor"},
@@ -32,17 +32,17 @@ _KEY, _VALUE = 1, 2
 
 @dataclass(frozen=True)
 class ExternalData:
-    """File names as they are stated: of the main graph's initializers, and of tensors anywhere else."""
+    """Stated file names: of the main graph's initializers, and of all other tensors."""
 
     weights: Set[str]
     elsewhere: Set[str]
 
 
 def check_external_data(graph: str, model: bytes, allowed: Set[str]) -> None:
-    """Raises BundleError unless all external data of a model is that of its initializers, in the `allowed` files.
+    """Raises BundleError unless all external data of a model belongs to initializers and is in `allowed` files.
 
     Args:
-        graph: name of the file, for the error.
+        graph: name of the file, for errors.
         model: its content.
         allowed: file names without folder.
     """
@@ -50,18 +50,21 @@ def check_external_data(graph: str, model: bytes, allowed: Set[str]) -> None:
     foreign = sorted((found.weights - allowed) | found.elsewhere)
     if foreign:
         names = ", ".join(repr(name) for name in foreign[:3])
-        where = f"for its initializers from {', '.join(sorted(allowed))} only" if allowed else "from no file"
+        files = ", ".join(sorted(allowed))
+        rule = (
+            f"only its initializers may refer to a file, and only to {files}" if allowed else "may not refer to files"
+        )
         raise BundleError(
-            f"{graph}: takes weights from {names}, but may {where}; refused. "
+            f"{graph}: refers to weights in {names}, but {rule}; rejected. "
             "Export the bundle again from a checkpoint that you trust."
         )
 
 
 def external_data(graph: str, model: bytes) -> ExternalData:
-    """Every file that a tensor of a model names as its data: of graphs, nested graphs, functions and attributes.
+    """All files that tensors of a model name as their data, in graphs, nested graphs, functions and attributes.
 
     Raises:
-        BundleError: the bytes are no well-formed protobuf message.
+        BundleError: the bytes are not a well-formed protobuf message.
     """
     weights: set[str] = set()
     elsewhere: set[str] = set()
@@ -77,12 +80,14 @@ def external_data(graph: str, model: bytes) -> ExternalData:
                 children = _CHILDREN[kind]
                 pending += [(children[n], content) for n, content in _messages(message) if n in children]
     except (ValueError, IndexError) as error:
-        raise BundleError(f"{graph}: no well-formed ONNX model ({error}); refused. Copy the bundle again.") from error
+        raise BundleError(
+            f"{graph}: not a well-formed ONNX model ({error}); rejected. Copy the bundle again."
+        ) from error
     return ExternalData(weights, elsewhere)
 
 
 def _location(entry: memoryview) -> set[str]:
-    """Values of a key-value pair whose key is `location`; a pair that states its key or value twice counts in full."""
+    """Values of a key-value pair with key `location`; if key or value are repeated, all values count."""
     fields = [(number, bytes(content)) for number, content in _messages(entry)]
     if (_KEY, b"location") not in fields:
         return set()
@@ -90,17 +95,17 @@ def _location(entry: memoryview) -> set[str]:
 
 
 def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(field number, content) of every length-delimited field; all others are stepped over."""
+    """(field number, content) of every length-delimited field; all others are skipped."""
     for number, value in fields(message):
         if not isinstance(value, int):
             yield number, value
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, number or content) of every varint and length-delimited field; fixed-size ones are stepped over.
+    """(field number, number or content) of every varint and length-delimited field; fixed-size ones are skipped.
 
     Raises:
-        ValueError, IndexError: no well-formed protobuf message.
+        ValueError, IndexError: not a well-formed protobuf message.
     """
     at = 0
     while at < len(message):
@@ -133,4 +138,4 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << (7 * i)
         if byte < 0x80:
             return value, at + i + 1
-    raise ValueError("a number of more than 10 bytes")
+    raise ValueError("a varint of more than 10 bytes")

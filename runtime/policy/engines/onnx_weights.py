@@ -1,7 +1,7 @@
-"""The external weights of an ONNX graph: in, a model and its verified data files; out, arrays by name.
+"""Reads the external weights of an ONNX graph from verified data files, as arrays by name.
 
-Engines are given these instead of file names, so that they read the very bytes that were hashed, copy nothing, and
-need no version of their library that can take whole files from memory.
+Engines get these arrays instead of file names, so that they use exactly the bytes that were hashed, copy nothing, and
+do not depend on library versions that can load whole files from memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIMS, _DATA_TYPE, _NAME, _EXTERNAL_DATA = 1, 2, 8, 13
 
 @dataclass
 class _Tensor:
-    """The fields of a TensorProto that matter here."""
+    """The relevant fields of a TensorProto."""
 
     name: str = ""
     data_type: int = 0
@@ -36,21 +36,21 @@ class _Tensor:
 
 
 def external_weights(graph: str, model: bytes, files: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Read-only arrays by initializer name, for every initializer of the main graph that lies in a data file.
+    """Read-only arrays by name, for every initializer of the main graph whose data is in a file.
 
     Args:
         graph: name of the model's file, for errors.
-        model: its content, which `check_external_data` has passed.
+        model: its content, which has passed `check_external_data`.
         files: content of its data files by name (bytes or a memory map); must outlive the arrays.
 
     Raises:
-        BundleError: a tensor lies outside its file, has a type that is not built, or its size is not that of its shape.
+        BundleError: a tensor is outside its file, has an unsupported type, or its size does not match its shape.
     """
     try:
         return {t.name: _array(graph, t, files) for t in _initializers(memoryview(model)) if t.external}
     except (ValueError, IndexError, KeyError) as error:
         raise BundleError(
-            f"{graph}: an external weight cannot be read ({error}); refused. Copy the bundle again."
+            f"{graph}: an external weight cannot be read ({error}); rejected. Copy the bundle again."
         ) from error
 
 
@@ -96,7 +96,9 @@ def _packed(content: memoryview) -> list[int]:
 def _array(graph: str, tensor: _Tensor, files: Mapping[str, Any]) -> np.ndarray:
     content = memoryview(files[tensor.external["location"]])
     if tensor.data_type not in _TYPES:
-        raise BundleError(f"{graph}: weight {tensor.name!r} has ONNX data type {tensor.data_type}, which is not built")
+        raise BundleError(
+            f"{graph}: weight {tensor.name!r} has ONNX data type {tensor.data_type}, which is not supported"
+        )
     dtype = np.dtype(_TYPES[tensor.data_type])
     count, offset = math.prod(tensor.dims), int(tensor.external.get("offset", "0"))
     size = count * dtype.itemsize

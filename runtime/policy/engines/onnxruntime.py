@@ -1,4 +1,4 @@
-"""ONNX Runtime: in, verified graph and weight bytes of a bundle; out, an engine per stage."""
+"""Runs the stages of a bundle on ONNX Runtime, from verified graph and weight bytes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class OnnxRuntimeEngine:
     """One stage in an InferenceSession.
 
     Args:
-        session: of onnxruntime.
-        stage: for its output names.
+        session: an onnxruntime.InferenceSession.
+        stage: the stage that it runs.
         weights: memory that the session refers to but does not own.
     """
 
@@ -46,7 +46,7 @@ class OnnxRuntimeEngine:
 
 
 def open_bundle(bundle: Bundle, options: EngineOptions) -> dict[str, OnnxRuntimeEngine]:
-    """Engines for all stages; graph and weights are read once, verified, and loaded from those very bytes."""
+    """Engines for all stages; graph and weights are read once, verified, and loaded from these bytes."""
     return {name: _open_stage(bundle, stage, options) for name, stage in bundle.manifest.stages.items()}
 
 
@@ -65,9 +65,9 @@ def open_session(
         settings: SessionOptions instead of `session_settings(options)`, for measurements.
 
     Raises:
-        MissingDependencyError: no ONNX Runtime, or one without the provider.
+        MissingDependencyError: ONNX Runtime is not installed, or was built without the provider.
         BadInputError: the provider does not start here.
-        BundleError: the graph takes data from elsewhere, cannot be loaded, or has another signature than its stage.
+        BundleError: the graph refers to other data, cannot be loaded, or its signature differs from the stage's.
     """
     check_external_data(stage.graph, graph, weights.keys())
     try:
@@ -80,7 +80,7 @@ def open_session(
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
     settings.add_external_initializers(list(arrays), values)
     try:
-        # Else a provider that fails is replaced by the CPU, with a line on stdout.
+        # Otherwise a failing provider is replaced by the CPU, with only a line on stdout.
         session = onnxruntime.InferenceSession(graph, settings, providers=chain(options.provider), enable_fallback=0)
     except Exception as error:  # onnxruntime raises its own classes without a common base
         if options.provider not in (None, "cpu"):
@@ -94,7 +94,7 @@ def open_session(
 
 
 def _check_signature(stage: StageRecord, session: Any) -> None:
-    """Finds out at load, not at the first inference on the robot, whether graph and manifest belong together."""
+    """Checks at load time, not at the first inference, that the graph has the signature of the manifest."""
     for kind, stated, found in (
         ("inputs", stage.inputs, session.get_inputs()),
         ("outputs", stage.outputs, session.get_outputs()),

@@ -1,6 +1,6 @@
-"""Finds the backend that runs a bundle's stages: in, its name; out, an opened engine per stage.
+"""Looks up a backend by name and opens the engines of a bundle's stages.
 
-Backends are entry points, so that one may live where the robot side must not import from (the eager PyTorch
+Backends are entry points, so that a backend may be in a folder that the robot side must not import (the eager PyTorch
 baseline), or in another package.
 """
 
@@ -17,7 +17,7 @@ GROUP = "vpp_edge.backends"
 
 
 def backend_names() -> list[str]:
-    """Names of the backends that are installed."""
+    """Names of the installed backends."""
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
@@ -25,7 +25,7 @@ def open_engines(bundle: Bundle, backend: str, options: EngineOptions) -> Mappin
     """Engines by stage name.
 
     Raises:
-        BadInputError: the backend is unknown, or has no such execution provider.
+        BadInputError: the backend is unknown, or does not have the execution provider.
         MissingDependencyError: its library is not installed.
         BundleError: a file of the bundle is not as its manifest states.
     """
@@ -33,5 +33,5 @@ def open_engines(bundle: Bundle, backend: str, options: EngineOptions) -> Mappin
     if not points:
         raise BadInputError(f"unknown backend {backend!r}; installed: {', '.join(backend_names())}")
     check_provider_belongs(backend, options.provider)
-    opened: Backend = next(iter(points)).load()
-    return opened(bundle, options)
+    open_backend: Backend = next(iter(points)).load()
+    return open_backend(bundle, options)

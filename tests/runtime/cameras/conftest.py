@@ -1,4 +1,4 @@
-"""Fixtures of the camera tests: the RealSense SDK, and a clip whose frames can be told apart."""
+"""Fixtures of the camera tests: the RealSense SDK, and a clip whose frames are distinguishable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FPS = 50.0
 
 @dataclass(frozen=True)
 class Clip:
-    """A video and its frames as they are decoded without any camera."""
+    """A video, and its frames decoded without a camera."""
 
     path: Path
     images: list[np.ndarray]
@@ -34,7 +34,7 @@ def realsense():
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory) -> Clip:
-    """12 frames of 64 x 48; frame n has a white bar at column 5 n over its own shade."""
+    """12 frames of 64 x 48; frame n has a white bar at column 5 n on its own shade of grey."""
     try:
         load_av()
     except MissingDependencyError as error:

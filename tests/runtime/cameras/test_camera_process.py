@@ -1,4 +1,4 @@
-"""Cameras in the process that a run gives each of them: spawned, fed with the hand's states, ended by an order."""
+"""Camera processes: spawned, supplied with the hand's states, and stopped by an order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIMS = 19
 
 @contextmanager
 def camera_process(text):
-    """A running camera process and the channels of its run; it has to end by itself when it is told to."""
+    """A running camera process and the channels of its run; it must exit by itself when ordered to stop."""
     channels = Channels.create(("static",), 4, DIMS, SCENE_SIZE)
     arguments = (os.getpid(), camera_from_text(text), channels.cameras[0], channels.orders, channels.states)
     process = multiprocessing.get_context("spawn").Process(target=run_camera, args=arguments)
@@ -75,7 +75,7 @@ def test_a_simulated_view_follows_the_states_of_the_loop(realsense):
 
     try:
         text = camera_from_text("software:sim/side?width=64&height=48&fps=20").text
-        import_mujoco()  # as the product does: a bare import would choose another GL for all tests after this one
+        import_mujoco()  # like the product: a bare import would select another GL for all later tests
     except MissingDependencyError as error:
         pytest.skip(str(error))
     with camera_process(text) as (process, channels):

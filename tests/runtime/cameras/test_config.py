@@ -1,4 +1,4 @@
-"""What may be typed for a camera, and what is refused with which words."""
+"""Which camera texts are accepted, and with which message others are rejected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.cameras.config import OPTIONS, CameraConfig, camera_from_text, parsed
+from vpp_edge.runtime.cameras.config import OPTIONS, CameraConfig, camera_from_text, parse_camera
 from vpp_edge.runtime.cameras.opening import open_camera
 from vpp_edge.runtime.cameras.realsense import serial_to_open
 from vpp_edge.video import write_video
@@ -25,16 +25,16 @@ RATES = st.none() | st.floats(0, 1000, exclude_min=True)
 
 
 @given(st.sampled_from(["software", "video"]), SOURCES, SIZES, RATES, st.booleans(), VIEWS)
-def test_a_configuration_survives_its_text_and_the_way_to_another_process(kind, source, size, fps, loop, view):
+def test_a_configuration_survives_text_and_pickle(kind, source, size, fps, loop, view):
     config = CameraConfig(kind, source, *(size or (None, None)), fps=fps, loop=loop, view=view)
-    assert parsed(config.text) == config
+    assert parse_camera(config.text) == config
     assert pickle.loads(pickle.dumps(config)) == config
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_read_or_refused_in_words(text):
+def test_any_text_is_parsed_or_rejected(text):
     try:
-        assert parsed(text).kind in OPTIONS
+        assert parse_camera(text).kind in OPTIONS
     except BadInputError as error:
         assert "expected" in str(error) or "give" in str(error) or "has" in str(error)
 
@@ -42,10 +42,10 @@ def test_any_text_is_read_or_refused_in_words(text):
 @given(
     st.sampled_from(["width", "height", "fps"]), st.one_of(st.integers(max_value=0), st.sampled_from(["nan", "inf"]))
 )
-def test_numbers_that_are_not_positive_are_refused(option, value):
+def test_numbers_that_are_not_positive_are_rejected(option, value):
     other = {"width": "&height=4", "height": "&width=4", "fps": ""}[option]
     with pytest.raises(BadInputError):
-        parsed(f"video:clip.mp4?{option}={value}{other}")
+        parse_camera(f"video:clip.mp4?{option}={value}{other}")
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_numbers_that_are_not_positive_are_refused(option, value):
     [
         ("webcam:0", "unknown kind 'webcam'; expected realsense, software, bag, video"),
         ("", "unknown kind ''"),
-        ("video", "names no source; give for example video:clip.mp4"),
-        ("software:", "names no source"),
+        ("video", "has no source; expected for example video:clip.mp4"),
+        ("software:", "has no source"),
         ("software:sim/moon", "unknown view 'moon'; the simulator has top, side"),
         ("video:c.mp4?speed=2", "unknown option 'speed'; video has width, height, fps, loop"),
         ("realsense?loop=1", "unknown option 'loop'"),
@@ -62,20 +62,20 @@ def test_numbers_that_are_not_positive_are_refused(option, value):
         ("video:c.mp4?fps=1&fps=2", "given twice"),
         ("video:c.mp4?fps=fast", "fps='fast'; expected a number"),
         ("video:c.mp4?loop=yes", "expected 0 or 1"),
-        ("video:c.mp4?width=640", "give both or none"),
+        ("video:c.mp4?width=640", "give both or neither"),
         ("video:c.mp4?width=4000&height=4000", "at most 2073600 in all"),
         ("realsense:1?fps=29.97", "whole rates"),
         ("video:no/such/clip.mp4", "there is no file 'no/such/clip.mp4'"),
         ("video:no/such?clip.mp4", "unknown option"),
     ],
 )
-def test_the_refusal_says_what_is_wrong(text, words):
+def test_the_error_says_what_is_wrong(text, words):
     with pytest.raises(BadInputError) as caught:
         camera_from_text(text)
     assert words in str(caught.value)
 
 
-def test_what_was_not_given_is_filled_in(tmp_path):
+def test_defaults_are_filled_in(tmp_path):
     clip = write_video(tmp_path / "a?b.mp4", [np.zeros((8, 8, 3), np.uint8)] * 3, 12.5)
     assert camera_from_text(f"video:{clip}?").fps == 12.5
     assert camera_from_text(f"video:{clip}?fps=50").fps == 50
@@ -85,7 +85,7 @@ def test_what_was_not_given_is_filled_in(tmp_path):
     )
 
 
-def test_a_file_that_is_no_video_is_refused(tmp_path):
+def test_a_file_that_is_not_a_video_is_rejected(tmp_path):
     file = tmp_path / "clip.mp4"
     file.write_bytes(b"\x00" * 100)
     with pytest.raises(BadInputError, match="cannot be opened"):
@@ -110,6 +110,6 @@ def test_a_serial_number_that_can_be_opened():
     assert serial_to_open("2", {"1": "D435", "2": "D405"}) == "2"
 
 
-def test_a_camera_that_is_not_on_the_bus_is_named_at_once(realsense):
+def test_a_missing_camera_is_reported_at_once(realsense):
     with pytest.raises(BadInputError, match="realsense:no-such-serial: not attached; attached:"):
         open_camera(camera_from_text("realsense:no-such-serial"))

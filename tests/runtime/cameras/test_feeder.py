@@ -1,4 +1,4 @@
-"""The thread behind cameras without hardware, with a slow source, a failing one, and the simulator."""
+"""The thread behind cameras without hardware: slow sources, failing ones, and the simulator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECOND_NS = 1_000_000_000
 
 
 class Source:
-    """Grey images; `seconds(moment)` is how long each takes, and may raise."""
+    """Grey images; `seconds(moment)` is the time that each takes; it may raise."""
 
     width, height, fps = 4, 4, 100.0
 
@@ -39,7 +39,7 @@ class Source:
         self.closed += 1
 
 
-def test_moments_that_a_slow_source_misses_are_left_out_and_counted():
+def test_moments_that_a_slow_source_misses_are_skipped_and_counted():
     with VideoCamera("slow", Source(lambda moment: 0.05)) as camera:
         frames = [camera.read(SECOND_NS) for _ in range(8)]
         statistics = camera.statistics
@@ -59,7 +59,7 @@ def test_a_short_delay_is_caught_up():
 
 
 @pytest.mark.parametrize("error", [BadInputError("a broken file"), ZeroDivisionError("a bug")])
-def test_what_a_source_raises_reaches_the_reader(error):
+def test_an_error_of_the_source_reaches_the_reader(error):
     def seconds(moment):
         if moment == 2:
             raise error
@@ -74,7 +74,7 @@ def test_what_a_source_raises_reaches_the_reader(error):
     assert source.opened == source.closed == 1
 
 
-def test_a_source_that_cannot_be_opened_tells_the_reader():
+def test_a_source_that_cannot_be_opened_is_reported_to_the_reader():
     source = Source(lambda moment: 0)
     source.open = lambda: (_ for _ in ()).throw(BadInputError("no such thing"))
     with VideoCamera("shut", source) as camera, pytest.raises(BadInputError, match="no such thing"):

@@ -32,7 +32,7 @@ def open_text(text):
     return open_camera(camera_from_text(text))
 
 
-def test_every_frame_is_the_decoded_one_with_rising_numbers_and_stamps(kind, clip):
+def test_every_frame_is_the_decoded_one_with_increasing_numbers_and_stamps(kind, clip):
     with open_text(f"{kind}:{clip.path}") as camera:
         frames = [camera.read(SECOND_NS) for _ in range(30)]  # two and a half rounds
         statistics = camera.statistics
@@ -46,7 +46,7 @@ def test_every_frame_is_the_decoded_one_with_rising_numbers_and_stamps(kind, cli
 
 
 @pytest.mark.parametrize("fps", [20.0, 60.0])
-def test_frames_keep_the_asked_pace_without_drift(kind, clip, fps):
+def test_frames_keep_the_requested_rate_without_drift(kind, clip, fps):
     with open_text(f"{kind}:{clip.path}?fps={fps}") as camera:
         frames = [camera.read(SECOND_NS) for _ in range(round(fps))]
         assert time.monotonic_ns() - frames[-1].stamp_ns < SECOND_NS / 2
@@ -66,7 +66,7 @@ def test_a_recording_without_loop_ends_after_its_last_frame(kind, clip):
     assert numbers == sorted(set(numbers)) and numbers[-1] == len(clip.images)
 
 
-def test_frames_that_nobody_reads_are_counted_and_the_newest_are_kept(kind, clip):
+def test_unread_frames_are_counted_and_the_newest_are_kept(kind, clip):
     with open_text(f"{kind}:{clip.path}?loop=0&fps=20") as camera:
         time.sleep(len(clip.images) / 20 + 0.3)
         before = camera.statistics
@@ -77,7 +77,7 @@ def test_frames_that_nobody_reads_are_counted_and_the_newest_are_kept(kind, clip
         assert camera.statistics.waiting == 0 and camera.statistics.delivered == CAPACITY
 
 
-def test_a_camera_that_gives_nothing_is_reported_in_time(kind, clip):
+def test_a_silent_camera_is_reported_in_time(kind, clip):
     with open_text(f"{kind}:{clip.path}?fps=0.2") as camera:
         camera.read(5 * SECOND_NS)
         begun_ns = time.monotonic_ns()
@@ -96,7 +96,7 @@ def test_closing_twice_and_reading_after_it(kind, clip):
         camera.read(0)
 
 
-def test_images_are_resized_to_what_was_asked_for(kind, clip):
+def test_images_are_resized_to_the_requested_size(kind, clip):
     with open_text(f"{kind}:{clip.path}?width=30&height=20") as camera:
         assert camera.read(SECOND_NS).image.shape == (20, 30, 3)
 

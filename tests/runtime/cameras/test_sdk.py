@@ -1,4 +1,4 @@
-"""What the RealSense SDK does for us: recordings made and played with it, its pipeline, its memory, its clocks."""
+"""The RealSense SDK: recording and playback, pipeline, memory and clocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError
 from vpp_edge.runtime.cameras import realsense as realsense_module
-from vpp_edge.runtime.cameras.bag import RisingNumbers
+from vpp_edge.runtime.cameras.bag import IncreasingNumbers
 from vpp_edge.runtime.cameras.config import camera_from_text
 from vpp_edge.runtime.cameras.device_clock import LONGEST_JITTER_NS, DeviceClock
 from vpp_edge.runtime.cameras.inbox import Inbox
@@ -47,7 +47,7 @@ def recording(realsense, tmp_path_factory) -> Path:
         time.sleep(PERIOD_S)
     sensor.stop()
     sensor.close()
-    del sensor, recorder  # writes what is left
+    del sensor, recorder  # flushes the file
     return path
 
 
@@ -64,7 +64,7 @@ def test_a_recording_is_played_to_its_end(recording):
     assert took_s == pytest.approx((FRAMES - 1) * PERIOD_S, rel=0.3)
 
 
-def test_a_recording_that_loops_goes_on_counting(recording):
+def test_a_looping_recording_keeps_counting(recording):
     camera = open_camera(camera_from_text(f"bag:{recording}"))
     frames = [camera.read(2 * SECOND_NS) for _ in range(2 * FRAMES + 5)]
     camera.close()
@@ -86,14 +86,14 @@ def test_a_recording_of_the_older_format_is_played(realsense, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["take.bag", "take.db3"])
-def test_a_file_that_is_no_recording_is_refused(realsense, tmp_path, name):
+def test_a_file_that_is_not_a_recording_is_rejected(realsense, tmp_path, name):
     (tmp_path / name).write_bytes(b"#ROSBAG V2.0\n")
     with pytest.raises(BadInputError, match="cannot be played"):
         open_camera(camera_from_text(f"bag:{tmp_path / name}"))
 
 
 def test_a_camera_streams_through_the_pipeline(realsense, recording, monkeypatch):
-    """No camera is at hand: the device is the recording's; pipeline, stream request and callback are the real ones."""
+    """Without a camera: the device is that of a recording; pipeline, stream request and callback are real."""
 
     def config():
         real = realsense.config()
@@ -125,8 +125,8 @@ def test_a_camera_streams_through_the_pipeline(realsense, recording, monkeypatch
         realsense_module.RealSenseCamera("42")
 
 
-def test_the_sdk_gives_back_its_frames_and_keeps_no_memory(realsense):
-    """A frame kept by mistake would cost 230 kB; the image may be changed as soon as it has been shown."""
+def test_frames_are_returned_to_the_sdk_and_leak_no_memory(realsense):
+    """A leaked frame would cost 230 kB; an image may be modified once it has been shown."""
     device, inbox = SoftwareDevice(320, 240, 30), Inbox("memory")
     device.start(SdkReceiver(realsense, "memory", inbox, lambda device_ms, arrival_ns: arrival_ns))
     resident = []
@@ -143,7 +143,7 @@ def test_the_sdk_gives_back_its_frames_and_keeps_no_memory(realsense):
     assert resident[-1] - resident[0] < 30e6, f"grew from {resident[0]} to {resident[-1]} bytes in 1500 frames"
 
 
-def test_bgr_comes_out_as_rgb_and_other_formats_are_named(realsense):
+def test_bgr_is_converted_and_other_formats_are_rejected(realsense):
     def frame(encoding):
         profile = SimpleNamespace(stream_type=lambda: realsense.stream.color, format=lambda: encoding)
         return SimpleNamespace(
@@ -174,7 +174,7 @@ def test_a_stamp_is_between_exposure_and_arrival(latencies_ns, offset_ns):
 
 
 @pytest.mark.parametrize("step_ms", [-3_600_000, -500, 500, 3_600_000])
-def test_a_clock_that_is_set_costs_no_more_than_the_jitter(step_ms):
+def test_setting_the_clock_costs_no_more_than_the_jitter(step_ms):
     clock = DeviceClock()
     for n in range(100):
         arrival_ns = 33_000_000 * n
@@ -183,12 +183,12 @@ def test_a_clock_that_is_set_costs_no_more_than_the_jitter(step_ms):
     assert stamp_ns == arrival_ns
 
 
-def test_numbers_rise_from_round_to_round():
-    renumber = RisingNumbers()
+def test_numbers_increase_across_loops():
+    renumber = IncreasingNumbers()
     assert [renumber(n) for n in (5, 6, 8, 5, 6, 8, 0, 1)] == [5, 6, 8, 9, 10, 12, 13, 14]
 
 
-def test_an_inbox_counts_gaps_but_no_restarted_counter():
+def test_an_inbox_counts_gaps_but_not_restarted_counters():
     from vpp_edge.runtime.interfaces import Frame
 
     inbox = Inbox("counting")

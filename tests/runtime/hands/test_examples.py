@@ -1,4 +1,4 @@
-"""The files that docs/hands.md tells to copy can be used as they are."""
+"""The example files of docs/hands.md are valid."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FOLDER = ROOT / "examples" / "hands"
 CONFIGS = {"inspire": InspireConfig, "leap": LeapConfig, "xhand": XHandConfig}
 
 
-def test_every_example_is_of_a_kind_and_every_real_kind_has_one() -> None:
+def test_every_example_has_a_kind_and_every_real_hand_an_example() -> None:
     assert {path.stem for path in FOLDER.glob("*.json")} == set(CONFIGS) == set(hand_kinds()) - {"sim"}
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_an_example_can_be_used_and_stops_within_100_ms(kind: str) -> None:
+def test_an_example_is_valid_and_stops_within_100_ms(kind: str) -> None:
     config = config_from_file(CONFIGS[kind], FOLDER / f"{kind}.json")
     limits = config.limits
     tops = zip(limits.joint_speed_rad_s, limits.joint_acceleration_rad_s2, strict=True)

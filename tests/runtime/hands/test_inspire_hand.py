@@ -60,7 +60,7 @@ def test_open_reads_and_sends_nothing(server, hand):
     assert server.written == {}
 
 
-def test_direction_and_range_are_the_configs(server):
+def test_direction_and_range_follow_the_configuration(server):
     turned = config(raw_at_lower=(0, 1000, 0, 1000, 0, 1000), raw_at_upper=(1000, 0, 1000, 0, 900, 100))
     with InspireHand(f"tcp/127.0.0.1/{server.port}", turned) as hand:
         target = hand.read().vector.copy()
@@ -81,7 +81,7 @@ def test_the_first_target_arms_with_speed_and_force(server, hand):
         hand.send(far)
 
 
-def test_joints_and_forces_come_back(server, hand):
+def test_joints_and_forces_are_read(server, hand):
     server.forces = [100, -50, 0, 0, 0, 0]
     for _ in range(4):
         state = hand.read()
@@ -97,7 +97,7 @@ def test_an_error_stops_within_three_readings_and_arming_clears_it(server, hand,
     assert hand.armed and server.errors == [0] * 6
 
 
-def test_heat_stops_and_must_go_before_arming(server, hand):
+def test_heat_stops_the_hand_and_prevents_arming(server, hand):
     hand.send(hand.read().vector)
     server.temperatures[5] = 61
     assert "61 degrees" in fault_within(hand, 3)
@@ -114,7 +114,7 @@ def test_a_stuck_joint_stops_the_hand(server, hand):
     assert "ring" in fault_within(hand, 5)
 
 
-def test_silence_holds_the_last_state_and_then_is_a_fault(server):
+def test_silence_repeats_the_last_state_and_then_is_a_fault(server):
     with InspireHand(f"tcp/127.0.0.1/{server.port}", config(timeout_ms=20.0)) as hand:
         hand.send(hand.read().vector)
         last = hand.read()
@@ -125,13 +125,13 @@ def test_silence_holds_the_last_state_and_then_is_a_fault(server):
             hand.read()
 
 
-def test_a_server_that_is_gone_is_a_fault(server, hand):
+def test_a_lost_server_is_a_fault(server, hand):
     hand.send(hand.read().vector)
     server.close()
     assert "failures in a row" in fault_within(hand, 6)
 
 
-def test_nobody_there_is_said():
+def test_an_unreachable_hand_is_reported():
     with pytest.raises(HardwareFaultError, match="cannot be opened"):
         hand_from_text(f"inspire:tcp/127.0.0.1/9?config={EXAMPLE}")
 
@@ -167,7 +167,7 @@ def test_over_a_serial_line():
 def test_angles_survive_the_registers(ends):
     lower, upper = zip(*ends, strict=True)
     if any(abs(a - b) < 10 for a, b in ends):
-        with pytest.raises(BadInputError, match="not a calibration"):
+        with pytest.raises(BadInputError, match="not a valid calibration"):
             config(raw_at_lower=lower, raw_at_upper=upper)
         return
     made = config(raw_at_lower=lower, raw_at_upper=upper)

@@ -1,4 +1,4 @@
-"""Hands by name: our own, and those that other packages bring as entry points."""
+"""Hands by name: built-in ones, and those of other packages, registered as entry points."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("other_package")
-def test_another_package_brings_a_hand() -> None:
+def test_another_package_can_add_a_hand() -> None:
     assert set(hand_kinds()) == {"inspire", "leap", "other", "sim", "xhand"}
     hand = hand_from_text("other:/dev/ttyUSB7?speed=3")
     assert (hand.name, hand.address) == ("other", "/dev/ttyUSB7?speed=3")  # type: ignore[attr-defined]
 
 
-def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_kind_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(BadInputError, match=r"unknown hand 'fist:1'; expected one of: inspire, leap, sim, xhand"):
         hand_from_text("fist:1")

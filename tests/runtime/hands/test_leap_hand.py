@@ -88,7 +88,7 @@ def test_joints_reach_their_target_in_their_direction(bus):
         assert len(limits.joint_names) == 16
 
 
-def test_targets_beyond_the_limits_are_brought_to_their_edge(bus, hand):
+def test_targets_beyond_the_limits_are_clamped(bus, hand):
     target = armed(hand)
     hand.send(target)
     target[7:] = 50.0
@@ -98,12 +98,12 @@ def test_targets_beyond_the_limits_are_brought_to_their_edge(bus, hand):
 
 
 @pytest.mark.parametrize("target", [np.zeros(3), np.full(23, np.nan)])
-def test_unusable_targets_are_refused(hand, target):
+def test_invalid_targets_are_rejected(hand, target):
     with pytest.raises(BadInputError, match="23 finite"):
         hand.send(target)
 
 
-def test_a_first_target_far_away_is_refused(bus, hand):
+def test_a_distant_first_target_is_rejected(bus, hand):
     target = hand.read().vector.copy()
     target[8] += 1.0
     with pytest.raises(HardwareFaultError, match="first target"):
@@ -124,7 +124,7 @@ def test_servos_stop_by_themselves_when_control_dies(bus, hand):
     assert bus.servos[1].position == at
 
 
-def test_a_fired_watchdog_is_noticed_and_arming_clears_it(bus, hand):
+def test_a_fired_watchdog_is_detected_and_cleared_by_arming(bus, hand):
     pose = armed(hand)
     until(lambda: bus.servos[0].watchdog_stops, "the watchdog")
     error, _ = read_until_fault(hand)
@@ -137,7 +137,7 @@ def test_a_fired_watchdog_is_noticed_and_arming_clears_it(bus, hand):
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "lose"])
-def test_one_bad_answer_is_repaired_or_survived(bus, hand, fault):
+def test_one_bad_answer_is_retried_or_survived(bus, hand, fault):
     armed(hand)
     setattr(bus, fault, 1)
     before = hand.read()
@@ -151,7 +151,7 @@ READ_BACK = ("BUS_WATCHDOG", "OPERATING_MODE", "GOAL_CURRENT", "GOAL_POSITION", 
 
 @pytest.mark.parametrize("fault", ["corrupt", "lose"])
 @pytest.mark.parametrize("name", READ_BACK)
-def test_a_bad_answer_while_arming_is_asked_for_again(bus, hand, monkeypatch, name, fault):
+def test_a_bad_answer_while_arming_is_retried(bus, hand, monkeypatch, name, fault):
     numbers, spoiled = hand._port.numbers, []
 
     def first_spoiled(ids, register):
@@ -166,7 +166,7 @@ def test_a_bad_answer_while_arming_is_asked_for_again(bus, hand, monkeypatch, na
     assert all(servo.get(table.TORQUE_ENABLE) == 1 for servo in bus.servos.values())
 
 
-def test_four_silent_readings_give_the_last_state_the_fifth_is_a_fault(bus):
+def test_four_silent_readings_repeat_the_last_state_and_the_fifth_is_a_fault(bus):
     with LeapHand(bus.device, leap_config(read_ms=4.0)) as hand:
         last = hand.read()
         bus.silent = True
@@ -208,7 +208,7 @@ def test_an_overheated_motor_is_not_reset_before_it_has_cooled(bus, hand):
     armed(hand)
     bus.servos[5].overheat()
     read_until_fault(hand)
-    with pytest.raises(HardwareFaultError, match="wait for 50"):
+    with pytest.raises(HardwareFaultError, match="wait until it is below 50"):
         hand.arm()
     assert bus.servos[5].get(table.HARDWARE_ERROR)
     bus.servos[5].set_temperature(40)
@@ -233,7 +233,7 @@ def test_a_jumping_encoder_holds_the_last_good_pose(bus, hand):
     assert abs(bus.servos[3].get(table.GOAL_POSITION) - 2048) <= 2
 
 
-def test_a_frozen_encoder_stops_the_hand_in_three_readings_after_it_shows(bus, hand):
+def test_a_frozen_encoder_stops_the_hand_within_three_readings(bus, hand):
     target = armed(hand)
     bus.servos[1].frozen = True
     target[8] += 0.15
@@ -245,7 +245,7 @@ def test_a_frozen_encoder_stops_the_hand_in_three_readings_after_it_shows(bus, h
     assert readings <= 4
 
 
-def test_a_restarted_servo_is_noticed(bus, hand):
+def test_a_restarted_servo_is_detected(bus, hand):
     pose = armed(hand)
     bus.servos[7].reboot()
     error, readings = read_until_fault(hand, pose)
@@ -274,7 +274,7 @@ def test_the_hand_is_chosen_by_its_address(bus):
 
 
 @pytest.mark.parametrize("address", ["", "/dev/null", "?config=x", "/dev/x?baud=3"])
-def test_an_address_without_its_parts_is_refused(address):
+def test_an_incomplete_address_is_rejected(address):
     with pytest.raises(BadInputError, match="config=FILE"):
         hand_from_text(f"leap:{address}")
 
@@ -285,8 +285,8 @@ def test_an_address_without_its_parts_is_refused(address):
         ("direction", [0] * 16, "1 or -1"),
         ("direction", [1] * 15, "16 finite"),
         ("zero_rad", [float("nan")] * 16, "finite"),
-        ("zero_rad", [0.0] * 16, "one turn"),
-        ("servo_ids", [1] * 16, "different"),
+        ("zero_rad", [0.0] * 16, "single turn"),
+        ("servo_ids", [1] * 16, "distinct"),
         ("current_limit_ma", 5000, "1750"),
         ("hold_current_ma", 400, "300"),
         ("watchdog_ms", 0, "20"),
@@ -297,17 +297,17 @@ def test_an_address_without_its_parts_is_refused(address):
         ("cooled_celsius", 65, "cooled"),
     ],
 )
-def test_a_config_that_cannot_be_is_refused(tmp_path, key, value, words):
+def test_an_invalid_configuration_is_rejected(tmp_path, key, value, words):
     file = tmp_path / "hand.json"
     file.write_text(json.dumps({**json.loads(EXAMPLE.read_text()), key: value}))
     with pytest.raises(BadInputError, match=words):
         hand_from_text(f"leap:/dev/null?config={file}")
 
 
-def test_a_config_without_limits_is_refused(tmp_path):
+def test_a_configuration_without_limits_is_rejected(tmp_path):
     file = tmp_path / "hand.json"
     values = json.loads(EXAMPLE.read_text())
     del values["limits"]
     file.write_text(json.dumps(values))
-    with pytest.raises(BadInputError, match="lacks limits"):
+    with pytest.raises(BadInputError, match="missing: limits"):
         hand_from_text(f"leap:/dev/null?config={file}")

@@ -1,4 +1,4 @@
-"""The XHAND adapter against a stand-in with the calls that public programs make; the real wheel was never here."""
+"""The XHAND driver against a fake of the calls that public programs make; never run with the real wheel."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def device(monkeypatch):
     return device
 
 
-def test_without_the_wheel_the_error_names_it(monkeypatch):
+def test_a_missing_wheel_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "xhand_controller", None)
     with pytest.raises(MissingDependencyError, match="RobotEra"):
         XHand("/dev/null", CONFIG)
 
 
-def test_reading_sends_nothing_and_the_first_target_arms_where_the_hand_is(device):
+def test_reading_sends_nothing_and_the_first_target_arms_in_place(device):
     with XHand("/dev/null", CONFIG) as hand:
         state = hand.read()
         assert device.sent == [] and state.effort[0] == 0.02

@@ -146,7 +146,7 @@ def test_a_damaged_tokenizer_is_an_error_of_the_bundle() -> None:
     from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
 
     for definition in (b"{}", b"\xff", b""):
-        with pytest.raises(BundleError, match=r"tokenizer\.json is not readable"):
+        with pytest.raises(BundleError, match=r"tokenizer\.json cannot be read"):
             InstructionTokenizer(definition, 0)
 
 

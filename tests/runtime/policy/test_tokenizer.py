@@ -1,4 +1,4 @@
-"""Token ids of the runtime against transformers' CLIPTokenizer, which made those of training."""
+"""Token ids of the runtime against transformers' CLIPTokenizer, which is used in training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXTS = [
 @pytest.mark.parametrize("length", [20, 77])
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("vocabulary", ["clip", "bytes"])
-def test_ids_and_masks_are_those_of_training(
+def test_ids_and_masks_equal_those_of_training(
     text: str, length: int, vocabulary: str, small_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = GOLDEN / "tokenizer" if vocabulary == "clip" else small_checkpoint / "clip"
@@ -44,7 +44,7 @@ def test_ids_and_masks_are_those_of_training(
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n\t"])
-def test_an_empty_instruction_is_refused(text: str, small_bundle: Path) -> None:
+def test_an_empty_instruction_is_rejected(text: str, small_bundle: Path) -> None:
     tokenizer = InstructionTokenizer((small_bundle / "tokenizer.json").read_bytes(), 0)
     with pytest.raises(BadInputError, match="the instruction is empty"):
         tokenizer.encode(text, 20)

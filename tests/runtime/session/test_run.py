@@ -299,7 +299,7 @@ def test_waiting_has_an_end_that_names_what_is_missing():
 
 
 def test_wrong_use_starts_nothing(tmp_path):
-    with pytest.raises(BadInputError, match="got 1 cameras, this policy sees 2 views: static, wrist"):
+    with pytest.raises(BadInputError, match="got 1 cameras, but this policy has 2 views: static, wrist"):
         run(cameras=(PatternConfig(),))
     config = SessionConfig("joints=3", (), PerfectHand(MonotonicClock()), "go", backend="scripted")
     with pytest.raises(BadInputError, match="instruction is empty"):

@@ -1,4 +1,4 @@
-"""The simulated hand keeps its layout, its limits and its time, whatever it is told."""
+"""The simulated hand keeps its state layout, its limits and its time under all commands."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if importlib.util.find_spec("mujoco") is None:
 
 TICK_NS = 10_000_000
 LAG_S = 2 / 75.0  # of a critically damped joint of this natural frequency behind a ramp
-STOP_RAD = 0.03  # MuJoCo's joint stops give way a little under full torque
-RECORDED_LOWER = (0.50, 0.54, 0.0, -0.15, *(0.0,) * 8)  # over both recorded XHand episodes
+STOP_RAD = 0.03  # MuJoCo's joint stops yield a little under full torque
+RECORDED_LOWER = (0.50, 0.54, 0.0, -0.15, *(0.0,) * 8)  # of both recorded XHand episodes
 RECORDED_UPPER = (1.35, 0.99, 0.63, 0.0, 0.94, 1.78, 1.19, 1.92, 1.39, 1.92, 1.50, 1.92)
 
 
 def drive(hand: SimHand, clock: FakeClock, targets: np.ndarray) -> np.ndarray:
-    """Commands one target per 10 ms; the state just before each, (n, 19)."""
+    """Commands one target per 10 ms; returns the state just before each, (n, 19)."""
     states = []
     for target in targets:
         states.append(hand.read().vector)
@@ -47,7 +47,7 @@ def hand(clock: FakeClock):
 
 
 def swings(ticks: int, amplitude: float, hertz: float) -> np.ndarray:
-    """(ticks, 19): every joint swings about the middle of its range, the wrist moves and turns a little."""
+    """(ticks, 19): every joint oscillates around the middle of its range, the wrist moves and turns a little."""
     t = np.arange(ticks)[:, None] * TICK_NS / 1e9
     lower, upper = np.array(LIMITS.joint_lower_rad), np.array(LIMITS.joint_upper_rad)
     targets = np.tile(np.array(START), (ticks, 1))
@@ -80,7 +80,7 @@ def test_the_state_has_the_documented_layout(hand: SimHand, clock: FakeClock) ->
 
 
 @pytest.mark.parametrize("joint", range(12))
-def test_each_joint_answers_its_own_target_only(hand: SimHand, clock: FakeClock, joint: int) -> None:
+def test_each_joint_follows_its_own_target_only(hand: SimHand, clock: FakeClock, joint: int) -> None:
     target = np.array(START)
     target[7 + joint] += 0.2
     drive(hand, clock, np.tile(target, (40, 1)))
@@ -90,7 +90,7 @@ def test_each_joint_answers_its_own_target_only(hand: SimHand, clock: FakeClock,
 def test_a_sine_is_tracked_with_the_lag_of_the_servo(hand: SimHand, clock: FakeClock) -> None:
     targets = swings(300, 0.4, 0.5)
     states = drive(hand, clock, targets)
-    speed = np.pi * 0.4  # the fastest the targets move, rad/s
+    speed = np.pi * 0.4  # the fastest motion of the targets, rad/s
     error = np.abs(states[50:, 7:] - targets[50:, 7:]).max()
     assert error < speed * (LAG_S + 2 * TICK_NS / 1e9), error
     assert np.abs(states[50:, :3] - targets[50:, :3]).max() < 0.01
@@ -126,7 +126,7 @@ def test_fingers_pressed_on_the_table_stay_above_it_and_recover(hand: SimHand, c
     target = np.array(START)
     target[2] = LIMITS.wrist_lower_m[2]
     states = drive(hand, clock, np.tile(target, (300, 1)))
-    # Fingers forced against the plate may tremble, at a tenth of their greatest speed.
+    # Fingers pressed against the plate may vibrate, at a tenth of their maximum speed.
     assert np.isfinite(states).all() and np.abs(np.diff(states[-50:], axis=0)).max() < 0.02
     drive(hand, clock, np.tile(np.array(START), (300, 1)))
     np.testing.assert_allclose(hand.read().vector, START, atol=0.01)
@@ -141,7 +141,7 @@ def test_the_same_commands_at_the_same_times_give_the_same_states() -> None:
     np.testing.assert_array_equal(runs[0], runs[1])
 
 
-def test_without_commands_it_holds_and_counts_it_once(hand: SimHand, clock: FakeClock) -> None:
+def test_without_commands_it_holds_and_counts_this_once(hand: SimHand, clock: FakeClock) -> None:
     far = np.array(START)
     far[0] += 0.3
     hand.send(far)
@@ -177,7 +177,7 @@ def test_a_long_pause_costs_no_more_than_a_quarter_second_of_steps(hand: SimHand
     assert hand.world._data.time - before == pytest.approx(0.26)
 
 
-def test_a_hold_stops_where_it_is(hand: SimHand, clock: FakeClock) -> None:
+def test_hold_stops_in_place(hand: SimHand, clock: FakeClock) -> None:
     drive(hand, clock, swings(30, 0.6, 1.0))
     held = hand.read().vector
     hand.hold()
@@ -188,14 +188,14 @@ def test_a_hold_stops_where_it_is(hand: SimHand, clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.zeros(18), np.full(19, np.nan), np.zeros(19)])
-def test_a_command_that_is_none_is_refused(hand: SimHand, clock: FakeClock, bad: np.ndarray) -> None:
+def test_an_invalid_command_is_rejected(hand: SimHand, clock: FakeClock, bad: np.ndarray) -> None:
     with pytest.raises(BadInputError, match="19"):
         hand.send(bad)
     clock.advance_ns(TICK_NS)
     np.testing.assert_allclose(hand.read().vector, START, atol=1e-6)
 
 
-def test_a_closed_hand_says_so_and_closes_twice(hand: SimHand) -> None:
+def test_a_closed_hand_is_reported_and_close_may_be_called_twice(hand: SimHand) -> None:
     hand.close()
     hand.close()
     hand.hold()
@@ -205,7 +205,7 @@ def test_a_closed_hand_says_so_and_closes_twice(hand: SimHand) -> None:
 
 
 def test_a_tick_is_cheap() -> None:
-    """Half a period of 10 ms would already disturb the loop; typical is a thirtieth of it."""
+    """Half a period of 10 ms would already disturb the loop; a thirtieth is typical."""
     clock = FakeClock()
     with SimHand(clock) as hand:
         took = []

@@ -1,4 +1,4 @@
-"""Rays meet each shape where its surface is, with the normal that points back out."""
+"""Rays hit each shape at its surface, with the outward normal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZES = {
 
 
 def distance_outside(shape: str, p: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Signed distance of points (n, 3) to the surface, from the textbook of each shape."""
+    """Signed distance of points (n, 3) to the surface, by the textbook formula of each shape."""
     if shape == "sphere":
         return np.linalg.norm(p, axis=1) - size[0]
     if shape == "capsule":
@@ -31,7 +31,7 @@ def distance_outside(shape: str, p: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", SIZES)
-def test_hits_lie_on_the_surface_and_nothing_lies_before_them(shape: str) -> None:
+def test_hits_are_on_the_surface_and_nothing_is_in_front_of_them(shape: str) -> None:
     random = np.random.default_rng(0)
     size = SIZES[shape]
     directions = random.normal(size=(2000, 3))
@@ -44,7 +44,7 @@ def test_hits_lie_on_the_surface_and_nothing_lies_before_them(shape: str) -> Non
     assert 0.1 < met.mean() < 0.99
     points = origins[met] + t[met, None] * directions[met]
     np.testing.assert_allclose(distance_outside(shape, points, size), 0, atol=1e-9)
-    for share in np.linspace(0.02, 0.98, 25):  # on the way there, and wherever a ray that misses goes
+    for share in np.linspace(0.02, 0.98, 25):  # before the hit, and anywhere on a ray that misses
         on_way = origins[met] + share * t[met, None] * directions[met]
         assert (distance_outside(shape, on_way, size) > 0).all() or shape == "plane"
         if shape != "plane":

@@ -1,4 +1,4 @@
-"""Layouts and episodes follow from their seed, and every one of them can be played."""
+"""Layouts and episodes are determined by their seed, and all of them can be played."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vpp_edge.runtime.sim.layout import (
 from vpp_edge.runtime.sim.task import PALM_DOWN, START, Judge, episode_from_seed
 
 HALF_PLATE_M = 0.11
-FINGER_M = 0.02  # wide; between two buttons there has to be room for it
+FINGER_M = 0.02  # width, which must fit between two buttons
 seeds = st.integers(0, 2**40)
 
 
@@ -43,7 +43,7 @@ def test_buttons_are_on_the_plate_and_apart(seed: int) -> None:
 
 
 @given(seeds)
-def test_a_seed_says_it_all(seed: int) -> None:
+def test_a_seed_determines_the_layout(seed: int) -> None:
     one, same = episode_from_seed(seed), episode_from_seed(seed)
     assert one.layout == same.layout and one.colour == same.colour
     np.testing.assert_array_equal(one.start, same.start)
@@ -51,7 +51,7 @@ def test_a_seed_says_it_all(seed: int) -> None:
 
 
 @given(seeds)
-def test_the_hand_begins_within_its_limits_palm_down_and_clear_of_the_buttons(seed: int) -> None:
+def test_the_hand_starts_within_its_limits_palm_down_and_clear_of_the_buttons(seed: int) -> None:
     start = episode_from_seed(seed).start
     assert (start[:3] >= LIMITS.wrist_lower_m).all() and (start[:3] <= LIMITS.wrist_upper_m).all()
     assert (start[7:] >= LIMITS.joint_lower_rad).all() and (start[7:] <= LIMITS.joint_upper_rad).all()
@@ -59,7 +59,7 @@ def test_the_hand_begins_within_its_limits_palm_down_and_clear_of_the_buttons(se
     assert start[2] > START[2] - 0.04
 
 
-def test_every_colour_is_asked_for_and_stands_everywhere() -> None:
+def test_every_colour_is_requested_and_placed_in_every_slot() -> None:
     episodes = [episode_from_seed(seed) for seed in range(400)]
     asked = [episode.colour for episode in episodes]
     assert all(70 < asked.count(colour) < 130 for colour in COLOURS)
@@ -81,7 +81,7 @@ DOWN, BRUSHED = 0.0051, 0.0049
         ({"asked": DOWN, "other": DOWN}, "wrong button"),
     ],
 )
-def test_the_asked_button_and_no_other_counts(depths: dict[str, float], verdict: str) -> None:
+def test_only_the_requested_button_counts(depths: dict[str, float], verdict: str) -> None:
     episode = episode_from_seed(5)
     asked = COLOURS.index(episode.colour)
     seen = np.zeros(4)

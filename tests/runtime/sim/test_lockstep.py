@@ -1,4 +1,4 @@
-"""Whole episodes in simulated time: the expert presses what is asked, and what it does never changes."""
+"""Whole episodes in simulated time: the expert presses the requested button, deterministically."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_expert_always_succeeds(pace: Pace) -> None:
     assert all(o.pressed == (o.colour,) and 1 < o.seconds < 6 for o in outcomes)
 
 
-def test_another_button_is_the_wrong_one() -> None:
+def test_another_button_is_the_wrong_button() -> None:
     for seed in (1, 2, 3):
         episode = episode_from_seed(seed)
         other = COLOURS[COLOURS.index(episode.colour) - 1]
@@ -42,7 +42,7 @@ def test_another_button_is_the_wrong_one() -> None:
         assert (outcome.verdict, outcome.pressed, outcome.colour) == ("wrong button", (other,), episode.colour)
 
 
-def test_who_stays_where_it_is_runs_out_of_time() -> None:
+def test_a_hand_at_rest_runs_out_of_time() -> None:
     outcome = play(episode_from_seed(1), lambda m: np.tile(m.state, (HORIZON, 1)), HORIZON, time_limit_s=1.5)
     assert outcome.verdict == "out of time" and outcome.pressed == ()
     assert outcome.seconds == pytest.approx(1.5) and np.ptp(outcome.states[:, :3], axis=0).max() < 0.01
@@ -63,14 +63,14 @@ def test_commands_stay_within_the_limits() -> None:
     assert outcome.states.shape == outcome.commands.shape
 
 
-def test_after_the_verdict_it_may_linger() -> None:
+def test_an_episode_may_linger_after_its_verdict() -> None:
     short, long = (played(episode_from_seed(3), linger_s=seconds) for seconds in (0.0, 0.8))
     assert short.seconds == long.seconds and short.verdict == long.verdict == "success"
     assert len(long.states) - len(short.states) == pytest.approx(80, abs=10)
 
 
 @pytest.mark.parametrize("delay_ms", [0, 100, 250])
-def test_a_policy_sees_the_world_as_often_as_its_pace_allows(delay_ms: int) -> None:
+def test_a_policy_observes_as_often_as_its_pace_allows(delay_ms: int) -> None:
     seen: list[SimObservation] = []
 
     def think(moment: SimObservation) -> np.ndarray:

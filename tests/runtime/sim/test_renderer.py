@@ -1,4 +1,4 @@
-"""Pictures of the simulation show the hand's state, and are the same with GL and without."""
+"""Images of the simulation show the state of the hand, and agree with and without GL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START
 from vpp_edge.runtime.sim.view_names import POLICY_VIEWS, VIEWS
 
-if importlib.util.find_spec("mujoco") is None:  # importing it here would keep it from choosing EGL
+if importlib.util.find_spec("mujoco") is None:  # importing it here would prevent the choice of EGL
     pytest.skip("the simulation needs MuJoCo", allow_module_level=True)
 
 WIDTH, HEIGHT = 96, 72
@@ -37,7 +37,7 @@ def software():
 @pytest.fixture(scope="module")
 def gl():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL") or "egl")  # on a CPU too, if need be
+        patch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL") or "egl")  # on a CPU too, if necessary
         renderer = SimRenderer(WIDTH, HEIGHT)
     with renderer:
         if renderer.kind == "software":
@@ -61,11 +61,11 @@ def yellow(image: np.ndarray) -> np.ndarray:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(h, w): the largest difference of a channel."""
+    """(h, w): the largest difference among the channels."""
     return np.abs(a.astype(int) - b.astype(int)).max(axis=2)
 
 
-def test_a_picture_is_rgb_of_the_asked_size_and_not_empty(renderer: SimRenderer) -> None:
+def test_an_image_is_rgb_of_the_requested_size_and_not_empty(renderer: SimRenderer) -> None:
     for view in VIEWS:
         image = renderer.render(view, STATE)
         assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == np.uint8
@@ -80,23 +80,23 @@ def test_the_views_differ(renderer: SimRenderer) -> None:
 
 
 @pytest.mark.parametrize("view", POLICY_VIEWS)
-def test_fingers_and_wrist_change_the_picture(renderer: SimRenderer, view: str) -> None:
+def test_fingers_and_wrist_change_the_image(renderer: SimRenderer, view: str) -> None:
     image = renderer.render(view, STATE)
     assert (difference(image, renderer.render(view, CLOSED)) > 20).sum() > 0.005 * WIDTH * HEIGHT
     assert (difference(image, renderer.render(view, LOW)) > 20).sum() > 0.05 * WIDTH * HEIGHT
 
 
-def test_a_picture_depends_on_nothing_but_its_state(renderer: SimRenderer) -> None:
+def test_an_image_depends_only_on_the_state(renderer: SimRenderer) -> None:
     first = renderer.render("top", STATE)
     kept = first.copy()
     renderer.render("side", CLOSED)
-    np.testing.assert_array_equal(first, kept)  # nobody draws over a picture that was given away
+    np.testing.assert_array_equal(first, kept)  # images are not overwritten later
     np.testing.assert_array_equal(renderer.render("top", STATE), first)
 
 
 @pytest.mark.parametrize("state", [STATE, CLOSED, LOW], ids=["home", "closed", "low"])
 @pytest.mark.parametrize("view", VIEWS)
-def test_both_ways_to_draw_agree(gl: SimRenderer, software: SimRenderer, view: str, state: np.ndarray) -> None:
+def test_both_renderers_agree(gl: SimRenderer, software: SimRenderer, view: str, state: np.ndarray) -> None:
     apart = difference(gl.render(view, state), software.render(view, state))
     assert np.mean(apart) < 8 and np.mean(apart > 30) < 0.08  # edges, which GL smooths, and borders of shadows
 
@@ -106,7 +106,7 @@ SCENES = [(1, 0, 0, 0, 0), (1, 0.008, 0, 0, 0.01), (2, 0, 0, 0, 0), (3, 0, 0.009
 
 @pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize("view", POLICY_VIEWS)
-def test_both_ways_to_draw_agree_on_buttons(gl: SimRenderer, software: SimRenderer, view: str, scene: tuple) -> None:
+def test_both_renderers_agree_on_buttons(gl: SimRenderer, software: SimRenderer, view: str, scene: tuple) -> None:
     drawn, cast = (renderer.render(view, STATE, np.array(scene)) for renderer in (gl, software))
     apart = difference(drawn, cast)
     assert np.mean(apart) < 8 and np.mean(apart > 30) < 0.08
@@ -117,7 +117,7 @@ def test_both_ways_to_draw_agree_on_buttons(gl: SimRenderer, software: SimRender
 
 
 @pytest.mark.parametrize("button", range(4))
-def test_a_pressed_button_is_seen_lower(renderer: SimRenderer, button: int) -> None:
+def test_a_pressed_button_appears_lower(renderer: SimRenderer, button: int) -> None:
     up, down = np.array(SCENES[0], float), np.array(SCENES[0], float)
     down[1 + button] = 0.008
     changed = difference(renderer.render("side", STATE, up), renderer.render("side", STATE, down)) > 20
@@ -134,7 +134,7 @@ def test_an_episode_has_its_own_buttons_light_and_cameras(renderer: SimRenderer)
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_both_ways_to_draw_give_the_hand_the_same_outline(gl: SimRenderer, software: SimRenderer, view: str) -> None:
+def test_both_renderers_give_the_hand_the_same_outline(gl: SimRenderer, software: SimRenderer, view: str) -> None:
     gl.render(view, LOW)
     gl._gl.enable_segmentation_rendering()
     try:
@@ -144,13 +144,15 @@ def test_both_ways_to_draw_give_the_hand_the_same_outline(gl: SimRenderer, softw
         gl._gl.disable_segmentation_rendering()
     software.render(view, LOW)
     cast = software._software.layer(software._data, view).ids[::2, ::2]
-    first, end = (software._model.body(name).geomadr[0] for name in ("wrist", COLOURS[0]))  # the hand's are between
+    first, end = (
+        software._model.body(name).geomadr[0] for name in ("wrist", COLOURS[0])
+    )  # those of the hand are in between
     one, other = ((first <= ids) & (ids < end) for ids in (drawn, cast))
     assert (one & other).sum() > 0.85 * (one | other).sum()
     assert (drawn == cast).mean() > 0.95
 
 
-def test_the_picture_has_the_hand_where_the_camera_geometry_says(software: SimRenderer) -> None:
+def test_the_hand_appears_where_the_camera_geometry_says(software: SimRenderer) -> None:
     data, model = software._data, software._model
     software.render("side", STATE)
     layer = software._software.layer(data, "side")
@@ -167,24 +169,24 @@ def test_the_picture_has_the_hand_where_the_camera_geometry_says(software: SimRe
     ("view", "state"),
     [("front", STATE), ("top", np.zeros(18)), ("top", np.full(19, np.nan)), ("top", np.full(19, np.inf))],
 )
-def test_what_cannot_be_drawn_is_refused(software: SimRenderer, view: str, state: np.ndarray) -> None:
+def test_invalid_views_and_states_are_rejected(software: SimRenderer, view: str, state: np.ndarray) -> None:
     with pytest.raises(BadInputError, match=r"expected|there are"):
         software.render(view, state)
 
 
 @pytest.mark.parametrize("scene", [np.zeros(4), np.full(5, np.nan), np.zeros((5, 1))])
-def test_a_scene_that_is_none_is_refused(software: SimRenderer, scene: np.ndarray) -> None:
+def test_an_invalid_scene_is_rejected(software: SimRenderer, scene: np.ndarray) -> None:
     with pytest.raises(BadInputError, match="scene"):
         software.render("top", STATE, scene)
 
 
 @pytest.mark.parametrize("size", [(0, 10), (10, -1), (10, 100_000)])
-def test_impossible_sizes_are_refused(size: tuple[int, int]) -> None:
+def test_impossible_sizes_are_rejected(size: tuple[int, int]) -> None:
     with pytest.raises(BadInputError, match="pixels"):
         SimRenderer(*size)
 
 
-def test_a_closed_renderer_says_so_and_closes_twice() -> None:
+def test_a_closed_renderer_is_reported_and_close_may_be_called_twice() -> None:
     renderer = SimRenderer(16, 12, kind="software")
     renderer.close()
     renderer.close()
@@ -192,7 +194,7 @@ def test_a_closed_renderer_says_so_and_closes_twice() -> None:
         renderer.render("top", STATE)
 
 
-def test_ten_pictures_a_second_without_gl() -> None:
+def test_ten_images_per_second_without_gl() -> None:
     with SimRenderer(160, 120, kind="software") as renderer:
         renderer.render("top", STATE)
         took = []
@@ -225,7 +227,7 @@ assert os.environ.get("MUJOCO_GL") == before
     ("missing", "choice"),
     [("EGL,OSMesa", None), ("EGL,OSMesa", "egl"), ("EGL,OSMesa", "osmesa"), ("nothing", "disable")],
 )
-def test_without_gl_it_draws_all_the_same(missing: str, choice: str | None) -> None:
+def test_without_gl_it_still_renders(missing: str, choice: str | None) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
     if choice is not None:
         environment["MUJOCO_GL"] = choice
@@ -241,7 +243,7 @@ def test_without_gl_it_draws_all_the_same(missing: str, choice: str | None) -> N
     assert child.stdout.startswith("software True")
 
 
-def test_an_unknown_choice_of_gl_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_gl_backend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "banana")
     with pytest.raises(BadInputError, match=r"MUJOCO_GL=banana.*egl"):
         SimRenderer(16, 12)
@@ -258,7 +260,7 @@ import sys
 from vpp_edge.runtime.sim.task import START
 from vpp_edge.runtime.sim import renderer
 from vpp_edge.runtime.sim.renderer import SimRenderer
-renderer.cpu_that_draws = lambda: sys.argv[1]
+renderer.software_driver = lambda: sys.argv[1]
 with SimRenderer(32, 24) as opened:
     print(opened.kind, opened.render("side", START).std() > 10, opened.note)
 """

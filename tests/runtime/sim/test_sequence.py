@@ -1,4 +1,4 @@
-"""A live run goes from one episode to the next: the hand comes home, the world changes, and nothing is mixed up."""
+"""A live run goes from one episode to the next: the hand returns, the world changes, and nothing is mixed up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if importlib.util.find_spec("mujoco") is None:
 
 
 def test_three_episodes_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scripted policy presses nothing, so that every episode ends with its time."""
+    """The scripted policy presses nothing, so that every episode runs out of time."""
     monkeypatch.setattr(sequence, "LINGER_S", 0.1)
     episodes = [episode_from_seed(seed) for seed in (1, 2, 3)]
     begun: list[tuple[int, np.ndarray]] = []
@@ -69,7 +69,7 @@ def channels():
 
 
 class LiveExpert:
-    """Sends the chunks of an expert who does as he is told, in the place of a policy."""
+    """Sends the chunks of the expert in place of a policy."""
 
     def __init__(self, episodes: list[Episode], course: EpisodeSequence) -> None:
         self._episodes, self._course, self._sent = {e.instruction: e for e in episodes}, course, 0
@@ -91,7 +91,7 @@ class LiveExpert:
 
 
 @pytest.mark.slow
-def test_an_expert_presses_what_is_asked_in_every_episode_of_a_live_run() -> None:
+def test_the_expert_presses_the_requested_button_in_every_episode_of_a_live_run() -> None:
     episodes = [episode_from_seed(seed) for seed in (1, 2, 3, 5)]
     assert len({episode.instruction for episode in episodes}) == len(episodes)
     with SimHand(episode=episodes[0]) as hand:
@@ -114,7 +114,7 @@ def test_an_expert_presses_what_is_asked_in_every_episode_of_a_live_run() -> Non
 
 @dataclass
 class Asked:
-    """What the loop was asked for."""
+    """Records the requests to the loop."""
 
     interrupts: list[np.ndarray | None] = field(default_factory=list)
     stopped: str = ""
@@ -128,7 +128,7 @@ class Asked:
 
 
 class Publisher:
-    """Publishes one state per 10 ms, each as the loop would."""
+    """Publishes one state per 10 ms, like the loop."""
 
     def __init__(self, channels: Channels) -> None:
         self.states, self.now_ns = channels.states, 0
@@ -148,13 +148,13 @@ class Publisher:
         )
 
 
-def test_a_short_press_between_two_looks_counts_and_time_begins_with_the_first_chunk(channels: Channels) -> None:
+def test_a_short_press_between_two_polls_counts_and_time_starts_with_the_first_chunk(channels: Channels) -> None:
     episode, loop, publish = episode_from_seed(4), Asked(), Publisher(channels)
     down = tuple(0.006 * (colour == episode.colour) for colour in COLOURS)
     told = []
     course = EpisodeSequence([episode], SimHand(episode=episode), told.append)
     for _ in range(100):
-        publish(episode.start, 4, request=-1)  # the policy still loads
+        publish(episode.start, 4, request=-1)  # the policy is still loading
     for depths in ((), (), down, (), ()):
         publish(episode.start, 4, *depths)
     course.advance(loop, channels)
@@ -186,7 +186,7 @@ def test_the_next_episode_waits_for_hand_and_world(channels: Channels) -> None:
     assert look(lifted, 4) == NEVER
     np.testing.assert_array_equal(loop.interrupts[1], second.start)
     assert look((lifted + second.start) / 2, 4) == NEVER and len(loop.interrupts) == 2
-    home = second.start * np.where((np.arange(19) >= 3) & (np.arange(19) < 7), -1, 1)  # the same turn
+    home = second.start * np.where((np.arange(19) >= 3) & (np.arange(19) < 7), -1, 1)  # the same rotation
     assert look(home, 4) == NEVER and look(home, 4) == NEVER, "the world has not changed yet"
     assert look(home, 5) == 4 and loop.interrupts[2] is None
     for _ in range(20):

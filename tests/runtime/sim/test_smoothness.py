@@ -1,4 +1,4 @@
-"""Jerk and seam jumps on motions whose values are known."""
+"""Jerk and seam jumps of motions with known values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pose(x: float, joints: float = 0.0, yaw: float = 0.0) -> np.ndarray:
 
 
 def chunk(*xs: float, observed_ns: int = 0, joints: float = 0.0, yaw: float = 0.0) -> Chunk:
-    """A chunk whose first number is where it begins."""
+    """A chunk; its first number is the start."""
     poses = [pose(x, joints, yaw) for x in xs]
     return Chunk(np.stack(poses[1:]), poses[0], observed_ns)
 
@@ -42,7 +42,7 @@ def test_chunks_that_agree_have_no_seam() -> None:
     np.testing.assert_allclose(jumps, [[0, 0, 0]], atol=1e-9)
 
 
-def test_a_jump_is_the_distance_of_two_plans_for_the_next_target() -> None:
+def test_a_jump_is_the_distance_between_two_plans_for_the_next_target() -> None:
     """At the hand-over 250 ms after its observation, the third target of the new chunk is the next one."""
     old = chunk(0.0, *(0.1 * i for i in range(1, 7)))
     new = chunk(0.1, 9.0, 9.0, 0.47, 0.5, observed_ns=PERIOD_NS, joints=0.2, yaw=0.3)

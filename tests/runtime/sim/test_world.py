@@ -1,4 +1,4 @@
-"""Physics: a finger presses a button, a button comes up again, and an episode begins as it should."""
+"""Physics: a finger presses a button, the button returns, and an episode starts as specified."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_finger_presses_one_button_which_comes_up_again(seed: int) -> None:
     assert np.abs(world.depths_m()).max() < 1e-3
 
 
-def test_the_tip_of_the_pointing_finger_is_where_the_expert_takes_it_to_be() -> None:
+def test_the_tip_of_the_pointing_finger_is_where_the_expert_assumes_it() -> None:
     episode = episode_from_seed(6)
     world = World(episode)
     press(world, episode)
@@ -61,7 +61,7 @@ def test_nothing_moves_until_the_hand_does() -> None:
     assert np.abs(world.depths_m()).max() < 1e-4
 
 
-def test_entering_forgets_what_was_and_rearranging_leaves_the_hand() -> None:
+def test_entering_resets_everything_and_rearranging_keeps_the_hand() -> None:
     first, second = episode_from_seed(1), episode_from_seed(2)
     world = World(first)
     press(world, first)

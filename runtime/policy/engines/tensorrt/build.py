@@ -1,7 +1,7 @@
-"""Engines for a bundle: in, its stages and target devices; out, an engine in the cache for each pair.
+"""Builds TensorRT engines for the stages of a bundle and target devices, and stores them in the bundle's cache.
 
-A stage's files are hashed on every call, so that a bundle that was changed is refused and not answered from the cache;
-the compiler is imported only when there is something to compile.
+A stage's files are hashed on every call, so that a modified bundle is rejected rather than served from the cache. The
+compiler is imported only when there is something to compile.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Target:
 
     Attributes:
         version: of the library.
-        cuda: the CUDA that it was compiled for, or that the device's driver offers.
+        cuda: the CUDA version that the library was compiled for, or else that of the device's driver.
         sm: compute capability.
-        named: the builder is told the capability, instead of taking the present device.
+        named: the capability is passed to the builder, which otherwise builds for the device of this machine.
     """
 
     library: Library
@@ -41,7 +41,7 @@ class Target:
     named: bool
 
     def key(self, bundle: Bundle, stage: StageRecord, flags: BuildFlags) -> EngineKey:
-        """The key of a stage's engine; the hashes are those that the manifest states."""
+        """The key of a stage's engine, with the hashes of the manifest."""
         files = bundle.manifest.files
         weights = None if stage.weights is None else files[stage.weights].sha256
         return EngineKey(
@@ -61,10 +61,10 @@ class BuildOptions:
     """How `build_engines` works.
 
     Attributes:
-        force: build even what the cache has.
+        force: build even what is cached.
         prune: remove engines that the new ones replace.
-        timing_cache: what earlier builds learned; for a library that times kernels while it builds.
-        verbose: print all that the compiler says.
+        timing_cache: kernel timings of earlier builds, for a library that times kernels during the build.
+        verbose: print all messages of the compiler.
     """
 
     flags: BuildFlags = field(default_factory=BuildFlags)
@@ -76,11 +76,11 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """An engine that is in the cache now.
+    """An engine in the cache.
 
     Attributes:
-        cached: it was there before.
-        note: why an engine that was there was not taken; "" when there is nothing to say.
+        cached: it existed before.
+        note: why an existing engine was not used; empty if there is none.
         pruned: files of the engines that it replaced.
     """
 
@@ -91,12 +91,12 @@ class BuiltEngine:
 
 
 def targets_of_library(library: Library, capabilities: Sequence[str]) -> list[Target]:
-    """What to build for: the named compute capabilities (`86`, `8.6`, `sm86`), or the present device when none is.
+    """The targets of the given compute capabilities (`86`, `8.6`, `sm86`); none: the GPU of this machine.
 
     Raises:
-        MissingDependencyError: the library, or what is needed to ask for the device, is not installed.
-        BadInputError: no such capability, no device, or another device than the present one for a library that
-            builds for that only.
+        MissingDependencyError: the library, or the CUDA bindings that query the device, are not installed.
+        BadInputError: invalid capability, no device, or another device for a library that can only build for the device
+            of this machine.
     """
     version, compiled_for = library.version()
     wanted = list(dict.fromkeys(_capability(text) for text in capabilities))
@@ -111,8 +111,8 @@ def targets_of_library(library: Library, capabilities: Sequence[str]) -> list[Ta
         raise BadInputError(f"{error}. To build for another machine, name its GPU: --sm 86") from error
     if wanted not in ([], [present.sm]):
         raise BadInputError(
-            f"--sm {' '.join(wanted)}: {library.module} builds for the present device only, which is SM {present.sm}. "
-            "Build on the device, or with --backend tensorrt-rtx for the devices that it knows."
+            f"--sm {' '.join(wanted)}: {library.module} builds only for this machine's GPU, which is SM {present.sm}. "
+            "Build on the target device, or with --backend tensorrt-rtx for the devices that it supports."
         )
     return [present]
 
@@ -121,8 +121,8 @@ def present_target(library: Library) -> Target:
     """The GPU of this machine.
 
     Raises:
-        MissingDependencyError: the library, or what is needed to ask for the device, is not installed.
-        BadInputError: there is none.
+        MissingDependencyError: the library, or the CUDA bindings that query the device, are not installed.
+        BadInputError: there is no usable GPU.
     """
     version, compiled_for = library.version()
     device = present_device()
@@ -136,7 +136,7 @@ def present_target(library: Library) -> Target:
 
 
 def step_name(stage: str, target: Target) -> str:
-    """How progress calls the building of a stage for a target."""
+    """Name of the progress stage that builds a stage for a target."""
     return f"{stage} sm{target.sm}"
 
 
@@ -147,11 +147,11 @@ def build_engines(
     options: BuildOptions = BuildOptions(),
     report: ProgressCallback = ignore_progress,
 ) -> list[BuiltEngine]:
-    """Builds what the cache does not have, stage by stage; an engine is kept as soon as it is there.
+    """Builds the engines that are not cached, stage by stage; each is stored as soon as it is built.
 
     Raises:
-        BundleError: a file of the bundle is not as its manifest states.
-        BadInputError: a graph or a target that the compiler does not take.
+        BundleError: a file of the bundle differs from its manifest.
+        BadInputError: the compiler rejects a graph or a target.
         VppEdgeError: the compiler failed.
     """
     built = []

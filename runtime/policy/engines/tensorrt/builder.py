@@ -1,6 +1,6 @@
-"""Compiles one stage: in, its verified graph and the target device; out, a serialized engine.
+"""Compiles the verified graph of one stage into a serialized engine.
 
-The compiler runs on a thread of its own, so that Ctrl-C is heard: it asks the progress monitor whether to go on.
+The compiler runs in a thread, so that Ctrl-C works: it polls the progress monitor for cancellation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vpp_edge.errors import BadInputError, VppEdgeError
 from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags
 from vpp_edge.runtime.policy.engines.tensorrt.network import VerifiedStage, network_from_stage
 
-_SIGNALS_HEARD_EVERY_S = 0.2
+_SIGNAL_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class CompiledStage:
 
     Attributes:
         plan: its bytes, in memory of TensorRT.
-        layers: of the network, before the compiler fused them.
-        seconds: parsing and compiling.
+        layers: number of layers of the network, before fusion.
+        seconds: time for parsing and compiling.
     """
 
     plan: memoryview
@@ -47,17 +47,17 @@ def compile_stage(
 
     Args:
         trt: the TensorRT module.
-        sm: compute capability to compile for; None: the present device.
+        sm: compute capability to compile for; None: the GPU of this machine.
 
     Raises:
-        BadInputError: the parser refuses the graph, or the compiler has no such target.
-        VppEdgeError: the compiler failed; with its last messages.
+        BadInputError: the parser rejects the graph, or the compiler does not support the target.
+        VppEdgeError: the compiler failed; contains its last messages.
     """
     started = time.monotonic()
     logger = make_logger(trt, verbose)
     try:
         builder = trt.Builder(logger)
-    except TypeError as error:  # pybind11's word for a constructor that failed
+    except TypeError as error:  # raised by pybind11 for a failing constructor
         raise VppEdgeError(f"{trt.__name__} cannot start its builder: {logger.reason() or error}") from error
     network, referred = network_from_stage(trt, builder, logger, stage)
     config = builder.create_builder_config()
@@ -82,19 +82,19 @@ def compile_stage(
 
 
 class TimingCache:
-    """What a compiler learned about the speed of its kernels, kept from engine to engine; bytes in, bytes out."""
+    """The compiler's kernel timings as bytes, reused from build to build."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
 
     def attach(self, config: Any) -> None:
-        """Gives it to a builder configuration; BadInputError when it is of another device or TensorRT."""
+        """Attaches it to a builder configuration; BadInputError if it is of another device or TensorRT version."""
         cache = config.create_timing_cache(self.content)
         if not config.set_timing_cache(cache, False):
-            raise BadInputError("--timingCacheFile was written by another TensorRT or device; name another file")
+            raise BadInputError("--timingCacheFile was written by another TensorRT or device; use another file")
 
     def take(self, config: Any) -> None:
-        """Learns from a build."""
+        """Takes over the timings of a build."""
         self.content = bytes(config.get_timing_cache().serialize())
 
 
@@ -107,11 +107,11 @@ def _set_target(trt: Any, config: Any, sm: str) -> None:
         )
     config.num_compute_capabilities = 1
     if not config.set_compute_capability(targets[sm], 0):
-        raise BadInputError(f"--sm {sm}: refused by {trt.__name__} {trt.__version__}")
+        raise BadInputError(f"--sm {sm}: rejected by {trt.__name__} {trt.__version__}")
 
 
 def make_logger(trt: Any, verbose: bool = False) -> Any:
-    """An ILogger that keeps errors for our messages and prints nothing, or all when `verbose`."""
+    """An ILogger that keeps errors for our messages, and prints nothing, or everything if `verbose`."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:
@@ -119,7 +119,7 @@ def make_logger(trt: Any, verbose: bool = False) -> Any:
             self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
-            # Without a GPU the compiler says so again and again, and goes on.
+            # Without a GPU the compiler repeats this message, and continues.
             if (
                 int(severity) <= int(trt.ILogger.Severity.ERROR)
                 and "CUDA driver version is insufficient" not in message
@@ -154,13 +154,13 @@ def _make_monitor(trt: Any) -> Any:
 
 
 def _interruptible(build: Any, monitor: Any) -> Any:
-    """What `build()` gives. On Ctrl-C the compiler is told to stop, and waited for."""
+    """The result of `build()`. On Ctrl-C, cancels the compiler and waits for it."""
     with ThreadPoolExecutor(1) as pool:
         try:
             future: Future[Any] = pool.submit(build)
             while True:
                 try:
-                    return future.result(_SIGNALS_HEARD_EVERY_S)
+                    return future.result(_SIGNAL_POLL_S)
                 except NotYet:
                     if future.done():
                         raise

@@ -1,9 +1,9 @@
-"""The engines of a bundle: in, everything that decides an engine's content; out, its file under `engines/`, checked.
+"""The cached engines of a bundle, stored in its folder `engines/` and verified by hash.
 
-A file is named `<stage>-sm<SM>-<first 16 digits of the key>.engine`, the key being the SHA-256 of all that went in;
-beside it lies a record (`.json`) of those parts and of the engine's own hash. Nothing here is in the manifest: engines
-are made on the device. As the manifest's, these hashes find damage; they are no signature, and whoever may write to
-the folder may replace an engine together with its record.
+A file is named `<stage>-sm<SM>-<first 16 digits of the key>.engine`; the key is the SHA-256 of everything that
+determines the engine. Next to it, a record (`.json`) holds these parts and the hash of the engine. None of this is in
+the manifest, because engines are built on the device. Like those of the manifest, these hashes detect damage; they are
+not a signature: with write access to the folder one can replace an engine together with its record.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _RECORD_MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class EngineKey:
-    """What decides the content of an engine.
+    """Everything that determines the content of an engine.
 
     Attributes:
         stage: its name.
         graph, weights: SHA-256 of the ONNX graph and of its external weights (None: it has none).
         library, version: module and version of the compiler.
-        cuda: the CUDA that it was compiled for, or that the device's driver offers.
+        cuda: the CUDA version that the compiler was compiled for, or else that of the device's driver.
         sm: compute capability of the device that will run it.
         flags: every builder flag that changes the result.
     """
@@ -58,7 +58,7 @@ class EngineKey:
         return f"{self.stage}-sm{self.sm}-{self.sha256[:16]}.engine"
 
     def fits(self, other: EngineKey) -> bool:
-        """Whether both mean the same stage on the same device, with whatever flags."""
+        """Whether both are for the same stage and device, regardless of flags."""
         return {**asdict(self), "flags": None} == {**asdict(other), "flags": None}
 
 
@@ -68,8 +68,8 @@ class EngineRecord:
 
     Attributes:
         sha256, size: of the engine file.
-        seconds: what parsing and compiling took.
-        layers: of the network, before the compiler fused them.
+        seconds: time for parsing and compiling.
+        layers: number of layers of the network, before fusion.
         created: seconds since the epoch.
     """
 
@@ -91,12 +91,12 @@ class EngineCache:
         self.path = bundle / FOLDER
 
     def find(self, key: EngineKey) -> EngineRecord | None:
-        """The record of exactly this engine; None when there is none, or it is damaged."""
+        """The record of exactly this engine; None if there is none or it is damaged."""
         record = self._record(_record_name(key.file))
         return record if record is not None and record.key == key else None
 
     def fitting(self, key: EngineKey) -> EngineRecord | None:
-        """The newest engine for the same stage and device, whatever flags it was built with."""
+        """The newest engine for the same stage and device, regardless of its build flags."""
         return max((r for r in self.records() if r.key.fits(key)), key=lambda r: r.created, default=None)
 
     def records(self) -> list[EngineRecord]:
@@ -105,10 +105,10 @@ class EngineCache:
         return [record for record in map(self._record, names) if record is not None]
 
     def open_verified(self, record: EngineRecord) -> bytes | mmap.mmap:
-        """The engine's bytes, after their size and SHA-256 were found as recorded.
+        """The engine's bytes, with verified size and SHA-256.
 
         Raises:
-            BundleError: the file is missing, a link, has another size or another hash.
+            BundleError: the file is missing, a link, or differs in size or hash.
         """
         path = self.path / record.key.file
         descriptor = open_inside(self.path.parent, f"{FOLDER}/{record.key.file}")
@@ -119,13 +119,13 @@ class EngineCache:
             os.close(descriptor)
         if size != record.size or hashlib.sha256(content).hexdigest() != record.sha256:
             raise BundleError(
-                f"{path}: changed since it was built; refused before TensorRT saw it. "
+                f"{path}: changed since it was built; rejected before TensorRT saw it. "
                 f"`vpp-edge build {self.path.parent}` builds it again."
             )
         return content
 
     def store(self, key: EngineKey, plan: memoryview, *, seconds: float, layers: int) -> EngineRecord:
-        """Writes an engine and its record, each whole or not at all, the record last."""
+        """Writes an engine and then its record, each atomically."""
         record = EngineRecord(
             key=key,
             sha256=hashlib.sha256(plan).hexdigest(),
@@ -141,7 +141,7 @@ class EngineCache:
         return record
 
     def prune(self, current: EngineKey) -> list[str]:
-        """Removes the engines that this one replaces: same stage, library and device. Returns their names."""
+        """Removes the engines that this one replaces (same stage, library and device). Returns their names."""
         kept = {current.file, _record_name(current.file)}
         removed = []
         with self._writable() as folder:
@@ -156,7 +156,7 @@ class EngineCache:
         return [name for name in removed if name.endswith(".engine")]
 
     def _record(self, name: str) -> EngineRecord | None:
-        """A record, or None for what was not written by `store`: the engine is then built again."""
+        """A record, or None if it was not written by `store`; the engine is then built again."""
         try:
             with os.fdopen(open_inside(self.path.parent, f"{FOLDER}/{name}"), "rb") as file:
                 data = json.loads(file.read(_RECORD_MAX_BYTES))
@@ -170,12 +170,12 @@ class EngineCache:
 
     @contextmanager
     def _writable(self) -> Iterator[int]:
-        """A descriptor of the folder, which is made if need be and must not be a link."""
+        """A descriptor of the folder, which is created if necessary and must not be a link."""
         try:
             self.path.mkdir(exist_ok=True)
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            raise BadInputError(f"{self.path}: engines cannot be written there ({error.strerror})") from error
+            raise BadInputError(f"{self.path}: engines cannot be written to this folder ({error.strerror})") from error
         try:
             yield folder
         except OSError as error:
@@ -189,7 +189,7 @@ def _record_name(engine: str) -> str:
 
 
 def _write_whole(folder: int, name: str, content: memoryview) -> None:
-    """Writes under another name, waits for the disk, then renames, which replaces whatever had the name."""
+    """Writes a temporary file, flushes it to disk, then renames it, replacing an existing file."""
     unfinished = f".{name}.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(unfinished, flags, 0o644, dir_fd=folder)

@@ -26,7 +26,7 @@ class Device:
 
     Attributes:
         sm: compute capability, such as `87` for an Orin.
-        cuda: the CUDA version that its driver offers, such as `12.6`.
+        cuda: the CUDA version that its driver supports, such as `12.6`.
     """
 
     sm: str
@@ -53,8 +53,8 @@ def present_device(cudart: ModuleType | None = None) -> Device:
     cudart = load_runtime() if cudart is None else cudart
     error, count = cudart.cudaGetDeviceCount()
     if int(error) or not count:
-        said = "none is seen" if not int(error) else _message(cudart, error)
-        raise BadInputError(f"no usable NVIDIA GPU here ({said}); --backend onnxruntime runs a bundle without one")
+        reason = "none found" if not int(error) else _message(cudart, error)
+        raise BadInputError(f"no usable NVIDIA GPU here ({reason}); --backend onnxruntime runs a bundle without one")
     cuda = Cuda(cudart)
     capability = cudart.cudaDeviceAttr
     major = cuda.call("cudaDeviceGetAttribute", capability.cudaDevAttrComputeCapabilityMajor, 0)

@@ -51,7 +51,7 @@ def _open_bundle(bundle: Bundle, backend: str) -> dict[str, TensorRTEngine]:
 
 
 def verified_plan(bundle: Bundle, stage: StageRecord, target: Target) -> Any:
-    """The bytes of the newest engine of a stage for a device, hashed.
+    """The verified bytes of the newest engine of a stage for a device.
 
     Raises:
         BundleError: there is none, or it is damaged.
@@ -61,10 +61,10 @@ def verified_plan(bundle: Bundle, stage: StageRecord, target: Target) -> Any:
     record = cache.fitting(key)
     if record is None:
         others = sorted({f"{r.key.library} {r.key.version} for SM {r.key.sm}" for r in cache.records()})
-        there = f" (there are engines of {', '.join(others)}, or of other graphs)" if others else ""
+        existing = f" (there are engines of {', '.join(others)}, or of other graphs)" if others else ""
         raise BundleError(
             f"{bundle.path}: stage {stage.name} has no engine of {target.library.module} {target.version} "
-            f"(CUDA {target.cuda}) for SM {target.sm} yet{there}. "
+            f"(CUDA {target.cuda}) for SM {target.sm} yet{existing}. "
             f"Build it here: vpp-edge build {bundle.path} --backend {target.library.backend}"
         )
     return cache.open_verified(record)
@@ -181,7 +181,7 @@ class TensorRTEngine:
         loaded.runtime, loaded.engine = deserialize_engine(trt, plan, name)
         if (found := _signature(trt, loaded.engine)) != (expected := _expected_signature(self._stage)):
             raise BundleError(
-                f"stage {name}: its engine has tensors {found}, its manifest states {expected}; refused. "
+                f"stage {name}: its engine has tensors {found}, its manifest states {expected}; rejected. "
                 "Build it again with `vpp-edge build --force`."
             )
         loaded.context = loaded.engine.create_execution_context()

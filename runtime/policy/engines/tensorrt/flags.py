@@ -1,6 +1,6 @@
-"""How an engine is built: in, trtexec's options; out, a checked record that configures a builder and enters its key.
+"""Build flags of an engine, checked; they configure a builder and are part of the engine's key.
 
-Meaning and names are those of trtexec
+Names and meaning are those of trtexec
 (https://docs.nvidia.com/deeplearning/tensorrt/latest/reference/command-line-programs.html).
 """
 
@@ -15,7 +15,7 @@ from vpp_edge.errors import BadInputError
 LEVELS = range(6)
 TILINGS = ("none", "fast", "moderate", "full")
 VERBOSITIES = ("layer_names_only", "detailed", "none")
-# trtexec's name of a memory pool, and TensorRT's; those of DLA are left out, since the stages do not run there.
+# Names of memory pools in trtexec and in TensorRT; without those of DLA, where the stages do not run.
 POOLS = {"workspace": "WORKSPACE", "tacticSharedMem": "TACTIC_SHARED_MEMORY"}
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _POOL = re.compile(r"(\w+):(\d+(?:\.\d+)?)([BKMG]?)")
@@ -23,19 +23,19 @@ _POOL = re.compile(r"(\w+):(\d+(?:\.\d+)?)([BKMG]?)")
 
 @dataclass(frozen=True)
 class BuildFlags:
-    """What changes the engine that a builder makes of a graph; None leaves the choice to TensorRT.
+    """Flags that change the engine built from a graph; None leaves the choice to TensorRT.
 
     Attributes:
-        optimization_level: 0 (quick to build) to 5 (searches longest).
+        optimization_level: 0 (fastest build) to 5 (longest search).
         memory_pools: (pool of POOLS, bytes).
-        max_aux_streams: streams beside the main one.
-        tf32: tensor cores may round float32 factors to 10 bits of mantissa. Off unless asked for: the parity of a
-            float32 bundle was certified without it.
-        tiling: of TILINGS.
-        profiling_verbosity: of VERBOSITIES; what an engine can tell about its layers.
+        max_aux_streams: streams in addition to the main one.
+        tf32: tensor cores may round float32 factors to 10 bits of mantissa. Off by default: the parity of a float32
+            bundle was certified without it.
+        tiling: one of TILINGS.
+        profiling_verbosity: one of VERBOSITIES; the detail of an engine's layer information.
 
     Raises:
-        BadInputError: a value is out of its range.
+        BadInputError: a value is out of range.
     """
 
     optimization_level: int | None = None
@@ -58,7 +58,7 @@ class BuildFlags:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that tell two records apart."""
+        """Plain values, equal for equal flags only."""
         return {
             "optimization_level": self.optimization_level,
             "memory_pools": dict(sorted(self.memory_pools)),
@@ -69,7 +69,7 @@ class BuildFlags:
         }
 
     def configure(self, trt: Any, config: Any) -> None:
-        """Sets an IBuilderConfig; BadInputError when this TensorRT is too old for one of the flags."""
+        """Configures an IBuilderConfig; BadInputError if this TensorRT is too old for one of the flags."""
         if self.optimization_level is not None:
             config.builder_optimization_level = self.optimization_level
         for pool, size in self.memory_pools:
@@ -80,16 +80,16 @@ class BuildFlags:
             config.clear_flag(trt.BuilderFlag.TF32)
         if self.tiling is not None:
             if not hasattr(config, "tiling_optimization_level"):
-                raise BadInputError(f"--tilingOptimizationLevel: TensorRT {trt.__version__} does not have it")
+                raise BadInputError(f"--tilingOptimizationLevel: not supported by TensorRT {trt.__version__}")
             config.tiling_optimization_level = getattr(trt.TilingOptimizationLevel, self.tiling.upper())
         config.profiling_verbosity = getattr(trt.ProfilingVerbosity, self.profiling_verbosity.upper())
 
 
 def memory_pools_from_text(text: str) -> tuple[tuple[str, int], ...]:
-    """(pool, bytes) from trtexec's `workspace:1024,tacticSharedMem:48K`; a number without unit is in MiB.
+    """Parses trtexec's `workspace:1024,tacticSharedMem:48K` into (pool, bytes); numbers without unit are in MiB.
 
     Raises:
-        BadInputError: not of that form, or a pool that the stages do not use.
+        BadInputError: invalid syntax, or a pool that the stages do not use.
     """
     pools: dict[str, int] = {}
     for part in text.split(","):

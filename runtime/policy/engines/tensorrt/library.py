@@ -1,8 +1,8 @@
-"""TensorRT in its two shapes: in, the name of a backend; out, its Python module, imported here and nowhere else.
+"""Imports the Python module of either TensorRT, here only.
 
-`tensorrt` is the library of JetPack (10.3 to 11.x) and compiles for the device that it runs on. `tensorrt-rtx` is the
-one for workstation GPUs: a wheel whose compiler needs no GPU. Both have the same classes; where they differ, the code
-asks the module for the name instead of comparing versions.
+`tensorrt` is the library of JetPack (10.3 to 11.x), which compiles for the GPU of the machine. `tensorrt-rtx` is for
+workstation GPUs: a wheel whose compiler needs no GPU. Both have the same classes; where they differ, the code checks
+for the attribute instead of comparing versions.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Library:
 
     Attributes:
         backend: name of the backend that uses it.
-        module: what is imported.
-        distributions: names that may have installed it, each with the CUDA major version that it was compiled for;
-            None: that of the device's driver.
-        install: how to get it.
-        builds_for_others: its compiler makes engines for devices that are not there.
+        module: name of the module to import.
+        distributions: names of the packages that provide it, each with the CUDA major version that it was compiled
+            for; None: that of the device's driver.
+        install: how to install it.
+        builds_for_others: its compiler can build engines for GPUs other than that of this machine.
     """
 
     backend: str
@@ -44,7 +44,7 @@ class Library:
         """The module.
 
         Raises:
-            MissingDependencyError: it is not installed, or a library that it is linked to is not.
+            MissingDependencyError: it, or a library that it links to, is not installed.
         """
         try:
             return importlib.import_module(self.module)
@@ -52,7 +52,7 @@ class Library:
             raise MissingDependencyError(f"{self.module} ({error})", f"backend {self.backend}", self.install) from error
 
     def version(self) -> tuple[str, str | None]:
-        """Its version, and the CUDA major version that it was compiled for; the module is imported at need only.
+        """Its version, and the CUDA major version that it was compiled for; imports the module only if necessary.
 
         Raises:
             MissingDependencyError: it is not installed.
@@ -86,15 +86,15 @@ LIBRARIES = {
 
 
 def library_of_backend(backend: str | None) -> Library:
-    """The library of a backend; of the first that is installed when none is named.
+    """The library of a backend; None: the first one that is installed.
 
     Raises:
-        BadInputError: no backend has that name.
-        MissingDependencyError: none is named and none is installed.
+        BadInputError: the backend is unknown.
+        MissingDependencyError: no library is installed.
     """
     if backend is not None:
         if backend not in LIBRARIES:
-            raise BadInputError(f"backend {backend!r} has no engines to build; those that have: {', '.join(LIBRARIES)}")
+            raise BadInputError(f"backend {backend!r} has no engines to build; expected one of: {', '.join(LIBRARIES)}")
         return LIBRARIES[backend]
     found = next((library for library in LIBRARIES.values() if library.is_installed), None)
     if found is None:

@@ -1,10 +1,10 @@
-"""From ONNX to a TensorRT network: in, a stage's verified graph and weights; out, a strongly typed network.
+"""Parses a stage's verified graph and weights into a strongly typed TensorRT network.
 
 The parser must read the bytes that were hashed, not files that may have changed since. TensorRT 10.13 and later (and
-TensorRT-RTX 1.1 and later) take a graph and each of its weights from memory: `load_model_proto`, `load_initializer`,
-`parse_model_proto` (https://github.com/onnx/onnx-tensorrt/pull/1031). Older ones, such as 10.3 of JetPack 6.2, find
-external weights by file name only, and a graph with its weights inside would pass protobuf's limit of 2 GB; so the
-verified bytes are written to a new folder that only this user can enter, and parsed from there.
+TensorRT-RTX 1.1 and later) load a graph and its weights from memory: `load_model_proto`, `load_initializer`,
+`parse_model_proto` (https://github.com/onnx/onnx-tensorrt/pull/1031). Older versions, such as 10.3 of JetPack 6.2, load
+external weights by file name only, and a graph that contains its weights would exceed protobuf's limit of 2 GB; so the
+verified bytes are written to a new private folder and parsed from there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vpp_edge.runtime.policy.engines.onnx_weights import external_weights
 
 @dataclass(frozen=True)
 class VerifiedStage:
-    """What a stage is built from: its graph, and its data files by their name without folder, all hashed."""
+    """A stage's graph, and its data files by name without folder, all verified."""
 
     record: StageRecord
     graph: bytes
@@ -34,7 +34,7 @@ def verified_stage(bundle: Bundle, stage: str) -> VerifiedStage:
     """Reads a stage of a bundle.
 
     Raises:
-        BundleError: a file is not as the manifest states, or the graph takes data from elsewhere.
+        BundleError: a file differs from the manifest, or the graph refers to other data.
     """
     record = bundle.stage(stage)
     graph = bytes(bundle.open_verified(record.graph))
@@ -44,12 +44,12 @@ def verified_stage(bundle: Bundle, stage: str) -> VerifiedStage:
 
 
 def network_from_stage(trt: Any, builder: Any, logger: Any, stage: VerifiedStage) -> tuple[Any, object]:
-    """The network, and what it refers to and does not own: keep that until the engine is built.
+    """The network, and the objects that it refers to but does not own: keep these until the engine is built.
 
     Raises:
-        BadInputError: the parser refuses the graph; with its messages, the nodes and their operators.
+        BadInputError: the parser rejects the graph; contains its messages, the nodes and their operators.
     """
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # from 11 on there is no other kind
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # from version 11, all networks are
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = trt.OnnxParser(network, logger)
     if hasattr(parser, "load_initializer"):
@@ -62,34 +62,34 @@ def network_from_stage(trt: Any, builder: Any, logger: Any, stage: VerifiedStage
         weights = {}
         parsed = _parse_from_private_folder(parser, stage)
     if not parsed:
-        raise BadInputError(refusal(parser, stage.record.name, f"{trt.__name__} {trt.__version__}"))
+        raise BadInputError(rejection(parser, stage.record.name, f"{trt.__name__} {trt.__version__}"))
     return network, (parser, stage, weights)
 
 
 def _parse_from_private_folder(parser: Any, stage: VerifiedStage) -> bool:
-    """The parser copies or maps the weights while it parses, so the folder is gone when this returns."""
+    """The parser copies or maps the weights while parsing, so the folder can be deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="vpp-edge-build-") as folder:  # mode 0700
         for name, content in stage.files.items():
             (Path(folder) / name).write_bytes(content)
         return bool(parser.parse(stage.graph, str(Path(folder) / "graph.onnx")))
 
 
-def refusal(parser: Any, stage: str, library: str) -> str:
-    """Which nodes a parser refused and why, three at most."""
+def rejection(parser: Any, stage: str, library: str) -> str:
+    """Which nodes a parser rejected and why, at most three."""
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
-    lines = [f"stage {stage}: the ONNX parser of {library} refuses its graph"]
+    lines = [f"stage {stage}: the ONNX parser of {library} rejects its graph"]
     for error in errors[:3]:
         node = f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_name() else ""
         lines.append(f"  {node}{_first_line(error.desc())}")
     if len(errors) > 3:
         lines.append(f"  and {len(errors) - 3} more")
     return "\n".join(
-        [*lines, "  Export the bundle again with this version of vpp-edge, and report it if that is no help."]
+        [*lines, "  Export the bundle again with this version of vpp-edge, and report it if that does not help."]
     )
 
 
 def _first_line(description: str) -> str:
-    """What matters of a message: TensorRT repeats the node, and without a GPU every message has CUDA's regret."""
+    """The relevant line: TensorRT repeats the node, and without a GPU every message contains a CUDA error."""
     lines = [line for line in description.splitlines() if line.strip() and "catchCudaError" not in line]
     useful = [line for line in lines if not line.startswith("Invalid Node - ")]
     return (useful or lines or ["no reason given"])[0]

@@ -1,4 +1,4 @@
-"""External data of ONNX graphs: what a hostile graph names is found wherever it is hidden, and nothing is opened."""
+"""External data of ONNX graphs: file names in a hostile graph are found wherever they hide, and nothing is opened."""
 
 from __future__ import annotations
 
@@ -74,23 +74,25 @@ PLACES: dict[str, Callable[[onnx.TensorProto], onnx.ModelProto]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("location", ["../../secret", "/etc/passwd", "", "./act.onnx.data", "*/_ORT_MEM_ADDR_/*"])
-def test_foreign_data_is_refused_wherever_it_hides(place: str, location: str) -> None:
+def test_foreign_data_is_rejected_wherever_it_hides(place: str, location: str) -> None:
     model = PLACES[place](tensor(location)).SerializeToString()
-    with pytest.raises(BundleError, match=r"^onnx/act\.onnx: takes weights from '") as error:
+    with pytest.raises(BundleError, match=r"^onnx/act\.onnx: refers to weights in '") as error:
         check_external_data("onnx/act.onnx", model, {"act.onnx.data"})
     assert repr(location) in str(error.value)
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_stage_s_own_weights_are_for_initializers_only(place: str) -> None:
-    """An engine is given no others from verified bytes: it would look for the file in the working directory."""
+    """Only these are passed to an engine as verified bytes; it would look up others in the working directory."""
     model = PLACES[place](tensor("act.onnx.data")).SerializeToString()
     if place == "initializer":
         check_external_data("onnx/act.onnx", model, {"act.onnx.data"})
     else:
-        with pytest.raises(BundleError, match=r"may for its initializers from act\.onnx\.data only"):
+        with pytest.raises(
+            BundleError, match=r"only its initializers may refer to a file, and only to act\.onnx\.data"
+        ):
             check_external_data("onnx/act.onnx", model, {"act.onnx.data"})
-    with pytest.raises(BundleError, match="may from no file"):
+    with pytest.raises(BundleError, match="but may not refer to files"):
         check_external_data("onnx/act.onnx", model, set())
 
 
@@ -104,7 +106,7 @@ def test_any_name_at_any_depth_is_found(depth: int, location: str) -> None:
     assert external_data("g", field(7, graph)) == ExternalData(set(), {location})
 
 
-def test_a_location_stated_twice_counts_twice() -> None:
+def test_a_repeated_location_counts_twice() -> None:
     entry = field(1, b"location") + field(2, b"act.onnx.data") + field(2, b"/etc/shadow")
     model = field(7, field(5, field(13, entry)))
     assert external_data("g", model).weights == {"act.onnx.data", "/etc/shadow"}
@@ -119,27 +121,27 @@ def test_a_location_stated_twice_counts_twice() -> None:
         (b"\x3a", "out of bounds|out of range"),
         (b"\x3b\x3c", "wire type 3"),
         (b"\x02\x00", "field number 0"),
-        (b"\xba\x80\x80\x80\x10\x00", "field number"),  # field 7 to a parser that keeps 32 bits of it
+        (b"\xba\x80\x80\x80\x10\x00", "field number"),  # field 7 for a parser that keeps 32 bits
         (b"\x08" + b"\xff" * 11, "more than 10 bytes"),
         (b"\x39abc", "ends beyond its message"),
     ],
 )
-def test_malformed_protobuf_is_refused(model: bytes, reason: str) -> None:
-    with pytest.raises(BundleError, match=f"no well-formed ONNX model .*({reason})"):
+def test_malformed_protobuf_is_rejected(model: bytes, reason: str) -> None:
+    with pytest.raises(BundleError, match=f"not a well-formed ONNX model .*({reason})"):
         external_data("onnx/act.onnx", model)
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=300, deadline=None)
-def test_garbage_is_refused_or_harmless(model: bytes) -> None:
+def test_garbage_is_rejected_or_harmless(model: bytes) -> None:
     with contextlib.suppress(BundleError):
         external_data("g", model)
 
 
 @given(cut=st.integers(1, 10**6))
 @settings(max_examples=50, deadline=None)
-def test_a_location_survives_no_truncation_unseen(cut: int) -> None:
-    """What is left of a truncated model is refused, or parses, and then names no more than before."""
+def test_truncation_hides_no_location(cut: int) -> None:
+    """A truncated model is rejected, or parses and names no more files than before."""
     model = PLACES["subgraph"](tensor("/etc/passwd")).SerializeToString()
     with contextlib.suppress(BundleError):
         assert external_data("g", model[: cut % len(model)]).elsewhere <= {"/etc/passwd"}

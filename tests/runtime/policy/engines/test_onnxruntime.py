@@ -1,4 +1,4 @@
-"""Execution providers of ONNX Runtime: what is asked for runs, or is refused; nothing falls back to the CPU."""
+"""Execution providers of ONNX Runtime: the requested one runs or is an error; nothing falls back to the CPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def actions(bundle: Path, provider: str | None) -> np.ndarray:
     return policy.infer(np.zeros(policy.spec.frames_shape, np.uint8), np.zeros(19, np.float32)).actions
 
 
-def test_the_cpu_is_what_runs_when_nothing_is_said(small_bundle: Path) -> None:
+def test_the_cpu_is_the_default(small_bundle: Path) -> None:
     np.testing.assert_array_equal(actions(small_bundle, "cpu"), actions(small_bundle, None))
 
 
@@ -40,7 +40,7 @@ def test_a_missing_provider_is_an_error_that_names_its_package(small_bundle: Pat
 
 @pytest.fixture
 def claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ONNX Runtime that names providers which do not start, as that for GPUs does on a machine without one."""
+    """An ONNX Runtime with providers that do not start, like that for GPUs on a machine without one."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*GPU.values(), *INSTALLED])
 
 
@@ -49,11 +49,11 @@ def claimed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:Specified provider")
 @pytest.mark.parametrize("provider", GPU)
 def test_a_provider_that_does_not_start_is_an_error_and_not_the_cpu(small_bundle: Path, provider: str) -> None:
-    with pytest.raises(BadInputError, match=f"provider {provider}: {GPU[provider]} is installed and does not start"):
+    with pytest.raises(BadInputError, match=f"provider {provider}: {GPU[provider]} is installed but does not start"):
         EdgePolicy.load(small_bundle, provider=provider)
 
 
-def test_unknown_providers_are_refused_with_the_known_ones(small_bundle: Path) -> None:
+def test_unknown_providers_are_rejected_with_the_known_ones(small_bundle: Path) -> None:
     with pytest.raises(BadInputError, match="unknown provider 'coreml'; expected one of cpu, cuda, tensorrt"):
         EdgePolicy.load(small_bundle, provider="coreml")
     with pytest.raises(BadInputError, match="unknown provider"):
@@ -83,7 +83,7 @@ def test_commands_end_with_status_2(
 
 
 @pytest.mark.parametrize(("machine", "index"), [("x86_64", False), ("aarch64", True)])
-def test_a_jetson_gets_its_packages_elsewhere(machine: str, index: bool) -> None:
+def test_a_jetson_uses_another_package_index(machine: str, index: bool) -> None:
     command = swap_command(machine)
     assert command.startswith("pip uninstall -y onnxruntime && pip install onnxruntime-gpu")
     assert ("--index-url" in command) is index

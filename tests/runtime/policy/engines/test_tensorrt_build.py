@@ -1,4 +1,4 @@
-"""The TensorRT compiler on the stages of a bundle: real engines by TensorRT-RTX on the CPU, refusals in our words."""
+"""The TensorRT compiler on the stages of a bundle: real engines of TensorRT-RTX, built without a GPU, and errors."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_damaged_engine_is_built_again(bundle_copy: Path, target: Target) -> N
 
 
 @needs_rtx
-def test_a_changed_bundle_is_refused_even_when_its_engine_is_there(bundle_copy: Path, target: Target) -> None:
+def test_a_changed_bundle_is_rejected_even_if_its_engine_is_cached(bundle_copy: Path, target: Target) -> None:
     build_text(bundle_copy, target)
     path = bundle_copy / "onnx" / "text.onnx"
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
@@ -104,7 +104,7 @@ def test_a_changed_bundle_is_refused_even_when_its_engine_is_there(bundle_copy: 
 def test_a_parser_without_weights_from_memory_gets_a_private_folder(
     bundle_copy: Path, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As TensorRT 10.3 of JetPack 6.2 has it: `parse(graph, path)` only."""
+    """Like TensorRT 10.3 of JetPack 6.2, which has `parse(graph, path)` only."""
     trt = RTX.load()
 
     class OldParser:
@@ -129,12 +129,12 @@ def test_a_parser_without_weights_from_memory_gets_a_private_folder(
 
 
 @needs_rtx
-def test_a_refused_node_is_named(bundle_copy: Path, target: Target) -> None:
+def test_a_rejected_node_is_named(bundle_copy: Path, target: Target) -> None:
     def change(model) -> None:
         model.graph.node[0].op_type, model.graph.node[0].name = "Levitate", "first_node"
 
     change_graph(bundle_copy, change)
-    with pytest.raises(BadInputError, match=r"stage text.*refuses its graph\n.*'first_node' \(Levitate\)"):
+    with pytest.raises(BadInputError, match=r"stage text.*rejects its graph\n.*'first_node' \(Levitate\)"):
         build_text(bundle_copy, target)
     assert not (bundle_copy / "engines").exists()
 
@@ -147,7 +147,7 @@ def test_a_device_that_the_compiler_does_not_know_is_named(bundle_copy: Path) ->
 
 
 @needs_rtx
-def test_capabilities_are_read_in_every_spelling() -> None:
+def test_capabilities_are_parsed_in_every_spelling() -> None:
     targets = targets_of_library(RTX, ["86", "8.6", "sm86", "SM_89", "120", "12.0"])
     assert [t.sm for t in targets] == ["86", "89", "120"]
     with pytest.raises(BadInputError, match="compute capability"):
@@ -158,7 +158,7 @@ def test_ctrl_c_stops_the_compiler() -> None:
     monitor, stopped = SimpleNamespace(cancelled=False), []
 
     def compiler() -> None:
-        time.sleep(0.3)  # until it is waited for
+        time.sleep(0.3)  # until the build is running
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         give_up = time.monotonic() + 30
         while not monitor.cancelled and time.monotonic() < give_up:
@@ -178,7 +178,7 @@ def test_a_missing_library_names_its_installation() -> None:
         library_of_backend("onnxruntime")
 
 
-def test_without_a_gpu_the_present_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_this_machine_is_no_target(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInputError, match=r"no usable NVIDIA GPU here \(no driver\)"):
         present_device(FakeCudart(devices=0, error=35))
     monkeypatch.setattr(building, "present_device", lambda: present_device(FakeCudart(devices=0)))
@@ -187,12 +187,12 @@ def test_without_a_gpu_the_present_device_is_an_error(monkeypatch: pytest.Monkey
         targets_of_library(RTX, [])
 
 
-def test_jetpacks_library_builds_for_the_present_device_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jetpacks_library_builds_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
     tensorrt = LIBRARIES["tensorrt"]
     monkeypatch.setattr(type(tensorrt), "version", lambda self: ("10.3.0", None))
     monkeypatch.setattr(building, "present_device", lambda: present_device(FakeCudart()))
     (orin,) = targets_of_library(tensorrt, [])
     assert (orin.sm, orin.cuda, orin.named) == ("87", "12.6", False)
     assert targets_of_library(tensorrt, ["87"]) == [orin]
-    with pytest.raises(BadInputError, match="present device only, which is SM 87"):
+    with pytest.raises(BadInputError, match="this machine's GPU, which is SM 87"):
         targets_of_library(tensorrt, ["86"])

@@ -1,4 +1,4 @@
-"""The cache of engines: what is stored comes back whole, and whatever is damaged or foreign does not come back."""
+"""The engine cache: it returns what was stored, and nothing damaged or foreign."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cache(tmp_path: Path) -> EngineCache:
     return cache
 
 
-def test_what_was_stored_comes_back(cache: EngineCache) -> None:
+def test_a_stored_engine_is_returned(cache: EngineCache) -> None:
     record = cache.find(KEY)
     assert record is not None and (record.size, record.layers, record.seconds) == (PLAN.nbytes, 7, 1.5)
     assert bytes(cache.open_verified(record)) == PLAN
@@ -50,11 +50,11 @@ def test_what_was_stored_comes_back(cache: EngineCache) -> None:
 
 
 @pytest.mark.parametrize(("part", "value"), OTHERS.items(), ids=OTHERS.keys())
-def test_every_part_of_the_key_asks_for_another_engine(cache: EngineCache, part: str, value: object) -> None:
+def test_every_part_of_the_key_selects_another_engine(cache: EngineCache, part: str, value: object) -> None:
     assert cache.find(replace(KEY, **{part: value})) is None
 
 
-def test_the_runtime_takes_the_newest_engine_of_any_flags(cache: EngineCache) -> None:
+def test_the_runtime_uses_the_newest_engine_of_any_flags(cache: EngineCache) -> None:
     newer = replace(KEY, flags=BuildFlags(optimization_level=5).to_json())
     cache.store(newer, PLAN, seconds=1, layers=7)
     assert (found := cache.fitting(KEY)) is not None and found.key == newer
@@ -62,19 +62,19 @@ def test_the_runtime_takes_the_newest_engine_of_any_flags(cache: EngineCache) ->
         assert cache.fitting(replace(KEY, **{part: OTHERS[part]})) is None
 
 
-def test_a_changed_byte_is_refused(cache: EngineCache) -> None:
+def test_a_changed_byte_is_rejected(cache: EngineCache) -> None:
     path = cache.path / KEY.file
     content = bytearray(path.read_bytes())
     content[4321] ^= 1
     path.write_bytes(content)
     record = cache.find(KEY)
     assert record is not None
-    with pytest.raises(BundleError, match="refused before TensorRT saw it"):
+    with pytest.raises(BundleError, match="rejected before TensorRT saw it"):
         cache.open_verified(record)
 
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard", "missing", "empty"])
-def test_a_foreign_engine_file_is_refused(cache: EngineCache, tmp_path: Path, kind: str) -> None:
+def test_a_foreign_engine_file_is_rejected(cache: EngineCache, tmp_path: Path, kind: str) -> None:
     path = cache.path / KEY.file
     outside = path.rename(tmp_path / "outside")
     if kind == "symbolic":
@@ -85,12 +85,12 @@ def test_a_foreign_engine_file_is_refused(cache: EngineCache, tmp_path: Path, ki
         path.touch()
     record = cache.find(KEY)
     assert record is not None
-    with pytest.raises(BundleError, match=r"refused|missing"):
+    with pytest.raises(BundleError, match=r"refused|rejected|missing"):
         cache.open_verified(record)
 
 
 @pytest.mark.parametrize("change", ["text", "list", "key", "version", "extra", "link", "deep"])
-def test_a_foreign_record_counts_as_none(cache: EngineCache, tmp_path: Path, change: str) -> None:
+def test_a_foreign_record_is_ignored(cache: EngineCache, tmp_path: Path, change: str) -> None:
     path = cache.path / KEY.file.replace(".engine", ".json")
     data = json.loads(path.read_text())
     if change == "link":
@@ -119,7 +119,7 @@ def test_a_linked_folder_is_not_written_to(tmp_path: Path) -> None:
     assert not list(outside.iterdir())
 
 
-def test_pruning_leaves_what_is_not_replaced(cache: EngineCache) -> None:
+def test_pruning_keeps_what_is_not_replaced(cache: EngineCache) -> None:
     kept = [replace(KEY, **{part: OTHERS[part]}) for part in ("stage", "library", "sm")]
     replaced = [replace(KEY, **{part: OTHERS[part]}) for part in ("graph", "version", "flags")]
     for key in (*kept, *replaced):
@@ -128,7 +128,7 @@ def test_pruning_leaves_what_is_not_replaced(cache: EngineCache) -> None:
     assert {r.key.file for r in cache.records()} == {key.file for key in (KEY, *kept)}
 
 
-def test_memory_pools_are_read_as_trtexec_reads_them() -> None:
+def test_memory_pools_are_parsed_like_trtexec() -> None:
     assert memory_pools_from_text("workspace:1024,tacticSharedMem:48K") == (
         ("workspace", 1 << 30),
         ("tacticSharedMem", 48 << 10),
@@ -142,6 +142,6 @@ def test_memory_pools_are_read_as_trtexec_reads_them() -> None:
     "values",
     [{"optimization_level": 6}, {"max_aux_streams": -1}, {"tiling": "most"}, {"profiling_verbosity": "loud"}],
 )
-def test_flags_out_of_range_are_refused(values: dict[str, object]) -> None:
+def test_flags_out_of_range_are_rejected(values: dict[str, object]) -> None:
     with pytest.raises(BadInputError, match="expected"):
         BuildFlags(**values)

@@ -1,6 +1,6 @@
 """What a TensorRT engine creates is destroyed once and in NVIDIA's order, also after a failure at any call.
 
-No GPU takes part: the stand-ins check order and number, not what the libraries do.
+No GPU is involved: the fakes check order and number of calls, not what the libraries do.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_an_engine_is_destroyed_in_order_and_once() -> None:
     assert len(cudart.calls) == calls
 
 
-def test_the_stand_in_notices_a_wrong_order_and_a_second_destruction() -> None:
+def test_the_fake_detects_a_wrong_order_and_a_second_destruction() -> None:
     cudart = FakeCudart()
     _, stream = cudart.cudaStreamCreateWithFlags(1)
     _, buffer = cudart.cudaMalloc(4)
@@ -98,7 +98,7 @@ def test_without_a_graph_there_is_none_to_destroy() -> None:
     assert cudart.destroyed == DESTROYED[2:]
 
 
-def test_an_engine_that_nobody_closed_closes_itself() -> None:
+def test_an_engine_that_is_not_closed_closes_itself() -> None:
     cudart = FakeCudart()
     engine = opened(cudart)
     engine.run(INPUTS)

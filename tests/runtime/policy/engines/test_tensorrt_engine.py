@@ -1,4 +1,4 @@
-"""The TensorRT backends against stand-ins for TensorRT and CUDA: what reaches the library, and what an engine is given.
+"""The TensorRT backends against fakes of TensorRT and CUDA: what reaches the library, and how engines run.
 
 No GPU takes part: these tests say nothing about TensorRT itself.
 """
@@ -29,7 +29,7 @@ from vpp_edge.spec.policy import TensorSpec
 
 @pytest.fixture
 def orin(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
-    """A Jetson with JetPack's TensorRT, as far as it is asked for."""
+    """A Jetson with JetPack's TensorRT, as far as the tests need it."""
     cudart = FakeCudart()
     trt = FakeTensorRT(cudart)
     monkeypatch.setattr(Library, "version", lambda self: ("10.3.0", None))
@@ -53,7 +53,7 @@ def open_tensorrt(bundle: Path) -> object:
 
 
 @pytest.mark.parametrize("capture", ["captured", "not capturable", "capture fails"])
-def test_an_engine_is_fed_and_read(capture: str) -> None:
+def test_an_engine_computes_from_its_inputs(capture: str) -> None:
     cudart = FakeCudart(capture_fails=capture == "capture fails")
     trt = FakeTensorRT(cudart, DOUBLE, capturable=capture != "not capturable")
     ready = TensorRTEngine(trt, Cuda(cudart), b"plan", DOUBLE)
@@ -69,7 +69,7 @@ def test_an_engine_is_fed_and_read(capture: str) -> None:
     assert not {"cudaMalloc", "cudaHostAlloc"} & set(cudart.calls[allocations:])
 
 
-def test_an_engine_of_another_signature_is_refused() -> None:
+def test_an_engine_of_another_signature_is_rejected() -> None:
     cudart = FakeCudart()
     other = replace(DOUBLE, outputs=(TensorSpec("y", "float32", (2, 4)),))
     with pytest.raises(BundleError, match="its manifest states"):
@@ -81,7 +81,7 @@ def test_the_backends_are_registered() -> None:
     assert {"tensorrt", "tensorrt-rtx"} <= set(backend_names())
 
 
-def test_the_very_bytes_are_deserialized_without_host_code(orin: FakeTensorRT, bundle_copy: Path) -> None:
+def test_exactly_the_verified_bytes_are_deserialized_without_host_code(orin: FakeTensorRT, bundle_copy: Path) -> None:
     store_engines(bundle_copy)
     with pytest.raises(BundleError, match=r"stage text: tensorrt 10\.3\.0 rejects its engine"):
         open_tensorrt(bundle_copy)
@@ -89,11 +89,11 @@ def test_the_very_bytes_are_deserialized_without_host_code(orin: FakeTensorRT, b
 
 
 def test_a_damaged_engine_never_reaches_tensorrt(orin: FakeTensorRT, bundle_copy: Path) -> None:
-    """Not even the intact ones beside it do."""
+    """Neither do the intact engines of the same bundle."""
     cache = store_engines(bundle_copy)
     path = next(cache.path.glob("act-*.engine"))
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(BundleError, match=r"refused before TensorRT saw it\. `vpp-edge build"):
+    with pytest.raises(BundleError, match=r"rejected before TensorRT saw it\. `vpp-edge build"):
         open_tensorrt(bundle_copy)
     assert orin.deserialized == []
 
@@ -103,8 +103,8 @@ def test_without_engines_the_command_is_named(orin: FakeTensorRT, bundle_copy: P
         open_tensorrt(bundle_copy)
     store_engines(bundle_copy)
     (bundle_copy / "engines" / "old").mkdir()
-    orin_of_today = Device("87", "13.2")
-    build.present_device = lambda: orin_of_today  # undone by the fixture's monkeypatch
+    newer_orin = Device("87", "13.2")
+    build.present_device = lambda: newer_orin  # undone by the fixture's monkeypatch
     with pytest.raises(BundleError, match=r"\(CUDA 13.2\) for SM 87 yet \(there are engines of tensorrt 10.3.0"):
         open_tensorrt(bundle_copy)
 
@@ -125,6 +125,6 @@ def test_a_missing_library_names_its_installation(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(not LIBRARIES["tensorrt-rtx"].is_installed, reason="tensorrt_rtx_bindings is not installed")
-def test_the_library_itself_refuses_what_is_no_engine() -> None:
+def test_the_library_itself_rejects_other_bytes() -> None:
     with pytest.raises(BundleError, match="rejects its engine"):
         deserialize_engine(LIBRARIES["tensorrt-rtx"].load(), b"no engine" * 100, "act")
