@@ -35,6 +35,7 @@ def chaos(capsys: pytest.CaptureFixture[str], policy: str, *options: str) -> tup
     return status, answer, captured.err
 
 
+@pytest.mark.slow
 def test_faults_pass_within_their_bounds_and_are_written_to_a_page(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_run_that_cannot_survive_fails(capsys: pytest.CaptureFixture[str]) -> 
     assert "ended before anything was injected: fault: the policy gave 3 unusable chunks" in row["seen"] + lines
 
 
+@pytest.mark.slow
 def test_a_storm_of_faults_never_breaks_a_limit(capsys: pytest.CaptureFixture[str]) -> None:
     status, report, _ = chaos(capsys, POLICY, "--storm", "8", "--seed", "5")
     assert status == 0 and report["passed"] and report["share"] <= 1.0001 and report["not_held"] == 0, report

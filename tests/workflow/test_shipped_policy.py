@@ -46,11 +46,13 @@ def shipped_bundle() -> str:
     return str(material.made_once("shipped", material.key_of(sources), make) / DemoOptions().folder_name)
 
 
+@pytest.mark.slow
 def test_it_presses_the_requested_button(shipped_bundle: str) -> None:
     played = summary_of(evaluate(PlayerChoice(shipped_bundle), EvalSettings(episodes=12, seed=SEED)))
     assert played.rate.successes >= 9 and played.rate.episodes == 12
 
 
+@pytest.mark.slow
 def test_real_time_chunking_makes_chunks_agree_and_commands_smoother(shipped_bundle: str) -> None:
     naive, guided = (
         summary_of(

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[Result], RunVideo]:
     """One run through all episodes."""
     from vpp_edge.cli.run import LiveLine
+    from vpp_edge.demo.run_video import RunVideo
     from vpp_edge.runtime.cameras.config import camera_from_text
     from vpp_edge.runtime.session.config import SessionConfig
     from vpp_edge.runtime.session.hooks import RunHooks

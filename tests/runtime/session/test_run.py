@@ -169,7 +169,7 @@ def test_an_engine_that_fails_is_built_anew_once():
     assert len(report.policy.deaths) == 2
 
 
-def test_a_machine_that_is_slowed_down_makes_the_policy_think_less_often(tmp_path):
+def test_a_machine_that_is_slowed_down_makes_the_policy_run_less_often(tmp_path):
     zone = tmp_path / "class/thermal/thermal_zone0"
     zone.mkdir(parents=True)
     for name, text in (
@@ -187,7 +187,7 @@ def test_a_machine_that_is_slowed_down_makes_the_policy_think_less_often(tmp_pat
 
     outcome = run("latency_ms=20,joints=3", act=heat, duration_s=2.0, sysfs=str(tmp_path))
     assert outcome.report.notes[-1] == "throttled: cpu is at its limit of 90 °C"
-    assert any("the policy thinks less often: cpu" in status.news for status in outcome.statuses)
+    assert any("so the policy runs less often: cpu" in status.news for status in outcome.statuses)
     assert outcome.report.exit_status == 0
 
 

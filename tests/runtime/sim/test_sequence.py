@@ -90,6 +90,7 @@ class LiveExpert:
         self._sent += 1
 
 
+@pytest.mark.slow
 def test_the_expert_presses_the_requested_button_in_every_episode_of_a_live_run() -> None:
     episodes = [episode_from_seed(seed) for seed in (1, 2, 3, 5)]
     assert len({episode.instruction for episode in episodes}) == len(episodes)
