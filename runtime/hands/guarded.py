@@ -222,7 +222,9 @@ class GuardedHand:
                     self._state = self._measured()
             self._hold_at(self._within(self._state))
         except (LinkError, UnpluggedError) as error:
-            raise HardwareFaultError(f"the {self.title} cannot be commanded to hold: {error}; {self.unreachable}") from error
+            raise HardwareFaultError(
+                f"the {self.title} cannot be commanded to hold: {error}; {self.unreachable}"
+            ) from error
 
     def close(self) -> None:
         """Holds and releases the device; may be called twice."""
