@@ -1,7 +1,8 @@
 """Group reads and writes with a time limit over dynamixel-sdk, which is imported here only.
 
 The SDK waits 34 ms for an answer, measured with the wall clock, and spins meanwhile. `_port_class` replaces this by a
-deadline on the monotonic clock and a wait that lets other threads run.
+deadline on the monotonic clock and a wait that lets other threads run. It also cuts a longer answer to the length that
+was asked for, so that a late answer to one reading would pass for the answer to the next: answers are read here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from vpp_edge.runtime.hands.dynamixel_registers import MODEL_NUMBER, Register
 from vpp_edge.runtime.hands.guarded import TRIES, LinkError, UnpluggedError
 
 ALERT = 0x80  # of a status packet's error byte: the servo has a hardware error
+RESYNC = Register(0, 3)  # no other reading has this size, so that its answer cannot be mistaken
 WAIT_S = 0.0005
 
 
@@ -36,7 +38,9 @@ class DynamixelPort:
     def __init__(self, device: str, baud: int, timeout_ms: float) -> None:
         sdk = import_sdk()
         self._ok = sdk.COMM_SUCCESS
+        self._id_at, self._error_at, self._length_at = sdk.PKT_ID, sdk.PKT_ERROR, sdk.PKT_LENGTH_L
         self.device = device
+        self._in_doubt = False  # an exchange failed: its answers may still arrive
         self._packets = sdk.PacketHandler(2.0)
         self._port = _port_class(sdk)(device, timeout_ms)
         try:
@@ -55,21 +59,35 @@ class DynamixelPort:
         Raises:
             LinkError, UnpluggedError: not all servos answered correctly in time; the whole reading is discarded.
         """
-        values, alerts = {}, []
+        if self._in_doubt:
+            self._exchange(ids[:1], RESYNC)
+        self._in_doubt = True
+        answers = self._exchange(ids, register)
+        self._in_doubt = False
+        values = {number: data for number, (data, _) in answers.items()}
+        return values, [number for number, (_, error) in answers.items() if error & ALERT]
+
+    def _exchange(self, ids: Sequence[int], register: Register) -> dict[int, tuple[bytes, int]]:
+        """The bytes and the error byte of each servo's answer to one sync read."""
         try:
             self._port.is_using = False
             self._check(self._packets.syncReadTx(self._port, *register, list(ids), len(ids), False), "the request")
-            for number in ids:
-                data, result, error = self._packets.readRx(self._port, number, register.size)
-                self._check(result, f"servo {number}")
-                if len(data) != register.size or error & ~ALERT:
-                    raise LinkError(f"servo {number} answered {len(data)} bytes with error {error & ~ALERT}")
-                values[number] = bytes(data)
-                if error & ALERT:
-                    alerts.append(number)
+            return {number: self._answer(number, register.size) for number in ids}
         except OSError as error:
             raise UnpluggedError(f"{self.device}: {error}") from error
-        return values, alerts
+
+    def _answer(self, number: int, size: int) -> tuple[bytes, int]:
+        """The next answer of a servo; those of other servos are skipped, as they belong to a reading that failed."""
+        while True:
+            packet, result = self._packets.rxPacket(self._port, False)
+            self._check(result, f"servo {number}")
+            if packet[self._id_at] == number:
+                break
+        length = packet[self._length_at] | packet[self._length_at + 1] << 8  # with instruction, error and CRC
+        error, data = packet[self._error_at], bytes(packet[self._error_at + 1 : self._error_at + length - 3])
+        if len(data) != size or error & ~ALERT:
+            raise LinkError(f"servo {number} answered {len(data)} bytes with error {error & ~ALERT}")
+        return data, error
 
     def write(self, register: Register, values: Mapping[int, int]) -> None:
         """One sync write. Servos do not acknowledge it: read important values back.

@@ -37,6 +37,7 @@ class DynamixelBus:
         silent: nothing is answered and no instruction reaches the servos, as when the bus is unplugged.
         corrupt: number of next answers with a wrong CRC.
         lose: number of next answers that are lost.
+        late: number of next answers that arrive after the next request, as from an adapter that buffers.
         bad_crc: number of instruction packets received with a wrong CRC.
     """
 
@@ -45,7 +46,8 @@ class DynamixelBus:
             raise ValueError(f"model {model}: expected one of {sorted(MODELS)}")
         self.servos = {number: Servo(number, model) for number in ids}
         self.silent = False
-        self.corrupt = self.lose = 0
+        self.corrupt = self.lose = self.late = 0
+        self._kept: list[bytes] = []
         self._reader = PacketReader()
         self._master, slave = os.openpty()
         tty.setraw(slave)
@@ -81,6 +83,8 @@ class DynamixelBus:
                 if self.silent:
                     continue
                 for packet in self._reader.feed(data):
+                    while self._kept:
+                        os.write(self._master, self._kept.pop(0))
                     for answer in self._answers(packet, now_s):
                         self._send(answer)
 
@@ -92,6 +96,10 @@ class DynamixelBus:
         if self.corrupt:
             self.corrupt -= 1
             data[-1] ^= 0x5A
+        if self.late:
+            self.late -= 1
+            self._kept.append(bytes(data))
+            return
         os.write(self._master, data)
 
     def _answers(self, packet: Packet, now_s: float) -> list[Packet]:

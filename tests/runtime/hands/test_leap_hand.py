@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -11,7 +12,7 @@ from leap_under_test import EXAMPLE, leap_config, until
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.hands import dynamixel_registers as table
-from vpp_edge.runtime.hands.guarded import FAILURES_IN_A_ROW
+from vpp_edge.runtime.hands.guarded import FAILURES_IN_A_ROW, LinkError
 from vpp_edge.runtime.hands.kinds import hand_from_text
 from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
@@ -144,6 +145,27 @@ def test_one_bad_answer_is_retried_or_survived(bus, hand, fault):
     assert np.isfinite(before.vector).all()
     assert hand.read().stamp_ns >= before.stamp_ns
     assert hand.armed
+
+
+def test_a_late_state_is_not_mistaken_for_the_watchdogs(bus, hand):
+    """The SDK cuts the first byte of a late state, a current of 0, out of it: the watchdogs would seem to be off."""
+    armed(hand)
+    for late in range(1, 48):
+        bus.late = late
+        hand.read()
+    assert hand.armed and "watchdog" not in [fault.kind for fault in hand.faults]
+
+
+def test_a_late_state_is_not_mistaken_for_the_next_one(bus, hand):
+    armed(hand)
+    bus.late = 16
+    with contextlib.suppress(LinkError):
+        hand._port.read(hand._ids, table.STATE_BLOCK)
+    for servo in bus.servos.values():
+        servo.set_temperature(50)
+    time.sleep(0.02)  # the bus shows the new temperature
+    hand.read()
+    assert hand.temperature_celsius.tolist() == [50] * 16
 
 
 READ_BACK = ("BUS_WATCHDOG", "OPERATING_MODE", "GOAL_CURRENT", "GOAL_POSITION", "TORQUE_ENABLE")
