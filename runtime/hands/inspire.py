@@ -41,7 +41,9 @@ class InspireHand(GuardedHand):
 
     def _open(self) -> None:
         config = self._config
-        self._bus = ModbusDevice(self.device, config.unit, config.baud, config.timeout_ms)
+        self._bus = ModbusDevice(
+            self.device, unit=config.unit, baud=config.baud, timeout_ms=config.timeout_ms, word=table.ANGLE_ACT
+        )
 
     def _release(self) -> None:
         self._bus.close()

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
 from vpp_edge.runtime.hands.guarded import LinkError
 
+WRITE_REGISTERS = 16  # function code
+
 
 class ModbusDevice:
     """A Modbus device, over a serial line (RTU) or TCP.
 
+    Answers carry no number on a serial line, so one that arrives late would pass for the answer to the next request.
+    After a failure, a single word is read first: an answer of that length is the answer to that request.
+
     Args:
         address: `/dev/ttyUSB0`, `tcp/HOST` or `tcp/HOST/PORT` (default 6000, the port of the RH56).
         unit: its Modbus address.
+        baud: bits per second of a serial line.
+        timeout_ms: time limit of one request.
+        word: address of a word that can always be read, in a block that is never read one word at a time.
 
     Raises:
         MissingDependencyError: pymodbus is not installed.
@@ -21,13 +30,14 @@ class ModbusDevice:
         HardwareFaultError: the device cannot be reached.
     """
 
-    def __init__(self, address: str, unit: int, baud: int, timeout_ms: float) -> None:
+    def __init__(self, address: str, unit: int, baud: int, timeout_ms: float, word: int) -> None:
         try:
             from pymodbus.client import ModbusSerialClient, ModbusTcpClient
             from pymodbus.exceptions import ModbusException
         except ModuleNotFoundError as error:
             raise MissingDependencyError("pymodbus", "--hand inspire", "pip install 'vpp-edge[inspire]'") from error
         self._failures = (ModbusException, OSError)
+        self._word, self._in_doubt = word, False
         self._unit, limits = unit, {"timeout": timeout_ms / 1e3, "retries": 0}
         self._client: Any
         if address.startswith("tcp/"):
@@ -46,22 +56,34 @@ class ModbusDevice:
 
     def read(self, address: int, count: int) -> list[int]:
         """Reads `count` words; raises LinkError."""
-        try:
-            answer = self._client.read_holding_registers(address, count=count, device_id=self._unit)
-        except self._failures as error:
-            raise LinkError(str(error)) from error
-        if answer.isError() or len(answer.registers) != count:
-            raise LinkError(f"reading {count} words at {address}: {answer}")
-        return list(answer.registers)
+        self._resynchronize()
+        return self._read(address, count)
 
     def write(self, address: int, words: list[int]) -> None:
         """Writes words and waits for the answer; raises LinkError."""
+        self._resynchronize()
+        answer = self._answer(lambda: self._client.write_registers(address, words, device_id=self._unit))
+        if answer.isError() or answer.function_code != WRITE_REGISTERS:
+            raise LinkError(f"writing {words} at {address}: {answer}")
+        self._in_doubt = False
+
+    def _resynchronize(self) -> None:
+        if self._in_doubt:
+            self._read(self._word, 1)
+
+    def _read(self, address: int, count: int) -> list[int]:
+        answer = self._answer(lambda: self._client.read_holding_registers(address, count=count, device_id=self._unit))
+        if answer.isError() or len(answer.registers) != count:
+            raise LinkError(f"reading {count} words at {address}: {answer}")
+        self._in_doubt = False
+        return list(answer.registers)
+
+    def _answer(self, request: Callable[[], Any]) -> Any:
+        self._in_doubt = True
         try:
-            answer = self._client.write_registers(address, words, device_id=self._unit)
+            return request()
         except self._failures as error:
             raise LinkError(str(error)) from error
-        if answer.isError():
-            raise LinkError(f"writing {words} at {address}: {answer}")
 
     def close(self) -> None:
         """Closes the connection; may be called twice."""

@@ -136,31 +136,67 @@ def test_an_unreachable_hand_is_reported():
         hand_from_text(f"inspire:tcp/127.0.0.1/9?config={EXAMPLE}")
 
 
-def test_over_a_serial_line():
-    ends = [os.openpty() for _ in range(2)]
-    for _, slave in ends:
-        tty.setraw(slave)
-    stop = threading.Event()
-    masters = [master for master, _ in ends]
+class SerialLine:
+    """Two serial devices with a cable between them. The answers in `late`, counted, arrive after the next request."""
 
-    def carry():
-        while not stop.is_set():
-            for ready in select.select(masters, [], [], 0.01)[0]:
-                os.write(masters[1 - masters.index(ready)], os.read(ready, 4096))
+    def __init__(self):
+        self._ends = [os.openpty() for _ in range(2)]
+        for _, slave in self._ends:
+            tty.setraw(slave)
+        self.server, self.client = (os.ttyname(slave) for _, slave in self._ends)
+        self.late, self.answers, self._kept = (), 0, b""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
 
-    thread = threading.Thread(target=carry, daemon=True)
-    thread.start()
-    try:
-        device, client = (os.ttyname(slave) for _, slave in ends)
-        with InspireServer(serial=device) as server, InspireHand(client, config()) as hand:
-            hand.send(hand.read().vector)
-            assert server.targets == [500] * 6
-    finally:
-        stop.set()
-        thread.join()
-        for pair in ends:
+    def _carry(self):
+        server, client = (master for master, _ in self._ends)
+        while not self._stop.is_set():
+            for ready in select.select([server, client], [], [], 0.01)[0]:
+                data = os.read(ready, 4096)
+                if ready == client:
+                    kept, self._kept = self._kept, b""
+                    os.write(client, kept)
+                    os.write(server, data)
+                    continue
+                self.answers += 1
+                if self.answers in self.late:
+                    self._kept += data
+                else:
+                    os.write(client, data)
+
+    def close(self):
+        self._stop.set()
+        self._thread.join()
+        for pair in self._ends:
             for end in pair:
                 os.close(end)
+
+
+@pytest.fixture
+def line():
+    line = SerialLine()
+    yield line
+    line.close()
+
+
+def test_over_a_serial_line(line):
+    with InspireServer(serial=line.server) as server, InspireHand(line.client, config()) as hand:
+        hand.send(hand.read().vector)
+        assert server.targets == [500] * 6
+
+
+@pytest.mark.parametrize("answer", range(1, 9))
+def test_a_late_answer_is_not_mistaken_for_the_next_one(line, answer):
+    """Forces look like angles, and temperatures like error bits."""
+    with InspireServer(serial=line.server) as server, InspireHand(line.client, config(timeout_ms=50.0)) as hand:
+        pose = hand.read().vector
+        hand.send(pose)
+        server.forces = [300] * 6
+        line.late = (line.answers + answer, line.answers + answer + 12)
+        for _ in range(20):
+            np.testing.assert_allclose(hand.read().vector, pose)
+        assert hand.failed_reads >= 2 and hand.armed
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=6, max_size=6))
