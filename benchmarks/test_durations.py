@@ -54,7 +54,8 @@ def lines_of(times: list[ModuleTime]) -> list[str]:
     for part, text in PARTS.items():
         others = [time for time in times if time.part == part and time not in slowest]
         tests, seconds = sum(time.tests for time in others), sum(time.seconds for time in others)
-        lines.append(f"| {len(others)} others | {tests} | {seconds:.0f} | {text} |")
+        if others:
+            lines.append(f"| other modules: {len(others)} | {tests} | {seconds:.0f} | {text} |")
     return lines
 
 
