@@ -46,9 +46,9 @@ class WatchedHand:
 
     def set_probe(self, probe: Callable[[], list[int]]) -> None:
         """Calls `probe` with every command from now on; earlier commands have zeros."""
-        self.probes = np.zeros((len(self.times_ns), len(probe())), np.int64)
-        self.probes.fill(0)
-        self._probe = probe
+        probes = np.zeros((len(self.times_ns), len(probe())), np.int64)
+        probes.fill(0)
+        self._probe, self.probes = probe, probes  # in this order: the control loop sends meanwhile
 
     def stall(self, seconds: float, times: int = 1) -> None:
         """Delays each of the next `times` readings, in the control loop's thread."""
