@@ -77,17 +77,18 @@ class DynamixelPort:
             raise UnpluggedError(f"{self.device}: {error}") from error
 
     def _answer(self, number: int, size: int) -> tuple[bytes, int]:
-        """The next answer of a servo; those of other servos are skipped, as they belong to a reading that failed."""
+        """The answer of a servo; answers of other servos or sizes are skipped: they belong to a reading that failed."""
         while True:
             packet, result = self._packets.rxPacket(self._port, False)
             self._check(result, f"servo {number}")
-            if packet[self._id_at] == number:
-                break
-        length = packet[self._length_at] | packet[self._length_at + 1] << 8  # with instruction, error and CRC
-        error, data = packet[self._error_at], bytes(packet[self._error_at + 1 : self._error_at + length - 3])
-        if len(data) != size or error & ~ALERT:
-            raise LinkError(f"servo {number} answered {len(data)} bytes with error {error & ~ALERT}")
-        return data, error
+            if packet[self._id_at] != number:
+                continue
+            length = packet[self._length_at] | packet[self._length_at + 1] << 8  # with instruction, error and CRC
+            error, data = packet[self._error_at], bytes(packet[self._error_at + 1 : self._error_at + length - 3])
+            if error & ~ALERT:
+                raise LinkError(f"servo {number} answered with error {error & ~ALERT}")
+            if len(data) == size:
+                return data, error
 
     def write(self, register: Register, values: Mapping[int, int]) -> None:
         """One sync write. Servos do not acknowledge it: read important values back.

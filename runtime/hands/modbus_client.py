@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,7 @@ class ModbusDevice:
         except ModuleNotFoundError as error:
             raise MissingDependencyError("pymodbus", "--hand inspire", "pip install 'vpp-edge[inspire]'") from error
         self._failures = (ModbusException, OSError)
-        self._word, self._in_doubt = word, False
+        self._word, self._in_doubt, self._timeout_s = word, False, timeout_ms / 1e3
         self._unit, limits = unit, {"timeout": timeout_ms / 1e3, "retries": 0}
         self._client: Any
         if address.startswith("tcp/"):
@@ -63,9 +64,7 @@ class ModbusDevice:
         """Writes words and waits for the answer; raises LinkError."""
         self._resynchronize()
         answer = self._answer(lambda: self._client.write_registers(address, words, device_id=self._unit))
-        if answer.isError() or answer.function_code != WRITE_REGISTERS:
-            raise LinkError(f"writing {words} at {address}: {answer}")
-        self._in_doubt = False
+        self._check(answer, answer.function_code == WRITE_REGISTERS, f"writing {words} at {address}")
 
     def _resynchronize(self) -> None:
         if self._in_doubt:
@@ -73,10 +72,17 @@ class ModbusDevice:
 
     def _read(self, address: int, count: int) -> list[int]:
         answer = self._answer(lambda: self._client.read_holding_registers(address, count=count, device_id=self._unit))
-        if answer.isError() or len(answer.registers) != count:
-            raise LinkError(f"reading {count} words at {address}: {answer}")
-        self._in_doubt = False
+        self._check(answer, len(answer.registers) == count, f"reading {count} words at {address}")
         return list(answer.registers)
+
+    def _check(self, answer: Any, fits: bool, what: str) -> None:
+        """Raises LinkError after an error, or after the late answer to another request."""
+        if fits and not answer.isError():
+            self._in_doubt = False
+            return
+        if not answer.isError():
+            time.sleep(self._timeout_s)  # the right answer arrives too, and the next request discards it
+        raise LinkError(f"{what}: {answer}")
 
     def _answer(self, request: Callable[[], Any]) -> Any:
         self._in_doubt = True

@@ -37,6 +37,7 @@ class DynamixelBus:
         silent: nothing is answered and no instruction reaches the servos, as when the bus is unplugged.
         corrupt: number of next answers with a wrong CRC.
         lose: number of next answers that are lost.
+        stall_s: everything is delayed once by this time, as on a busy machine.
         late: number of next answers that arrive after the next request, as from an adapter that buffers.
         bad_crc: number of instruction packets received with a wrong CRC.
     """
@@ -47,6 +48,7 @@ class DynamixelBus:
         self.servos = {number: Servo(number, model) for number in ids}
         self.silent = False
         self.corrupt = self.lose = self.late = 0
+        self.stall_s = 0.0
         self._kept: list[bytes] = []
         self._reader = PacketReader()
         self._master, slave = os.openpty()
@@ -74,6 +76,9 @@ class DynamixelBus:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
+            if self.stall_s:
+                time.sleep(self.stall_s)
+                self.stall_s = 0.0
             with contextlib.suppress(OSError):
                 ready, _, _ = select.select([self._master], [], [], 0.005)
                 data = os.read(self._master, 4096) if ready else b""
