@@ -44,7 +44,8 @@ def errors_of(spec: PolicySpec, *differences: Any) -> tuple[SegmentError, ...]:
 
 
 def test_units_are_those_of_the_hand(spec: PolicySpec) -> None:
-    """Positions in mm, rotations of the wrist in degrees, joints in rad; bounds of -1 and 1 change nothing."""
+    """Positions in mm, rotations of the wrist in degrees, joints in rad; bounds that are 2 apart change nothing."""
+    spec = with_actions(spec, spec.action.segments, 1.0)
     found = errors_of(spec, np.full(spec.chunk_shape, 0.01))
     assert [(s.name, s.unit, len(s.rms)) for s in found] == [
         ("delta_position", "mm", 3),

@@ -99,19 +99,3 @@ def test_a_former_of_another_kind_than_said_is_refused(tmp_path: Path) -> None:
     edit_policy(tmp_path, lambda _, arguments: arguments["model"].update(use_Former="3d"))
     with pytest.raises(CheckpointError, match="states a 3d Video Former, but the tensors are of a 2d one"):
         read_checkpoint(paths_from_folder(tmp_path))
-
-
-@pytest.mark.parametrize("bounds", [("state", 18), ("action", 19)])
-def test_bounds_of_another_length_are_refused(bounds: tuple[str, int], tmp_path: Path) -> None:
-    name, length = bounds
-    write_untrained_checkpoint(tmp_path, SMALL)
-    edit_policy(tmp_path, lambda _, a: a["dataset_args"].update({f"{name}_01": [-1.0] * length}))
-    with pytest.raises(CheckpointError, match=f"{name}_01/99 have {length}"):
-        read_checkpoint(paths_from_folder(tmp_path))
-
-
-def test_inverted_bounds_are_refused(tmp_path: Path) -> None:
-    write_untrained_checkpoint(tmp_path, SMALL)
-    edit_policy(tmp_path, lambda _, a: a["dataset_args"].update({"action_01": [2.0] * 18}))
-    with pytest.raises(CheckpointError, match=r"action_01/99: bounds of dimension 0"):
-        read_checkpoint(paths_from_folder(tmp_path))

@@ -21,6 +21,7 @@ class Choices:
         steps: sampling steps of the action head; None: as trained.
         solver: sampler of the action head; None: as trained.
         frames: frames that the video model computes, a divisor of those the Video Former sees; None: all.
+        raw_actions: a real-robot policy was trained without normalization: its numbers are metres and radians.
     """
 
     variant: str | None = None
@@ -30,6 +31,7 @@ class Choices:
     steps: int | None = None
     solver: str | None = None
     frames: int | None = None
+    raw_actions: bool = False
 
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in VARIANTS:

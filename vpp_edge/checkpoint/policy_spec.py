@@ -6,8 +6,8 @@ import math
 
 from vpp_edge.checkpoint.arguments import Arguments
 from vpp_edge.checkpoint.config import GOAL_TEXT_LENGTH, PolicyConfig, SamplerConfig
-from vpp_edge.errors import BadInputError, CheckpointError
-from vpp_edge.spec.policy import ActionSegment, ActionSpec, Bounds, CameraSpec, PolicySpec, StateSpec
+from vpp_edge.checkpoint.policy_bounds import PolicyBounds
+from vpp_edge.spec.policy import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
 
 VARIANTS = ("calvin", "xhand", "xbot")
 # Views in batch order, as in the released code.
@@ -70,21 +70,6 @@ def segments_from_variant(variant: str, actions: int) -> tuple[ActionSegment, ..
     return (ActionSegment(kind="raw", start=0, size=actions, unit="1"),)
 
 
-def bounds_from_arguments(arguments: Arguments, name: str, dims: int) -> Bounds | None:
-    """Normalization bounds `<name>_01`, `<name>_99` of `args.dataset_args`; None if the policy has none."""
-    lower, upper = (arguments.numbers(f"dataset_args.{name}_{p}") for p in ("01", "99"))
-    if lower is None or upper is None:
-        return None
-    if not len(lower) == len(upper) == dims:
-        raise CheckpointError(
-            f"policy.pt: args.dataset_args.{name}_01/99 have {len(lower)}/{len(upper)} values, expected {dims}"
-        )
-    try:
-        return Bounds(lower, upper)
-    except BadInputError as error:
-        raise CheckpointError(f"policy.pt: args.dataset_args.{name}_01/99: {error}") from error
-
-
 def exponential_sigmas(sampler: SamplerConfig) -> tuple[float, ...]:
     """Noise levels from sigma_max to sigma_min, evenly spaced in their logarithm, then 0.
 
@@ -97,11 +82,11 @@ def exponential_sigmas(sampler: SamplerConfig) -> tuple[float, ...]:
 
 def policy_spec_from_config(
     config: PolicyConfig,
-    arguments: Arguments,
     variant: str,
     *,
     cameras: int | None,
     action_rate_hz: float | None,
+    bounds: PolicyBounds,
     quaternion_order: str,
     image_size: int,
     latent: tuple[int, int, int],
@@ -121,7 +106,7 @@ def policy_spec_from_config(
         quaternions = (3,) if variant == "xhand" else ()  # only the xhand dataset code makes them canonical
         state = StateSpec(
             dims=head.proprio,
-            bounds=bounds_from_arguments(arguments, "state", head.proprio),
+            bounds=bounds.state,
             quaternions=quaternions,
             quaternion_order=quaternion_order,
         )
@@ -129,7 +114,7 @@ def policy_spec_from_config(
         dims=head.actions,
         horizon=head.horizon,
         period_ns=round(1e9 / rate_hz),
-        bounds=bounds_from_arguments(arguments, "action", head.actions),
+        bounds=bounds.action,
         segments=segments_from_variant(variant, head.actions),
     )
     return PolicySpec(
@@ -146,4 +131,5 @@ def policy_spec_from_config(
         sampler=config.sampler.name,
         notes=notes,
         computed_frames=config.computed_frames if config.computed_frames < former.frames else None,
+        raw_actions=bounds.raw,
     )

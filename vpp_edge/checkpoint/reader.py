@@ -18,6 +18,7 @@ from vpp_edge.checkpoint.arguments import Arguments
 from vpp_edge.checkpoint.choices import Choices, chosen_config
 from vpp_edge.checkpoint.config import PolicyConfig, policy_config
 from vpp_edge.checkpoint.files import CheckpointPaths, read_json, refuse_partial_downloads
+from vpp_edge.checkpoint.policy_bounds import policy_bounds
 from vpp_edge.checkpoint.policy_file import load_policy_file
 from vpp_edge.checkpoint.policy_spec import policy_spec_from_config, variant_from_arguments
 from vpp_edge.checkpoint.weights import load_tensors, tensor_problems
@@ -96,6 +97,9 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     variant = choices.variant or variant_from_arguments(arguments, actions)
     trained = policy_config(arguments, shapes, variant, text_config["projection_dim"])
     config = chosen_config(trained, choices)
+    bounds = policy_bounds(
+        arguments, variant, actions=config.head.actions, proprio=config.head.proprio, raw=choices.raw_actions
+    )
 
     unet = _read_part(paths.video_model / "unet", "UNetSpatioTemporalConditionModel", _UNET_SIZES)
     vae = _read_part(paths.video_model / "vae", "AutoencoderKLTemporalDecoder", _VAE_SIZES)
@@ -111,7 +115,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
             f"checkpoint does not hold a VPP policy: {len(problems)} problems\n  " + "\n  ".join(shown) + more
         )
 
-    notes = tuple(_text_copy_notes(extra, text))
+    notes = (*_text_copy_notes(extra, text), *bounds.notes)
     scale = 2 ** (len(vae.config["block_out_channels"]) - 1)
     image_size = unet.config["sample_size"] * scale // 3  # as the released feature extractor does
     latent = image_size // scale
@@ -120,10 +124,10 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     )
     spec = policy_spec_from_config(
         config,
-        arguments,
         variant,
         cameras=choices.cameras,
         action_rate_hz=choices.action_rate_hz,
+        bounds=bounds,
         quaternion_order=choices.quaternion_order,
         image_size=image_size,
         latent=(vae.config["latent_channels"], latent, latent),

@@ -20,6 +20,7 @@ from vpp_edge.checkpoint.config import HEAD_ATTENTION_HEADS, VIDEO_FRAMES, Forme
 from vpp_edge.errors import BadInputError
 
 Limits = tuple[Sequence[float], Sequence[float]]
+DEFAULT_BOUND = 0.95  # m, rad; not 1, which looks like a placeholder
 
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
@@ -114,8 +115,8 @@ def write_untrained_checkpoint(
     Args:
         folder: created if necessary; its parts must not exist.
         name: `benchmark_name` of its arguments, which determines the variant.
-        state_bounds, action_bounds: (lower, upper) normalization bounds, P and A numbers each; None: -1 to 1, or
-            no bounds for a policy without proprioception.
+        state_bounds, action_bounds: (lower, upper) normalization bounds, P and A numbers each; None:
+            DEFAULT_BOUND both ways, or no bounds for a policy without proprioception.
     """
     from omegaconf import OmegaConf
 
@@ -212,13 +213,15 @@ def _arguments(s: UntrainedSizes, name: str, seed: int, state: Any, action: Any)
         model |= {"Former_depth": s.depth, "num_latents": s.frames * s.queries}
     if s.proprio is not None:
         model["proprio_dim"] = s.proprio
-        ones = [1.0] * max(s.proprio, s.actions)
-        bounds = {"state": state or ([-1.0] * s.proprio, ones[: s.proprio])}
-        bounds["action"] = action or ([-1.0] * s.actions, ones[: s.actions])
+        bounds = {"state": state or _both_ways(s.proprio), "action": action or _both_ways(s.actions)}
         arguments["dataset_args"] = {
             f"{n}_{p}": list(v) for n, both in bounds.items() for p, v in zip(("01", "99"), both, strict=True)
         }
     return arguments
+
+
+def _both_ways(dims: int) -> Limits:
+    return [-DEFAULT_BOUND] * dims, [DEFAULT_BOUND] * dims
 
 
 def _draw(prefix: str, shapes: names.Shapes) -> dict[str, torch.Tensor]:

@@ -103,6 +103,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"as stored in the state ({Choices.quaternion_order})",
     )
     parser.add_argument(
+        "--raw-actions",
+        action="store_true",
+        help="a real-robot policy without bounds was trained on metres and radians; without this it is refused",
+    )
+    parser.add_argument(
         "--parity-samples", type=int, default=2, metavar="N", help="observations for the parity check (2)"
     )
     parser.add_argument(
@@ -135,6 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
         steps=arguments.steps,
         solver=arguments.solver,
         frames=arguments.frames,
+        raw_actions=arguments.raw_actions,
     )
     options = ExportOptions(
         choices=choices,

@@ -117,7 +117,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")
     given = [camera_from_text(text) for text in arguments.camera]
-    cameras = cameras_by_view(policy_spec(arguments.bundle, arguments.backend), given)
+    spec = policy_spec(arguments.bundle, arguments.backend)
+    cameras = cameras_by_view(spec, given)
+    for note in spec.notes:
+        print(f"note: {note}", file=sys.stderr)
     live = LiveLine(sys.stderr, quiet=arguments.quiet)
     with contextlib.closing(hand_from_text(arguments.hand)) as hand:
         _ask_to_arm(hand, arguments)

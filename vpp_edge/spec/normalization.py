@@ -17,6 +17,9 @@ _EPSILON = 1e-8  # of the released normalization
 def normalized_from_state(spec: PolicySpec, state: np.ndarray) -> np.ndarray:
     """(P,) float32 in [-1, 1] from a state in physical units, (P,).
 
+    A dimension that was constant in training is -1, as it was there: the released formula would turn the noise of a
+    sensor into a jump from -1 to 1.
+
     Raises:
         BadInputError: the policy takes no state, or the state has another shape or is not finite.
     """
@@ -29,7 +32,9 @@ def normalized_from_state(spec: PolicySpec, state: np.ndarray) -> np.ndarray:
     if spec.state.bounds is None:
         return state.astype(np.float32)
     lower, upper = bounds_arrays(spec.state.bounds)
-    return np.clip(2 * (state - lower) / (upper - lower + _EPSILON) - 1, -1, 1).astype(np.float32)
+    normalized = np.clip(2 * (state - lower) / (upper - lower + _EPSILON) - 1, -1, 1)
+    normalized[list(spec.state.bounds.constant_dimensions)] = -1
+    return normalized.astype(np.float32)
 
 
 def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:

@@ -24,6 +24,7 @@ SEGMENT_KINDS = {
     "raw": "network outputs of unknown meaning; they cannot drive a hand",
 }
 QUATERNION_ORDERS = ("xyzw", "wxyz")
+_CONSTANT = 1e-6  # m, rad: a state that varied less in training varied by noise only
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ class Bounds:
             if not low <= high or low in (float("-inf"), float("inf")) or high in (float("-inf"), float("inf")):
                 raise BadInputError(f"bounds of dimension {i} are not finite and ordered: {low} .. {high}")
 
+    @property
+    def constant_dimensions(self) -> tuple[int, ...]:
+        """The dimensions whose bounds are equal, or so close that only noise lies between them."""
+        widths = (high - low for low, high in zip(self.lower, self.upper, strict=True))
+        return tuple(i for i, width in enumerate(widths) if width < _CONSTANT)
+
 
 @dataclass(frozen=True)
 class ActionSpec:
@@ -181,6 +188,7 @@ class PolicySpec:
         sigmas: noise levels of the action sampler, steps + 1 of them, the last one 0.
         sampler: name of the sampler that `act` unrolls.
         computed_frames: frames that the video model computes, whose features are repeated to make F; None: all.
+        raw_actions: a real-robot policy that is not normalized, as the user who exported it said.
     """
 
     variant: str
@@ -196,6 +204,7 @@ class PolicySpec:
     sampler: str = "ddim"
     notes: tuple[str, ...] = field(default=())
     computed_frames: int | None = None
+    raw_actions: bool = False
 
     @property
     def video_noise_shape(self) -> tuple[int, ...]:

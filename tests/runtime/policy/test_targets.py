@@ -62,6 +62,16 @@ class TestState:
         np.testing.assert_array_equal(normalized_from_state(policy, high + 10), 1)
         assert normalized_from_state(policy, low).dtype == np.float32
 
+    @pytest.mark.parametrize("noise", [0, 1e-9, -1e-8, 1e-3])
+    def test_noise_on_a_constant_dimension_changes_nothing(self, noise: float) -> None:
+        """In training it was -1; the released formula turns a difference of 1e-8 into 1."""
+        policy = spec("xbot")
+        assert policy.state is not None and policy.state.bounds is not None
+        low = np.array(policy.state.bounds.lower)
+        upper = (low[0], *policy.state.bounds.upper[1:])
+        still = replace(policy, state=replace(policy.state, bounds=Bounds(tuple(low), upper)))
+        assert normalized_from_state(still, low + noise * np.eye(len(low))[0])[0] == -1
+
     @pytest.mark.parametrize("first", [0.4, -0.4])
     def test_an_xhand_quaternion_is_turned_to_its_positive_half(self, first: float) -> None:
         policy = spec("xhand")
