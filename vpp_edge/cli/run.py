@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = [camera_from_text(text) for text in arguments.camera]
     spec = policy_spec(arguments.bundle, arguments.backend)
     cameras = cameras_by_view(spec, given)
-    for note in spec.notes:
+    for note in () if arguments.quiet else spec.notes:  # the report has them in any case
         print(f"note: {note}", file=sys.stderr)
     live = LiveLine(sys.stderr, quiet=arguments.quiet)
     with contextlib.closing(hand_from_text(arguments.hand)) as hand:
