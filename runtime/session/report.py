@@ -87,7 +87,7 @@ class RunReport:
 
     Attributes:
         seconds: from the first chunk to the stop.
-        notes: how the loop was scheduled and the like.
+        notes: those of the bundle, how the loop was scheduled, and the like.
     """
 
     instruction: str

@@ -44,7 +44,8 @@ def policy_bounds(
         CheckpointError: bounds are missing, placeholders, half given, of another length or not ordered, or `raw`
             contradicts them.
     """
-    if raw and variant not in NORMALIZED_VARIANTS:
+    normalized = variant in NORMALIZED_VARIANTS
+    if raw and not normalized:
         raise CheckpointError(
             f"--raw-actions is for {' and '.join(NORMALIZED_VARIANTS)} policies; the actions of {variant} are never "
             "normalized. Leave it out."
@@ -52,25 +53,25 @@ def policy_bounds(
     found = {"action": _bounds(arguments, "action", actions), "state": _bounds(arguments, "state", proprio)}
     if proprio is None:
         del found["state"]
-    used = {name: bounds for name, bounds in found.items() if bounds is not None and not _placeholder(bounds)}
-    if raw and used:
+    problems = {name: _problem(name, bounds) for name, bounds in found.items()} if normalized else {}
+    usable = [name for name, problem in problems.items() if not problem]
+    if raw and usable:
         raise CheckpointError(
-            f"policy.pt: args.dataset_args has {' and '.join(used)} bounds, so the policy is normalized. Leave out "
+            f"policy.pt: args.dataset_args has {' and '.join(usable)} bounds, so the policy is normalized. Leave out "
             "--raw-actions."
         )
-    if variant in NORMALIZED_VARIANTS and len(used) < len(found) and not raw:
-        problems = [_problem(name, bounds) for name, bounds in found.items() if name not in used]
+    if any(problems.values()) and not raw:
+        faults = " and ".join(problem for problem in problems.values() if problem)
         raise CheckpointError(
-            f"policy.pt: args.dataset_args {' and '.join(problems)}. Without its normalization bounds, the outputs of "
+            f"policy.pt: args.dataset_args {faults}. Without its normalization bounds, the outputs of "
             f"this {variant} policy would count as metres and radians. Add the bounds of the training data (1st and "
             "99th percentile); if the policy was trained without normalization, pass --raw-actions."
         )
-    if variant not in NORMALIZED_VARIANTS:
-        used = {name: bounds for name, bounds in found.items() if bounds is not None}
-    notes = [note for name, bounds in used.items() for note in _notes(name, bounds)]
     if raw:
-        notes.append("exported with --raw-actions: the policy's numbers count as metres and radians")
-    return PolicyBounds(state=used.get("state"), action=used.get("action"), raw=raw, notes=tuple(notes))
+        note = "exported with --raw-actions: the policy's numbers count as metres and radians"
+        return PolicyBounds(state=None, action=None, raw=True, notes=(note,))
+    notes = [note for name, bounds in found.items() if bounds is not None for note in _notes(name, bounds)]
+    return PolicyBounds(state=found.get("state"), action=found["action"], raw=False, notes=tuple(notes))
 
 
 def _bounds(arguments: Arguments, name: str, dims: int | None) -> Bounds | None:
@@ -94,16 +95,16 @@ def _bounds(arguments: Arguments, name: str, dims: int | None) -> Bounds | None:
         raise CheckpointError(f"policy.pt: {key}_01/99: {error}") from error
 
 
-def _placeholder(bounds: Bounds) -> bool:
-    """Bounds that normalize nothing: -1 and 1, or equal ones, in all dimensions."""
-    identity = all(pair == (-1, 1) for pair in zip(bounds.lower, bounds.upper, strict=True))
-    return identity or len(bounds.constant_dimensions) == len(bounds.lower)
-
-
 def _problem(name: str, bounds: Bounds | None) -> str:
+    """Why these bounds normalize nothing; empty if they do."""
     if bounds is None:
         return f"lacks {name}_01/99"
-    same = "equal" if bounds.lower[0] != -1 or bounds.upper[0] != 1 else "-1 and 1"
+    if all(pair == (-1, 1) for pair in zip(bounds.lower, bounds.upper, strict=True)):
+        same = "-1 and 1"
+    elif len(bounds.constant_dimensions) == len(bounds.lower):
+        same = "equal"
+    else:
+        return ""
     return f"has placeholders in {name}_01/99 ({same} in all {len(bounds.lower)} dimensions)"
 
 
