@@ -112,8 +112,8 @@ class _TensorRTObjects:
 class TensorRTEngine:
     """One stage on the device. Close it before the process ends; if it is not, it closes itself at exit.
 
-    A CUDA graph refers to memory of the execution context that it was captured from; NVIDIA warns of hangs and crashes
-    when the context goes first. The order is: executable graph, graph, context, engine, runtime, buffers, stream.
+    A CUDA graph refers to memory of the execution context that it was captured from, so the context must not go first.
+    The order is: executable graph, graph, context, engine, runtime, buffers, stream.
 
     Args:
         trt: the TensorRT module.
