@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vpp_edge.bundle.comparison import Comparison, compare
 from vpp_edge.bundle.reference import Reference
 from vpp_edge.checkpoint.config import SAMPLERS
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.policy_spec import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
 from vpp_edge.export.parity import references_from_policy

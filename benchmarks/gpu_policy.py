@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vpp_edge.bundle.comparison import compare
 from vpp_edge.bundle.tolerances import TOLERANCES
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import CheckFailedError
 from vpp_edge.export.stages import Stage, stages_from_policy

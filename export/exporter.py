@@ -13,7 +13,7 @@ from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import Manifest, StageRecord, file_record
 from vpp_edge.bundle.reference import Reference
 from vpp_edge.bundle.tolerances import TOLERANCES
-from vpp_edge.checkpoint.files import CheckpointPaths
+from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.export.approximations import measured_approximations
 from vpp_edge.export.bundle_writer import check_target, staging_folder, write_bundle
@@ -128,7 +128,7 @@ def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {name: _version(name) for name in _LIBRARIES},
-        "checkpoint": {name: str(path.resolve()) for name, path in asdict(checkpoint.paths).items()},
+        "checkpoint": {name: str(path.resolve()) for name, path in checkpoint.paths.parts().items()},
         "checkpoint_sha256": checkpoint_hashes(checkpoint.paths),
         "options": asdict(options),
     }
@@ -136,7 +136,7 @@ def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any
 
 def checkpoint_hashes(paths: CheckpointPaths) -> dict[str, dict[str, str]]:
     """SHA-256 of the weight files of each part of a checkpoint, as recorded in the manifest."""
-    return {name: _fingerprint(path) for name, path in asdict(paths).items()}
+    return {name: _fingerprint(path) for name, path in paths.parts().items()}
 
 
 def _fingerprint(path: Path) -> dict[str, str]:

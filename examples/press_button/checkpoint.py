@@ -16,7 +16,7 @@ from transformers import CLIPTextModelWithProjection
 from video_stage import Texts
 from vpp_edge.checkpoint import names
 from vpp_edge.checkpoint.config import GOAL_TEXT_LENGTH, PolicyConfig
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes, quiet_libraries, write_untrained_checkpoint
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vpp_edge.checkpoint import names
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.policy_file import load_policy_file, save_policy_file
 from vpp_edge.checkpoint.reader import read_checkpoint
 
@@ -38,9 +38,9 @@ def ship(checkpoint: Path, folder: Path) -> int:
     for weights in (file for part in PARTS for file in (folder / part).rglob("*.safetensors")):
         save_file(_halved(load_file(weights)), weights, metadata={"format": "pt"})
         weights.chmod(0o644)  # safetensors makes it private, but an installed package must be readable by all users
-    tensors, arguments = load_policy_file(paths.policy)
-    own = {name: t for name, t in tensors.items() if not name.startswith(names.TEXT_COPY_PREFIXES)}
-    save_policy_file(folder / "policy.safetensors", _halved(own), arguments)
+    policy = load_policy_file(paths.policy)
+    own = {name: t for name, t in policy.tensors.items() if not name.startswith(names.TEXT_COPY_PREFIXES)}
+    save_policy_file(folder / "policy.safetensors", _halved(own), policy.arguments)
     read_checkpoint(paths_from_folder(folder))
     return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
 

@@ -56,7 +56,8 @@ def test_absent_and_empty_values_give_the_default() -> None:
 
 
 def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
-    assert Arguments(VALUES).number("model.rate") == 0.001
+    assert Arguments(VALUES).number("model.rate", lowest=0, highest=1) == 0.001
+    assert Arguments({"a": ["1e-3", 2]}).numbers("a") == (0.001, 2.0)
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "${oc.decode:x}", "a ${now:%Y} b"])
@@ -92,22 +93,36 @@ def test_a_reference_to_nothing_is_refused_where_it_is_read() -> None:
         arguments.get("a")
 
 
-@pytest.mark.parametrize("value", [True, 1.5, "ten", [1], float("nan"), float("inf")])
-def test_what_is_no_whole_number_is_refused(value: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"args\.a must be a whole number"):
-        Arguments({"a": value}).integer("a")
+@pytest.mark.parametrize(
+    "value", [True, 1.5, "ten", [1], float("nan"), float("inf"), -5, 0, 10**400, pytest.param(10**5000, id="huge")]
+)
+def test_what_is_no_whole_number_in_its_bounds_is_refused(value: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"args\.a is .*, expected a whole number from 1 to 9"):
+        Arguments({"a": value}).integer("a", highest=9)
 
 
-@pytest.mark.parametrize("value", [True, "ten", [1], {"x": 1}])
-def test_what_is_no_number_is_refused(value: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"args\.a must be a number"):
-        Arguments({"a": value}).number("a")
+@pytest.mark.parametrize("value", [True, "ten", [1], {"x": 1}, float("nan"), "inf", -0.1, 10**400])
+def test_what_is_no_number_in_its_bounds_is_refused(value: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"args\.a is .*, expected a number from 0 to 9"):
+        Arguments({"a": value}).number("a", lowest=0, highest=9)
 
 
-@pytest.mark.parametrize("value", [3, "1 2", [1, "2"], [True], {"a": 1}])
+@pytest.mark.parametrize("value", [3, "1 2", [1, "two"], [True], {"a": 1}, [float("nan")], [10**400], [[1]]])
 def test_what_is_no_list_of_numbers_is_refused(value: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"args\.a must be a list of numbers"):
+    with pytest.raises(CheckpointError, match=r"args\.a.* is .*, expected a (list of numbers|number)"):
         Arguments({"a": value}).numbers("a")
+
+
+@pytest.mark.parametrize(("value", "meant"), [(True, True), (False, False), (0, False), (1, True), (None, True)])
+def test_flags_are_true_or_false(value: Any, meant: bool) -> None:
+    assert Arguments({"a": value}).flag("a", True) is meant
+
+
+@pytest.mark.parametrize("value", ["false", "no", "", 2, [], {}])
+def test_what_only_python_takes_for_a_truth_value_is_refused(value: Any) -> None:
+    """The text "false" would switch a setting on."""
+    with pytest.raises(CheckpointError, match=r"args\.a is .*, expected true or false"):
+        Arguments({"a": value}).flag("a", False)
 
 
 @pytest.mark.parametrize("leaf", ["x", ""])

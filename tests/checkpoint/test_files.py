@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vpp_edge.checkpoint.files import check_file, paths_from_folder, read_json
+from vpp_edge.checkpoint.files import check_file, read_json
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import CheckpointError
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_policy import SMALL
 
 from vpp_edge.checkpoint.arguments import Arguments
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.policy_bounds import policy_bounds
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.checkpoint.untrained import write_untrained_checkpoint

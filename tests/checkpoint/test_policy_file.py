@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.policy_file import load_policy_file, save_policy_file
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import CheckpointError
@@ -17,8 +17,8 @@ from vpp_edge.errors import CheckpointError
 
 def test_a_checkpoint_with_safetensors_is_the_same_checkpoint(small_copy: Path) -> None:
     before = read_checkpoint(paths_from_folder(small_copy))
-    tensors, arguments = load_policy_file(small_copy / "policy.pt")
-    save_policy_file(small_copy / "policy.safetensors", tensors, arguments)
+    policy = load_policy_file(small_copy / "policy.pt")
+    save_policy_file(small_copy / "policy.safetensors", policy.tensors, policy.arguments)
     (small_copy / "policy.pt").unlink()
     after = read_checkpoint(paths_from_folder(small_copy))
     assert after.spec == before.spec and after.config == before.config
@@ -27,8 +27,8 @@ def test_a_checkpoint_with_safetensors_is_the_same_checkpoint(small_copy: Path) 
 
 def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
     save_policy_file(tmp_path / "policy.safetensors", {"a": torch.ones(2, dtype=torch.float16)}, {"model": {}})
-    tensors, arguments = load_policy_file(tmp_path / "policy.safetensors")
-    assert tensors["a"].dtype == torch.float32 and arguments == {"model": {}}
+    policy = load_policy_file(tmp_path / "policy.safetensors")
+    assert policy.tensors["a"].dtype == torch.float32 and policy.arguments == {"model": {}}
 
 
 @pytest.mark.parametrize("args", [None, "no json", json.dumps([1])])

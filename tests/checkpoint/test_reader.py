@@ -12,7 +12,7 @@ from edited import edit_json, edit_policy, edit_tensors
 from material import Golden
 from small_policy import SMALL
 
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.errors import CheckpointError
 

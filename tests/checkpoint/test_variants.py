@@ -12,7 +12,7 @@ import torch
 from edited import edit_policy
 from small_policy import SMALL
 
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes, write_untrained_checkpoint
 from vpp_edge.errors import CheckpointError
@@ -30,7 +30,7 @@ SIZES = {
     "112 queries": replace(SMALL, queries=7),
     "no proprio": replace(SMALL, actions=7, proprio=None, horizon=10),
     "38 dims": replace(SMALL, actions=38, proprio=38),
-    "smaller image": replace(SMALL, image=64),
+    "larger image": replace(SMALL, image=192),
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes
 from vpp_edge.runtime.policy.targets import targets_from_actions

@@ -11,7 +11,7 @@ import torch
 from vpp_edge import EdgePolicy
 from vpp_edge.bundle.comparison import compare
 from vpp_edge.bundle.manifest import Bundle
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.cli.main import main
 from vpp_edge.export.approximations import measured_approximations, trained_policy

@@ -13,7 +13,7 @@ import torch
 
 from vpp_edge import EdgePolicy
 from vpp_edge.bundle.manifest import Bundle
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.errors import BadInputError, CheckFailedError, CheckpointError
 from vpp_edge.export import bundle_writer, exporter

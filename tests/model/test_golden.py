@@ -9,7 +9,7 @@ from material import Golden
 
 from vpp_edge.bundle.comparison import compare
 from vpp_edge.bundle.tolerances import TOLERANCES, Limit
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.export.tokenizer import load_tokenizer, text_inputs
 from vpp_edge.model.former import tokens_from_views

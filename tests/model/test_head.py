@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 

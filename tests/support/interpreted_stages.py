@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     import torch
 
     from vpp_edge.bundle.comparison import compare
-    from vpp_edge.checkpoint.files import paths_from_folder
+    from vpp_edge.checkpoint.paths import paths_from_folder
     from vpp_edge.checkpoint.reader import Choices, read_checkpoint
     from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
     from vpp_edge.export.torch_cuda.fp16 import fp16_stages

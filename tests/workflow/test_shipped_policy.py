@@ -7,7 +7,7 @@ from pathlib import Path
 import material
 import pytest
 
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.demo.bundle import SHIPPED, DemoOptions, demo_bundle
 from vpp_edge.runtime.policy.handover_modes import NAIVE, RTC

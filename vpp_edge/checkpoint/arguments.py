@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
+from vpp_edge.checkpoint.bounded import LARGEST_SIZE, real_number, shown, whole_number
 from vpp_edge.errors import CheckpointError
 
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
+_INDEX = re.compile(r"[0-9]{1,9}")
 _MISSING = object()
+_LARGEST_NUMBER = 1e6  # m, rad: far beyond any bound of a robot
 _MOST_REFERENCES = 1000  # followed for one value; a real configuration needs a handful
 
 
@@ -33,37 +35,42 @@ class Arguments:
         value = self._resolve(self._lookup(path), path, (path,))
         return default if value is _MISSING or value is None else value
 
-    def integer(self, path: str, default: int | None = None) -> int:
-        value = self.get(path, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_whole(value):
-            raise CheckpointError(f"policy.pt: args.{path} must be a whole number, got {value!r}")
-        return int(value)
+    def integer(self, path: str, default: int | None = None, *, lowest: int = 1, highest: int = LARGEST_SIZE) -> int:
+        """The whole number at `path`, within [lowest, highest]; CheckpointError if it is anything else."""
+        return whole_number(self.get(path, default), f"policy.pt: args.{path}", lowest, highest)
 
-    def number(self, path: str, default: float | None = None) -> float:
-        value = self.get(path, default)
-        if isinstance(value, str):  # YAML reads 1e-3 as a string
-            try:
-                value = float(value)
-            except ValueError:
-                value = None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise CheckpointError(f"policy.pt: args.{path} must be a number, got {self.get(path)!r}")
-        return float(value)
+    def number(self, path: str, default: float | None = None, *, lowest: float, highest: float) -> float:
+        """The number at `path`, within [lowest, highest]; CheckpointError if it is anything else."""
+        return real_number(self.get(path, default), f"policy.pt: args.{path}", lowest, highest)
 
     def numbers(self, path: str) -> tuple[float, ...] | None:
+        """The list of finite numbers at `path`, or None; CheckpointError if it is anything else."""
         value = self.get(path)
         if value is None:
             return None
-        if not isinstance(value, list) or not all(
-            isinstance(v, int | float) and not isinstance(v, bool) for v in value
-        ):
-            raise CheckpointError(f"policy.pt: args.{path} must be a list of numbers, got {value!r}")
-        return tuple(float(v) for v in value)
+        if not isinstance(value, list):
+            raise CheckpointError(f"policy.pt: args.{path} is {shown(value)}, expected a list of numbers")
+        return tuple(
+            real_number(v, f"policy.pt: args.{path}[{i}]", -_LARGEST_NUMBER, _LARGEST_NUMBER)
+            for i, v in enumerate(value)
+        )
+
+    def text(self, path: str, default: str) -> str:
+        """The text at `path`; "" if it is anything else, which names nothing."""
+        value = self.get(path, default)
+        return value if isinstance(value, str) else ""
+
+    def flag(self, path: str, default: bool) -> bool:
+        """The truth value at `path`; CheckpointError for "false" in quotes and what else Python takes for true."""
+        value = self.get(path, default)
+        if value not in (True, False):  # 0 and 1 are equal to them
+            raise CheckpointError(f"policy.pt: args.{path} is {shown(value)}, expected true or false")
+        return bool(value)
 
     def _lookup(self, path: str) -> Any:
         value: Any = self._values
         for key in path.split("."):
-            if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+            if isinstance(value, list) and _INDEX.fullmatch(key) and int(key) < len(value):
                 value = value[int(key)]
             elif isinstance(value, dict) and key in value:
                 value = value[key]
@@ -100,7 +107,3 @@ class Arguments:
         if found is _MISSING:
             raise CheckpointError(f"policy.pt: args.{path} refers to ${{{reference}}}, which does not exist")
         return self._resolve(found, target, (*seen, target))
-
-
-def _is_whole(value: int | float) -> bool:
-    return math.isfinite(value) and value == int(value)

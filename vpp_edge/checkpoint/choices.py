@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vpp_edge.checkpoint.config import SAMPLERS, PolicyConfig
+from vpp_edge.checkpoint.bounded import real_number, whole_number
+from vpp_edge.checkpoint.config import MOST_STEPS, SAMPLERS, PolicyConfig
 from vpp_edge.checkpoint.policy_spec import VARIANTS
 from vpp_edge.errors import CheckpointError
+
+WEIGHTS = ("model", "ema")
+MOST_CAMERAS = 16
+ACTION_RATES_HZ = (0.1, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class Choices:
         solver: sampler of the action head; None: as trained.
         frames: frames that the video model computes, a divisor of those the Video Former sees; None: all.
         raw_actions: a real-robot policy was trained without normalization: its numbers are metres and radians.
+        weights: `ema`: averaged weights where the checkpoint has some; `model`: the weights as they are; None: those,
+            with a LoRA that lies beside them merged.
     """
 
     variant: str | None = None
@@ -32,16 +39,19 @@ class Choices:
     solver: str | None = None
     frames: int | None = None
     raw_actions: bool = False
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in VARIANTS:
             raise CheckpointError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
-        if self.cameras is not None and self.cameras < 1:
-            raise CheckpointError(f"a policy needs at least one camera, got {self.cameras}")
-        if self.action_rate_hz is not None and not 0 < self.action_rate_hz < 10_000:
-            raise CheckpointError(f"action rate {self.action_rate_hz} Hz is out of range")
-        if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise CheckpointError(f"{self.steps} sampling steps are out of range; expected 1 to 1000")
+        if self.cameras is not None:
+            whole_number(self.cameras, "the number of cameras", 1, MOST_CAMERAS)
+        if self.action_rate_hz is not None:
+            real_number(self.action_rate_hz, "the action rate in Hz", *ACTION_RATES_HZ)
+        if self.steps is not None:
+            whole_number(self.steps, "the number of sampling steps", 1, MOST_STEPS)
+        if self.weights is not None and self.weights not in WEIGHTS:
+            raise CheckpointError(f"weights {self.weights!r} is not one of {', '.join(WEIGHTS)}")
         if self.solver is not None and self.solver not in SAMPLERS:
             raise CheckpointError(f"solver {self.solver!r} is not one of {', '.join(SAMPLERS)}")
 

@@ -9,16 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vpp_edge.checkpoint.arguments import Arguments
+from vpp_edge.checkpoint.bounded import shown, whole_number
 from vpp_edge.errors import CheckpointError
 
 # Fixed in the released VPP code and not stored in checkpoints.
 HEAD_ATTENTION_HEADS = 8
 VIDEO_FRAMES = 16
 GOAL_TEXT_LENGTH = 77
+MOST_STEPS = 1000  # of the action sampler, and of the video scheduler, which was trained with 1000
+MOST_LAYERS = 256
+MOST_ACTIONS = 1000  # in a chunk
 FPS, MOTION_BUCKET, NOISE_AUGMENTATION = 4, 127, 0
 SAMPLERS = ("ddim", "dpmpp_2m")
 NOISE_SCHEDULES = ("exponential",)
 
+_MOST_DIGITS = 10  # of a number in a tensor's name
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -88,45 +93,46 @@ class PolicyConfig:
     computed_frames: int
 
 
-def policy_config(arguments: Arguments, shapes: Shapes, variant: str, text_width: int) -> PolicyConfig:
+def policy_config(
+    arguments: Arguments, shapes: Shapes, variant: str, *, text_width: int, text_positions: int
+) -> PolicyConfig:
     """The sizes of a policy from its arguments (`args.model`) and the shapes of its tensors.
 
     Args:
         arguments: of policy.pt.
         shapes: tensor name -> shape of policy.pt.
         variant: `calvin`, `xhand` or `xbot`.
-        text_width: projection width of the text encoder.
+        text_width, text_positions: projection width of the text encoder, and the most tokens that it takes.
 
     Raises:
-        CheckpointError: a tensor that determines a size is missing, arguments and shapes disagree, or the arguments
-            name an unsupported sampler or schedule.
+        CheckpointError: a tensor that determines a size is missing, a number is out of range, arguments and shapes
+            disagree, or the arguments name an unsupported sampler or schedule.
     """
     former = _former_config(arguments, shapes)
     return PolicyConfig(
         former=former,
         head=_head_config(arguments, shapes, former, text_width),
         sampler=_sampler_config(arguments),
-        extract_layer=arguments.integer("model.extract_layer_idx", 1),
-        all_layers=bool(arguments.get("model.use_all_layer", False)),
-        video_steps=arguments.integer("model.timestep", 20),
-        text_length=arguments.integer("model.max_length", 20),
+        extract_layer=arguments.integer("model.extract_layer_idx", 1, lowest=0, highest=7),
+        all_layers=arguments.flag("model.use_all_layer", False),
+        video_steps=arguments.integer("model.timestep", 20, highest=MOST_STEPS),
+        text_length=arguments.integer("model.max_length", 20, lowest=2, highest=text_positions),
         # The real-robot code always adds the position table (docs/vpp.md, step 1).
-        position_encoding=variant != "calvin" or bool(arguments.get("model.use_position_encoding", True)),
+        position_encoding=variant != "calvin" or arguments.flag("model.use_position_encoding", True),
         computed_frames=former.frames,
     )
 
 
 def _former_config(arguments: Arguments, shapes: Shapes) -> FormerConfig:
-    stated = str(
-        arguments.get("model.use_Former", "3d" if arguments.get("model.use_3d_Former", False) else "2d")
-    ).lower()
+    older_name = "3d" if arguments.flag("model.use_3d_Former", False) else "2d"
+    stated = arguments.text("model.use_Former", older_name).lower()
     if "Video_Former.weight" in shapes:
         kind, (width, channels) = "linear", _shape(shapes, "Video_Former.weight", 2)
         config = FormerConfig(
             kind=kind,
             channels=channels,
             width=width,
-            frames=arguments.integer("model.Former_num_time_embeds", VIDEO_FRAMES),
+            frames=arguments.integer("model.Former_num_time_embeds", VIDEO_FRAMES, highest=MOST_LAYERS),
         )
     else:
         frames, queries, width = _shape(shapes, "Video_Former.latents", 3)
@@ -178,7 +184,11 @@ def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, tex
     proprio = _shape(shapes, f"{prefix}proprio_emb.0.weight", 2)[1] if has_proprio else 0
     _, positions, _ = _shape(shapes, f"{prefix}pos_emb", 3)
     feed_forward, _ = _shape(shapes, f"{prefix}encoder.blocks.0.mlp.c_fc.weight", 2)
-    horizon = arguments.integer("model.act_window_size", arguments.integer("model.action_seq_len", 10))
+    horizon = arguments.integer(
+        "model.act_window_size",
+        arguments.integer("model.action_seq_len", 10, highest=MOST_ACTIONS),
+        highest=MOST_ACTIONS,
+    )
     _agree(arguments, "model.action_dim", actions)
     if token_width != former.width:
         raise CheckpointError(
@@ -193,7 +203,9 @@ def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, tex
             f"policy.pt: head width {width} is not divisible by {HEAD_ATTENTION_HEADS} attention heads"
         )
     # The CALVIN code has a proprio embedding and never uses it; the real-robot code feeds it the normalized state.
-    stated = arguments.integer("model.proprio_dim", 0) > 0 or arguments.get("dataset_args.state_01") is not None
+    stated = (
+        arguments.integer("model.proprio_dim", 0, lowest=0) > 0 or arguments.get("dataset_args.state_01") is not None
+    )
     uses_proprio = has_proprio and stated
     if uses_proprio:
         _agree(arguments, "model.proprio_dim", proprio)
@@ -211,7 +223,7 @@ def _head_config(arguments: Arguments, shapes: Shapes, former: FormerConfig, tex
         proprio_tensor=proprio,
         positions=positions,
         projection_hidden=projection_hidden,
-        sigma_data=arguments.number("model.sigma_data", 0.5),
+        sigma_data=arguments.number("model.sigma_data", 0.5, lowest=1e-3, highest=1e3),
     )
 
 
@@ -219,21 +231,23 @@ def _sampler_config(arguments: Arguments) -> SamplerConfig:
     name, schedule = arguments.get("model.sampler_type", "ddim"), arguments.get("model.noise_scheduler", "exponential")
     if name not in SAMPLERS:
         raise CheckpointError(
-            f"policy.pt: args.model.sampler_type {name!r} is not supported; supported: {', '.join(SAMPLERS)}"
+            f"policy.pt: args.model.sampler_type {shown(name)} is not supported; supported: {', '.join(SAMPLERS)}"
         )
     if schedule not in NOISE_SCHEDULES:
         raise CheckpointError(
-            f"policy.pt: args.model.noise_scheduler {schedule!r} is not supported; supported: "
+            f"policy.pt: args.model.noise_scheduler {shown(schedule)} is not supported; supported: "
             + ", ".join(NOISE_SCHEDULES)
         )
     sampler = SamplerConfig(
         name=name,
-        steps=arguments.integer("model.num_sampling_steps", 10),
-        sigma_min=arguments.number("model.sigma_min", 0.001),
-        sigma_max=arguments.number("model.sigma_max", 80),
+        steps=arguments.integer("model.num_sampling_steps", 10, highest=MOST_STEPS),
+        sigma_min=arguments.number("model.sigma_min", 0.001, lowest=1e-6, highest=1e6),
+        sigma_max=arguments.number("model.sigma_max", 80, lowest=1e-6, highest=1e6),
     )
-    if sampler.steps < 1 or not 0 < sampler.sigma_min < sampler.sigma_max < float("inf"):
-        raise CheckpointError(f"policy.pt: {sampler} needs steps >= 1 and 0 < sigma_min < sigma_max")
+    if sampler.sigma_min >= sampler.sigma_max:
+        raise CheckpointError(
+            f"policy.pt: args.model.sigma_min {sampler.sigma_min:g} is not below sigma_max {sampler.sigma_max:g}"
+        )
     return sampler
 
 
@@ -244,13 +258,21 @@ def _shape(shapes: Shapes, name: str, dims: int) -> tuple[int, ...]:
         )
     if len(shapes[name]) != dims:
         raise CheckpointError(f"policy.pt: {name} has shape {shapes[name]}, expected {dims} dimensions")
+    if min(shapes[name]) < 1:
+        raise CheckpointError(f"policy.pt: {name} has shape {shapes[name]}, which holds no numbers")
     return shapes[name]
 
 
 def _count(shapes: Shapes, prefix: str) -> int:
-    return 1 + max(int(name[len(prefix) :].split(".")[0]) for name in shapes if name.startswith(prefix))
+    """Number of layers, from the highest number after `prefix`."""
+    numbers = {name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)}
+    return 1 + max(whole_number(_digits(n), f"policy.pt: a layer of {prefix}*", 0, MOST_LAYERS - 1) for n in numbers)
+
+
+def _digits(text: str) -> int | str:
+    return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else text
 
 
 def _agree(arguments: Arguments, path: str, found: int) -> None:
-    if arguments.get(path) is not None and arguments.integer(path) != found:
+    if arguments.get(path) is not None and arguments.integer(path, lowest=0) != found:
         raise CheckpointError(f"policy.pt: args.{path} is {arguments.get(path)}, the tensors have {found}")

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import CheckpointError
+from vpp_edge.foreign_files import foreign_content
 
-POLICY_FILES = ("policy.pt", "policy.safetensors")
-_LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 _PARTIAL_SUFFIXES = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
-
-
-@dataclass(frozen=True)
-class CheckpointPaths:
-    """Where the three parts of a trained policy are.
-
-    Attributes:
-        video_model: a diffusers StableVideoDiffusionPipeline folder (`svd/`).
-        text_encoder: a transformers CLIP text folder with its tokenizer (`clip/`).
-        policy: `policy.pt`, or `policy.safetensors`.
-    """
-
-    video_model: Path
-    text_encoder: Path
-    policy: Path
-
-
-def paths_from_folder(folder: Path) -> CheckpointPaths:
-    """The three parts of a checkpoint folder under their usual names.
-
-    Raises:
-        CheckpointError: names every part that is missing.
-    """
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such folder. Pass a folder with svd/, clip/ and policy.pt.")
-    policy = next((folder / name for name in POLICY_FILES if (folder / name).exists()), folder / POLICY_FILES[0])
-    missing = [path.name for path in (folder / "svd", folder / "clip", policy) if not path.exists()]
-    if missing:
-        raise CheckpointError(
-            f"{folder}: missing {', '.join(missing)}. A checkpoint folder holds svd/ (video model), clip/ (text "
-            "encoder) and policy.pt; if they are in different places, pass --video-model, --text-encoder and --policy."
-        )
-    return CheckpointPaths(video_model=folder / "svd", text_encoder=folder / "clip", policy=policy)
+_ZIPPED = (".pt", ".pth", ".ckpt")  # PyTorch's files are zip archives themselves
 
 
 def check_file(path: Path, meaning: str) -> None:
-    """Raises CheckpointError unless `path` is a non-empty regular file and not a Git LFS pointer."""
+    """Raises CheckpointError unless `path` is a non-empty regular file and not a pointer, a web page or an archive."""
     if not path.exists():
         partial = [p.name for p in path.parent.glob(f"{path.name}*") if p.name.endswith(_PARTIAL_SUFFIXES)]
         hint = f" There is an unfinished download next to it ({', '.join(sorted(partial))})." if partial else ""
@@ -57,19 +23,17 @@ def check_file(path: Path, meaning: str) -> None:
         raise CheckpointError(f"{path}: not a file; it should hold {meaning}.")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path}: empty; it should hold {meaning}. Download or copy it again.")
-    with path.open("rb") as file:
-        if file.read(len(_LFS_HEADER)) == _LFS_HEADER:
-            raise CheckpointError(
-                f"{path}: a Git LFS pointer, not the data. Run `git lfs install && git lfs pull` in its repository."
-            )
+    foreign = foreign_content(path, zipped=path.suffix in _ZIPPED)
+    if foreign is not None:
+        raise CheckpointError(f"{path}: {foreign}.")
 
 
 def read_json(path: Path, meaning: str) -> dict[str, Any]:
     """The object in a JSON file; CheckpointError when it is missing, damaged or not an object."""
     check_file(path, meaning)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error}). Download or copy it again.") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: expected a JSON object with {meaning}, got {type(data).__name__}")
@@ -80,6 +44,19 @@ def refuse_partial_downloads(folder: Path) -> None:
     """Raises CheckpointError when a download into `folder` was not finished."""
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder. Check the path and download or copy it again.")
-    partial = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name.endswith(_PARTIAL_SUFFIXES))
+    partial = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if _is_unfinished(p, folder))
     if partial:
         raise CheckpointError(f"{folder}: unfinished download ({', '.join(partial[:5])}). Finish or repeat it.")
+
+
+def is_clutter(path: Path) -> bool:
+    """Whether a file or folder is hidden or temporary: what desktops, editors and download tools leave behind."""
+    return path.name.startswith((".", "~", "__")) or path.name.endswith((*_PARTIAL_SUFFIXES, "~", ".bak", ".swp"))
+
+
+def _is_unfinished(path: Path, folder: Path) -> bool:
+    """Whether a download into `folder` was left half done: not where the whole file is there, nor in hidden folders."""
+    if not path.name.endswith(_PARTIAL_SUFFIXES):
+        return False
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and not path.with_suffix("").exists()

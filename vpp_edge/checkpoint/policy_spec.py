@@ -24,7 +24,7 @@ def variant_from_arguments(arguments: Arguments, actions: int) -> str:
 
     The real-robot variants share training code and use each other's names, so the width takes precedence.
     """
-    named = f"{arguments.get('benchmark_name', '')} {arguments.get('model._target_', '')}".lower()
+    named = f"{arguments.text('benchmark_name', '')} {arguments.text('model._target_', '')}".lower()
     by_name = [v for v in VARIANTS if v in named]
     by_width = {7: "calvin", 18: "xhand", 38: "xbot"}.get(actions)
     shared = {"xhand", "xbot"} if by_width != "calvin" else {"xbot"}

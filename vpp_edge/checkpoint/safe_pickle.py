@@ -1,4 +1,4 @@
-"""Read `policy.pt` without executing any code in it: its tensors, and its arguments as plain values.
+"""Read `policy.pt` without executing any code in it: its tensors, and stand-ins for its configuration.
 
 `torch.load(weights_only=True)` interprets the pickle and builds nothing but tensors and containers. The OmegaConf
 classes that a trained policy carries are mapped by name to inert records here, so not even OmegaConf's own code
@@ -15,27 +15,11 @@ from typing import Any
 
 import torch
 
+from vpp_edge.checkpoint.bounded import shown
 from vpp_edge.checkpoint.files import check_file
+from vpp_edge.checkpoint.plain_values import ContainerRecord, ValueRecord
+from vpp_edge.checkpoint.resave import resave_advice
 from vpp_edge.errors import CheckpointError
-
-
-class _Record:
-    """Stands in for an OmegaConf node or container: holds the pickled attributes, has no behaviour."""
-
-    _content: Any
-    _val: Any
-
-
-class _DictRecord(_Record):
-    pass
-
-
-class _ListRecord(_Record):
-    pass
-
-
-class _ValueRecord(_Record):
-    pass
 
 
 class _Ignored:
@@ -50,11 +34,12 @@ def _plain_dict(*_: Any) -> dict[Any, Any]:
     return {}
 
 
+_MOST_KEYS = 8
 _VALUE_NODES = ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode", "BytesNode", "PathNode")
 _STAND_INS: list[Any] = [
-    (_DictRecord, "omegaconf.dictconfig.DictConfig"),
-    (_ListRecord, "omegaconf.listconfig.ListConfig"),
-    *((_ValueRecord, f"omegaconf.nodes.{name}") for name in _VALUE_NODES),
+    (ContainerRecord, "omegaconf.dictconfig.DictConfig"),
+    (ContainerRecord, "omegaconf.listconfig.ListConfig"),
+    *((ValueRecord, f"omegaconf.nodes.{name}") for name in _VALUE_NODES),
     (_Ignored, "omegaconf.base.ContainerMetadata"),
     (_Ignored, "omegaconf.base.Metadata"),
     (_Ignored, "typing.Any"),
@@ -68,8 +53,8 @@ _STAND_INS: list[Any] = [
 ]
 
 
-def load_policy_pickle(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors by name and the arguments (nested dicts, lists and scalars; interpolations unresolved) of `policy.pt`.
+def load_policy_pickle(path: Path) -> dict[Any, Any]:
+    """What `policy.pt` holds: `model`, a state dict of tensors; `args`, stand-ins for the configuration; and the rest.
 
     Raises:
         CheckpointError: the file is missing, truncated, an LFS pointer, holds anything but tensors and
@@ -78,18 +63,29 @@ def load_policy_pickle(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     check_file(path, "the policy (Video Former and action head)")
     content = _load_weights_only(path)
     if not isinstance(content, dict) or not {"model", "args"} <= content.keys():
-        got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise CheckpointError(
-            f"{path}: expected a dict with `model` (state dict) and `args` (configuration), got {got}. "
-            "Pass the file that VPP's training writes, not a bare state dict."
+            f"{path}: expected a dict with `model` (state dict) and `args` (configuration), got {_described(content)}. "
+            "Pass the file that VPP's training writes; the sizes and the normalization are in its `args`."
         )
     tensors = content["model"]
-    if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(n, str) and isinstance(t, torch.Tensor) for n, t in tensors.items()
+    ):
         raise CheckpointError(f"{path}: `model` is not a state dict of tensors")
-    arguments = plain_from_record(content["args"])
-    if not isinstance(arguments, dict):
-        raise CheckpointError(f"{path}: `args` is a {type(arguments).__name__}, expected a configuration with `model`")
-    return dict(tensors), arguments
+    return content
+
+
+def _described(content: Any) -> str:
+    """What a file holds instead, in a few words."""
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    tensors = [name for name, value in content.items() if isinstance(value, torch.Tensor)]
+    if tensors and len(tensors) == len(content):
+        return f"a bare state dict of {len(tensors)} tensors ({shown(tensors[0])}, ...)"
+    if "pytorch-lightning_version" in content:
+        return "a checkpoint of PyTorch Lightning"
+    keys = ", ".join(sorted(map(shown, content))[:_MOST_KEYS])
+    return f"a dict with {keys}{', ...' if len(content) > _MOST_KEYS else ''}" if content else "an empty dict"
 
 
 def _load_weights_only(path: Path) -> Any:
@@ -104,20 +100,9 @@ def _load_weights_only(path: Path) -> Any:
             what = f"it asks for {asked_for[1]}" if asked_for else "unknown instructions"
             raise CheckpointError(
                 f"{path}: refused, because its pickle holds more than tensors and configuration ({what}). "
-                "Nothing of it was executed. Obtain the checkpoint from its author again, or have it re-saved as "
-                '{"model": state_dict, "args": OmegaConf config}.'
+                f"Nothing of it was executed. {resave_advice(path)}"
             ) from error
-        except (
-            RuntimeError,
-            EOFError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            TypeError,
-            AssertionError,
-            IndexError,
-            OSError,
-        ) as error:
+        except Exception as error:  # a damaged or hostile file can raise almost anything
             first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise CheckpointError(
                 f"{path}: truncated or not a PyTorch file ({first_line}). Copy or download it again and compare its "
@@ -128,20 +113,3 @@ def _load_weights_only(path: Path) -> Any:
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
-
-
-def plain_from_record(value: Any) -> Any:
-    """Nested dicts, lists and scalars from the stand-ins; a value of any other type becomes its type's name."""
-    if isinstance(value, _DictRecord):
-        return plain_from_record(value.__dict__.get("_content"))
-    if isinstance(value, _ListRecord):
-        return plain_from_record(value.__dict__.get("_content"))
-    if isinstance(value, _ValueRecord):
-        return plain_from_record(value.__dict__.get("_val"))
-    if isinstance(value, dict):
-        return {str(plain_from_record(k)): plain_from_record(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_from_record(v) for v in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return f"<{type(value).__name__}>"

@@ -30,7 +30,8 @@ class UntrainedSizes:
     """Sizes of an untrained policy.
 
     Attributes:
-        image: side of the image in pixels, a multiple of 64 (the VAE and the UNet halve it six times).
+        image: side of the image in pixels, a multiple of 64 from 128 (the VAE and the UNet halve it six times, and one
+            pixel is nothing to normalize over).
         frames: F, predicted video frames.
         channels: UNet block widths, multiples of 32; vae_channels: those of the VAE.
         width: of Video Former and action head, a multiple of 16.
@@ -75,8 +76,8 @@ class UntrainedSizes:
     corpus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.image % 64 or self.image <= 0:
-            raise BadInputError(f"image side {self.image} is not a multiple of 64")
+        if self.image % 64 or self.image < 128:
+            raise BadInputError(f"image side {self.image} is not a multiple of 64 from 128")
 
 
 # The released xhand policy (docs/vpp.md): Stable Video Diffusion's UNet and VAE, CLIP ViT-B/32's text encoder with a

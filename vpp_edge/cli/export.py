@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, PRECISIONS
-from vpp_edge.checkpoint.choices import Choices
+from vpp_edge.checkpoint.choices import WEIGHTS, Choices
 from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.checkpoint.policy_spec import ACTION_RATE_HZ, CAMERAS, VARIANTS
 from vpp_edge.cli.calibration_arguments import (
@@ -28,7 +28,7 @@ from vpp_edge.spec.policy import QUATERNION_ORDERS
 
 if TYPE_CHECKING:
     from vpp_edge.bundle.manifest import Bundle, Manifest
-    from vpp_edge.checkpoint.files import CheckpointPaths
+    from vpp_edge.checkpoint.paths import CheckpointPaths
     from vpp_edge.export.exporter import ExportOptions
     from vpp_edge.workflow.observations import DataOptions
 
@@ -70,7 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-encoder", type=Path, metavar="DIR", help="clip/ folder, if the parts are stored separately"
     )
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.pt, if the parts are stored separately")
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="policy.pt, if the parts are stored separately; of a training run's folder, its newest policy",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        help="`ema`: averaged weights where the checkpoint has some; `model`: no adapter is merged "
+        "(the weights, with a LoRA beside them merged)",
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="precision of the stages (fp32)")
     parser.add_argument(
         "--calibration",
@@ -141,6 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         solver=arguments.solver,
         frames=arguments.frames,
         raw_actions=arguments.raw_actions,
+        weights=arguments.weights,
     )
     options = ExportOptions(
         choices=choices,
@@ -202,7 +214,7 @@ def _export(
 
 def _source(arguments: argparse.Namespace) -> CheckpointPaths | Bundle:
     from vpp_edge.bundle.manifest import Bundle
-    from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
+    from vpp_edge.checkpoint.paths import paths_from_folder, paths_from_parts
     from vpp_edge.workflow.exporting import is_bundle
 
     parts = (arguments.video_model, arguments.text_encoder, arguments.policy)
@@ -210,7 +222,7 @@ def _source(arguments: argparse.Namespace) -> CheckpointPaths | Bundle:
     if any(parts) if whole else not all(parts):
         raise BadInputError("pass either a checkpoint folder, or all of --video-model, --text-encoder and --policy")
     if not whole:
-        return CheckpointPaths(*parts)
+        return paths_from_parts(*parts)
     return Bundle(arguments.checkpoint) if is_bundle(arguments.checkpoint) else paths_from_folder(arguments.checkpoint)
 
 

@@ -11,7 +11,7 @@ import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.choices import Choices
-from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
+from vpp_edge.checkpoint.paths import CheckpointPaths, paths_from_folder
 from vpp_edge.demo.observations import expert_observations
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.export import exporter

@@ -15,7 +15,7 @@ import torch
 
 from vpp_edge.bundle.engine import EngineOptions
 from vpp_edge.bundle.manifest import Bundle, file_record
-from vpp_edge.checkpoint.files import CheckpointPaths, paths_from_folder
+from vpp_edge.checkpoint.paths import CheckpointPaths, paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
@@ -33,7 +33,11 @@ def checkpoint_paths(bundle: Bundle, folder: str | None) -> CheckpointPaths:
     stated = bundle.manifest.provenance.get("checkpoint", {})
     try:
         paths = (
-            CheckpointPaths(**{n: Path(p) for n, p in stated.items()})
+            CheckpointPaths(
+                video_model=Path(stated["video_model"]),
+                text_encoder=Path(stated["text_encoder"]),
+                policy=Path(stated["policy"]),
+            )
             if folder is None
             else paths_from_folder(Path(folder))
         )
@@ -52,13 +56,17 @@ def checkpoint_paths(bundle: Bundle, folder: str | None) -> CheckpointPaths:
 def eager_policy(bundle: Bundle, folder: str | None) -> VideoPredictionPolicy:
     """The eager float32 policy that a bundle was exported from, with the bundle's sampling steps, solver and frames."""
     spec = bundle.manifest.policy
+    chosen = bundle.manifest.provenance.get("options", {}).get("choices", {})
     choices = Choices(
-        spec.variant,
-        len(spec.cameras),
-        1e9 / spec.action.period_ns,
+        variant=spec.variant,
+        cameras=len(spec.cameras),
+        action_rate_hz=1e9 / spec.action.period_ns,
+        quaternion_order=spec.state.quaternion_order if spec.state else Choices.quaternion_order,
         steps=len(spec.sigmas) - 1,
         solver=spec.sampler,
         frames=spec.computed_frames,
+        raw_actions=spec.raw_actions,
+        weights=chosen.get("weights"),
     )
     return policy_from_checkpoint(read_checkpoint(checkpoint_paths(bundle, folder), choices))
 

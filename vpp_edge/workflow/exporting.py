@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle, Manifest
 from vpp_edge.bundle.quantization import CalibrationTable, calibration_from_json
-from vpp_edge.checkpoint.files import CheckpointPaths
+from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.errors import BadInputError
 from vpp_edge.export import exporter
 from vpp_edge.export.bundle_writer import check_target

@@ -14,7 +14,7 @@ from material import Golden
 
 from vpp_edge.bundle.comparison import compare
 from vpp_edge.bundle.tolerances import TOLERANCES
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.torch_cuda.backend import usable_gpu

@@ -12,7 +12,7 @@ from edited import edit_json
 from vpp_edge.bundle.certificate import certificate_from_json
 from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle, Manifest
 from vpp_edge.checkpoint.choices import Choices
-from vpp_edge.checkpoint.files import paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import ProgressCallback
 from vpp_edge.workflow.closed_loop.certifying import check_can_play, export_and_play

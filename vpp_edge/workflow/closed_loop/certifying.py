@@ -11,7 +11,7 @@ from vpp_edge.bundle.closed_loop import ClosedLoopRecord
 from vpp_edge.bundle.manifest import Bundle, Manifest
 from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.checkpoint.choices import Choices
-from vpp_edge.checkpoint.files import CheckpointPaths
+from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.export.bundle_writer import rename_bundle, staging_folder, write_certificate
 from vpp_edge.progress import ProgressCallback, ignore_progress
