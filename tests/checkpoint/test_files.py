@@ -114,3 +114,46 @@ def test_a_config_that_builds_no_such_model_is_an_error_of_the_checkpoint(small_
 def test_a_tokenizer_without_its_pad_token_is_named(small_copy: Path, content: str) -> None:
     (small_copy / "clip" / "tokenizer.json").write_text(content)
     assert "do not give the id of its pad token" in refusal(small_copy)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x1f\x8b\x08", "a gzip archive"),
+        (b"Entry not found", "the error message of a server"),
+        ((16).to_bytes(8, "little") + b"{", "a safetensors file under another name; rename it to policy.safetensors"),
+    ],
+)
+def test_what_stands_where_the_policy_should_be_is_named(small_copy: Path, start: bytes, said: str) -> None:
+    (small_copy / "policy.pt").write_bytes(start)
+    assert f"policy.pt: {said}" in refusal(small_copy)
+
+
+def test_a_pickle_named_safetensors_is_recognized(small_copy: Path) -> None:
+    (small_copy / "policy.pt").rename(small_copy / "policy.safetensors")
+    assert "policy.safetensors: a PyTorch file under another name; rename it to policy.pt" in refusal(small_copy)
+
+
+@pytest.mark.parametrize(
+    "name", ["unet/diffusion_pytorch_model.safetensors.incomplete", "unet/config.json.part", ".cache/x.incomplete"]
+)
+def test_what_a_finished_download_left_behind_is_no_reason_to_refuse(small_copy: Path, name: str) -> None:
+    path = small_copy / "svd" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"half")
+    read_checkpoint(paths_from_folder(small_copy))
+
+
+@pytest.mark.parametrize(
+    "name", ["._policy.pt", ".DS_Store", ".ipynb_checkpoints", "svd/._unet", "svd/unet/._config.json"]
+)
+def test_hidden_files_are_passed_over(small_copy: Path, name: str) -> None:
+    (small_copy / name).write_bytes(b"\0\5\x16\7")
+    assert read_checkpoint(paths_from_folder(small_copy)).notes == ()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_configuration(small_copy: Path) -> None:
+    path = small_copy / "svd" / "unet" / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    read_checkpoint(paths_from_folder(small_copy))

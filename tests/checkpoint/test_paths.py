@@ -149,3 +149,15 @@ def test_the_model_that_is_supported_is_not_foreign(name: Any) -> None:
 
 def test_an_unknown_folder_is_told_what_a_checkpoint_is(tmp_path: Path) -> None:
     assert "missing svd, clip, policy.pt. A checkpoint folder holds" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [("__0_0.distcp", "dcp_to_torch"), ("zero_to_fp32.py", "zero_to_fp32.py . policy.pt")]
+)
+def test_a_policy_in_shards_is_told_how_to_join_them(release: Path, tmp_path: Path, file: str, said: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / file).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="in shards") as error:
+        paths_from_parts(release / "svd-robot-calvin-ft", release / "clip-vit-base-patch32", run)
+    assert said in str(error.value)

@@ -23,9 +23,20 @@ def check_file(path: Path, meaning: str) -> None:
         raise CheckpointError(f"{path}: not a file; it should hold {meaning}.")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path}: empty; it should hold {meaning}. Download or copy it again.")
-    foreign = foreign_content(path, zipped=path.suffix in _ZIPPED)
+    foreign = _mislabelled(path) or foreign_content(path, zipped=path.suffix in _ZIPPED)
     if foreign is not None:
         raise CheckpointError(f"{path}: {foreign}.")
+
+
+def _mislabelled(path: Path) -> str | None:
+    """What a file is whose suffix promises the other of PyTorch's and safetensors' formats."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if path.suffix in _ZIPPED and start[8:] == b"{" and start[6:8] == b"\0\0":  # after 8 bytes of length
+        return f"a safetensors file under another name; rename it to {path.stem}.safetensors"
+    if path.suffix == ".safetensors" and start.startswith((b"PK\x03\x04", b"\x80\x02")):
+        return f"a PyTorch file under another name; rename it to {path.stem}.pt"
+    return None
 
 
 def read_json(path: Path, meaning: str) -> dict[str, Any]:

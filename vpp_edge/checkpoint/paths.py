@@ -17,6 +17,12 @@ from vpp_edge.errors import CheckpointError
 POLICY_FILES = ("policy.pt", "policy.safetensors")
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 _SAVED_MODELS = "saved_models"  # where a training run of VPP keeps its policies
+# Files of policies that training saved in shards, and how they become one.
+_SHARDED = {
+    "*.distcp": "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch <folder> policy.pt`",
+    "zero_to_fp32.py": "`python zero_to_fp32.py . policy.pt`",
+    "*/mp_rank_*": "`python zero_to_fp32.py . policy.pt`",
+}
 _OPTIONS = {"video model": "--video-model", "text encoder": "--text-encoder", "policy": "--policy"}
 
 
@@ -73,6 +79,9 @@ def paths_from_parts(video_model: Path, text_encoder: Path, policy: Path) -> Che
         return CheckpointPaths(video_model, text_encoder, policy)
     files = _policy_files(policy)
     if not files:
+        for sign, remedy in _SHARDED.items():
+            if any(policy.glob(sign)):
+                raise CheckpointError(f"{policy}: holds a policy in shards. Join them where it was trained: {remedy}.")
         raise CheckpointError(
             f"{policy}: holds no policy. Pass the file, or the folder of a training run with {_SAVED_MODELS}/<name>.pt."
         )
