@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -283,6 +284,14 @@ def test_weight_files_that_are_not_read_are_said(small_copy: Path) -> None:
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"the same weights as a pickle")
     save_file({"a": torch.ones(2)}, folder / "diffusion_pytorch_model.fp16.safetensors")
     assert read(small_copy).notes == ("svd/unet also holds finetuned.safetensors, which are not read",)
+
+
+def test_later_training_states_beside_the_model_are_said(small_copy: Path) -> None:
+    """As the training scripts of diffusers leave them."""
+    for name in ("checkpoint-5000/unet", "checkpoint-9000/unet"):
+        shutil.copytree(small_copy / "svd" / "unet", small_copy / "svd" / name)
+    note = "svd/ also holds the models checkpoint-5000, checkpoint-9000, which are not read"
+    assert read(small_copy).notes == (note,)
 
 
 def test_the_command_says_what_it_uses(small_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,17 @@ def test_images_that_the_video_model_cannot_halve_are_refused(image: int) -> Non
     with pytest.raises(BadInputError, match=f"image side {image} is not a multiple of 64 from 128"):
         UntrainedSizes(image=image)
     assert UntrainedSizes(image=SMALL.image).image == SMALL.image
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        {"frames": 0}, {"queries": -1}, {"width": 24}, {"channels": (32, 32, 32)}, {"channels": (32, 48, 32, 32)},
+        {"vae_channels": (32,)}, {"kind": "4d"}, {"actions": 0}, {"horizon": 1.5}, {"proprio": 0}, {"steps": True},
+        {"text_width": 30}, {"text_width": 33}, {"attention_heads": 3}, {"attention_heads": (2, 2)}, {"depth": 0},
+        {"time_width": 31},
+    ],
+)  # fmt: skip
+def test_sizes_that_no_policy_can_have_are_refused(size: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match=next(iter(size))):
+        replace(SMALL, **size)

@@ -161,3 +161,11 @@ def test_a_policy_in_shards_is_told_how_to_join_them(release: Path, tmp_path: Pa
     with pytest.raises(CheckpointError, match="in shards") as error:
         paths_from_parts(release / "svd-robot-calvin-ft", release / "clip-vit-base-patch32", run)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"), [("svd", "This is the video model alone"), ("clip", "the text encoder alone")]
+)
+def test_one_part_is_not_taken_for_a_checkpoint(small_checkpoint: Path, part: str, said: str) -> None:
+    message = refusal(small_checkpoint / part)
+    assert "missing" in message and said in message and "--policy" in message

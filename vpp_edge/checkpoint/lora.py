@@ -78,7 +78,8 @@ def merge_lora(path: Path, tensors: Tensors) -> str:
         product = pair.up.flatten(1) @ pair.down.flatten(1)
         tensors[f"{name}.weight"] = weight + _scale(path, config, rank, pair.alpha) * product.reshape(weight.shape)
     ranks = sorted({pair.down.shape[0] for pair in pairs.values() if pair.down is not None})
-    return f"{len(pairs)} layers of rank {', '.join(map(str, ranks))}"
+    layers = "1 layer" if len(pairs) == 1 else f"{len(pairs)} layers"
+    return f"{layers} of rank {', '.join(map(str, ranks))}"
 
 
 def _pairs(path: Path, stored: Tensors, tensors: Tensors) -> dict[str, _Pair]:

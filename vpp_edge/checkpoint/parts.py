@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,14 @@ def read_configs(video_model: Path, text_encoder: Path) -> PartConfigs:
 
 def read_video_weights(video_model: Path, policy: Path, weights: str | None) -> tuple[PartWeights, PartWeights]:
     """The weights of UNet and VAE (see `read_part_weights`); a LoRA may lie in `video_model` or beside `policy`."""
-    extra = [
+    extra = sorted(
         child
         for child in video_model.iterdir()
         if child.is_dir()
         and child.name not in _PIPELINE_FOLDERS
         and not is_clutter(child)
         and not is_averaged(child.name)
-    ]
+    )
     unet = read_part_weights(
         video_model / "unet",
         _DIFFUSERS_STEM,
@@ -83,6 +83,10 @@ def read_video_weights(video_model: Path, policy: Path, weights: str | None) -> 
         weights=weights,
         beside=(video_model, *extra, policy.parent),
     )
+    models = [child.name for child in extra if any(child.glob("*/config.json")) or (child / "config.json").exists()]
+    if models and weights != "model":
+        note = f"{video_model.name}/ also holds the models {', '.join(models)}, which are not read"
+        unet = replace(unet, notes=(*unet.notes, note))
     vae = read_part_weights(video_model / "vae", _DIFFUSERS_STEM, anchors=("encoder.conv_in.weight",), weights=weights)
     return unet, vae
 

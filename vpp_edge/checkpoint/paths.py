@@ -61,9 +61,10 @@ def paths_from_folder(folder: Path) -> CheckpointPaths:
     parts = {"svd": video, "clip": text, POLICY_FILES[0]: policy}
     missing = [name for name, path in parts.items() if path is None]
     if video is None or text is None or policy is None:
-        hint = foreign_folder(folder) or (
-            f"A checkpoint folder holds svd/ (video model), clip/ (text encoder) and policy.pt; if they are in "
-            f"different places, pass {', '.join(_OPTIONS.values())}."
+        alone = "the video model" if _is_video_model(folder) else "the text encoder" if _is_text_encoder(folder) else ""
+        hint = foreign_folder(folder) or (f"This is {alone} alone. " if alone else "") + (
+            "A checkpoint folder holds svd/ (video model), clip/ (text encoder) and policy.pt; if they are in "
+            "different places, pass all of --video-model, --text-encoder and --policy."
         )
         raise CheckpointError(f"{folder}: missing {', '.join(missing)}. {hint}")
     return paths_from_parts(video, text, policy)
@@ -132,7 +133,7 @@ def _is_text_encoder(folder: Path) -> bool:
 def _training_runs(folder: Path) -> Iterator[Path]:
     """The folders of training runs in a folder."""
     for child in _folders(folder):
-        if not _is_video_model(child) and not _is_text_encoder(child) and _policy_files(child):
+        if not (child / "config.json").exists() and not _is_video_model(child) and _policy_files(child):
             yield child
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -12,17 +13,17 @@ from omegaconf import OmegaConf
 def plain(value):
     if OmegaConf.is_config(value): return OmegaConf.to_container(value)
     return value.tolist() if hasattr(value, "tolist") else getattr(value, "__dict__", None) or str(value)
-content = torch.load({source!r}, map_location="cpu", weights_only=False)
+content = torch.load({source}, map_location="cpu", weights_only=False)
 model, args = content["model"], content["args"]
 model = model.state_dict() if hasattr(model, "state_dict") else model
 args = json.loads(json.dumps(args, default=plain))
-torch.save({{"model": model, "args": args}}, {target!r})
+torch.save({{"model": model, "args": args}}, {target})
 """
 
 
 def resave_script(source: Path) -> str:
     """The Python code; it writes `<name>.plain.pt` beside the file."""
-    return _SCRIPT.format(source=str(source), target=str(source.with_suffix(".plain.pt")))
+    return _SCRIPT.format(source=json.dumps(str(source)), target=json.dumps(str(source.with_suffix(".plain.pt"))))
 
 
 def resave_advice(source: Path) -> str:

@@ -16,12 +16,25 @@ from typing import Any
 import torch
 
 from vpp_edge.checkpoint import names
+from vpp_edge.checkpoint.bounded import whole_number
 from vpp_edge.checkpoint.config import HEAD_ATTENTION_HEADS, VIDEO_FRAMES, FormerConfig, HeadConfig
 from vpp_edge.errors import BadInputError
 
 Limits = tuple[Sequence[float], Sequence[float]]
 DEFAULT_BOUND = 0.95  # m, rad; not 1, which looks like a placeholder
 
+_BLOCKS = 4  # sizes of images in UNet and VAE
+# What every size is a multiple of: group norms have 32 groups, the heads of attention and their tables two halves.
+_SIZE_STEPS = {
+    **dict.fromkeys(("frames", "queries", "depth", "actions", "horizon", "proprio", "steps", "blocks"), 1),
+    **dict.fromkeys(("head_width", "head_depth", "text_layers", "text_heads", "text_feed_forward"), 1),
+    "channels": 32,
+    "vae_channels": 32,
+    "width": 16,
+    "text_width": 2,
+    "time_width": 2,
+    "attention_heads": 1,
+}
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
 
@@ -78,6 +91,26 @@ class UntrainedSizes:
     def __post_init__(self) -> None:
         if self.image % 64 or self.image < 128:
             raise BadInputError(f"image side {self.image} is not a multiple of 64 from 128")
+        for name, step in _SIZE_STEPS.items():
+            _check_size(name, getattr(self, name), step)
+        if len(self.channels) != _BLOCKS or len(self.vae_channels) != _BLOCKS:
+            raise BadInputError(
+                f"channels {self.channels} and vae_channels {self.vae_channels} need {_BLOCKS} widths each"
+            )
+        heads = self.attention_heads if isinstance(self.attention_heads, tuple) else (self.attention_heads,) * _BLOCKS
+        if len(heads) != _BLOCKS or any(c % h for c, h in zip(self.channels, heads, strict=True)):
+            raise BadInputError(f"attention_heads {self.attention_heads} do not divide the channels {self.channels}")
+        if self.text_width % self.text_heads:
+            raise BadInputError(f"text_heads {self.text_heads} do not divide the text_width {self.text_width}")
+        if self.kind not in ("3d", "2d", "linear"):
+            raise BadInputError(f"kind {self.kind!r} of the Video Former is not one of 3d, 2d, linear")
+
+
+def _check_size(name: str, value: Any, step: int) -> None:
+    """Raises BadInputError unless every number of a size is a positive multiple of `step`; None is a default."""
+    for number in value if isinstance(value, tuple) else () if value is None else (value,):
+        if whole_number(number, name) % step:
+            raise BadInputError(f"{name} is {number}, expected a multiple of {step}")
 
 
 # The released xhand policy (docs/vpp.md): Stable Video Diffusion's UNet and VAE, CLIP ViT-B/32's text encoder with a
