@@ -38,6 +38,7 @@ def zipped(name: str = "a.json", content: bytes = b"{}") -> bytes:
 FOREIGN = {
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 6094\n", "git lfs pull"),
     "annex": (b"/annex/objects/SHA256E-s2--0123.mp4\n", "git annex get"),
+    "macOS": (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "AppleDouble"),
     "html": (b"<!DOCTYPE html>\n<html><head><title>Sign in", "web page"),
     "late html": (b"\xef\xbb\xbf\r\n  <HTML lang=en>", "web page"),
     "html in UTF-16": ("<!doctype html>".encode("utf-16"), "web page"),
