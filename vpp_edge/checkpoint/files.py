@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import CheckpointError
+from vpp_edge.json_file import read_json_file
 
 POLICY_FILES = ("policy.pt", "policy.safetensors")
 _LFS_HEADER = b"version https://git-lfs.github.com/spec/"
@@ -67,10 +67,7 @@ def check_file(path: Path, meaning: str) -> None:
 def read_json(path: Path, meaning: str) -> dict[str, Any]:
     """The object in a JSON file; CheckpointError when it is missing, damaged or not an object."""
     check_file(path, meaning)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error}). Download or copy it again.") from error
+    data = read_json_file(path, meaning, error=CheckpointError)
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: expected a JSON object with {meaning}, got {type(data).__name__}")
     return data

@@ -148,12 +148,13 @@ def _damaged(path: str | Path, number: int, error: Exception) -> BadInputError:
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
     """The first video stream of a file."""
-    av = load_av()
+    av, found = load_av(), foreign_content(Path(path))
+    if found is not None:  # FFmpeg would take some text for a video
+        raise BadInputError(f"video {path}: {found}")
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
-        meaning = foreign_content(Path(path)) or f"cannot be opened: {error}; give a video file that FFmpeg reads"
-        raise BadInputError(f"video {path}: {meaning}") from error
+        raise BadInputError(f"video {path}: cannot be opened: {error}; give a video file that FFmpeg reads") from error
     with container:
         if not container.streams.video:
             raise BadInputError(f"video {path}: holds no video stream; give a video file")
