@@ -72,10 +72,7 @@ def split_recordings(recordings: Sequence[Recording]) -> tuple[list[Recording], 
 
 
 def _part(recording: Recording, start: int, end: int) -> Recording:
-    views = tuple(
-        replace(view, start=view.start + start, frames=None if view.frames is None else view.frames - start)
-        for view in recording.views
-    )
+    views = tuple(replace(view, start=view.start + start) for view in recording.views)
     states = None if recording.states is None else recording.states[start:end]
     name = f"{recording.name} (rows {start} to {end - 1})"
     return Recording(name=name, instruction=recording.instruction, length=end - start, views=views, states=states)

@@ -22,6 +22,7 @@ from vpp_edge.export.parity import ParityCheck, references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
+from vpp_edge.files import data_files
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
 
@@ -142,7 +143,9 @@ def checkpoint_hashes(paths: CheckpointPaths) -> dict[str, dict[str, str]]:
 def _fingerprint(path: Path) -> dict[str, str]:
     """SHA-256 of the weight files of one part of a checkpoint, by name."""
     files = (
-        [path] if path.is_file() else sorted(p for p in path.rglob("*.safetensors") if "image_encoder" not in p.parts)
+        [path]
+        if path.is_file()
+        else [p for p in data_files(path, "**/*.safetensors") if "image_encoder" not in p.parts]
     )
     return {p.name if p == path else p.relative_to(path).as_posix(): file_record(p).sha256 for p in files}
 

@@ -15,6 +15,7 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 _LFS = "a Git LFS pointer, not the data; run `git lfs install && git lfs pull` in its repository"
 _ANNEX = "a git-annex pointer, not the data; run `git annex get` on it in its repository"
+_APPLE_DOUBLE = "what macOS keeps beside a file on other disks (AppleDouble), not the data; use the file without `._`"
 _PAGE = (
     "a web page (HTML or XML), which servers send when a login or another address is needed; "
     "download the file itself again"
@@ -27,6 +28,7 @@ _POINTERS = {
     b"version https://git-lfs.github.com/spec/": _LFS,
     b"version https://hawser.github.com/spec/": _LFS,  # its name before the first release
     b"/annex/objects/": _ANNEX,
+    b"\x00\x05\x16\x07": _APPLE_DOUBLE,
 }
 # Whole answers of model hubs, which `curl` and `wget` save as if they were the file.
 _REPLIES = (

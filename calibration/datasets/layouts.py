@@ -8,6 +8,7 @@ from vpp_edge.calibration.datasets.lerobot import is_lerobot, open_lerobot
 from vpp_edge.calibration.datasets.recording import Dataset
 from vpp_edge.calibration.datasets.trajectories import is_trajectories, open_trajectories
 from vpp_edge.errors import BadInputError
+from vpp_edge.foreign_files import foreign_content
 
 
 def open_dataset(path: Path) -> Dataset:
@@ -23,6 +24,9 @@ def open_dataset(path: Path) -> Dataset:
     """
     if not path.exists():
         raise BadInputError(f"{path}: no such data set")
+    found = foreign_content(path)
+    if found is not None:
+        raise BadInputError(f"{path}: {found}")
     if is_lerobot(path):
         return open_lerobot(path)
     if is_trajectories(path):

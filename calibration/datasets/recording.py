@@ -8,26 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vpp_edge.calibration.datasets.video_part import VideoPart
 from vpp_edge.errors import BadInputError
-from vpp_edge.video import decoded_frames, image_from_frame
 
 _MOST_ROWS = 100_000_000  # four months at 10 Hz
-
-
-@dataclass(frozen=True)
-class VideoPart:
-    """A range of frames of a video file.
-
-    Attributes:
-        name: of the camera.
-        start: number of its first frame in the file.
-        frames: number of frames; None: up to the end of the file. Another recording may follow in the same file.
-    """
-
-    path: Path
-    name: str
-    start: int = 0
-    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,14 +36,17 @@ class Recording:
         """For every row, (height, width, 3) uint8 RGB of the first `views` views.
 
         Raises:
-            BadInputError: a video is missing, damaged, or shorter than the recording.
+            BadInputError: a video is missing or damaged, or it has no frame of the time of a row.
         """
         if views > len(self.views):
             raise BadInputError(
                 f"recording {self.name} has {len(self.views)} views, the policy needs {views}; "
                 "use recordings of the cameras that the policy was trained on"
             )
-        by_view = [_frames_of(part, rows, self.name) for part in self.views[:views]]
+        beyond = [row for row in rows if not 0 <= row < self.length]
+        if beyond:
+            raise BadInputError(f"recording {self.name} ends before row {beyond[0]}; it has {self.length} rows")
+        by_view = [part.pictures(rows, self.name) for part in self.views[:views]]
         return [[images[row] for images in by_view] for row in rows]
 
     def with_views(self, names: Sequence[str]) -> Recording:
@@ -81,20 +68,6 @@ class Recording:
             return self.views[int(name)]
         known = ", ".join(part.name for part in self.views)
         raise BadInputError(f"recording {self.name} has no view {name!r}; it has {known}")
-
-
-def _frames_of(part: VideoPart, rows: Sequence[int], name: str) -> dict[int, np.ndarray]:
-    wanted, found = set(rows), {}
-    for number, frame in enumerate(decoded_frames(part.path)):
-        if number - part.start in wanted:
-            found[number - part.start] = image_from_frame(frame)
-            if len(found) == len(wanted):
-                break
-    end = part.frames if part.frames is not None else max(wanted, default=0) + 1
-    missing = sorted((wanted - found.keys()) | {row for row in wanted if not 0 <= row < end})
-    if missing:
-        raise BadInputError(f"video {part.path} ends before row {missing[0]} of recording {name}; copy it again")
-    return found
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ from typing import Any
 from vpp_edge.calibration.datasets.recording import (
     Dataset,
     Recording,
-    VideoPart,
     checked_length,
     file_inside,
     instruction_from,
     states_array,
 )
+from vpp_edge.calibration.datasets.video_part import FramesByNumber, VideoPart
 from vpp_edge.errors import BadInputError
-
-_MOST_BYTES = 256 << 20
+from vpp_edge.files import data_files
+from vpp_edge.json_file import read_json_file
 
 
 def is_trajectories(path: Path) -> bool:
@@ -40,7 +39,7 @@ def open_trajectories(path: Path) -> Dataset:
     if root is None:
         raise BadInputError(f"{path}: not inside a folder with `annotation/` and `videos/`")
     folder = root / "annotation" if place == root else place
-    files = [place] if place.is_file() else sorted(folder.rglob("*.json"), key=_order)
+    files = [place] if place.is_file() else sorted(data_files(folder, "**/*.json"), key=_order)
     if not files:
         raise BadInputError(f"{path}: holds no annotation (*.json)")
     splits = {f.parent for f in files}
@@ -66,11 +65,13 @@ def _recording(root: Path, path: Path, qualified: bool) -> Recording:
         texts, videos = data["texts"], data["videos"]
         instruction = instruction_from(texts, path)
         names = data.get("views", range(len(videos)))  # our own recordings name them
-        views = tuple(
-            VideoPart(file_inside(root, v["video_path"], path), str(n)) for v, n in zip(videos, names, strict=True)
-        )
         values = data.get("states", data.get("state"))
         length = checked_length(int(data["video_length"] if "video_length" in data else len(values or ())), path)
+        choice = FramesByNumber(frozenset((length, length if values is None else len(values))))
+        views = tuple(
+            VideoPart(path=file_inside(root, video["video_path"], path), name=str(name), choice=choice)
+            for video, name in zip(videos, names, strict=True)
+        )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(
             f"{path}: not an annotation of a recording ({type(error).__name__}: {error}); expected texts, videos and "
@@ -84,12 +85,7 @@ def _recording(root: Path, path: Path, qualified: bool) -> Recording:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise BadInputError(f"{path}: larger than {_MOST_BYTES} bytes; refused")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: not readable as JSON ({error})") from error
+    data = read_json_file(path, "an annotation of a recording")
     if not isinstance(data, dict):
         raise BadInputError(
             f"{path}: not an annotation of a recording; expected an object with texts, videos and states"

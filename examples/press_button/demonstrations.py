@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import torch
 import torch.nn.functional as functional
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.files import data_files
+from vpp_edge.json_file import read_json_file
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_product
 from vpp_edge.video import read_frames
@@ -28,7 +29,10 @@ class Demonstration:
 
     def frames(self, view: int, size: int) -> torch.Tensor:
         """(N, 3, size, size) float32 in -1..1, resized as in `vpp_edge.spec.preprocess`."""
-        images = torch.from_numpy(np.stack(list(read_frames(self.videos[view])))).permute(0, 3, 1, 2).float()
+        video = np.stack(list(read_frames(self.videos[view])))
+        if len(video) != len(self.states):
+            raise BadInputError(f"{self.videos[view]}: {len(video)} frames for {len(self.states)} rows; make it again")
+        images = torch.from_numpy(video).permute(0, 3, 1, 2).float()
         images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
         return images.round().clamp(0, 255) / 127.5 - 1
 
@@ -47,12 +51,12 @@ class Demonstration:
 
 def read_demonstrations(folder: Path, split: str = "train") -> list[Demonstration]:
     """All demonstrations of a split, ordered by number."""
-    files = sorted((folder / "annotation" / split).glob("*.json"), key=lambda path: int(path.stem))
+    files = sorted(data_files(folder / "annotation" / split, "*.json"), key=lambda path: int(path.stem))
     if not files:
         raise BadInputError(f"{folder}: no demonstrations in split {split}; create some with make_data.py")
     found = []
     for file in files:
-        data = json.loads(file.read_text())
+        data = read_json_file(file, "a demonstration")
         videos = tuple(folder / video["video_path"] for video in data["videos"])
         found.append(Demonstration(data["texts"][0], np.array(data["states"]), np.array(data["actions"]), videos))
     return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.foreign_files import foreign_content
 from vpp_edge.runtime.cameras.device_clock import DeviceClock
 from vpp_edge.runtime.cameras.inbox import InboxCamera
 from vpp_edge.runtime.cameras.sdk import load_realsense
@@ -36,8 +38,9 @@ class BagCamera(InboxCamera):
             config.enable_stream(rs.stream.color)
             profile = self._pipeline.start(config, receiver)
         except RuntimeError as error:
+            found = foreign_content(Path(path)) or str(error)
             raise BadInputError(
-                f"camera {self.name}: cannot be played: {error}; give a recording of a RealSense colour stream"
+                f"camera {self.name}: cannot be played: {found}; give a recording of a RealSense colour stream"
             ) from error
         self._open = True
         self._playback = profile.get_device().as_playback()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.files import path_from_text
 from vpp_edge.runtime.interfaces import Camera, LatestState
 from vpp_edge.runtime.ipc.dtypes import MOST_PIXEL_BYTES
 from vpp_edge.runtime.sim.view_names import LIVE_SIZE, VIEWS
@@ -65,7 +66,7 @@ class CameraConfig:
         if (self.width is None) != (self.height is None):
             raise BadInputError(f"{name}: width {self.width}, height {self.height}; give both or neither")
         if self.width is not None and self.height is not None:
-            check_size(name, self.width, self.height)
+            self._check_size(self.width, self.height)
         if self.fps is not None and not (math.isfinite(self.fps) and 0 < self.fps <= HIGHEST_FPS):
             raise BadInputError(f"{name}: fps {self.fps}; expected above 0 and at most {HIGHEST_FPS:g}")
         if self.kind == "realsense" and self.fps is not None and self.fps != int(self.fps):
@@ -102,11 +103,24 @@ class CameraConfig:
             from vpp_edge.video import video_info
 
             info = video_info(self.source)
-            check_size(f"camera {self.name}", self.width or info.width, self.height or info.height)
+            self._check_size(self.width or info.width, self.height or info.height)
             return dataclasses.replace(self, fps=self.fps or info.fps)
         size, fps = (REALSENSE_SIZE, REALSENSE_FPS) if self.kind == "realsense" else (LIVE_SIZE, SIM_FPS)
         width, height = (self.width or size[0], self.height or size[1])
         return dataclasses.replace(self, width=width, height=height, fps=self.fps or fps)
+
+    def _check_size(self, width: int, height: int) -> None:
+        """Raises BadInputError for an image without pixels, or with more than a frame message can carry."""
+        most = MOST_PIXEL_BYTES // 3
+        if width >= 1 and height >= 1 and width * height <= most:
+            return
+        scale, hint = math.sqrt(most / max(1, width * height)), ""
+        less = [int(side * scale) // 2 * 2 for side in (width, height)]  # of the same proportions
+        if min(less) >= 1 and "width" in OPTIONS[self.kind]:
+            hint = f"; have its frames resized, for example with {self.name}?width={less[0]}&height={less[1]}"
+        raise BadInputError(
+            f"camera {self.name}: {width} x {height} pixels; expected at least 1 x 1 and at most {most} in all{hint}"
+        )
 
     def open(self, latest_state: LatestState | None = None) -> Camera:
         """Opens the camera; see `opening.open_camera`."""
@@ -121,13 +135,6 @@ class CameraConfig:
         options = "&".join(f"{key}={value}" for key, value in given.items() if value is not None)
         text = f"{self.name}?{options}" if options or "?" in self.source else self.name
         return f"{self.view}={text}" if self.view else text
-
-
-def check_size(name: str, width: int, height: int) -> None:
-    """Raises BadInputError for an image without pixels, or with more than a frame message can carry."""
-    if width < 1 or height < 1 or width * height * 3 > MOST_PIXEL_BYTES:
-        most = MOST_PIXEL_BYTES // 3
-        raise BadInputError(f"{name}: {width} x {height} pixels; expected at least 1 x 1 and at most {most} in all")
 
 
 def camera_from_text(text: str) -> CameraConfig:
@@ -169,6 +176,7 @@ def parse_camera(text: str) -> CameraConfig:
             options[key] = _READERS[key](value)
         except (ValueError, KeyError):
             raise BadInputError(f"camera {text!r}: {key}={value!r}; expected {_EXPECTED[key]}") from None
+    source = source if kind == "realsense" else path_from_text(source)
     return CameraConfig(kind, source, **options, view=view)
 
 

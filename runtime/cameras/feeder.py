@@ -12,7 +12,7 @@ from vpp_edge.errors import HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.cameras.inbox import Inbox
 from vpp_edge.runtime.cameras.sources import FrameSource
 
-CATCH_UP_PERIODS = 2  # when later than this, images are skipped, as a real camera would
+CATCH_UP_IMAGES = 2  # when this many more are due, images are skipped, as a real camera would
 OPEN_S = 10.0  # if a source takes longer to open, its reader waits
 END_S = 2.0  # longer than rendering an image of the simulator takes
 
@@ -20,7 +20,7 @@ Deliver = Callable[[np.ndarray, int, int], None]
 
 
 class Feeder(threading.Thread):
-    """Delivers image n at start + n / fps, on deadlines that do not drift.
+    """Delivers every image when its source says that it is due, on deadlines that do not drift.
 
     Args:
         source: what to play; closed when the thread ends.
@@ -61,14 +61,16 @@ class Feeder(threading.Thread):
 
     def _play(self) -> bool:
         """True when the source has ended, False when it was stopped."""
-        period_ns, started_ns, moment = 1e9 / self._source.fps, time.monotonic_ns(), 0
+        started_ns, moment = time.monotonic_ns(), 0
+
+        def late_ns(moment: int) -> int:
+            return time.monotonic_ns() - started_ns - round(self._source.seconds(moment) * 1e9)
+
         while True:
-            due_ns = started_ns + round(moment * period_ns)
-            late_ns = time.monotonic_ns() - due_ns
-            if late_ns > CATCH_UP_PERIODS * period_ns:
-                moment += int(late_ns // period_ns)
-                continue
-            if self._stopping.wait(max(0, -late_ns) / 1e9):
+            if late_ns(moment + CATCH_UP_IMAGES) > 0:
+                while late_ns(moment + 1) >= 0:
+                    moment += 1
+            if self._stopping.wait(max(0, -late_ns(moment)) / 1e9):
                 return False
             taken_ns = time.monotonic_ns()
             image = self._source.image(moment)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from vpp_edge.runtime.interfaces import HandState
-from vpp_edge.video import decoded_frames, image_from_frame, video_info
+from vpp_edge.video import DecodedFrame, decoded_frames, timeline, video_info
 
 LatestState = Callable[[], "HandState | None"]
 # An open hand above the middle of the table, palm down; shown until the real state is known.
@@ -17,12 +17,12 @@ UNKNOWN_STATE = HandState(np.array((0.35, 0.0, 0.35, 1.0, 0.0, 0.0, 0.0, *(0.0,)
 
 
 class FrameSource(Protocol):
-    """Images at a fixed rate. Created in one thread; opened, used and closed in another, because renderers are bound to
-    a thread.
+    """Images in time. Created in one thread; opened, used and closed in another, because renderers are bound to a
+    thread.
 
     Attributes:
         width, height: pixels of every image.
-        fps: images per second.
+        fps: images per second, on average.
     """
 
     width: int
@@ -31,6 +31,9 @@ class FrameSource(Protocol):
 
     def open(self) -> None:
         """Does the slow setup before the first image."""
+
+    def seconds(self, moment: int) -> float:
+        """When a moment is due, from that of moment 0 on; increasing."""
 
     def image(self, moment: int) -> np.ndarray | None:
         """The image of a moment. Moments count from 0, are requested in increasing order and may be skipped.
@@ -44,12 +47,12 @@ class FrameSource(Protocol):
 
 
 class VideoSource:
-    """The frames of a video: moment n shows frame n, or with `loop` frame n modulo the length.
+    """The frames of a video, each at its own time: moment n shows frame n, or with `loop` frame n modulo the length.
 
     Args:
         path: the file.
         loop: start again at the end.
-        fps: frames per second; None: the video's own rate.
+        fps: frames per second, on average; the video is played faster or slower to reach it. None: its own rate.
         size: (width, height) to resize to; None: the video's own size.
 
     Raises:
@@ -60,15 +63,20 @@ class VideoSource:
     def __init__(
         self, path: str | Path, loop: bool, fps: float | None = None, size: tuple[int, int] | None = None
     ) -> None:
-        info = video_info(path)
-        self._path, self._loop, self._size = path, loop, size
+        info, times = video_info(path), timeline(path)
+        self._path, self._loop = path, loop
         self.width, self.height = size or (info.width, info.height)
         self.fps = fps or info.fps
-        self._frames: Iterator[Any] | None = None
+        self._due_s = (times.seconds - times.seconds[0]) * (info.fps / self.fps)
+        self._frames: Generator[DecodedFrame, None, None] | None = None
         self._next = 0
 
     def open(self) -> None:
         self._frames = decoded_frames(self._path)
+
+    def seconds(self, moment: int) -> float:
+        lap, number = divmod(moment, len(self._due_s))
+        return lap * (float(self._due_s[-1]) + 1 / self.fps) + float(self._due_s[number])
 
     def image(self, moment: int) -> np.ndarray | None:
         frame = None
@@ -81,12 +89,12 @@ class VideoSource:
                 self._frames = None
             else:
                 return None
-        return image_from_frame(frame, (self.width, self.height))
+        return None if frame is None else frame.image((self.width, self.height))
 
     def close(self) -> None:
         frames, self._frames = self._frames, None
         if frames is not None:
-            frames.close()  # type: ignore[attr-defined]  # it is a generator
+            frames.close()
 
 
 class SimSource:
@@ -114,6 +122,9 @@ class SimSource:
 
         self._renderer = SimRenderer(self.width, self.height)
         self._render()  # the first image takes the longest
+
+    def seconds(self, moment: int) -> float:
+        return moment / self.fps
 
     def image(self, moment: int) -> np.ndarray | None:
         state = None if self._latest_state is None else self._latest_state()

@@ -7,13 +7,14 @@ because a wrong default for a limit or a direction breaks fingers; docs/hands.md
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.files import path_from_text
+from vpp_edge.json_file import read_json_file
 from vpp_edge.spec.hand_limits import HandLimits
 
 Config = TypeVar("Config")
@@ -33,7 +34,7 @@ def device_and_file(kind: str, address: str) -> tuple[str, Path]:
             f"--hand {kind}:{address}: expected --hand {kind}:DEVICE?config=FILE, where FILE holds this hand's limits "
             "and calibration; docs/hands.md lists its values and how to measure them"
         )
-    return device, Path(file)
+    return device, Path(path_from_text(file))
 
 
 def config_from_file(cls: type[Config], path: Path) -> Config:
@@ -42,12 +43,7 @@ def config_from_file(cls: type[Config], path: Path) -> Config:
     Raises:
         BadInputError: the file cannot be read, a field is missing or unknown, or a value is invalid.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise BadInputError(f"{path}: larger than {LARGEST_FILE} bytes; this is not a hand configuration")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be read as a hand configuration: {error}") from error
+    values = read_json_file(path, "a hand configuration", most_bytes=LARGEST_FILE)
     try:
         fields = _checked(cls, values, "")
         fields["limits"] = HandLimits(**_checked(HandLimits, fields["limits"], "limits."))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.foreign_files import foreign_content
 from vpp_edge.spec.policy import PolicySpec, TensorSpec, policy_spec_from_json
 
 SCHEMA_VERSION = 2  # 2: limits with their measure and physical errors in the certificate, kept observations
@@ -190,15 +191,15 @@ class Bundle:
         """Raises BundleError when the folder or its manifest is missing, malformed or unsafe."""
         self.path = path
         if not path.is_dir():
-            raise BundleError(f"{path}: no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one.")
+            found = foreign_content(path) or f"no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one."
+            raise BundleError(f"{path}: {found}")
         raw = _read_file(path, MANIFEST_NAME, _MANIFEST_MAX_BYTES)
         self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
         try:
             data = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise BundleError(
-                f"{path / MANIFEST_NAME}: not readable as JSON ({error}). Copy the bundle again."
-            ) from error
+            found = foreign_content(path / MANIFEST_NAME) or f"not readable as JSON ({error}). Copy the bundle again."
+            raise BundleError(f"{path / MANIFEST_NAME}: {found}") from error
         try:
             self.manifest = manifest_from_json(data)
         except BundleError as error:
@@ -217,10 +218,8 @@ class Bundle:
         try:
             size = os.fstat(descriptor).st_size
             if size != record.size:
-                raise BundleError(
-                    f"{self.path / name}: {size} bytes, the manifest states {record.size}; refused. "
-                    "Copy the bundle again."
-                )
+                found = foreign_content(self.path / name, zipped=True) or "refused. Copy the bundle again."
+                raise BundleError(f"{self.path / name}: {size} bytes, the manifest states {record.size}; {found}")
             content: bytes | mmap.mmap = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
         except ValueError as error:
             raise BundleError(f"{self.path / name}: changed while it was read; refused. Copy it again.") from error

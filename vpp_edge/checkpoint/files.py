@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import CheckpointError
+from vpp_edge.files import PARTIAL_SUFFIXES
 from vpp_edge.foreign_files import foreign_content
+from vpp_edge.json_file import read_json_file
 
-_PARTIAL_SUFFIXES = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
 _ZIPPED = (".pt", ".pth", ".ckpt")  # PyTorch's files are zip archives themselves
 
 
 def check_file(path: Path, meaning: str) -> None:
     """Raises CheckpointError unless `path` is a non-empty regular file and not a pointer, a web page or an archive."""
     if not path.exists():
-        partial = [p.name for p in path.parent.glob(f"{path.name}*") if p.name.endswith(_PARTIAL_SUFFIXES)]
+        partial = [p.name for p in path.parent.glob(f"{path.name}*") if p.name.endswith(PARTIAL_SUFFIXES)]
         hint = f" There is an unfinished download next to it ({', '.join(sorted(partial))})." if partial else ""
         raise CheckpointError(f"{path}: missing; it should hold {meaning}.{hint} Download or copy it again.")
     if not path.is_file():
@@ -42,10 +42,7 @@ def _mislabelled(path: Path) -> str | None:
 def read_json(path: Path, meaning: str) -> dict[str, Any]:
     """The object in a JSON file; CheckpointError when it is missing, damaged or not an object."""
     check_file(path, meaning)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error}). Download or copy it again.") from error
+    data = read_json_file(path, meaning, error=CheckpointError)
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: expected a JSON object with {meaning}, got {type(data).__name__}")
     return data
@@ -60,14 +57,9 @@ def refuse_partial_downloads(folder: Path) -> None:
         raise CheckpointError(f"{folder}: unfinished download ({', '.join(partial[:5])}). Finish or repeat it.")
 
 
-def is_clutter(path: Path) -> bool:
-    """Whether a file or folder is hidden or temporary: what desktops, editors and download tools leave behind."""
-    return path.name.startswith((".", "~", "__")) or path.name.endswith((*_PARTIAL_SUFFIXES, "~", ".bak", ".swp"))
-
-
 def _is_unfinished(path: Path, folder: Path) -> bool:
     """Whether a download into `folder` was left half done: not where the whole file is there, nor in hidden folders."""
-    if not path.name.endswith(_PARTIAL_SUFFIXES):
+    if not path.name.endswith(PARTIAL_SUFFIXES):
         return False
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
     return not hidden and not path.with_suffix("").exists()

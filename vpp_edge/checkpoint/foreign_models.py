@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from vpp_edge.errors import BadInputError
+from vpp_edge.json_file import read_json_file
+
+_MOST_BYTES = 1 << 20
 SUPPORTED = "vpp-edge exports VPP (arXiv 2412.14803), whose video model is Stable Video Diffusion"
 _VPP2 = f"This looks like VPP2, which builds on a Wan video model and is another architecture. {SUPPORTED}."
 # Beginnings of the class names and model types in the configurations of other models.
@@ -55,7 +58,7 @@ def foreign_folder(folder: Path) -> str:
 def json_object(path: Path) -> dict[str, Any]:
     """The object in a small JSON file; {} if it is not one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json_file(path, "a configuration", most_bytes=_MOST_BYTES)
+    except BadInputError:
         return {}
     return content if isinstance(content, dict) else {}

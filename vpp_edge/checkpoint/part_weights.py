@@ -14,11 +14,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from vpp_edge.checkpoint.averaged import averaged_places, is_averaged
-from vpp_edge.checkpoint.files import is_clutter
 from vpp_edge.checkpoint.lora import LORA_NAME, Tensors, merge_lora
 from vpp_edge.checkpoint.training_names import unwrapped
 from vpp_edge.checkpoint.weights import load_tensor_file, weight_files
 from vpp_edge.errors import CheckpointError
+from vpp_edge.files import is_left_behind
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _WEIGHTS = (*_PICKLES, ".safetensors")
@@ -111,7 +111,7 @@ def _found(folder: Path, stem: str, used: Sequence[Path], beside: Iterable[Path]
     there = [p for place in beside if place.is_dir() for p in sorted(place.iterdir()) if p.is_file()]
     for path in dict.fromkeys((*here, *there)):
         inside = path in here
-        if path in used or path.suffix not in _WEIGHTS or is_clutter(path) or is_averaged(path.name):
+        if path in used or path.suffix not in _WEIGHTS or is_left_behind(Path(path.name)) or is_averaged(path.name):
             continue
         if inside and any(is_averaged(parent.name) for parent in path.relative_to(folder).parents):
             continue

@@ -11,11 +11,12 @@ import torch
 
 from vpp_edge.checkpoint.averaged import is_averaged
 from vpp_edge.checkpoint.bounded import whole_number
-from vpp_edge.checkpoint.files import is_clutter, read_json, refuse_partial_downloads
+from vpp_edge.checkpoint.files import read_json, refuse_partial_downloads
 from vpp_edge.checkpoint.foreign_models import foreign_model
 from vpp_edge.checkpoint.model_configs import check_unet, check_vae, checked_text_config
 from vpp_edge.checkpoint.part_weights import PartWeights, read_part_weights
 from vpp_edge.errors import CheckpointError
+from vpp_edge.files import is_left_behind
 
 Tensors = dict[str, torch.Tensor]
 
@@ -73,7 +74,7 @@ def read_video_weights(video_model: Path, policy: Path, weights: str | None) -> 
         for child in video_model.iterdir()
         if child.is_dir()
         and child.name not in _PIPELINE_FOLDERS
-        and not is_clutter(child)
+        and not is_left_behind(Path(child.name))
         and not is_averaged(child.name)
     )
     unet = read_part_weights(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vpp_edge.checkpoint.files import is_clutter
 from vpp_edge.checkpoint.foreign_models import foreign_folder, json_object
 from vpp_edge.errors import CheckpointError
+from vpp_edge.files import is_left_behind
 
 POLICY_FILES = ("policy.pt", "policy.safetensors")
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
@@ -116,7 +116,7 @@ def _one(folder: Path, meaning: str, found: Sequence[Path]) -> Path | None:
 def _folders(folder: Path) -> Iterator[Path]:
     """The folders in a folder; of the cache of a model hub, the snapshots."""
     for child in sorted(folder.iterdir()):
-        if child.is_dir() and not is_clutter(child):
+        if child.is_dir() and not is_left_behind(Path(child.name)):
             yield child
             yield from sorted(p for p in child.glob("snapshots/*") if p.is_dir())
 
@@ -150,7 +150,7 @@ def _direct_files(folder: Path) -> list[Path]:
         for p in folder.iterdir()
         if p.suffix in _SUFFIXES
         and p.is_file()
-        and not is_clutter(p)
+        and not is_left_behind(Path(p.name))
         and "lora" not in p.name
         and "adapter" not in p.name
     )

@@ -14,12 +14,14 @@ import select
 import sys
 import traceback
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vpp_edge import __version__
 from vpp_edge.cli.libraries import LIBRARIES, install_command
 from vpp_edge.errors import BadInputError, MissingDependencyError, VppEdgeError
+from vpp_edge.files import path_from_text
 
 COMMANDS = {
     "export": "turn a trained checkpoint into a bundle that a robot can run",
@@ -49,7 +51,11 @@ class UsageError(BadInputError):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises a UsageError instead of ending the process."""
+    """An ArgumentParser that raises a UsageError instead of ending the process, and knows `~` in `--option=~/file`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("type", Path, lambda text: Path(path_from_text(text)))
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. See: {self.prog} --help")

@@ -16,6 +16,7 @@ _GAP = 8
 _BACKGROUND, _INK = 24, 235
 _LETTER_SCALE, _MARGIN = 2, 6
 _MAX_FRAMES = 600  # a minute, which takes 280 MB
+_JITTER_S = 0.02  # of the snapshots; one that is this little late counts as in time
 MAX_ANIMATION_BYTES = 3_000_000
 _FRAME_STEPS = (1, 2, 4, 8)
 
@@ -37,13 +38,13 @@ class RunVideo:
         self._seconds.append(snapshot.seconds)
 
     def write(self, path: Path) -> Path:
-        """Writes the video at the rate of the snapshots.
+        """Writes the video at the average rate of the snapshots, each shown from its own time on.
 
         Raises:
             BadInputError: there are fewer than two snapshots.
         """
         rate_hz = max(round(self._rate_hz()), 1)
-        return write_video(path, self._captioned(), rate_hz)
+        return write_video(path, self._captioned(rate_hz), rate_hz)
 
     def write_animation(self, path: Path) -> Path:
         """Writes an animated WebP of at most MAX_ANIMATION_BYTES, at a lower frame rate if needed.
@@ -53,13 +54,17 @@ class RunVideo:
         """
         rate_hz = self._rate_hz()
         for step in _FRAME_STEPS:
-            write_animation(path, list(self._captioned(step)), rate_hz / step)
+            write_animation(path, list(self._captioned(rate_hz / step)), rate_hz / step)
             if path.stat().st_size <= MAX_ANIMATION_BYTES:
                 break
         return path
 
-    def _captioned(self, step: int = 1) -> Iterator[np.ndarray]:
-        return map(captioned, self._frames[::step], self._captions[::step])
+    def _captioned(self, rate_hz: float) -> Iterator[np.ndarray]:
+        """At a constant rate the newest snapshot: they come late where the machine was busy."""
+        seconds = np.array(self._seconds) - self._seconds[0]
+        for moment_s in np.arange(0, seconds[-1] + 1 / rate_hz, 1 / rate_hz):
+            newest = int(np.searchsorted(seconds, moment_s + _JITTER_S, side="right")) - 1
+            yield captioned(self._frames[newest], self._captions[newest])
 
     def _rate_hz(self) -> float:
         if len(self._frames) < 2:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from vpp_edge.bundle.reference import Reference, references_from_arrays
 from vpp_edge.bundle.tensor_check import TensorCheck, check_tensors
 from vpp_edge.bundle.tolerances import TOLERANCES, Limit
 from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.foreign_files import foreign_content
+from vpp_edge.json_file import read_json_file
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.spec.sample import Sample
 
@@ -127,8 +128,11 @@ def verify_golden(policy: EdgePolicy, path: Path) -> list[TensorCheck]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInputError(f"{path}: not readable as .npz ({error})") from error
+        if not arrays or not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise BadInputError(f"{path}: {foreign_content(path) or 'holds no arrays; expected an .npz file'}")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        found = foreign_content(path, zipped=True) or f"not readable as .npz ({error})"
+        raise BadInputError(f"{path}: {found}") from error
     if "instructions" in arrays:
         instructions = [str(text) for text in arrays.pop("instructions")]
     else:
@@ -178,6 +182,6 @@ def _check_references(policy: EdgePolicy, references: Mapping[str, Reference]) -
 def _instructions_from_spec(golden: Path) -> list[str]:
     path = golden.with_name("spec.json")
     try:
-        return [str(case[2]) for case in json.loads(path.read_text(encoding="utf-8"))["cases"]]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        return [str(case[2]) for case in read_json_file(path, f"the instructions of {golden.name}")["cases"]]
+    except (KeyError, IndexError, TypeError) as error:
         raise BadInputError(f"{path}: must hold the instructions of {golden.name} as cases[i][2] ({error})") from error

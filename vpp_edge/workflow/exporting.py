@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from vpp_edge.export import exporter
 from vpp_edge.export.bundle_writer import check_target
 from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.samples import random_samples
+from vpp_edge.json_file import read_json_file
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
 from vpp_edge.workflow.calibration_options import CalibrationOptions
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 from vpp_edge.workflow.observations import DataOptions, Observations, held_out_observations, observations
-
-_MOST_TABLE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,11 @@ def is_bundle(path: Path) -> bool:
 
 def read_table(path: Path) -> CalibrationTable:
     """The table that `vpp-edge calibrate` wrote. Raises BadInputError if it is not readable."""
+    data = read_json_file(path, "a calibration table")
     try:
-        if path.stat().st_size > _MOST_TABLE_BYTES:
-            raise BadInputError(f"{path}: too large for a calibration table; refused")
-        return calibration_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(f"{path}: not readable as a calibration table ({error})") from error
+        return calibration_from_json(data)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
 
 
 def export_lowered(request: LoweredExport, target: Path, report: ProgressCallback = ignore_progress) -> Manifest:

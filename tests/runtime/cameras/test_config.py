@@ -85,6 +85,40 @@ def test_defaults_are_filled_in(tmp_path):
     )
 
 
+@pytest.mark.parametrize("kind", ["video", "software"])
+def test_a_video_in_4k_is_refused_with_an_option_that_makes_it_fit(tmp_path, kind):
+    clip = write_video(tmp_path / "clip.mp4", [np.zeros((2160, 3840, 3), np.uint8)] * 2, 10)
+    with pytest.raises(BadInputError, match=r"3840 x 2160 pixels; .* resized, for example with") as caught:
+        camera_from_text(f"{kind}:{clip}")
+    suggested = str(caught.value).rpartition(" with ")[2]
+    assert suggested == f"{kind}:{clip}?width=1920&height=1080"
+    config = camera_from_text(suggested)
+    assert (config.width, config.height) == (1920, 1080)
+
+
+@given(st.integers(-1, 10**9), st.integers(-1, 10**9))
+def test_the_suggested_size_fits(width, height):
+    try:
+        CameraConfig("video", "a.mp4", width=width, height=height)
+    except BadInputError as error:
+        if "for example with" in str(error):
+            assert parse_camera(str(error).rpartition(" with ")[2]).width
+
+
+def test_no_size_is_suggested_to_a_camera_for_images_without_pixels():
+    with pytest.raises(BadInputError, match=r"at most 2073600 in all$"):
+        CameraConfig("video", "a.mp4", width=0, height=10)
+
+
+@pytest.mark.parametrize("kind", ["video", "software", "bag"])
+def test_the_home_folder_is_found_as_in_a_shell(monkeypatch, kind):
+    monkeypatch.setenv("HOME", "/home/robot")
+    assert parse_camera(f"wrist={kind}:~/takes/a.mp4").source == "/home/robot/takes/a.mp4"
+    assert parse_camera(f"{kind}:~").source == "/home/robot"
+    for other in ("~nobody-of-this-name/a.mp4", "takes/~/a.mp4", "a~", "./~/a.mp4"):
+        assert parse_camera(f"{kind}:{other}").source == other
+
+
 def test_a_file_that_is_not_a_video_is_rejected(tmp_path):
     file = tmp_path / "clip.mp4"
     file.write_bytes(b"\x00" * 100)

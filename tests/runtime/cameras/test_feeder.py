@@ -20,19 +20,22 @@ SECOND_NS = 1_000_000_000
 
 
 class Source:
-    """Grey images; `seconds(moment)` is the time that each takes; it may raise."""
+    """Grey images; `cost(moment)` is the time in seconds that each takes; it may raise."""
 
     width, height, fps = 4, 4, 100.0
 
-    def __init__(self, seconds):
-        self._seconds = seconds
+    def __init__(self, cost):
+        self._cost = cost
         self.opened = self.closed = 0
 
     def open(self):
         self.opened += 1
 
+    def seconds(self, moment):
+        return moment / self.fps
+
     def image(self, moment):
-        time.sleep(self._seconds(moment))
+        time.sleep(self._cost(moment))
         return np.full((4, 4, 3), moment % 256, np.uint8)
 
     def close(self):

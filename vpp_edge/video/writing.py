@@ -1,96 +1,22 @@
-"""Video files: read RGB frames from any file that FFmpeg reads, write frames to an MP4 or an animated WebP.
-
-The only place that imports PyAV.
-"""
+"""Writes videos: RGB frames come in, an MP4 or an animated WebP goes out."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.errors import BadInputError
+from vpp_edge.video.library import load_av
 
 HIGHEST_FPS = 1000.0
 WEBP_QUALITY = "70"
 MPEG4_BIT_RATE = 8_000_000  # without an H.264 encoder: enough for 640x480 without visible blocks
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """Properties of the first video stream of a file.
-
-    Attributes:
-        fps: average frames per second.
-        frames: number of frames; 0 if the file does not say.
-        width, height: pixels.
-    """
-
-    fps: float
-    frames: int
-    width: int
-    height: int
-
-
-def load_av() -> ModuleType:
-    """PyAV. Raises MissingDependencyError where it is not installed."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingDependencyError("PyAV", "reading and writing videos", "pip install 'vpp-edge[video]'") from error
-    return av
-
-
-def video_info(path: str | Path) -> VideoInfo:
-    """Rate, length and size of a video. Raises BadInputError where the file is missing or holds no video."""
-    with _opened(path) as stream:
-        rate = stream.average_rate or stream.guessed_rate or Fraction(30)
-        return VideoInfo(
-            fps=float(rate), frames=stream.frames, width=stream.codec_context.width, height=stream.codec_context.height
-        )
-
-
-def read_frames(path: str | Path, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
-    """Every frame of a video in order, each a new (height, width, 3) uint8 RGB array.
-
-    Args:
-        size: (width, height) to resize to; None for the file's own.
-
-    Raises:
-        BadInputError: the file is missing, no video, or damaged.
-    """
-    for frame in decoded_frames(path):
-        yield image_from_frame(frame, size)
-
-
-def decoded_frames(path: str | Path) -> Iterator[Any]:
-    """The same as PyAV frames, not yet converted to RGB, for callers that skip some."""
-    number = 0
-    with _opened(path) as stream:
-        try:
-            for frame in stream.container.decode(stream):
-                yield frame
-                number += 1
-        except load_av().error.FFmpegError as error:
-            raise BadInputError(
-                f"video {path}: damaged after frame {number}: {error}; copy or record it again"
-            ) from error
-    if not number:
-        raise BadInputError(f"video {path}: holds no frame; expected at least one")
-
-
-def image_from_frame(frame: Any, size: tuple[int, int] | None = None) -> np.ndarray:
-    """(height, width, 3) uint8 RGB of a frame of PyAV, resized to `size` (width, height) where given."""
-    width, height = size or (None, None)
-    image = frame.to_ndarray(format="rgb24", width=width, height=height)
-    return np.ascontiguousarray(image)
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> Path:
@@ -208,17 +134,3 @@ def _checked_shape(path: Path, image: np.ndarray) -> tuple[int, int]:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise BadInputError(f"video {path}: a frame is {image.dtype} {image.shape}; expected uint8 (height, width, 3)")
     return image.shape[0], image.shape[1]
-
-
-@contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
-    """The first video stream of a file."""
-    av = load_av()
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise BadInputError(f"video {path}: cannot be opened: {error}; give a video file that FFmpeg reads") from error
-    with container:
-        if not container.streams.video:
-            raise BadInputError(f"video {path}: holds no video stream; give a video file")
-        yield container.streams.video[0]
