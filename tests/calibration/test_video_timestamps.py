@@ -101,6 +101,17 @@ def test_the_times_of_the_rows_count_rather_than_their_number(tmp_path: Path) ->
     assert recording.states is not None and recording.states[:, 0].tolist() == [0, 2, 3, 5, 7]
 
 
+@pytest.mark.parametrize("fps", [7, 13, 20, 30])
+def test_a_wrong_rate_in_the_description_moves_no_picture(tmp_path: Path, fps: int) -> None:
+    write_lerobot(tmp_path, (3, 4), edit_info=lambda info: info.update(fps=fps))
+    try:
+        recordings = open_dataset(tmp_path).recordings
+    except BadInputError as error:
+        assert fps < FPS and "has 3 rows, its part of" in str(error)
+        return
+    assert [shown(recordings[0], range(3)), shown(recordings[1], range(4))] == [[0, 1, 2], [3, 4, 5, 6]]
+
+
 def test_rows_without_times_follow_the_rate(tmp_path: Path) -> None:
     write_lerobot(tmp_path, (3, 4), edit_data=lambda columns: columns.pop("timestamp"))
     assert shown(open_dataset(tmp_path).recordings[1], range(4)) == [3, 4, 5, 6]
