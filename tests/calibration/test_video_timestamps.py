@@ -12,6 +12,7 @@ from made_videos import write_at
 
 from vpp_edge.calibration.datasets import Recording, open_dataset
 from vpp_edge.errors import BadInputError
+from vpp_edge.video import load_av, timeline
 
 pytest.importorskip("av")
 ROWS = 8
@@ -152,3 +153,17 @@ def test_a_layout_without_times_takes_frames_in_order_at_any_pace(tmp_path: Path
     write_at(tmp_path / "videos/val/0/0.mp4", (painted(0, n) for n in range(5)), [0, 0.1, 0.5, 0.52, 3])
     (recording,) = open_dataset(tmp_path).recordings
     assert shown(recording, range(5)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mov", "a.ts", "a.flv"])
+def test_frames_out_of_order_in_the_file_are_in_order(tmp_path: Path, name: str) -> None:
+    """With B-frames, packets are in another order than pictures; an AVI stamps them wrongly."""
+    if "libx264" not in load_av().codecs_available:
+        pytest.skip("this PyAV writes no H.264")
+    write_trajectories(tmp_path, (9,))
+    images = (painted(0, n) for n in range(9))
+    video = write_at(tmp_path / name, images, [n / 10 for n in range(9)], codec="libx264")
+    assert len(timeline(video).seconds) == 9
+    video.replace(tmp_path / "videos/val/0/0.mp4")
+    (recording,) = open_dataset(tmp_path).recordings
+    assert [number_in(view)[1] for (view,) in recording.images(range(9), 1)] == [*range(9)]
