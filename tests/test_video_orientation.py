@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,18 @@ def test_other_tags_are_refused_with_the_remedy(tmp_path: Path, angle: str) -> N
 def test_a_scaled_matrix_turns_without_scaling(tmp_path: Path) -> None:
     path = turn(write_video(tmp_path / "a.mp4", [picture()] * 2, 10), (0, 2, -0.5, 0))
     assert like(next(read_frames(path)), np.rot90(picture(), -1))
+
+
+def test_notes_that_pyav_cannot_read_are_refused(tmp_path: Path) -> None:
+    """An Exif orientation turns a JPEG, and PyAV shows a frame that has one no notes at all."""
+    images = pytest.importorskip("PIL.Image")
+    image = images.fromarray(picture())
+    turned = image.getexif()
+    turned[0x112] = 6  # the tag Orientation: a quarter clockwise
+    image.save(tmp_path / "a.jpg", exif=turned)
+    try:
+        shown = next(read_frames(tmp_path / "a.jpg"))
+    except BadInputError as error:
+        assert re.search(r"a\.jpg: has notes .* PyAV cannot read .*ffmpeg -i", str(error))
+    else:
+        assert like(shown, np.rot90(picture(), -1))

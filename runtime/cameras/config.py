@@ -40,8 +40,9 @@ class CameraConfig:
         source: serial number (empty: the only camera attached), path of a file, or `sim/VIEW`.
         width, height: requested pixels, both or neither. None: 640 x 480 for a camera, 320 x 240 for the simulator, a
             video's own size. Videos are resized to it. Not for bags, which keep their own size.
-        fps: requested frames per second. None: 30 for a camera, 15 for the simulator, a video's own rate. A bag plays
-            at its recorded rate; for bags this is the rate to expect.
+        fps: requested frames per second. None: 30 for a camera, 15 for the simulator, a video's own rate. A video is
+            played at its own times, faster or slower to reach a requested rate. A bag plays at its recorded rate; for
+            bags this is the rate to expect.
         loop: a file starts again at its end; otherwise reading past the end raises EndOfStreamError.
         view: the policy's view that it delivers, such as `static`; empty: the one at its position in the list.
 

@@ -12,6 +12,7 @@ from made_videos import write_at
 
 from vpp_edge.calibration.datasets import Recording, open_dataset
 from vpp_edge.errors import BadInputError
+from vpp_edge.video import load_av, timeline
 
 pytest.importorskip("av")
 ROWS = 8
@@ -101,6 +102,17 @@ def test_the_times_of_the_rows_count_rather_than_their_number(tmp_path: Path) ->
     assert recording.states is not None and recording.states[:, 0].tolist() == [0, 2, 3, 5, 7]
 
 
+@pytest.mark.parametrize("fps", [7, 13, 20, 30])
+def test_a_wrong_rate_in_the_description_moves_no_picture(tmp_path: Path, fps: int) -> None:
+    write_lerobot(tmp_path, (3, 4), edit_info=lambda info: info.update(fps=fps))
+    try:
+        recordings = open_dataset(tmp_path).recordings
+    except BadInputError as error:
+        assert fps < FPS and "has 3 rows, its part of" in str(error)
+        return
+    assert [shown(recordings[0], range(3)), shown(recordings[1], range(4))] == [[0, 1, 2], [3, 4, 5, 6]]
+
+
 def test_rows_without_times_follow_the_rate(tmp_path: Path) -> None:
     write_lerobot(tmp_path, (3, 4), edit_data=lambda columns: columns.pop("timestamp"))
     assert shown(open_dataset(tmp_path).recordings[1], range(4)) == [3, 4, 5, 6]
@@ -141,3 +153,17 @@ def test_a_layout_without_times_takes_frames_in_order_at_any_pace(tmp_path: Path
     write_at(tmp_path / "videos/val/0/0.mp4", (painted(0, n) for n in range(5)), [0, 0.1, 0.5, 0.52, 3])
     (recording,) = open_dataset(tmp_path).recordings
     assert shown(recording, range(5)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mov", "a.ts", "a.flv"])
+def test_frames_out_of_order_in_the_file_are_in_order(tmp_path: Path, name: str) -> None:
+    """With B-frames, packets are in another order than pictures; an AVI stamps them wrongly."""
+    if "libx264" not in load_av().codecs_available:
+        pytest.skip("this PyAV writes no H.264")
+    write_trajectories(tmp_path, (9,))
+    images = (painted(0, n) for n in range(9))
+    video = write_at(tmp_path / name, images, [n / 10 for n in range(9)], codec="libx264")
+    assert len(timeline(video).seconds) == 9
+    video.replace(tmp_path / "videos/val/0/0.mp4")
+    (recording,) = open_dataset(tmp_path).recordings
+    assert [number_in(view)[1] for (view,) in recording.images(range(9), 1)] == [*range(9)]

@@ -48,9 +48,13 @@ def orientation_of_frame(frame: Any, tags: dict[str, str]) -> Orientation:
     """The orientation of a frame of PyAV, from its display matrix, or else from the tag `rotate` of its stream.
 
     Raises:
-        BadInputError: a rotation by another angle than a multiple of 90 degrees.
+        BadInputError: a rotation by another angle than a multiple of 90 degrees, or one that PyAV cannot read.
     """
-    for data in frame.side_data:
+    try:
+        notes = list(frame.side_data)
+    except ValueError as error:  # of a kind that this PyAV has no name for; it then shows none at all
+        raise _refusal("notes that PyAV cannot read (such as Exif), so which way up is not known") from error
+    for data in notes:
         if data.type.name == "DISPLAYMATRIX" and data.buffer_size >= _MATRIX_BYTES:
             return orientation_from_matrix(np.frombuffer(bytes(data), np.int32)[:9].tolist())
     text = next((value for key, value in tags.items() if key.lower() == "rotate"), "0")

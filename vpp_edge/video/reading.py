@@ -42,7 +42,7 @@ class Timeline:
 
     Attributes:
         seconds: (frames,) float64, increasing, in the time of the file, which need not begin at 0.
-        stamped: whether the file says so; otherwise they follow from its rate.
+        stamped: whether the file says so of every frame; otherwise they follow from its rate.
         fps: average frames per second.
     """
 
@@ -88,7 +88,7 @@ def timeline(path: str | Path) -> Timeline:
     """
     with _opened(path) as stream:
         base, rate = stream.time_base, stream.average_rate or stream.guessed_rate or _UNKNOWN_RATE
-        packets = stream.container.demux(stream)
+        packets, stamped = stream.container.demux(stream), stream.container.format.name != "avi"
         try:
             stamps = [packet.pts for packet in packets if packet.size and not packet.is_discard]
         except load_av().error.FFmpegError as error:
@@ -103,7 +103,7 @@ def timeline(path: str | Path) -> Timeline:
         measured = (len(ticks) - 1) / ((ticks[-1] - ticks[0]) * base)
         if abs(measured / rate - 1) > _RATE_TOLERANCE:
             rate = measured
-    return Timeline(seconds=seconds, stamped=True, fps=float(rate))
+    return Timeline(seconds=seconds, stamped=stamped, fps=float(rate))  # an AVI numbers its frames in another order
 
 
 def read_frames(path: str | Path, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
