@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.bundle.separation import UNKNOWN
+
 if TYPE_CHECKING:
     from vpp_edge.bundle.certificate import Certificate, SegmentError
     from vpp_edge.bundle.closed_loop import ClosedLoopRecord
@@ -27,6 +29,8 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
             f"  {name:<12} {alone.max_relative:>11.1e} {alone.rms_relative:>11.1e} {chained.max_relative:>11.1e} "
             f"{chained.rms_relative:>11.1e}   {limit}{cosine}"
         )
+    if certificate.separation is not None or certificate.int8 is not None:
+        lines.append((certificate.separation or UNKNOWN).line)
     for segment in certificate.physical:
         lines.append(_segment(segment))
         if every_column and len(segment.rms) > 1:
