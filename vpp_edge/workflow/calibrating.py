@@ -55,6 +55,7 @@ def calibrate_bundle(
             raise BadInputError(
                 f"{bundle.path} is in {bundle.stage(name).precision}; calibrate the float32 bundle it was made from"
             )
+    bundle.refuse_links()
     references = references_from_bundle(bundle, seen.samples, report)
     gc.collect()  # the sessions hold all weights
     # At run time a policy is pulled to the previous chunk: half of the observations of `act` are, too.

@@ -97,6 +97,7 @@ def lower_bundle(
     if table is not None:
         check_table(source, table)
     source.verify_all()
+    source.refuse_links()
     references = references_from_bundle(source, samples, report, "evaluate")
     gc.collect()  # the sessions hold all weights
     choice = None if table is None else choose_layers(source, table, options.budget * SEEN_SHARE)
