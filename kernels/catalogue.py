@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.kernels.launch import Launch
 from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 
@@ -43,7 +44,7 @@ def kernel_module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "triton":
             raise
-        install = "pip install 'vpp-edge[kernels]'"
+        install = pip_install("kernels")
         raise MissingDependencyError("triton", f"the kernel {name}", install) from error
 
 

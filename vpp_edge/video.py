@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import pip_install
 
 HIGHEST_FPS = 1000.0
 WEBP_QUALITY = "70"
@@ -44,7 +45,7 @@ def load_av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise MissingDependencyError("PyAV", "reading and writing videos", "pip install 'vpp-edge[video]'") from error
+        raise MissingDependencyError("PyAV", "reading and writing videos", pip_install("video")) from error
     return av
 
 

@@ -21,6 +21,7 @@ from vpp_edge.calibration.datasets.recording import (
     states_array,
 )
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import pip_install
 
 _INFO = Path("meta") / "info.json"
 _STATE = "observation.state"
@@ -140,9 +141,7 @@ def _rows(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, 
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingDependencyError(
-            "pyarrow", "reading LeRobot data sets", "pip install 'vpp-edge[lerobot]'"
-        ) from error
+        raise MissingDependencyError("pyarrow", "reading LeRobot data sets", pip_install("lerobot")) from error
     try:
         file = pyarrow.parquet.ParquetFile(path)
         names = [n for n in file.schema_arrow.names if not n.startswith("stats/")]  # statistics of every episode, large

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
-import os
+import shlex
 import sys
 from dataclasses import dataclass
+
+from vpp_edge.installing import CUDA_EXTRA, pip_install
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,6 @@ class Library:
     needed_for: str
     install: str = ""
 
-
-# A Jetson has another CUDA than a workstation, so the extras pin different versions.
-CUDA_EXTRA = "jetson" if os.uname().machine == "aarch64" else "cuda"
 
 LIBRARIES = {
     "numpy": Library("numpy", "", "every command"),
@@ -65,23 +63,9 @@ LIBRARIES = {
 def install_command(module: str) -> str:
     """The command that installs a library of LIBRARIES into the environment of this process."""
     library = LIBRARIES[module]
-    pip = f"{sys.executable} -m pip"
     if library.extra is None:
-        return library.install.replace("{pip}", pip)
-    return f"{pip} install {_source_of_this_package(library.extra)}"
-
-
-def _source_of_this_package(extra: str) -> str:
-    """`vpp-edge[extra]`, or the checkout that this package was installed from, as an argument of `pip install`."""
-    suffix = f"[{extra}]" if extra else ""
-    try:
-        origin = json.loads(importlib.metadata.distribution("vpp-edge").read_text("direct_url.json") or "{}")
-    except (importlib.metadata.PackageNotFoundError, json.JSONDecodeError):
-        origin = {}
-    folder = origin.get("url", "").removeprefix("file://")
-    if not os.path.isdir(folder):
-        return f"'vpp-edge{suffix}'"
-    return f"-e '{folder}{suffix}'" if origin.get("dir_info", {}).get("editable") else f"'{folder}{suffix}'"
+        return library.install.replace("{pip}", f"{shlex.quote(sys.executable)} -m pip")
+    return pip_install(*filter(None, [library.extra]))
 
 
 def is_installed(module: str) -> bool:
