@@ -182,6 +182,11 @@ def _safe_name(name: Any) -> str:
     return name
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a folder is a bundle rather than a checkpoint."""
+    return (path / MANIFEST_NAME).is_file()
+
+
 class Bundle:
     """A bundle folder whose manifest was read and checked. Files are verified when they are opened.
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "export": "turn a trained checkpoint into a bundle that a robot can run",
     "calibrate": "measure a bundle on recordings, for INT8",
     "build": "turn a bundle into TensorRT engines for this device",
-    "verify": "compare a bundle with its checkpoint or with recorded outputs",
+    "verify": "compare a bundle with its checkpoint, another bundle or recorded outputs",
     "run": "run a bundle on cameras and a hand",
     "chaos": "inject faults into live runs and measure how the runtime reacts",
     "eval": "play the simulated task with a policy and count successes",

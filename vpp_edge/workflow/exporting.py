@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle, Manifest
+from vpp_edge.bundle.manifest import Bundle, Manifest
 from vpp_edge.bundle.quantization import CalibrationTable, calibration_from_json
 from vpp_edge.bundle.separation import UNKNOWN, separation
 from vpp_edge.checkpoint.files import CheckpointPaths
@@ -74,11 +74,6 @@ class LoweredExport:
         if self.precision == "int8" and self.table is None:
             stages += calibrating.PROGRESS_STAGES
         return stages + lowering.PROGRESS_STAGES
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether a folder is a bundle rather than a checkpoint."""
-    return (path / MANIFEST_NAME).is_file()
 
 
 def read_table(path: Path) -> CalibrationTable:
