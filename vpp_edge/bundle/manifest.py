@@ -187,6 +187,17 @@ def is_bundle(path: Path) -> bool:
     return (path / MANIFEST_NAME).is_file()
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder looks like a trained policy that was not exported yet."""
+    parts = ("svd", "clip", "policy.pt", "policy.safetensors")
+    return not is_bundle(path) and any((path / part).exists() for part in parts)
+
+
+def export_command(checkpoint: Path) -> str:
+    """What makes a bundle of a checkpoint, as it is typed."""
+    return shlex.join(["vpp-edge", "export", str(checkpoint), "-o", f"{checkpoint.resolve().name}_bundle"])
+
+
 class Bundle:
     """A bundle folder whose manifest was read and checked. Files are verified when they are opened.
 
@@ -199,8 +210,12 @@ class Bundle:
     def __init__(self, path: Path) -> None:
         """Raises BundleError when the folder or its manifest is missing, malformed or unsafe."""
         self.path = path
+        if path.is_file():
+            raise BundleError(f"{path}: a file, but a bundle is a folder. `vpp-edge export` makes one of a checkpoint.")
         if not path.is_dir():
             raise BundleError(f"{path}: no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one.")
+        if is_checkpoint(path):
+            raise BundleError(f"{path}: a trained checkpoint, not a bundle. Make one of it: {export_command(path)}")
         raw = _read_file(path, MANIFEST_NAME, _MANIFEST_MAX_BYTES)
         self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
         try:

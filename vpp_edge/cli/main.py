@@ -30,7 +30,7 @@ COMMANDS = {
     "chaos": "inject faults into live runs and measure how the runtime reacts",
     "eval": "play the simulated task with a policy and count successes",
     "profile": "measure the latency of every stage on this machine",
-    "inspect": "show what is in a bundle",
+    "inspect": "show what is in a bundle or a checkpoint",
     "kernels": "compile the GPU kernels of this package, or list what they save",
     "doctor": "report what this machine can run, and how to install what is missing",
     "demo": "press buttons with the policy of this package, in simulation, in real time",
