@@ -21,14 +21,19 @@ OPERATIONS = (
 )
 
 
+def check_name(name: str) -> None:
+    """Raises BadInputError for a name that is not in OPERATIONS."""
+    if name not in OPERATIONS:
+        raise BadInputError(f"unknown kernel {name!r}; expected one of {', '.join(OPERATIONS)}")
+
+
 def load_operation(name: str) -> Operation:
     """An operation with its reference and cases. Needs PyTorch but not Triton.
 
     Raises:
         BadInputError: the name is unknown.
     """
-    if name not in OPERATIONS:
-        raise BadInputError(f"unknown kernel {name!r}; expected one of {', '.join(OPERATIONS)}")
+    check_name(name)
     operation: Operation = importlib.import_module(f"vpp_edge.kernels.{name}.cases").OPERATION
     return operation
 

@@ -41,13 +41,15 @@ LIBRARIES = {
     "rerun": Library("rerun-sdk", "rerun", "run --rerun"),
     "dynamixel_sdk": Library("dynamixel-sdk", "leap", "run --hand leap"),
     "pymodbus": Library("pymodbus", "inspire", "run --hand inspire"),
-    "torch": Library("torch", "export", "export, demo, verify against a checkpoint, profile --compare torch"),
-    "diffusers": Library("diffusers", "export", "export, demo"),
-    "transformers": Library("transformers", "export", "export, demo"),
-    "safetensors": Library("safetensors", "export", "export, demo"),
-    "omegaconf": Library("omegaconf", "export", "export, demo"),
-    "onnx": Library("onnx", "export", "export, demo"),
-    "onnxscript": Library("onnxscript", "export", "export, demo"),
+    "torch": Library(
+        "torch", "export", "export, verify against a checkpoint, profile --compare torch; demo in a checkout"
+    ),
+    "diffusers": Library("diffusers", "export", "export; demo in a checkout"),
+    "transformers": Library("transformers", "export", "export; demo in a checkout"),
+    "safetensors": Library("safetensors", "export", "export; demo in a checkout"),
+    "omegaconf": Library("omegaconf", "export", "export; demo in a checkout"),
+    "onnx": Library("onnx", "export", "export; demo in a checkout"),
+    "onnxscript": Library("onnxscript", "export", "export; demo in a checkout"),
     "cuda.bindings": Library(
         "cuda-bindings", CUDA_EXTRA, "build for the GPU of this machine, run --backend tensorrt, tensorrt-rtx"
     ),

@@ -12,6 +12,7 @@ from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.bundle.work import WORK_NAME, Graph, work_of_bundle
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.profile.roofline.accelerators import (
     BANDWIDTH,
@@ -23,7 +24,6 @@ from vpp_edge.profile.roofline.accelerators import (
 )
 from vpp_edge.profile.roofline.costs import Cost, costs_of_graph
 from vpp_edge.profile.roofline.layers import part_of
-from vpp_edge.profile.roofline.operations import Graph, graph_from_model
 
 # One inference with a given instruction, as in measured latencies.
 INFERENCE = ("perceive", "act")
@@ -146,7 +146,7 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
         raise BadInputError(f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
     exported = {name: stage.precision for name, stage in bundle.manifest.stages.items()}
     precisions = {name: precision or own for name, own in exported.items()}
-    graphs = {name: graph_of_stage(bundle, name) for name in exported}
+    graphs = graphs_of_bundle(bundle)
     return Prediction(
         device=device,
         cameras=len(bundle.manifest.policy.cameras),
@@ -157,20 +157,17 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
     )
 
 
-def graph_of_stage(bundle: Bundle, name: str) -> Graph:
-    """The work in one stage of a bundle; its weights are not opened."""
-    import onnx
+def graphs_of_bundle(bundle: Bundle) -> dict[str, Graph]:
+    """The work in every stage of a bundle: as counted at export, or counted now. Weights are not opened."""
+    counted = work_of_bundle(bundle)
+    if counted is None:  # a bundle of an earlier version
+        from vpp_edge.export.counting import graph_of_stage
 
-    file = bundle.stage(name).graph
-    content = bytes(bundle.open_verified(file))
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own class, but protobuf is not one of our requirements
-        raise BundleError(f"{bundle.path / file}: not readable as ONNX ({error})") from error
-    try:
-        return graph_from_model(model)
-    except BadInputError as error:
-        raise BadInputError(f"{bundle.path / file}: {error}") from error
+        return {name: graph_of_stage(bundle, name) for name in bundle.manifest.stages}
+    for name in bundle.manifest.stages:
+        if name not in counted:
+            raise BundleError(f"{bundle.path / WORK_NAME}: does not count stage {name}. Export the bundle again.")
+    return counted
 
 
 def sum_of(costs: Iterable[Cost]) -> Sum:
