@@ -76,7 +76,8 @@ def write_bundle(
     kept = arrays_from_references(references[:KEPT_OBSERVATIONS])
     np.savez_compressed(staging / PARITY_NAME, **kept)  # type: ignore[arg-type]
     graphs = {name: graph_from_file(staging / stage.graph) for name, stage in manifest.stages.items()}
-    (staging / WORK_NAME).write_text(work_json(graphs), encoding="utf-8")
+    hashes = {name: file_record(staging / stage.graph).sha256 for name, stage in manifest.stages.items()}
+    (staging / WORK_NAME).write_text(work_json(graphs, hashes), encoding="utf-8")
     files = {p.relative_to(staging).as_posix(): file_record(p) for p in sorted(staging.rglob("*")) if p.is_file()}
     manifest = replace(manifest, files=files)
     _write_synced(staging / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))

@@ -66,7 +66,7 @@ def graph_of_stage(bundle: Bundle, name: str) -> Graph:
     except ImportError as error:
         raise MissingDependencyError(
             "onnx",
-            f"counting the work in {bundle.path}, which was exported by a version that kept no counts,",
+            f"counting the work in stage {name} of {bundle.path}, which keeps no counts of it,",
             pip_install("export"),
         ) from error
     file = bundle.stage(name).graph

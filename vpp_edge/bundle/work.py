@@ -131,25 +131,29 @@ def _tensor(values: Any) -> Tensor:
     return Tensor(shape=tuple(map(int, shape)), element_bytes=float(element_bytes), floating=bool(floating))
 
 
-def work_json(graphs: Mapping[str, Graph]) -> str:
-    """The content of `work.json`: the graphs by stage."""
-    stages = {name: graph.to_json() for name, graph in graphs.items()}
+def work_json(graphs: Mapping[str, Graph], hashes: Mapping[str, str]) -> str:
+    """The content of `work.json`: by stage, its graph and the SHA-256 of the ONNX file that it was counted in."""
+    stages = {name: {"graph_sha256": hashes[name], **graph.to_json()} for name, graph in graphs.items()}
     return json.dumps({"schema_version": _SCHEMA, "stages": stages}, separators=(",", ":"))
 
 
-def work_of_bundle(bundle: Bundle) -> dict[str, Graph] | None:
-    """The graphs of a bundle by stage; None where it was exported by a version that did not count them.
+def work_of_bundle(bundle: Bundle) -> dict[str, Graph]:
+    """The graphs that a bundle keeps, by stage.
+
+    A stage is missing where the bundle is of a version that did not count, or the stage's file is not the one counted.
 
     Raises:
         BundleError: the file is damaged or of another version.
     """
     if WORK_NAME not in bundle.manifest.files:
-        return None
+        return {}
+    hashes = {name: bundle.manifest.files[stage.graph].sha256 for name, stage in bundle.manifest.stages.items()}
     try:
         data = json.loads(bytes(bundle.open_verified(WORK_NAME)))
         if data["schema_version"] != _SCHEMA:
             raise ValueError(f"schema version {data['schema_version']!r}, this vpp-edge reads {_SCHEMA}")
-        return {str(name): graph_from_json(stage) for name, stage in data["stages"].items()}
+        kept = {name: stage for name, stage in data["stages"].items() if stage["graph_sha256"] == hashes.get(name)}
+        return {name: graph_from_json(stage) for name, stage in kept.items()}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BundleError(
             f"{bundle.path / WORK_NAME}: not readable as the work of its stages ({type(error).__name__}: {error}). "

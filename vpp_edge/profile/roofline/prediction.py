@@ -12,8 +12,8 @@ from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.tolerances import PRECISIONS
-from vpp_edge.bundle.work import WORK_NAME, Graph, work_of_bundle
-from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.bundle.work import Graph, work_of_bundle
+from vpp_edge.errors import BadInputError
 from vpp_edge.profile.roofline.accelerators import (
     BANDWIDTH,
     EFFICIENCIES,
@@ -159,15 +159,10 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
 
 def graphs_of_bundle(bundle: Bundle) -> dict[str, Graph]:
     """The work in every stage of a bundle: as counted at export, or counted now. Weights are not opened."""
-    counted = work_of_bundle(bundle)
-    if counted is None:  # a bundle of an earlier version
-        from vpp_edge.export.counting import graph_of_stage
+    from vpp_edge.export.counting import graph_of_stage
 
-        return {name: graph_of_stage(bundle, name) for name in bundle.manifest.stages}
-    for name in bundle.manifest.stages:
-        if name not in counted:
-            raise BundleError(f"{bundle.path / WORK_NAME}: does not count stage {name}. Export the bundle again.")
-    return counted
+    kept = work_of_bundle(bundle)
+    return {name: kept[name] if name in kept else graph_of_stage(bundle, name) for name in bundle.manifest.stages}
 
 
 def sum_of(costs: Iterable[Cost]) -> Sum:
