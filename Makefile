@@ -11,7 +11,7 @@ export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: help venv demo test test-slow test-all test-durations check lint format types arm-wheels lock clean
+.PHONY: help venv demo test test-slow test-all test-durations check lint format types wheel arm-wheels lock clean
 
 help:
 	@echo "make demo        press buttons in simulation with the policy of this package"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-all    all of them; what each module costs: make test-durations"
 	@echo "make check       format, lint, types and \`make test\`; CI runs it, then the slow tests"
 	@echo "make venv        only make $(VENV), with PYTHON=$(PYTHON)"
+	@echo "make wheel       write the wheel for robots to dist/"
 	@echo "make format      rewrite the code in the project's format"
 	@echo "make arm-wheels  ask the package index whether a Jetson can install the runtime without a compiler"
 	@echo "make lock        write constraints/ anew, for PYTHONS=\"python3.10 ...\""
@@ -68,6 +69,10 @@ format: venv
 types: venv
 	@sh scripts/link_types.sh build/types
 	$(BIN)/mypy
+
+# With the demo policy exported, which a robot cannot do.
+wheel: venv
+	$(BIN)/python scripts/make_wheel.py dist
 
 arm-wheels: venv
 	$(BIN)/python scripts/check_arm_wheels.py

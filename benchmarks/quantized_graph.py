@@ -43,7 +43,7 @@ def facts_of_graph(target: Path) -> GraphFacts:
     """Counts the products of a quantized graph: covered or not, weighted or not, and the dtypes around them."""
     import onnx
 
-    from vpp_edge.profile.roofline.operations import graph_from_model
+    from vpp_edge.export.counting import graph_from_model
 
     inferred = target.with_suffix(".shapes.onnx")
     onnx.shape_inference.infer_shapes_path(str(target), str(inferred))

@@ -17,7 +17,7 @@ _GAP_SHARE = 0.05  # between the two parts of a single recording, so that they s
 
 
 def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], count: int, seed: int) -> list[Sample]:
-    """`count` observations, spread evenly over the rows of all recordings.
+    """`count` observations, of the rows that `picked_rows` says.
 
     Args:
         seed: of the noise, standard normal.
@@ -25,18 +25,30 @@ def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], coun
     Raises:
         BadInputError: fewer rows than observations, fewer views than cameras, or states of another size.
     """
-    total = sum(recording.length for recording in recordings)
-    if not 1 <= count <= total:
-        raise BadInputError(f"{count} observations requested, but the recordings have {total} rows")
-    picked = [(2 * i + 1) * total // (2 * count) for i in range(count)]  # the middles of equal parts
-    generator, samples, end = np.random.default_rng(seed), [], 0
-    for recording in recordings:
-        start, end = end, end + recording.length
-        own = [row - start for row in picked if start <= row < end]
-        for row, images in zip(own, recording.images(own, len(spec.cameras)) if own else [], strict=True):
+    generator, samples = np.random.default_rng(seed), []
+    for recording, rows in picked_rows(recordings, count):
+        for row, images in zip(rows, recording.images(rows, len(spec.cameras)), strict=True):
             state = _state(spec, recording, row)
             samples.append(sample_from_images(spec, recording.instruction, images, state=state, generator=generator))
     return samples
+
+
+def picked_rows(recordings: Sequence[Recording], count: int) -> list[tuple[Recording, list[int]]]:
+    """`count` rows, spread evenly over those of all recordings; only recordings that have one of them.
+
+    Raises:
+        BadInputError: fewer rows than that.
+    """
+    total = sum(recording.length for recording in recordings)
+    if not 1 <= count <= total:
+        raise BadInputError(f"{count} observations requested, but the recordings have {total} rows")
+    middles = [(2 * i + 1) * total // (2 * count) for i in range(count)]  # of equal parts
+    picked, end = [], 0
+    for recording in recordings:
+        start, end = end, end + recording.length
+        if own := [row - start for row in middles if start <= row < end]:
+            picked.append((recording, own))
+    return picked
 
 
 def _state(spec: PolicySpec, recording: Recording, row: int) -> np.ndarray | None:

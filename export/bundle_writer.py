@@ -21,7 +21,9 @@ import numpy as np
 from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import MANIFEST_NAME, PARITY_NAME, Manifest, file_record
 from vpp_edge.bundle.reference import Reference, arrays_from_references
+from vpp_edge.bundle.work import WORK_NAME, work_json
 from vpp_edge.errors import BadInputError
+from vpp_edge.export.counting import graph_from_file
 from vpp_edge.files import write_whole
 
 # Observations kept in a bundle with the reference outputs: a few megabytes at most.
@@ -73,6 +75,9 @@ def write_bundle(
     """
     kept = arrays_from_references(references[:KEPT_OBSERVATIONS])
     np.savez_compressed(staging / PARITY_NAME, **kept)  # type: ignore[arg-type]
+    graphs = {name: graph_from_file(staging / stage.graph) for name, stage in manifest.stages.items()}
+    hashes = {name: file_record(staging / stage.graph).sha256 for name, stage in manifest.stages.items()}
+    (staging / WORK_NAME).write_text(work_json(graphs, hashes), encoding="utf-8")
     files = {p.relative_to(staging).as_posix(): file_record(p) for p in sorted(staging.rglob("*")) if p.is_file()}
     manifest = replace(manifest, files=files)
     _write_synced(staging / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.kernels.launch import Launch
 from vpp_edge.kernels.operation import Case, Operation, TensorFactory
 
@@ -20,14 +21,19 @@ OPERATIONS = (
 )
 
 
+def check_name(name: str) -> None:
+    """Raises BadInputError for a name that is not in OPERATIONS."""
+    if name not in OPERATIONS:
+        raise BadInputError(f"unknown kernel {name!r}; expected one of {', '.join(OPERATIONS)}")
+
+
 def load_operation(name: str) -> Operation:
     """An operation with its reference and cases. Needs PyTorch but not Triton.
 
     Raises:
         BadInputError: the name is unknown.
     """
-    if name not in OPERATIONS:
-        raise BadInputError(f"unknown kernel {name!r}; expected one of {', '.join(OPERATIONS)}")
+    check_name(name)
     operation: Operation = importlib.import_module(f"vpp_edge.kernels.{name}.cases").OPERATION
     return operation
 
@@ -43,7 +49,7 @@ def kernel_module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "triton":
             raise
-        install = "pip install 'vpp-edge[kernels]'"
+        install = pip_install("kernels")
         raise MissingDependencyError("triton", f"the kernel {name}", install) from error
 
 

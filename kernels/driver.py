@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.installing import CUDA_EXTRA, pip_install
 from vpp_edge.kernels.artifact import ALIGNMENT, SCRATCH, TENSOR, CompiledKernel
 
 THREADS_PER_WARP = 32
@@ -74,7 +75,7 @@ def load_driver() -> ModuleType:
         raise MissingDependencyError(
             "cuda-bindings",
             "running a compiled kernel",
-            "pip install 'vpp-edge[jetson]'   (on a workstation: vpp-edge[cuda])",
+            pip_install(CUDA_EXTRA),
         ) from error
 
 

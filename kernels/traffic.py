@@ -59,6 +59,23 @@ def traffic_of(operation: Operation, case: Case) -> Traffic:
     )
 
 
+def row_of_case(operation: Operation, case: Case) -> dict[str, Any]:
+    """Traffic and operations of one call of a case, as the table of `vpp-edge kernels list` keeps them."""
+    traffic = traffic_of(operation, case)
+    return {
+        "kernel": operation.name,
+        "case": case.name,
+        "fuses": operation.fuses,
+        "precision": case.precision,
+        "calls": case.calls,
+        "sizes": dict(case.sizes),
+        "floor_bytes": traffic.floor_bytes,
+        "eager_bytes": traffic.eager_bytes,
+        "eager_kernels": traffic.eager_kernels,
+        "operations": traffic.operations,
+    }
+
+
 class TrafficCounter(TorchFunctionMode):
     """Counts the bytes that PyTorch functions read and write inside this context; views are free.
 

@@ -10,6 +10,7 @@ from vpp_edge.calibration.datasets.recording import file_inside
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.files import data_files
 from vpp_edge.foreign_files import foreign_content
+from vpp_edge.installing import pip_install
 
 _LARGEST = 2.0**63
 _EPISODE, _TIME, _STATE = "episode_index", "timestamp", "observation.state"
@@ -123,9 +124,7 @@ def _rows(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, 
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingDependencyError(
-            "pyarrow", "reading LeRobot data sets", "pip install 'vpp-edge[lerobot]'"
-        ) from error
+        raise MissingDependencyError("pyarrow", "reading LeRobot data sets", pip_install("lerobot")) from error
     try:
         file = pyarrow.parquet.ParquetFile(path)
         names = [n for n in file.schema_arrow.names if not n.startswith("stats/")]  # statistics of every episode, large

@@ -46,7 +46,7 @@ class Recording:
         beyond = [row for row in rows if not 0 <= row < self.length]
         if beyond:
             raise BadInputError(f"recording {self.name} ends before row {beyond[0]}; it has {self.length} rows")
-        by_view = [part.pictures(rows, self.name) for part in self.views[:views]]
+        by_view = [dict(part.pictures(rows, self.name)) for part in self.views[:views]]
         return [[images[row] for images in by_view] for row in rows]
 
     def with_views(self, names: Sequence[str]) -> Recording:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -124,8 +124,8 @@ class VideoPart:
     choice: FrameChoice = FramesByNumber()
     unread: str = ""
 
-    def pictures(self, rows: Sequence[int], recording: str) -> dict[int, np.ndarray]:
-        """(height, width, 3) uint8 RGB of every row, counted from `start`.
+    def pictures(self, rows: Sequence[int], recording: str) -> Iterator[tuple[int, np.ndarray]]:
+        """The row, counted from `start`, and its (height, width, 3) uint8 RGB picture, in the order of the video.
 
         Args:
             recording: its name, for messages.
@@ -140,22 +140,26 @@ class VideoPart:
             numbers = self.choice.numbers(times, [self.start + row for row in rows], recording)
         except BadInputError as error:
             raise BadInputError(f"video {self.path} {error}") from error
-        images = _images(self.path, times, set(numbers))
-        return {row: images[number] for row, number in zip(rows, numbers, strict=True)}
+        rows_of: dict[int, list[int]] = {}
+        for row, number in zip(rows, numbers, strict=True):
+            rows_of.setdefault(number, []).append(row)
+        for number, image in _images(self.path, times, set(numbers)):
+            yield from ((row, image) for row in rows_of[number])
 
 
-def _images(path: Path, times: Timeline, wanted: set[int]) -> dict[int, np.ndarray]:
+def _images(path: Path, times: Timeline, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
     """The frames with these numbers. A decoder leaves out frames that are damaged, which their times tell."""
-    found: dict[int, np.ndarray] = {}
+    left = set(wanted)
     for number, frame in enumerate(decoded_frames(path)):
-        if number in wanted:
+        if not left:
+            return
+        if number in left:
             if times.stamped and frame.seconds is not None and abs(frame.seconds - times.seconds[number]) > 1e-6:
                 break
-            found[number] = frame.image()
-            if len(found) == len(wanted):
-                return found
-    missing = min(wanted - found.keys())
-    raise BadInputError(f"video {path}: frame {missing} or one before it is damaged; copy or record it again")
+            yield number, frame.image()
+            left.remove(number)
+    if left:
+        raise BadInputError(f"video {path}: frame {min(left)} or one before it is damaged; copy or record it again")
 
 
 def _median_step(seconds: np.ndarray, default: float) -> float:

@@ -11,6 +11,7 @@ import ctypes
 from types import ModuleType
 
 from vpp_edge.errors import MissingDependencyError
+from vpp_edge.installing import pip_install
 
 
 def load_realsense() -> ModuleType:
@@ -33,7 +34,7 @@ def load_realsense() -> ModuleType:
         if not isinstance(error, ModuleNotFoundError):
             library += f" that can be loaded here ({error})"
         purpose = "a realsense, bag or software camera"
-        raise MissingDependencyError(library, purpose, "pip install 'vpp-edge[realsense]'") from error
+        raise MissingDependencyError(library, purpose, pip_install("realsense")) from error
     return pyrealsense2
 
 

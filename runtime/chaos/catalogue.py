@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.chaos import (
     bundle_faults,
     camera_faults,
@@ -15,8 +16,8 @@ from vpp_edge.runtime.chaos import (
 )
 from vpp_edge.runtime.chaos.result import Fault, RunTrial
 
-DYNAMIXEL = "the Dynamixel SDK, to talk to simulated servos (pip install 'vpp-edge[leap]')"
-PYAV = "PyAV, to record (pip install 'vpp-edge[video]')"
+DYNAMIXEL = f"the Dynamixel SDK, to talk to simulated servos ({pip_install('leap')})"
+PYAV = f"PyAV, to record ({pip_install('video')})"
 
 
 def _if_installed(module: str, trial: RunTrial) -> RunTrial | None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vpp_edge.errors import HardwareFaultError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.hands.dynamixel_registers import MODEL_NUMBER, Register
 from vpp_edge.runtime.hands.guarded import TRIES, LinkError, UnpluggedError
 
@@ -149,7 +150,7 @@ def import_sdk() -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("dynamixel_sdk", "serial"):
             raise
-        raise MissingDependencyError("dynamixel-sdk", "--hand leap", "pip install 'vpp-edge[leap]'") from error
+        raise MissingDependencyError("dynamixel-sdk", "--hand leap", pip_install("leap")) from error
     return dynamixel_sdk
 
 

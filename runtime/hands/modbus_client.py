@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.hands.guarded import LinkError
 
 WRITE_REGISTERS = 16  # function code
@@ -36,7 +37,7 @@ class ModbusDevice:
             from pymodbus.client import ModbusSerialClient, ModbusTcpClient
             from pymodbus.exceptions import ModbusException
         except ModuleNotFoundError as error:
-            raise MissingDependencyError("pymodbus", "--hand inspire", "pip install 'vpp-edge[inspire]'") from error
+            raise MissingDependencyError("pymodbus", "--hand inspire", pip_install("inspire")) from error
         self._failures = (ModbusException, OSError)
         self._word, self._in_doubt, self._timeout_s = word, False, timeout_ms / 1e3
         self._unit, limits = unit, {"timeout": timeout_ms / 1e3, "retries": 0}

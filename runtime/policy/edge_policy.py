@@ -168,7 +168,7 @@ class EdgePolicy:
         """(1, L, D) tokens of an observation; arguments as for `infer`."""
         if video_noise is None:
             video_noise = draw_video_noise(self.spec, self._random)
-        return self._run("perceive", perceive_inputs(frames, self.text[0], video_noise))["tokens"]
+        return self.run_stage("perceive", perceive_inputs(frames, self.text[0], video_noise))["tokens"]
 
     def act(
         self,
@@ -196,9 +196,14 @@ class EdgePolicy:
             prefix=prefix,
             prefix_weight=prefix_weight,
         )
-        return self._run("act", inputs)["actions"]
+        return self.run_stage("act", inputs)["actions"]
 
-    def _run(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run_stage(self, stage: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of one stage for given inputs, both by the names of the manifest.
+
+        Raises:
+            BadInputError: an input has another dtype or shape, or a value is not finite.
+        """
         checked = {spec.name: checked_input(spec, inputs[spec.name]) for spec in self._inputs[stage]}
         return self._engine(stage).run(checked)
 

@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import pip_install
 
 LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 GL_RENDERER = 0x1F01
@@ -37,7 +38,7 @@ def import_mujoco() -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mujoco":
             raise
-        raise MissingDependencyError("mujoco", "the simulated hand", "pip install 'vpp-edge[sim]'") from error
+        raise MissingDependencyError("mujoco", "the simulated hand", pip_install("sim")) from error
     finally:
         if chosen is None:
             del os.environ["MUJOCO_GL"]

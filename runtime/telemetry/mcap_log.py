@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.video import load_av
 
@@ -65,7 +66,7 @@ def check_log(path: str) -> None:
 
     for module, name in (("mcap", "mcap"), ("av", "PyAV")):
         if find_spec(module) is None:
-            raise MissingDependencyError(name, "--log", "pip install 'vpp-edge[log,video]'")
+            raise MissingDependencyError(name, "--log", pip_install("log", "video"))
     folder = Path(path).parent
     if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise BadInputError(f"--log {path}: give the path of a file in a folder that can be written")

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_body import child_body
 from vpp_edge.runtime.ipc.codecs import read_frame
@@ -75,7 +76,7 @@ def check_recording(folder: str) -> None:
     from importlib.util import find_spec
 
     if find_spec("av") is None:
-        raise MissingDependencyError("PyAV", "--record", "pip install 'vpp-edge[video]'")
+        raise MissingDependencyError("PyAV", "--record", pip_install("video"))
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:

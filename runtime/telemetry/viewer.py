@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.spec.pose import PoseLayout
 
@@ -29,7 +30,7 @@ def check_viewer(where: str) -> None:
     from importlib.util import find_spec
 
     if find_spec("rerun") is None:
-        raise MissingDependencyError("rerun-sdk", "--rerun", "pip install 'vpp-edge[rerun]'")
+        raise MissingDependencyError("rerun-sdk", "--rerun", pip_install("rerun"))
     if where != VIEWER and not where.startswith("rerun+http") and not where.endswith(".rrd"):
         raise BadInputError(f"--rerun {where}: expected nothing, an address rerun+http://HOST:PORT/proxy, or FILE.rrd")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_name
 from project import ROOT, declared_modules, imported_modules, pins, shell_lines
 
 from vpp_edge.cli.main import COMMANDS, build_parser
+from vpp_edge.demo.shipped import EXPORTED
 
 # Imported where they are found and never installed by us: they come with JetPack, a hand or the user's own choice.
 FOUND_ON_THE_MACHINE = {"tensorrt", "tensorrt_rtx_bindings", "xhand_controller"}
@@ -25,14 +27,18 @@ FOUND_ON_THE_MACHINE = {"tensorrt", "tensorrt_rtx_bindings", "xhand_controller"}
 @pytest.fixture(scope="module")
 def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Names of the files in a wheel that is built from a copy of the sources."""
+    return built_wheel(tmp_path_factory.mktemp("wheel"), {})
+
+
+def built_wheel(folder: Path, variables: dict[str, str]) -> list[str]:
+    """Names of the files in a wheel that is built in `folder` with these environment variables."""
     if importlib.util.find_spec("setuptools") is None:
         pytest.skip("setuptools is not installed here, and this test does not use the network")
-    folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "demo-output")
     shutil.copytree(ROOT, source, ignore=ignored)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*command, str(source)], check=True, timeout=HANGS_S)
+    subprocess.run([*command, str(source)], check=True, timeout=HANGS_S, env=os.environ | variables)
     (wheel,) = folder.glob("vpp_edge-*.whl")
     return zipfile.ZipFile(wheel).namelist()
 
@@ -52,6 +58,21 @@ def test_the_wheel_has_the_demo_policy(wheel_names: list[str]) -> None:
     files = {f"vpp_edge/{path.relative_to(here.parent).as_posix()}" for path in here.rglob("*") if path.is_file()}
     assert "vpp_edge/demo_policy/policy.safetensors" in files
     assert not files - set(wheel_names)
+
+
+def test_the_wheel_has_the_table_of_kernels(wheel_names: list[str]) -> None:
+    assert "vpp_edge/kernels/traffic.json" in wheel_names
+
+
+def test_a_wheel_for_robots_has_the_exported_demo(wheel_names: list[str], tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    (bundle / "onnx").mkdir(parents=True)
+    (bundle / "engines").mkdir()
+    for name in ("manifest.json", "onnx/act.onnx", "engines/act.engine"):
+        (bundle / name).write_text("x")
+    added = set(built_wheel(tmp_path / "wheel", {"VPP_EDGE_DEMO_BUNDLE": str(bundle)})) - set(wheel_names)
+    assert added == {"vpp_edge/demo_bundle/manifest.json", "vpp_edge/demo_bundle/onnx/act.onnx"}
+    assert EXPORTED.relative_to(EXPORTED.parents[1]).as_posix() == "vpp_edge/demo_bundle"
 
 
 def test_the_wheel_has_nothing_else(wheel_names: list[str]) -> None:

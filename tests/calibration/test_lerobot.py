@@ -247,7 +247,7 @@ def test_rows_of_no_episode_are_refused(copied):
 
 def test_without_pyarrow_the_extra_is_named(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'vpp-edge\[lerobot\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install -e .*\[lerobot\]'"):
         open_dataset(made)
 
 

@@ -18,7 +18,7 @@ COMMAND = [str(Path(sys.executable).parent / "vpp-edge"), "build"]
 RTX = ["--backend", "tensorrt-rtx", "--sm", "86"]
 needs_rtx = pytest.mark.skipif(
     not LIBRARIES["tensorrt-rtx"].is_installed,
-    reason="tensorrt_rtx_bindings is not installed: pip install 'vpp-edge[tensorrt-rtx]'",
+    reason="tensorrt_rtx_bindings is not installed: pip install -e '.[tensorrt-rtx]'",
 )
 
 

@@ -156,7 +156,7 @@ class TestVerify:
     def test_hashes_alone(self, capsys: pytest.CaptureFixture[str], small_bundle: Path) -> None:
         status, out, _ = run(capsys, "verify", small_bundle, "--hashes-only")
         assert status == 0
-        assert "8 files are as the manifest states" in out
+        assert "9 files are as the manifest states" in out
 
     def test_an_altered_byte_is_status_2(self, capsys: pytest.CaptureFixture[str], bundle_copy: Path) -> None:
         alter_a_byte(bundle_copy / "onnx" / "act.onnx")
@@ -178,7 +178,7 @@ class TestVerify:
         words = ("verify", small_bundle, "--checkpoint", small_checkpoint, "--samples", 1, "--json")
         status, out, _ = run(capsys, *words)
         answer = json.loads(out)
-        assert (status, answer["passed"], answer["files_verified"]) == (0, True, 8)
+        assert (status, answer["passed"], answer["files_verified"]) == (0, True, 9)
         assert [c["tensor"] for c in answer["checks"]] == ["text_hidden", "goal", "tokens", "actions"]
 
     def test_against_golden_outputs(

@@ -15,7 +15,7 @@ from vpp_edge.kernels.artifact import load_kernel
 from vpp_edge.kernels.catalogue import OPERATIONS
 
 needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install 'vpp-edge[kernels]'"
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install -e '.[kernels]'"
 )
 ONE = ["kernels", "compile", "--kernel", "geglu", "--case", "unet-4x4", "--sm", "87", "90"]
 

@@ -12,6 +12,6 @@ from interpreted_kernels import Interpreter
 @pytest.fixture(scope="module")
 def interpreter() -> Iterator[Interpreter]:
     if importlib.util.find_spec("triton") is None:
-        pytest.skip("Triton is not installed: pip install 'vpp-edge[kernels]'")
+        pytest.skip("Triton is not installed: pip install -e '.[kernels]'")
     with Interpreter() as child:
         yield child

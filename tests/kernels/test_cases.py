@@ -17,7 +17,7 @@ from vpp_edge.kernels.traffic import TrafficCounter, traffic_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
 needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install 'vpp-edge[kernels]'"
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install -e '.[kernels]'"
 )
 
 

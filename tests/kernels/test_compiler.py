@@ -25,7 +25,7 @@ from vpp_edge.kernels.compiler import (
 from vpp_edge.kernels.launch import ORIN
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install 'vpp-edge[kernels]'"
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install -e '.[kernels]'"
 )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from vpp_edge.bundle.closed_loop import ClosedLoopRecord, closed_loop_from_json
 from vpp_edge.bundle.comparison import Comparison, worst_of
+from vpp_edge.bundle.separation import Separation, separation_from_json
 from vpp_edge.bundle.tensor_check import TensorCheck
 from vpp_edge.bundle.tolerances import Limit
 from vpp_edge.errors import BadInputError
@@ -57,6 +58,8 @@ class Certificate:
         end_to_end: the same, each stage run on the output of the stage before it.
         physical: errors of the actions end to end, by segment.
         int8: for INT8: `share` of all multiply-accumulates, `budget`, `expected_error` and the layers kept `high`.
+        separation: for INT8: how the observations are set apart from those of the calibration; None where it is not
+            known, as in bundles of earlier versions.
         approximations: options that depart from the trained settings, and what they change; None without.
         closed_loop: success rates in the simulated task; None if no episodes were played.
     """
@@ -69,6 +72,7 @@ class Certificate:
     end_to_end: Mapping[str, Comparison]
     physical: tuple[SegmentError, ...] = ()
     int8: dict[str, Any] | None = None
+    separation: Separation | None = None
     approximations: dict[str, Any] | None = None
     closed_loop: ClosedLoopRecord | None = None
 
@@ -109,6 +113,7 @@ class Certificate:
             "end_to_end": {name: c.to_json() for name, c in self.end_to_end.items()},
             "physical": [asdict(s) for s in self.physical],
             "int8": self.int8,
+            "separation": None if self.separation is None else self.separation.to_json(),
             "approximations": self.approximations,
             "closed_loop": None if self.closed_loop is None else self.closed_loop.to_json(),
         }
@@ -135,6 +140,7 @@ def certificate_from_json(data: Any) -> Certificate:
                 for s in data["physical"]
             ),
             int8=data["int8"],
+            separation=separation_from_json(data.get("separation")),
             approximations=data["approximations"],
             closed_loop=closed_loop_from_json(data.get("closed_loop")),
         )

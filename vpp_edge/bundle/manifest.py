@@ -2,7 +2,9 @@
 
 Names come from the manifest only. A name is opened component by component without following links, must be a regular
 file with one link and the stated size, and is hashed through the very descriptor that is then mapped; nothing reaches
-an engine before that. A hash is not a signature: it detects damaged or replaced files, not a replaced bundle.
+an engine before that. The one link that is followed is that of a model hub's cache, from a file of the bundle to its
+content under `blobs/`, which is then held to all the rest. A hash is not a signature: it detects damaged or replaced
+files, not a replaced bundle.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import mmap
 import os
 import re
+import shlex
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +31,8 @@ PARITY_NAME = "parity.npz"  # a few observations with the reference outputs
 CALIBRATION_NAME = "calibration.json"
 _MANIFEST_MAX_BYTES = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
+# As Hugging Face's cache links a file: to its content, named by its SHA-256 or by its hash in git.
+_HUB_BLOB = re.compile(r"(?:[^\0]*/)?blobs/(?:[0-9a-f]{64}|[0-9a-f]{40})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -178,6 +183,22 @@ def _safe_name(name: Any) -> str:
     return name
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a folder is a bundle rather than a checkpoint."""
+    return (path / MANIFEST_NAME).is_file()
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder looks like a trained policy that was not exported yet."""
+    parts = ("svd", "clip", "policy.pt", "policy.safetensors")
+    return not is_bundle(path) and any((path / part).exists() for part in parts)
+
+
+def export_command(checkpoint: Path) -> str:
+    """What makes a bundle of a checkpoint, as it is typed."""
+    return shlex.join(["vpp-edge", "export", str(checkpoint), "-o", f"{checkpoint.resolve().name}_bundle"])
+
+
 class Bundle:
     """A bundle folder whose manifest was read and checked. Files are verified when they are opened.
 
@@ -190,9 +211,13 @@ class Bundle:
     def __init__(self, path: Path) -> None:
         """Raises BundleError when the folder or its manifest is missing, malformed or unsafe."""
         self.path = path
+        if path.is_file():
+            found = foreign_content(path) or "a file, but a bundle is a folder"
+            raise BundleError(f"{path}: {found}. `vpp-edge export` makes a bundle of a checkpoint.")
         if not path.is_dir():
-            found = foreign_content(path) or f"no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one."
-            raise BundleError(f"{path}: {found}")
+            raise BundleError(f"{path}: no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one.")
+        if is_checkpoint(path):
+            raise BundleError(f"{path}: a trained checkpoint, not a bundle. Make one of it: {export_command(path)}")
         raw = _read_file(path, MANIFEST_NAME, _MANIFEST_MAX_BYTES)
         self.manifest_sha256 = hashlib.sha256(raw).hexdigest()
         try:
@@ -214,7 +239,7 @@ class Bundle:
         record = self.manifest.files.get(name)
         if record is None:
             raise BundleError(f"{self.path}: the manifest does not list {name!r}")
-        descriptor = open_inside(self.path, name)
+        descriptor = open_inside(self.path, name, hub_links=True)
         try:
             size = os.fstat(descriptor).st_size
             if size != record.size:
@@ -236,6 +261,11 @@ class Bundle:
         for name in self.manifest.files:
             self.open_verified(name)
 
+    def refuse_links(self) -> None:
+        """Raises BundleError where a file is a link: libraries that are given its path do not follow it."""
+        for name in self.manifest.files:
+            os.close(open_inside(self.path, name))
+
     def stage(self, name: str) -> StageRecord:
         """The record of a stage; BundleError when the bundle has none of that name."""
         if name not in self.manifest.stages:
@@ -244,7 +274,7 @@ class Bundle:
 
 
 def _read_file(folder: Path, name: str, most_bytes: int) -> bytes:
-    descriptor = open_inside(folder, name)
+    descriptor = open_inside(folder, name, hub_links=True)
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
@@ -252,8 +282,11 @@ def _read_file(folder: Path, name: str, most_bytes: int) -> bytes:
     return content
 
 
-def open_inside(folder: Path, name: str) -> int:
+def open_inside(folder: Path, name: str, hub_links: bool = False) -> int:
     """A read-only descriptor of a regular file with exactly one link below `folder`; no symbolic link is followed.
+
+    Args:
+        hub_links: follow a file's own link into `blobs/`, as a model hub's cache has it.
 
     Raises:
         BundleError: the file is missing, a link or reached through one, or not a regular file.
@@ -266,18 +299,38 @@ def open_inside(folder: Path, name: str) -> int:
             following = os.open(part, flags | os.O_DIRECTORY, dir_fd=current)
             os.close(current)
             current = following
-        descriptor = os.open(file, flags | os.O_NONBLOCK, dir_fd=current)  # a named pipe would block otherwise
+        target = _hub_blob(file, current) if hub_links else None
+        descriptor = os.open(target or file, flags | os.O_NONBLOCK, dir_fd=current)  # else a named pipe would block
     except FileNotFoundError as error:
         raise BundleError(f"{folder / name}: missing. Copy the bundle again.") from error
     except OSError as error:
-        raise BundleError(f"{folder / name}: a link or not a plain file ({error.strerror}); refused") from error
+        raise BundleError(
+            f"{folder / name}: a link or not a plain file ({error.strerror}); refused{_copying(folder, name)}"
+        ) from error
     finally:
         os.close(current)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(descriptor)
-        raise BundleError(f"{folder / name}: not a regular file with exactly one link; refused")
+        raise BundleError(f"{folder / name}: not a regular file with exactly one link; refused{_copying(folder, name)}")
     return descriptor
+
+
+def _hub_blob(name: str, folder: int) -> str | None:
+    """Where the link of a hub's cache leads; None for anything else, which is then opened, or refused, as it is."""
+    try:
+        target = os.readlink(name, dir_fd=folder)
+    except OSError:
+        return None
+    return target if _HUB_BLOB.fullmatch(target) else None
+
+
+def _copying(folder: Path, name: str) -> str:
+    """How to make a plain bundle of one that consists of links; nothing for what does not lead to files."""
+    if not (folder / name).is_file():
+        return ""
+    words = shlex.join(["cp", "-rL", str(folder), f"{folder.name}-copy"])
+    return f". Copy the bundle with the files that its links lead to, and use the copy: {words}"
 
 
 def file_record(path: Path) -> FileRecord:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vpp_edge.bundle.separation import RecordingContent, dataset_sha256, recording_content_from_json
 from vpp_edge.errors import BadInputError
 
 SCHEMA_VERSION = 1
@@ -70,12 +71,15 @@ class CalibrationTable:
         alpha: SmoothQuant's migration strength; 0 is no smoothing.
         data: origin of the observations, for people.
         stages: by name.
+        recordings: content of the recordings that the observations are from; None where it is not known, as in tables
+            of earlier versions.
     """
 
     method: str
     alpha: float
     data: dict[str, Any]
     stages: Mapping[str, StageTable]
+    recordings: tuple[RecordingContent, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `calibration_from_json`."""
@@ -84,6 +88,7 @@ class CalibrationTable:
             "method": self.method,
             "alpha": self.alpha,
             "data": self.data,
+            "content": None if self.recordings is None else _content_json(self.recordings),
             "stages": {
                 name: {
                     "graph_sha256": s.graph_sha256,
@@ -109,7 +114,11 @@ def calibration_from_json(data: Any) -> CalibrationTable:
     try:
         stages = {str(name): _stage(s) for name, s in data["stages"].items()}
         table = CalibrationTable(
-            method=str(data["method"]), alpha=_number(data["alpha"]), data=dict(data["data"].items()), stages=stages
+            method=str(data["method"]),
+            alpha=_number(data["alpha"]),
+            data=dict(data["data"].items()),
+            stages=stages,
+            recordings=_content(data.get("content")),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInputError(
@@ -119,6 +128,14 @@ def calibration_from_json(data: Any) -> CalibrationTable:
     if table.method not in METHODS:
         raise BadInputError(f"the calibration table names method {table.method!r}; expected one of {METHODS}")
     return table
+
+
+def _content_json(recordings: tuple[RecordingContent, ...]) -> dict[str, Any]:
+    return {"dataset_sha256": dataset_sha256(recordings), "recordings": [r.to_json() for r in recordings]}
+
+
+def _content(data: Any) -> tuple[RecordingContent, ...] | None:
+    return None if data is None else tuple(recording_content_from_json(r) for r in data["recordings"])
 
 
 def _stage(data: dict[str, Any]) -> StageTable:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     from vpp_edge.bundle.manifest import Bundle
     from vpp_edge.workflow.calibrating import PROGRESS_STAGES, calibrate_bundle
-    from vpp_edge.workflow.observations import observations
+    from vpp_edge.workflow.observations import observations, separation_of
     from vpp_edge.workflow.tradeoff import PROGRESS_STAGES as REPORT_STAGES
     from vpp_edge.workflow.tradeoff import measure_tradeoff, tradeoff_lines, write_report
 
@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     stages = PROGRESS_STAGES + (REPORT_STAGES if arguments.report is not None else ())
     with Progress("calibrate", stages, quiet=arguments.quiet) as progress:
         calibration, held_out = observations(bundle.manifest.policy, data_options(arguments, arguments.dataset))
-        table = calibrate_bundle(bundle, calibration.samples, calibration.data, options, report=progress)
+        apart = separation_of(calibration, held_out)  # before hours of measuring
+        table = calibrate_bundle(bundle, calibration, options, report=progress)
         write_whole(arguments.output, json.dumps(table.to_json(), indent=1))
         points = []
         if arguments.report is not None:
@@ -83,5 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.output}: measured on {calibration.description}")
     if points:
         print("\n".join(tradeoff_lines(points, held_out.description, arguments.device)))
+        print(apart.line)
         print(f"{arguments.report}: the same as report.md and report.svg")
     return 0

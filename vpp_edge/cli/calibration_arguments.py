@@ -24,7 +24,8 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         "--recordings",
         metavar="NAMES",
         default="",
-        help="recordings to calibrate on, comma-separated; the others are held out (the first part of the data)",
+        help="recordings to calibrate on, comma-separated; the others are held out (the first part of the data); with "
+        "a saved table, those to leave out of --held-out",
     )
     group.add_argument(
         "--views",

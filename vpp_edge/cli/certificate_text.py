@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.bundle.separation import UNKNOWN
+
 if TYPE_CHECKING:
     from vpp_edge.bundle.certificate import Certificate, SegmentError
     from vpp_edge.bundle.closed_loop import ClosedLoopRecord
@@ -27,8 +29,10 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
             f"  {name:<12} {alone.max_relative:>11.1e} {alone.rms_relative:>11.1e} {chained.max_relative:>11.1e} "
             f"{chained.rms_relative:>11.1e}   {limit}{cosine}"
         )
+    if certificate.separation is not None or certificate.int8 is not None:
+        lines.append((certificate.separation or UNKNOWN).line)
     for segment in certificate.physical:
-        lines.append(_segment(segment))
+        lines.append(segment_line(segment))
         if every_column and len(segment.rms) > 1:
             lines.append("    RMS of each: " + " ".join(f"{value:.2g}" for value in segment.rms))
     return [
@@ -39,7 +43,7 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
     ]
 
 
-def _segment(segment: SegmentError) -> str:
+def segment_line(segment: SegmentError) -> str:
     """One line per segment; if it has several columns, such as joints, their worst."""
     worst_rms, largest = max(segment.rms), max(segment.largest)
     columns = f"worst of {len(segment.rms)}" if len(segment.rms) > 1 else ""

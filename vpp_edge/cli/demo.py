@@ -50,6 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.seed < 1000:
         raise BadInputError(f"--seed {arguments.seed}: expected 0 to 999")
     bundle = exported_demo(arguments, fresh=arguments.fresh, precision=arguments.precision)
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)  # an export has made it, the bundle of this package has not
+    except OSError as error:
+        raise BadInputError(
+            f"{arguments.output}: no folder for the video ({error.strerror}); pass another -o"
+        ) from error
     report, results, video = _play(bundle, arguments)
     files = [video.write(arguments.output / "demo.mp4"), video.write_animation(arguments.output / "demo.webp")]
     _print_results(arguments, report, results, bundle=bundle, files=files)

@@ -19,16 +19,21 @@ def add_output_argument(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 
 def exported_demo(arguments: argparse.Namespace, fresh: bool = False, **options: Any) -> Path:
-    """The bundle of the demo policy under --output; exported now unless an earlier command left it there.
+    """The bundle of the demo policy: exported to --output, unless an earlier command did, or that of this package.
 
     Args:
         fresh: export in any case.
         options: fields of DemoOptions.
     """
-    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
+    from vpp_edge.demo.shipped import shipped_bundle
 
     def say(text: str) -> None:
         if not arguments.quiet:
             print(text, file=sys.stderr)
+
+    if (shipped := shipped_bundle(options, fresh)) is not None:
+        say(f"Using the bundle of this package, {shipped}.")
+        return shipped
+    from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 
     return demo_bundle(arguments.output, DemoOptions(**options), fresh=fresh, quiet=arguments.quiet, say=say)

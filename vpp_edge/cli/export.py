@@ -213,9 +213,8 @@ def _export(
 
 
 def _source(arguments: argparse.Namespace) -> CheckpointPaths | Bundle:
-    from vpp_edge.bundle.manifest import Bundle
+    from vpp_edge.bundle.manifest import Bundle, is_bundle
     from vpp_edge.checkpoint.paths import paths_from_folder, paths_from_parts
-    from vpp_edge.workflow.exporting import is_bundle
 
     parts = (arguments.video_model, arguments.text_encoder, arguments.policy)
     whole = arguments.checkpoint is not None

@@ -1,4 +1,4 @@
-"""`vpp-edge inspect`: prints what is in a bundle."""
+"""`vpp-edge inspect`: prints what is in a bundle, or what a checkpoint would become."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import argparse
 import json
 from pathlib import Path
 
-from vpp_edge.bundle.manifest import Bundle, Manifest
+from vpp_edge.bundle.manifest import Bundle, Manifest, export_command, is_checkpoint
 from vpp_edge.cli.certificate_text import certificate_lines
-from vpp_edge.errors import BadInputError
+from vpp_edge.cli.libraries import install_command, is_installed
+from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.spec.policy import SEGMENT_KINDS, PolicySpec
 
-HELP = "Show what is in a bundle: policy, actions, stages, files, parity certificate and where it came from."
+HELP = """Show what is in a bundle: policy, actions, stages, files, parity certificate and where it came from.
+
+Of a checkpoint that was not exported yet, show the policy and the command that makes a bundle of it. That reads and
+checks all weights, and needs what export needs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle, or checkpoint folder")
     parser.add_argument("--hash", action="store_true", help="also check every file against its SHA-256")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if is_checkpoint(arguments.bundle):
+        return _inspect_checkpoint(arguments)
     bundle = Bundle(arguments.bundle)
     if arguments.hash:
         bundle.verify_all()
@@ -29,6 +35,25 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{bundle.path}  (manifest SHA-256 {bundle.manifest_sha256[:16]}...)")
     print("\n".join([*_policy(manifest.policy), *_stages(manifest), *_files(manifest), *_origin(manifest)]))
+    return 0
+
+
+def _inspect_checkpoint(arguments: argparse.Namespace) -> int:
+    path, export = arguments.bundle, export_command(arguments.bundle)
+    if arguments.hash:
+        raise BadInputError(f"{path} is a checkpoint, which has no hashes to check; make a bundle of it: {export}")
+    if not is_installed("torch"):
+        raise MissingDependencyError("torch", f"showing what is in the checkpoint {path}", install_command("torch"))
+    from vpp_edge.checkpoint.paths import paths_from_folder
+    from vpp_edge.checkpoint.reader import read_checkpoint
+
+    checkpoint = read_checkpoint(paths_from_folder(path))
+    if arguments.json:
+        print(json.dumps({"checkpoint": str(path), "policy": checkpoint.spec.to_json(), "export": export}))
+        return 0
+    print(f"{path}  (a trained checkpoint, not exported yet)")
+    print("\n".join(_policy(checkpoint.spec)))
+    print(f"\nIts weights are complete. What a robot runs is a bundle: {export}")
     return 0
 
 

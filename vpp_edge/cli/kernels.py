@@ -70,19 +70,32 @@ def _compile(arguments: argparse.Namespace) -> int:
 
 def _selected(arguments: argparse.Namespace) -> list[tuple[Any, Any]]:
     """Pairs of operation and case with the given names; by default all full-size cases."""
-    from vpp_edge.kernels.catalogue import OPERATIONS, load_operation
+    from vpp_edge.kernels.catalogue import load_operation
 
     selected = [
         (operation, case)
-        for operation in map(load_operation, arguments.kernel or OPERATIONS)
+        for operation in map(load_operation, _names(arguments))
         for case in operation.cases
         if (case.name in arguments.case if arguments.case else not case.interpreted)
     ]
     if not selected:
-        raise BadInputError(
-            f"no kernel has a case {', '.join(arguments.case)}; `vpp-edge kernels list --json` shows the full-size ones"
-        )
+        raise _no_case(arguments)
     return selected
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    """The operations that are asked for; by default all."""
+    from vpp_edge.kernels.catalogue import OPERATIONS, check_name
+
+    for name in arguments.kernel or ():
+        check_name(name)
+    return list(arguments.kernel or OPERATIONS)
+
+
+def _no_case(arguments: argparse.Namespace) -> BadInputError:
+    return BadInputError(
+        f"no kernel has a case {', '.join(arguments.case)}; `vpp-edge kernels list --json` shows the full-size ones"
+    )
 
 
 def _row(kernel: CompiledKernel) -> dict[str, Any]:
@@ -118,8 +131,10 @@ def _table(compiled: list[CompiledKernel]) -> list[str]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from vpp_edge.kernels.listing import lines_of_listing, row_of_case
+    from vpp_edge.kernels.listing import kept_rows, lines_of_listing
 
-    rows = [row_of_case(operation, case) for operation, case in _selected(arguments)]
+    rows = kept_rows(_names(arguments), arguments.case or ())
+    if not rows:
+        raise _no_case(arguments)
     print(json.dumps({"cases": rows}) if arguments.json else "\n".join(lines_of_listing(rows)))
     return 0

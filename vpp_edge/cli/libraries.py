@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
-import os
+import shlex
 import sys
 from dataclasses import dataclass
+
+from vpp_edge.installing import CUDA_EXTRA, pip_install
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,6 @@ class Library:
     install: str = ""
 
 
-# A Jetson has another CUDA than a workstation, so the extras pin different versions.
-CUDA_EXTRA = "jetson" if os.uname().machine == "aarch64" else "cuda"
-
 LIBRARIES = {
     "numpy": Library("numpy", "", "every command"),
     "onnxruntime": Library("onnxruntime", "", "run, profile, verify on the CPU"),
@@ -43,13 +41,15 @@ LIBRARIES = {
     "rerun": Library("rerun-sdk", "rerun", "run --rerun"),
     "dynamixel_sdk": Library("dynamixel-sdk", "leap", "run --hand leap"),
     "pymodbus": Library("pymodbus", "inspire", "run --hand inspire"),
-    "torch": Library("torch", "export", "export, demo, verify against a checkpoint, profile --compare torch"),
-    "diffusers": Library("diffusers", "export", "export, demo"),
-    "transformers": Library("transformers", "export", "export, demo"),
-    "safetensors": Library("safetensors", "export", "export, demo"),
-    "omegaconf": Library("omegaconf", "export", "export, demo"),
-    "onnx": Library("onnx", "export", "export, demo"),
-    "onnxscript": Library("onnxscript", "export", "export, demo"),
+    "torch": Library(
+        "torch", "export", "export, verify against a checkpoint, profile --compare torch; demo in a checkout"
+    ),
+    "diffusers": Library("diffusers", "export", "export; demo in a checkout"),
+    "transformers": Library("transformers", "export", "export; demo in a checkout"),
+    "safetensors": Library("safetensors", "export", "export; demo in a checkout"),
+    "omegaconf": Library("omegaconf", "export", "export; demo in a checkout"),
+    "onnx": Library("onnx", "export", "export; demo in a checkout"),
+    "onnxscript": Library("onnxscript", "export", "export; demo in a checkout"),
     "cuda.bindings": Library(
         "cuda-bindings", CUDA_EXTRA, "build for the GPU of this machine, run --backend tensorrt, tensorrt-rtx"
     ),
@@ -65,23 +65,9 @@ LIBRARIES = {
 def install_command(module: str) -> str:
     """The command that installs a library of LIBRARIES into the environment of this process."""
     library = LIBRARIES[module]
-    pip = f"{sys.executable} -m pip"
     if library.extra is None:
-        return library.install.replace("{pip}", pip)
-    return f"{pip} install {_source_of_this_package(library.extra)}"
-
-
-def _source_of_this_package(extra: str) -> str:
-    """`vpp-edge[extra]`, or the checkout that this package was installed from, as an argument of `pip install`."""
-    suffix = f"[{extra}]" if extra else ""
-    try:
-        origin = json.loads(importlib.metadata.distribution("vpp-edge").read_text("direct_url.json") or "{}")
-    except (importlib.metadata.PackageNotFoundError, json.JSONDecodeError):
-        origin = {}
-    folder = origin.get("url", "").removeprefix("file://")
-    if not os.path.isdir(folder):
-        return f"'vpp-edge{suffix}'"
-    return f"-e '{folder}{suffix}'" if origin.get("dir_info", {}).get("editable") else f"'{folder}{suffix}'"
+        return library.install.replace("{pip}", f"{shlex.quote(sys.executable)} -m pip")
+    return pip_install(*filter(None, [library.extra]))
 
 
 def is_installed(module: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.separation import UNKNOWN
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.paths import CheckpointPaths, paths_from_folder
@@ -20,6 +21,7 @@ from vpp_edge.progress import Progress
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
 from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
+from vpp_edge.workflow.observations import separation_of
 
 CALIBRATION_OBSERVATIONS, HELD_OUT_OBSERVATIONS = 24, 8
 SHIPPED = Path(vpp_edge.__file__).with_name("demo_policy")
@@ -82,11 +84,12 @@ def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:
     stages = (*(calibrating.PROGRESS_STAGES if precision == "int8" else ()), *lowering.PROGRESS_STAGES)
     held_out = expert_observations(spec, HELD_OUT_OBSERVATIONS, seed=1)
     with Progress("demo policy", stages, quiet=quiet) as progress:
-        table = None
+        table, apart = None, UNKNOWN
         if precision == "int8":
             calibration = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
-            table = calibrate_bundle(source, calibration.samples, calibration.data, report=progress)
-        options = LoweringOptions(precision, data=held_out.description, overwrite=target.exists())
+            apart = separation_of(calibration, held_out)
+            table = calibrate_bundle(source, calibration, report=progress)
+        options = LoweringOptions(precision, data=held_out.description, separation=apart, overwrite=target.exists())
         lower_bundle(source, target, held_out.samples, options, table=table, report=progress)
 
 

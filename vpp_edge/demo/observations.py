@@ -5,8 +5,11 @@ They replace recordings when the demo policy is calibrated and evaluated.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
+from vpp_edge.bundle.separation import RecordingContent, content_keys
 from vpp_edge.runtime.policy.targets import state_from_hand
 from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.lockstep import SimObservation, play
@@ -24,16 +27,24 @@ FIRST_SEED = 20_000_000  # evaluation and training use lower ones
 def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations:
     """One observation from each of `count` expert episodes, at times spread over the motion to the button."""
     random = np.random.default_rng(seed)
-    samples = []
+    samples, content = [], []
     with SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, "software") as renderer:
         for i in range(count):
             episode = episode_from_seed(FIRST_SEED + 1000 * seed + i)
             seen = _observations(episode)
-            observation = seen[(2 * i + 1) * len(seen) // (2 * count)]
+            row = (2 * i + 1) * len(seen) // (2 * count)
+            observation = seen[row]
             images = [renderer.render(view, observation.state, observation.scene) for view in POLICY_VIEWS]
             samples.append(_sample(spec, episode.instruction, images, hand=observation.state, random=random))
+            keys = content_keys([[hashlib.sha256(image.tobytes()).digest()] for image in images])
+            content.append(RecordingContent(name=f"episode {episode.seed}", rows=(row,), keys=keys))
     words = f"{count} observations of the simulated expert"
-    return Observations(tuple(samples), words, {"recordings": [], "samples": count, "seed": seed})
+    return Observations(
+        samples=tuple(samples),
+        description=words,
+        data={"recordings": [], "samples": count, "seed": seed},
+        content=tuple(content),
+    )
 
 
 def _observations(episode: Episode) -> list[SimObservation]:

@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 
 from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, run_command, run_python
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.policy.engines.execution_providers import swap_command
 
 # The probes load these libraries as the runtime does, so doctor reports what `run` will see.
@@ -48,7 +49,7 @@ def check_realsense() -> list[Check]:
     answer = run_python(REALSENSE_PROBE, dict(os.environ))
     if isinstance(answer, dict):
         no_libusb = "libusb" in answer["error"]
-        fix = "pip install 'vpp-edge[realsense]'" if no_libusb else "pip install --force-reinstall pyrealsense2"
+        fix = pip_install("realsense") if no_libusb else "pip install --force-reinstall pyrealsense2"
         return [Check("RealSense SDK", MISSING, f"does not load: {answer['error']}", needed_for, fix=fix)]
     sdk = Check("RealSense SDK", OK, "loads", needed_for)
     cameras = [f"{c['name']} {c['serial']} (USB {c['usb']})" for c in answer]

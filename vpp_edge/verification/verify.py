@@ -1,26 +1,25 @@
-"""Verify a bundle: compare what it computes with kept observations, with a checkpoint or with a golden .npz file."""
+"""Verify a bundle: compare it with the observations it keeps, a checkpoint, another bundle or a golden .npz file."""
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vpp_edge.bundle.certificate import certificate_from_json
-from vpp_edge.bundle.manifest import PARITY_NAME, Bundle, Manifest
+from vpp_edge.bundle.certificate import SegmentError, certificate_from_json
+from vpp_edge.bundle.manifest import Bundle, is_bundle
 from vpp_edge.bundle.reference import Reference, references_from_arrays
 from vpp_edge.bundle.tensor_check import TensorCheck, check_tensors
-from vpp_edge.bundle.tolerances import TOLERANCES, Limit
-from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.errors import BadInputError
 from vpp_edge.foreign_files import foreign_content
 from vpp_edge.json_file import read_json_file
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-from vpp_edge.spec.sample import Sample
+from vpp_edge.verification.bundles import compare_bundles
+from vpp_edge.verification.policy_outputs import kept_references, limits_from_manifest, outputs_from_sample
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class VerifyOptions:
     """What to compare a bundle with, and how to run it.
 
     Attributes:
-        reference: a checkpoint folder or a golden .npz file; None: the observations that the bundle keeps.
+        reference: a checkpoint folder, another bundle of the same policy, or a golden .npz file; None: the
+            observations that the bundle keeps.
         hashes_only: check files and certificate, run nothing.
         backend, provider, threads: as for `EdgePolicy.load`.
         samples: random observations to run against a checkpoint.
@@ -47,6 +47,10 @@ class VerifyOptions:
         if self.samples < 1:
             raise BadInputError(f"{self.samples} samples; verification against a checkpoint needs at least one")
 
+    def load(self, path: Path) -> EdgePolicy:
+        """A bundle on the engine of these options."""
+        return EdgePolicy.load(path, self.backend, threads=self.threads, provider=self.provider)
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -56,11 +60,15 @@ class Verification:
         files: how many files match the manifest.
         certificate_problems: errors in the parity certificate that are over their limit.
         checks: every tensor of every case; empty where nothing was run.
+        physical: errors of the actions in the units of the hand; against another bundle only.
+        notes: how the other bundle differs besides its precision.
     """
 
     files: int
     certificate_problems: list[str]
     checks: list[TensorCheck]
+    physical: tuple[SegmentError, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -72,6 +80,8 @@ class Verification:
             "files_verified": self.files,
             "certificate_problems": self.certificate_problems,
             "checks": [c.to_json() for c in self.checks],
+            "physical": [asdict(s) for s in self.physical],
+            "notes": list(self.notes),
         }
 
 
@@ -85,12 +95,22 @@ def verify_bundle(path: Path, options: VerifyOptions) -> Verification:
     bundle = Bundle(path)
     bundle.verify_all()
     problems = certificate_from_json(bundle.manifest.certificate).problems()
+    files = len(bundle.manifest.files)
+    if options.reference is not None and is_bundle(options.reference):
+        found = compare_bundles(bundle, Bundle(options.reference), options.load)
+        return Verification(
+            files=files,
+            certificate_problems=problems,
+            checks=found.checks,
+            physical=found.physical,
+            notes=found.notes,
+        )
     checks = [] if options.hashes_only else _run_checks(path, options)
-    return Verification(files=len(bundle.manifest.files), certificate_problems=problems, checks=checks)
+    return Verification(files=files, certificate_problems=problems, checks=checks)
 
 
 def _run_checks(path: Path, options: VerifyOptions) -> list[TensorCheck]:
-    with EdgePolicy.load(path, options.backend, threads=options.threads, provider=options.provider) as policy:
+    with options.load(path) as policy:
         if options.reference is None:
             return verify_kept(policy)
         if not options.reference.is_dir():
@@ -105,14 +125,7 @@ def verify_kept(policy: EdgePolicy) -> list[TensorCheck]:
     Raises:
         BundleError: the bundle keeps none, or they are not readable.
     """
-    content = io.BytesIO(policy.bundle.open_verified(PARITY_NAME))
-    try:
-        with np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        instructions = [str(text) for text in arrays.pop("instructions")]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{PARITY_NAME}: not readable as observations ({error}). Export the bundle again.") from error
-    return _check_references(policy, references_from_arrays(arrays, instructions, PARITY_NAME))
+    return _check_references(policy, kept_references(policy.bundle))
 
 
 def verify_golden(policy: EdgePolicy, path: Path) -> list[TensorCheck]:
@@ -154,22 +167,6 @@ def verify_checkpoint(policy: EdgePolicy, eager: EdgePolicy, samples: int, seed:
         outputs, expected = (outputs_from_sample(one, sample) for one in (policy, eager))
         checks += check_tensors(str(i), outputs, expected, limits)
     return checks
-
-
-def outputs_from_sample(policy: EdgePolicy, sample: Sample) -> dict[str, np.ndarray]:
-    """`text_hidden`, `goal`, `tokens` and `actions` of one inference with the noise of the sample."""
-    policy.instruct(sample.instruction)
-    text_hidden, goal = policy.text
-    out = policy.infer(sample.frames, sample.proprio, video_noise=sample.video_noise, action_noise=sample.action_noise)
-    return {"text_hidden": text_hidden, "goal": goal, "tokens": out.tokens, "actions": out.actions}
-
-
-def limits_from_manifest(manifest: Manifest) -> dict[str, Limit]:
-    """By tensor: our own table rather than the bundle's; only INT8's error budget is read from the certificate."""
-    limits = dict(TOLERANCES[manifest.precision])
-    if manifest.precision == "int8":
-        limits["actions"] = certificate_from_json(manifest.certificate).limits["actions"]
-    return limits
 
 
 def _check_references(policy: EdgePolicy, references: Mapping[str, Reference]) -> list[TensorCheck]:

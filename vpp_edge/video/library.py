@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from vpp_edge.errors import MissingDependencyError
+from vpp_edge.installing import pip_install
 
 
 def load_av() -> ModuleType:
@@ -12,5 +13,5 @@ def load_av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise MissingDependencyError("PyAV", "reading and writing videos", "pip install 'vpp-edge[video]'") from error
+        raise MissingDependencyError("PyAV", "reading and writing videos", pip_install("video")) from error
     return av

@@ -11,7 +11,6 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,8 +23,8 @@ from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.calibration_options import DEFAULT_OPTIONS, CalibrationOptions
+from vpp_edge.workflow.observations import Observations
 from vpp_edge.workflow.references import references_from_bundle, stage_key, with_prefix
 
 # Text runs once per instruction and is a thousandth of the work: it stays in FP16.
@@ -36,28 +35,28 @@ PROGRESS_STAGES = (("observe", 20.0), ("ranges", 30.0), ("sensitivity", 300.0))
 
 def calibrate_bundle(
     bundle: Bundle,
-    samples: Sequence[Sample],
-    data: dict[str, Any],
+    seen: Observations,
     options: CalibrationOptions = DEFAULT_OPTIONS,
     report: ProgressCallback = ignore_progress,
 ) -> CalibrationTable:
     """Measures a float32 bundle on observations.
 
     Args:
-        data: origin of the observations, for people.
+        seen: the observations; the table keeps their origin.
         report: called with (stage, fraction), stages as in PROGRESS_STAGES.
 
     Raises:
         BadInputError: no observation, or the bundle is not in float32.
     """
-    if not samples:
+    if not seen.samples:
         raise BadInputError("calibration needs at least one observation")
     for name in INT8_STAGES:
         if bundle.stage(name).precision != "fp32":
             raise BadInputError(
                 f"{bundle.path} is in {bundle.stage(name).precision}; calibrate the float32 bundle it was made from"
             )
-    references = references_from_bundle(bundle, samples, report)
+    bundle.refuse_links()
+    references = references_from_bundle(bundle, seen.samples, report)
     gc.collect()  # the sessions hold all weights
     # At run time a policy is pulled to the previous chunk: half of the observations of `act` are, too.
     acting = [with_prefix(r) if i % 2 else r for i, r in enumerate(references)]
@@ -74,7 +73,9 @@ def calibrate_bundle(
             stages = _with_sensitivity(
                 bundle, tables=stages, references=references, options=options, work=Path(work), report=report
             )
-    return CalibrationTable(method=options.method, alpha=options.alpha, data=data, stages=stages)
+    return CalibrationTable(
+        method=options.method, alpha=options.alpha, data=seen.data, stages=stages, recordings=seen.content
+    )
 
 
 class _StageCalibration:

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle, Manifest
+from vpp_edge.bundle.manifest import Bundle, Manifest
 from vpp_edge.bundle.quantization import CalibrationTable, calibration_from_json
+from vpp_edge.bundle.separation import UNKNOWN, separation
 from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.errors import BadInputError
 from vpp_edge.export import exporter
@@ -20,8 +21,14 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
 from vpp_edge.workflow.calibration_options import CalibrationOptions
-from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
-from vpp_edge.workflow.observations import DataOptions, Observations, held_out_observations, observations
+from vpp_edge.workflow.lowering import LoweringOptions, check_table, lower_bundle
+from vpp_edge.workflow.observations import (
+    DataOptions,
+    Observations,
+    held_out_observations,
+    observations,
+    separation_of,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,10 @@ class LoweredExport:
                 "INT8 is calibrated and evaluated on recordings of the robot: pass --calibration DATASET (see "
                 "`vpp-edge calibrate --help`)"
             )
+        if self.precision == "fp16" and self.table is not None:
+            raise BadInputError(
+                f"{self.table} is a calibration table, and fp16 takes none; pass recordings to evaluate on, or nothing"
+            )
 
     def stages(self) -> tuple[tuple[str, float], ...]:
         """Stages of the progress display."""
@@ -61,11 +72,6 @@ class LoweredExport:
         if self.precision == "int8" and self.table is None:
             stages += calibrating.PROGRESS_STAGES
         return stages + lowering.PROGRESS_STAGES
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether a folder is a bundle rather than a checkpoint."""
-    return (path / MANIFEST_NAME).is_file()
 
 
 def read_table(path: Path) -> CalibrationTable:
@@ -92,24 +98,26 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
             export_bundle(source, folder, request.export, report)
             source = Bundle(folder)
         spec = source.manifest.policy
-        table = None
+        table, apart = None, UNKNOWN
         if request.data is None:
             count, seed = request.export.parity_samples, request.export.seed
             samples, origin = random_samples(spec, count, seed), f"{count} random observations, seed {seed}"
-            held_out = Observations(samples=tuple(samples), description=origin, data={})
+            held_out = Observations(samples=tuple(samples), description=origin, data={}, content=())
         elif request.table is not None:
             table = read_table(request.table)
+            check_table(source, table)
             held_out = held_out_observations(spec, request.data)
+            apart = separation(table.recordings, held_out.content)
         else:
             seen, held_out = observations(spec, request.data)
             if request.precision == "int8":
-                table = calibrate_bundle(
-                    source, samples=seen.samples, data=seen.data, options=request.calibration, report=report
-                )
+                apart = separation_of(seen, held_out)  # before hours of calibration
+                table = calibrate_bundle(source, seen, request.calibration, report)
         options = LoweringOptions(
             precision=request.precision,
             budget=request.budget,
             data=held_out.description,
+            separation=apart,
             overwrite=request.export.overwrite,
         )
         return lower_bundle(

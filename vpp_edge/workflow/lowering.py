@@ -24,6 +24,7 @@ from vpp_edge.bundle.certificate import Certificate
 from vpp_edge.bundle.manifest import CALIBRATION_NAME, Bundle, Manifest, StageRecord
 from vpp_edge.bundle.quantization import CalibrationTable
 from vpp_edge.bundle.reference import Reference
+from vpp_edge.bundle.separation import UNKNOWN, Separation
 from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, TOLERANCES, Limit
 from vpp_edge.calibration.choice import Choice, largest_share_within, layers_from
 from vpp_edge.calibration.measure import magnitudes
@@ -50,12 +51,14 @@ class LoweringOptions:
         precision: `fp16` or `int8`.
         budget: for INT8, the largest relative RMS error of the actions.
         data: description of the observations that the certificate is measured on.
+        separation: for INT8, how they are set apart from those of the calibration.
         overwrite: replace an existing bundle.
     """
 
     precision: str
     budget: float = DEFAULT_BUDGET
     data: str = ""
+    separation: Separation = UNKNOWN
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -92,8 +95,9 @@ def lower_bundle(
     if (table is None) != (options.precision == "fp16"):
         raise BadInputError("int8 needs a calibration table, fp16 takes none")
     if table is not None:
-        _check_table(source, table)
+        check_table(source, table)
     source.verify_all()
+    source.refuse_links()
     references = references_from_bundle(source, samples, report, "evaluate")
     gc.collect()  # the sessions hold all weights
     choice = None if table is None else choose_layers(source, table, options.budget * SEEN_SHARE)
@@ -149,7 +153,8 @@ def measured_errors(table: CalibrationTable) -> dict[tuple[str, str], float]:
     return {(stage, layer): e for stage, t in table.stages.items() for layer, e in t.sensitivity.items()}
 
 
-def _check_table(source: Bundle, table: CalibrationTable) -> None:
+def check_table(source: Bundle, table: CalibrationTable) -> None:
+    """Raises BadInputError for a calibration table of another bundle."""
     for name in INT8_STAGES:
         if name not in table.stages or table.stages[name].graph_sha256 != stage_key(source, name):
             raise BadInputError(
@@ -208,7 +213,12 @@ class _Conversion:
         spec, reference = self.source.manifest.policy, "the float32 bundle, same inputs and noise"
         found = self.written.certificate(spec, reference, self.options.data)
         found = found.joined(self.rounded.certificate(spec, reference, self.options.data))
-        return replace(found, int8=self._int8(), approximations=self.source.manifest.certificate.get("approximations"))
+        return replace(
+            found,
+            int8=self._int8(),
+            separation=None if self.choice is None else self.options.separation,
+            approximations=self.source.manifest.certificate.get("approximations"),
+        )
 
     def _int8(self) -> dict[str, Any] | None:
         if self.choice is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.bundle.separation import RecordingContent, Separation, separation
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
 
@@ -42,11 +43,19 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class Observations:
-    """Samples and a description of their origin."""
+    """Samples and their origin.
+
+    Attributes:
+        description, data: the origin for people, in words and for the calibration table.
+        content: of the recordings that the samples were taken from.
+        part_of: name of the recording whose part this is; "" for whole ones.
+    """
 
     samples: tuple[Sample, ...]
     description: str
     data: dict[str, Any]
+    content: tuple[RecordingContent, ...]
+    part_of: str = ""
 
 
 def observations(spec: PolicySpec, options: DataOptions) -> tuple[Observations, Observations]:
@@ -62,41 +71,66 @@ def observations(spec: PolicySpec, options: DataOptions) -> tuple[Observations, 
     if options.recordings:
         calibrating = list(dataset.select(options.recordings).recordings)
         held_out = [r for r in dataset.recordings if r.name not in options.recordings]
-        if not held_out and options.held_out is None:
-            calibrating, held_out = split_recordings(calibrating)
-    elif options.held_out is not None:
-        calibrating, held_out = list(dataset.recordings), []
     else:
-        calibrating, held_out = split_recordings(list(dataset.recordings))
-    judged = (
-        _taken(spec, recordings=held_out, views=options.views, count=options.held_out_samples, seed=options.seed + 1)
-        if options.held_out is None
-        else held_out_observations(spec, replace(options, dataset=options.held_out))
-    )
-    return _taken(spec, recordings=calibrating, views=options.views, count=options.samples, seed=options.seed), judged
+        calibrating, held_out = list(dataset.recordings), []
+    part_of = ""
+    if not held_out and options.held_out is None:
+        part_of = calibrating[0].name if len(calibrating) == 1 else ""
+        calibrating, held_out = split_recordings(calibrating)
+    seen = _taken(spec, recordings=calibrating, views=options.views, count=options.samples, seed=options.seed)
+    if options.held_out is not None:
+        return seen, held_out_observations(spec, replace(options, dataset=options.held_out, recordings=()))
+    return seen, replace(_judged(spec, held_out, options), part_of=part_of)
 
 
 def held_out_observations(spec: PolicySpec, options: DataOptions) -> Observations:
-    """Observations of a whole data set, to evaluate on."""
+    """Observations of a data set to evaluate on, without the recordings that `options` names for the calibration.
+
+    Raises:
+        BadInputError: the data set does not fit the policy, or has no other recording.
+    """
     from vpp_edge.calibration.datasets import open_dataset
 
-    recordings = list(open_dataset(options.dataset).recordings)
-    return _taken(
-        spec, recordings=recordings, views=options.views, count=options.held_out_samples, seed=options.seed + 1
-    )
+    dataset = open_dataset(options.dataset)
+    dataset.select(options.recordings)
+    recordings = [r for r in dataset.recordings if r.name not in options.recordings]
+    if not recordings:
+        raise BadInputError(f"--recordings names every recording of {options.dataset}; none is left to evaluate on")
+    return _judged(spec, recordings, options)
+
+
+def separation_of(seen: Observations, held_out: Observations) -> Separation:
+    """How held-out observations are set apart from those of the calibration.
+
+    Raises:
+        BadInputError: a recording, or a part of one, is on both sides.
+    """
+    if held_out.part_of:
+        return Separation("rows", held_out.part_of)
+    return separation(seen.content, held_out.content)
+
+
+def _judged(spec: PolicySpec, recordings: Sequence[Any], options: DataOptions) -> Observations:
+    count, seed = options.held_out_samples, options.seed + 1
+    return _taken(spec, recordings=recordings, views=options.views, count=count, seed=seed)
 
 
 def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], count: int, seed: int) -> Observations:
-    from vpp_edge.calibration.samples import samples_from_dataset
+    from vpp_edge.calibration.datasets.content import recording_content
+    from vpp_edge.calibration.samples import picked_rows, samples_from_dataset
 
-    samples = tuple(samples_from_dataset(spec, [r.with_views(views) for r in recordings], count, seed))
+    viewed = [r.with_views(views) for r in recordings]
+    samples = tuple(samples_from_dataset(spec, viewed, count, seed))
     names = [str(r.name) for r in recordings]
     description = f"{_counted(len(samples), 'observation')} of {'recording' if len(names) == 1 else 'recordings'} "
     description += ", ".join(names[:8])
     if len(names) > 8:
         description += f" and {len(names) - 8} more"
     return Observations(
-        samples=samples, description=description, data={"recordings": names, "samples": len(samples), "seed": seed}
+        samples=samples,
+        description=description,
+        data={"recordings": names, "samples": len(samples), "seed": seed},
+        content=tuple(recording_content(recording, rows) for recording, rows in picked_rows(recordings, count)),
     )
 
 

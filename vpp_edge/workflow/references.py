@@ -14,7 +14,7 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.spec.sample import Sample
 from vpp_edge.spec.stage_inputs import stage_inputs
-from vpp_edge.verification.verify import outputs_from_sample
+from vpp_edge.verification.policy_outputs import outputs_from_sample
 
 
 def references_from_bundle(

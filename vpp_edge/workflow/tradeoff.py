@@ -19,11 +19,11 @@ from vpp_edge.calibration.choice import Choice, choices, layers_from
 from vpp_edge.calibration.measure import switched_run
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
+from vpp_edge.export.counting import graph_from_file
 from vpp_edge.export.precision.lower import write_lowered, write_switched
 from vpp_edge.files import write_whole
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.profile.roofline.costs import costs_of_graph
-from vpp_edge.profile.roofline.operations import graph_from_model
 from vpp_edge.profile.roofline.prediction import sum_of
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
@@ -133,14 +133,12 @@ class _Evaluator:
 
 
 def _predicted_ms(bundle: Bundle, table: CalibrationTable, choice: Choice, device: str, work: Path) -> float:
-    import onnx
-
     milliseconds = 0.0
     for name in INT8_STAGES:
         path = work / f"{name}-choice.onnx"
         high = {layer.name for layer in choice.high if layer.stage == name}
         write_lowered(bundle.path / bundle.stage(name).graph, target=path, wide=(), table=table.stages[name], high=high)
-        graph = graph_from_model(onnx.load(path, load_external_data=False))
+        graph = graph_from_file(path)
         precision = "int8" if graph.quantized else "fp16"
         milliseconds += sum_of(costs_of_graph(graph, DEVICES[device], precision)).predicted_ms
     return milliseconds

@@ -10,6 +10,7 @@ import numpy as np
 from vpp_edge.bundle.engine import EngineOptions
 from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BundleError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.policy.engines.execution_providers import chain, check_available, check_started, not_started
 from vpp_edge.runtime.policy.engines.onnx_scan import check_external_data
 from vpp_edge.runtime.policy.engines.onnx_weights import external_weights
@@ -73,7 +74,7 @@ def open_session(
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError("onnxruntime", "backend onnxruntime", "pip install vpp-edge") from error
+        raise MissingDependencyError("onnxruntime", "backend onnxruntime", pip_install()) from error
     check_available(options.provider)
     settings = settings or session_settings(options)
     arrays = external_weights(stage.graph, graph, weights)

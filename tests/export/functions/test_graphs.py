@@ -14,11 +14,11 @@ import torch
 from onnx_graphs import run
 from torch import Tensor, nn
 
+from vpp_edge.export.counting import graph_from_model
 from vpp_edge.export.functions.calls import group_norm_silu, spatial_attention, temporal_attention, text_attention
 from vpp_edge.export.functions.definitions import DOMAIN, NAMES
 from vpp_edge.export.functions.graphs import define_functions, inline_calls, outline_calls
 from vpp_edge.export.precision.half import half_graph
-from vpp_edge.profile.roofline.operations import graph_from_model
 
 VIEWS, FRAMES, PIXELS, HEADS, WIDTH, WORDS = 2, 5, 3, 2, 4, 7
 TOKENS, CHANNELS = VIEWS * FRAMES * PIXELS, HEADS * WIDTH

@@ -13,9 +13,9 @@ from onnx_graphs import node, rewritten, runnable, weights_of
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.quantization import Product
+from vpp_edge.export.counting import graph_from_model
 from vpp_edge.export.precision.lower import stage_products
 from vpp_edge.export.precision.products import fold_transposed_weights, products_of_graph
-from vpp_edge.profile.roofline.operations import graph_from_model
 
 SQUARE = np.random.default_rng(3).standard_normal((8, 8), dtype=np.float32)
 

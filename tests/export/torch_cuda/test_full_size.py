@@ -84,7 +84,7 @@ def full_size_stage(operations: Mapping[str, Callable[..., Any]]) -> Fp16Perceiv
 
 @torch.no_grad()
 def test_the_cases_are_the_calls_of_an_inference() -> None:
-    pytest.importorskip("triton", reason="Triton is not installed: pip install 'vpp-edge[kernels]'")
+    pytest.importorskip("triton", reason="Triton is not installed: pip install -e '.[kernels]'")
     expected: Counter[Call] = Counter()
     for name in OPERATIONS:
         for case in load_operation(name).cases:

@@ -14,12 +14,13 @@ from onnx_graphs import model, node
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.bundle.work import Graph
 from vpp_edge.cli.main import main
 from vpp_edge.errors import BadInputError
+from vpp_edge.export.counting import graph_from_model, graph_of_stage
 from vpp_edge.profile.roofline.accelerators import BANDWIDTH, DEVICES, EFFICIENCIES, KERNEL_S, Device
 from vpp_edge.profile.roofline.costs import Cost, costs_of_graph, int8_nodes
-from vpp_edge.profile.roofline.operations import Graph, graph_from_model
-from vpp_edge.profile.roofline.prediction import graph_of_stage, predict_bundle
+from vpp_edge.profile.roofline.prediction import predict_bundle
 
 DEVICE = Device(name="test", fp32_tops=1.0, fp16_tops=4.0, int8_tops=8.0, bandwidth_gb_s=100.0, source="by hand")
 STAGES = ("text", "perceive", "act")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from onnx_graphs import model, node
 
+from vpp_edge.bundle.work import Graph
+from vpp_edge.export.counting import graph_from_model
 from vpp_edge.profile.roofline.fusion import ATTENTION, CONV, GEMM, MEMORY, Group, groups_from_graph
 from vpp_edge.profile.roofline.layers import layer_names, part_of
-from vpp_edge.profile.roofline.operations import Graph, graph_from_model
 
 X = (2, 32, 5, 5)
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vpp_edge.bundle.work import CONSTANT, MATRIX, PART, VIEW, VIEWS, Graph, Node
 from vpp_edge.profile.roofline.accelerators import BANDWIDTH, EFFICIENCIES, KERNEL_S, VECTOR, Device
 from vpp_edge.profile.roofline.fusion import Group, groups_from_graph, sources_of
 from vpp_edge.profile.roofline.layers import layer_names
-from vpp_edge.profile.roofline.operations import CONSTANT, MATRIX, PART, VIEW, VIEWS, Graph, Node
 
 COMPUTE, VECTORS, MEMORY_BOUND, KERNEL = "compute", "vector", "memory", "kernel"
 _REAL_BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 2.0}

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vpp_edge.profile.roofline.operations import CONSTANT, MATRIX, MOVE, PART, POINTWISE, UNKNOWN, VIEW, Graph, Node
+from vpp_edge.bundle.work import CONSTANT, MATRIX, MOVE, PART, POINTWISE, UNKNOWN, VIEW, Graph, Node
 
 CONV, GEMM, ATTENTION, MEMORY = "conv", "gemm", "attention", "memory"
 _CONVS = frozenset({"Conv", "ConvInteger", "ConvTranspose"})

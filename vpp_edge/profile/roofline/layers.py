@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
+from vpp_edge.bundle.work import CONSTANT, VIEW, Graph
 from vpp_edge.profile.roofline.fusion import Group
-from vpp_edge.profile.roofline.operations import CONSTANT, VIEW, Graph
 
 # Parts of perceive, by words in the path of a module; paths without them belong to the UNet.
 _PERCEIVE = {"former": "Video Former", "vae": "VAE encoder", "encoder": "VAE encoder"}

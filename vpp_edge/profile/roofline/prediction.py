@@ -12,7 +12,8 @@ from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.tolerances import PRECISIONS
-from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.bundle.work import Graph, work_of_bundle
+from vpp_edge.errors import BadInputError
 from vpp_edge.profile.roofline.accelerators import (
     BANDWIDTH,
     EFFICIENCIES,
@@ -23,7 +24,6 @@ from vpp_edge.profile.roofline.accelerators import (
 )
 from vpp_edge.profile.roofline.costs import Cost, costs_of_graph
 from vpp_edge.profile.roofline.layers import part_of
-from vpp_edge.profile.roofline.operations import Graph, graph_from_model
 
 # One inference with a given instruction, as in measured latencies.
 INFERENCE = ("perceive", "act")
@@ -146,7 +146,7 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
         raise BadInputError(f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
     exported = {name: stage.precision for name, stage in bundle.manifest.stages.items()}
     precisions = {name: precision or own for name, own in exported.items()}
-    graphs = {name: graph_of_stage(bundle, name) for name in exported}
+    graphs = graphs_of_bundle(bundle)
     return Prediction(
         device=device,
         cameras=len(bundle.manifest.policy.cameras),
@@ -157,20 +157,12 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None)
     )
 
 
-def graph_of_stage(bundle: Bundle, name: str) -> Graph:
-    """The work in one stage of a bundle; its weights are not opened."""
-    import onnx
+def graphs_of_bundle(bundle: Bundle) -> dict[str, Graph]:
+    """The work in every stage of a bundle: as counted at export, or counted now. Weights are not opened."""
+    from vpp_edge.export.counting import graph_of_stage
 
-    file = bundle.stage(name).graph
-    content = bytes(bundle.open_verified(file))
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own class, but protobuf is not one of our requirements
-        raise BundleError(f"{bundle.path / file}: not readable as ONNX ({error})") from error
-    try:
-        return graph_from_model(model)
-    except BadInputError as error:
-        raise BadInputError(f"{bundle.path / file}: {error}") from error
+    kept = work_of_bundle(bundle)
+    return {name: kept[name] if name in kept else graph_of_stage(bundle, name) for name in bundle.manifest.stages}
 
 
 def sum_of(costs: Iterable[Cost]) -> Sum:

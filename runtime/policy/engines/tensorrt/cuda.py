@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.installing import CUDA_EXTRA, pip_install
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ def load_runtime() -> ModuleType:
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
-        raise MissingDependencyError(
-            "cuda-bindings", "a TensorRT engine", "pip install 'vpp-edge[jetson]'   (on a workstation: vpp-edge[cuda])"
-        ) from error
+        raise MissingDependencyError("cuda-bindings", "a TensorRT engine", pip_install(CUDA_EXTRA)) from error
 
 
 def present_device(cudart: ModuleType | None = None) -> Device:

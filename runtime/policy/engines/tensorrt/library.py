@@ -14,6 +14,7 @@ from importlib import metadata
 from types import ModuleType
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import pip_install
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ LIBRARIES = {
         "tensorrt-rtx",
         "tensorrt_rtx_bindings",
         (("tensorrt-rtx-cu13-bindings", "13"), ("tensorrt-rtx-cu12-bindings", "12")),
-        "pip install 'vpp-edge[tensorrt-rtx]'",
+        pip_install("tensorrt-rtx"),
         builds_for_others=True,
     ),
 }

@@ -25,7 +25,7 @@ from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, library_
 
 RTX = LIBRARIES["tensorrt-rtx"]
 needs_rtx = pytest.mark.skipif(
-    not RTX.is_installed, reason="tensorrt_rtx_bindings is not installed: pip install 'vpp-edge[tensorrt-rtx]'"
+    not RTX.is_installed, reason="tensorrt_rtx_bindings is not installed: pip install -e '.[tensorrt-rtx]'"
 )
 
 
@@ -172,7 +172,7 @@ def test_ctrl_c_stops_the_compiler() -> None:
 
 def test_a_missing_library_names_its_installation() -> None:
     absent = replace(RTX, module="no_such_tensorrt")
-    with pytest.raises(MissingDependencyError, match=r"pip install 'vpp-edge\[tensorrt-rtx\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install -e .*\[tensorrt-rtx\]'"):
         absent.version()
     with pytest.raises(BadInputError, match="has no engines to build"):
         library_of_backend("onnxruntime")

@@ -13,8 +13,7 @@ from small_policy import SMALL
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.profile.roofline.operations import graph_from_model
-from vpp_edge.profile.roofline.prediction import graph_of_stage
+from vpp_edge.export.counting import graph_from_model, graph_of_stage
 
 
 def count(op: str, inputs: dict[str, tuple[int, ...]], output: tuple[int, ...], **attributes: Any) -> int:

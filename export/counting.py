@@ -9,14 +9,28 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from vpp_edge.errors import BadInputError
-
-MATRIX, NORM, POINTWISE, MOVE, VIEW, PART, CONSTANT, UNKNOWN = (
-    "matrix", "norm", "pointwise", "move", "view", "part", "constant", "unknown",
-)  # fmt: skip
+from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.work import (
+    CONSTANT,
+    MATRIX,
+    MOVE,
+    NORM,
+    PART,
+    POINTWISE,
+    UNKNOWN,
+    VIEW,
+    VIEWS,
+    Graph,
+    Node,
+    Shape,
+    Tensor,
+)
+from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
+from vpp_edge.installing import pip_install
 
 # Elementwise operations per element that is reduced: mean and variance in one pass (2 + 2), then subtract and scale;
 # for softmax maximum, subtract, exponential, sum, divide.
@@ -33,73 +47,45 @@ _POINTWISE = frozenset({
     "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign",
     "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh", "Trilu", "Where", "Xor",
 })  # fmt: skip
-# Another way to address the same numbers. Quantize and dequantize are part of the kernels before and after them.
-VIEWS = frozenset({
-    "Concat", "DepthToSpace", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Identity", "QuantizeLinear",
-    "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze",
-})  # fmt: skip
 _PARTS = frozenset({"Slice", "Split"})
 _SELECTIONS = frozenset({"Gather", "GatherElements", "GatherND"})
 _MOVES = _SELECTIONS | {"Pad", "Resize", "ScatterElements", "ScatterND", "Tile", "Upsample", "OneHot"}
 _SHAPE_ONLY = frozenset({"Constant", "ConstantOfShape", "Range", "Shape", "Size"})
 
-Shape = tuple[int, ...]
 
+def graph_of_stage(bundle: Bundle, name: str) -> Graph:
+    """The work in one stage of a bundle; its weights are not opened.
 
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor of the graph: shape, bytes of an element as exported, and whether elements are real numbers."""
-
-    shape: Shape
-    element_bytes: float
-    floating: bool
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node and its work.
-
-    Attributes:
-        kind: MATRIX (products), NORM (normalizations and reductions), POINTWISE, MOVE (copies to other addresses),
-            VIEW and PART (no work: all or part of the input under another addressing), CONSTANT (depends on no input of
-            the graph, so an engine computes it at build time), UNKNOWN.
-        matrix_operations: operations of the products, 2 per multiply-accumulate.
-        vector_operations: elementwise and reducing operations, estimates of one instruction each.
+    Raises:
+        BadInputError: its shapes are not static.
+        BundleError: the graph is missing, changed or not an ONNX file.
+        MissingDependencyError: no onnx package is installed.
     """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingDependencyError(
+            "onnx",
+            f"counting the work in stage {name} of {bundle.path}, which keeps no counts of it,",
+            pip_install("export"),
+        ) from error
+    file = bundle.stage(name).graph
+    content = bytes(bundle.open_verified(file))
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's own class, but protobuf is not one of our requirements
+        raise BundleError(f"{bundle.path / file}: not readable as ONNX ({error})") from error
+    try:
+        return graph_from_model(model)
+    except BadInputError as error:
+        raise BadInputError(f"{bundle.path / file}: {error}") from error
 
-    index: int
-    name: str
-    op: str
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    matrix_operations: int = 0
-    vector_operations: int = 0
 
+def graph_from_file(path: Path) -> Graph:
+    """The work in an ONNX file; its external data is not opened. Errors as `graph_from_model`."""
+    import onnx
 
-@dataclass(frozen=True)
-class Graph:
-    """Nodes in topological order, tensors by name, constants (weights and values computed from them), outputs.
-
-    Attributes:
-        unknown: number of nodes per operator whose work this module cannot count; their bytes are counted.
-        quantized: QuantizeLinear and DequantizeLinear state what runs in INT8.
-    """
-
-    nodes: tuple[Node, ...]
-    tensors: Mapping[str, Tensor]
-    constants: frozenset[str]
-    outputs: frozenset[str]
-    unknown: Mapping[str, int]
-    quantized: bool
-
-    def matrix_operations(self) -> int:
-        """Sum over all nodes, 2 per multiply-accumulate."""
-        return sum(node.matrix_operations for node in self.nodes)
+    return graph_from_model(onnx.load(path, load_external_data=False))
 
 
 def graph_from_model(model: Any) -> Graph:

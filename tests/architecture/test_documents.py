@@ -1,0 +1,87 @@
+"""The documents agree with each other and with the program: results stand in one place, and commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from project import ROOT, shell_lines
+
+from vpp_edge.cli.main import COMMANDS, build_parser
+
+CLOSED_LOOP = ROOT / "docs" / "closed-loop.md"
+CARD = ROOT / "vpp_edge" / "demo_policy" / "README.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md"), CARD])
+TABLE = re.compile(
+    r"<!-- table of benchmarks/(\w+\.py) -->\n(.*?)<!-- end of the table of benchmarks/\1 -->", re.DOTALL
+)
+
+
+def rows_of(document: Path) -> dict[str, list[str]]:
+    """The cells of the generated table of a document by their first."""
+    (table,) = (text for _, text in TABLE.findall(document.read_text(encoding="utf-8")))
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
+    return {first: rest for first, *rest in cells}
+
+
+def prose_of(document: Path) -> str:
+    """A document without generated tables."""
+    return TABLE.sub("", document.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_its_commands_exist(document: Path) -> None:
+    for words in shell_lines(document, "vpp-edge"):
+        assert words[1] in COMMANDS
+        if not any("$" in word for word in words):  # the body of a loop
+            build_parser({words[1]}).parse_args(words[1:])
+    named = set(re.findall(r"vpp-edge ([a-z]+)", "".join(re.findall(r"`[^`]*`", document.read_text(encoding="utf-8")))))
+    assert named <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_generated_tables_come_from_scripts_that_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert len(TABLE.findall(text)) == text.count("<!-- table of ")
+    assert all((ROOT / "benchmarks" / script).is_file() for script, _ in TABLE.findall(text))
+
+
+def test_the_model_card_repeats_no_result() -> None:
+    results = CARD.read_text(encoding="utf-8").partition("## Results")[2].partition("\n## ")[0]
+    assert "docs/closed-loop.md" in results
+    assert not re.search(r"\d+ of \d+|\d %|\d s\b", results)
+
+
+def test_the_model_card_has_the_sizes_of_its_files() -> None:
+    text, folder = CARD.read_text(encoding="utf-8"), CARD.parent
+    parts = re.findall(r"\| ([\d.]+) MB \| `([^`]+)` \|", text)
+    assert {place for _, place in parts} == {
+        str(path.relative_to(folder)) if path.parent == folder else str(path.parent.relative_to(folder))
+        for path in folder.rglob("*.safetensors")
+    }
+    for size, place in parts:
+        files = [folder / place] if (folder / place).is_file() else (folder / place).glob("*.safetensors")
+        assert float(size) == round(sum(path.stat().st_size for path in files) / 1e6, 1), place
+    total = f"{sum(path.stat().st_size for path in folder.rglob('*.safetensors')) / 1e6:.1f} MB"
+    assert total in text and total in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_is_said_about_the_closed_loop_is_what_its_table_says() -> None:
+    rows, said = rows_of(CLOSED_LOOP), prose_of(CLOSED_LOOP).partition("Beyond that:")[2]
+    share, wrong, late, stopped = (rows["demo, on features of an untrained video model"][i] for i in (2, 3, 4, 5))
+    pressed = round(4 * float(share.partition(" ")[0]))  # of 400
+    assert pressed + int(wrong) + int(late) + int(stopped) == 400
+    counts = re.search(
+        r"presses the\s+requested button (\d+) times and another one (\d+) times.* In (\d+) other", said, re.DOTALL
+    )
+    assert counts is not None and counts.groups() == (str(pressed), wrong, stopped)
+    measured = {cell for cells in rows.values() for cell in cells}
+    assert set(re.findall(r"\d+\.\d+", said.replace("0.001", ""))) <= measured
+
+
+def test_the_page_on_quantization_counts_its_layers_once() -> None:
+    text = (ROOT / "docs" / "quantization.md").read_text(encoding="utf-8")
+    kept = re.findall(r"^\| [\d.]+ % \| (\d+) \|", text, flags=re.MULTILINE)
+    assert len(kept) > 5 and kept == sorted(kept, key=int)
+    assert not re.search(r"about \d+ layers", text)
