@@ -27,14 +27,14 @@ def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], coun
     """
     generator, samples = np.random.default_rng(seed), []
     for recording, rows in picked_rows(recordings, count):
-        for row, images in zip(rows, recording.images(rows, len(spec.cameras)), strict=True):
+        for row, images in zip(rows, recording.images(rows, len(spec.cameras)) if rows else [], strict=True):
             state = _state(spec, recording, row)
             samples.append(sample_from_images(spec, recording.instruction, images, state=state, generator=generator))
     return samples
 
 
 def picked_rows(recordings: Sequence[Recording], count: int) -> list[tuple[Recording, list[int]]]:
-    """`count` rows, spread evenly over those of all recordings; only recordings that have one of them.
+    """Every recording with its share, which may be none, of `count` rows that are spread evenly over all of them.
 
     Raises:
         BadInputError: fewer rows than that.
@@ -46,8 +46,7 @@ def picked_rows(recordings: Sequence[Recording], count: int) -> list[tuple[Recor
     picked, end = [], 0
     for recording in recordings:
         start, end = end, end + recording.length
-        if own := [row - start for row in middles if start <= row < end]:
-            picked.append((recording, own))
+        picked.append((recording, [row - start for row in middles if start <= row < end]))
     return picked
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vpp_edge.bundle.separation import RecordingContent, content_keys
+from vpp_edge.bundle.separation import RecordingContent, content_keys, moving_keys
 from vpp_edge.calibration.datasets.recording import Recording
 from vpp_edge.calibration.datasets.video_part import VideoPart
 
@@ -16,13 +16,15 @@ def recording_content(recording: Recording, rows: Sequence[int]) -> RecordingCon
     """The content of a recording, of which `rows` are used.
 
     Pictures count as they are decoded, so the container does not matter; states as float32, which some layouts keep.
+    Decoding takes long: of a recording that is not used, the states are enough if they move.
 
     Raises:
         BadInputError: a video is missing or damaged.
     """
-    sequences = [_pictures(part, recording) for part in recording.views if not part.unread]
-    if recording.states is not None:
-        sequences.append([_digest(row) for row in recording.states.astype(np.float32)])
+    states = [] if recording.states is None else [_digest(row) for row in recording.states.astype(np.float32)]
+    sequences = [states]
+    if rows or not moving_keys(states):
+        sequences += [_pictures(part, recording) for part in recording.views if not part.unread]
     return RecordingContent(name=recording.name, rows=tuple(rows), keys=content_keys(sequences))
 
 

@@ -144,10 +144,28 @@ def test_pictures_at_rest_are_no_copies(tmp_path: Path) -> None:
         separation([still], [still])
 
 
-def test_only_what_observations_were_taken_from_counts(recordings: Path) -> None:
-    seen, held_out = observations(SPEC, DataOptions(recordings, samples=1, held_out_samples=1))
-    assert [c.name for c in seen.content] == ["1"] and [c.name for c in held_out.content] == ["3"]
-    assert seen.content[0].rows == (5,)
+def test_a_recording_counts_whether_or_not_an_observation_was_taken_from_it(recordings: Path) -> None:
+    options = DataOptions(recordings, samples=1, held_out_samples=1)
+    seen, held_out = observations(SPEC, options)
+    assert [(c.name, c.rows) for c in seen.content] == [("0", ()), ("1", (5,)), ("2", ())]
+    assert [c.name for c in held_out.content] == ["3"]
+    with pytest.raises(BadInputError, match=r"0 .there 0.*, 3 .there 3"):
+        separation_of(*observations(SPEC, replace(options, held_out=recordings)))
+
+
+def without_states(source: Path, target: Path) -> Path:
+    copied(source, target)
+    for path in (target / "annotation" / "val").iterdir():
+        edit_json(path, lambda note: note.update(states=[[0.0, 0.0, 0.0] for _ in note["states"]]))
+    return target
+
+
+def test_where_states_do_not_move_pictures_decide(recordings: Path, tmp_path: Path) -> None:
+    still = without_states(recordings, tmp_path / "still")
+    options = DataOptions(still, samples=1, held_out_samples=1)
+    assert separation_of(*observations(SPEC, options)) == Separation("recordings")
+    with pytest.raises(BadInputError, match=r"0 .there 0.*, 3 .there 3"):
+        separation_of(*observations(SPEC, replace(options, held_out=copied(still, tmp_path / "copy"))))
 
 
 def test_a_single_recording_is_judged_on_its_end_and_marked(recordings: Path) -> None:

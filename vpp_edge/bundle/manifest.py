@@ -212,7 +212,7 @@ class Bundle:
         """Raises BundleError when the folder or its manifest is missing, malformed or unsafe."""
         self.path = path
         if path.is_file():
-            found = foreign_content(path) or "a file, but a bundle is a folder"
+            found = foreign_content(path, zipped=True) or "a file, but a bundle is a folder"
             raise BundleError(f"{path}: {found}. `vpp-edge export` makes a bundle of a checkpoint.")
         if not path.is_dir():
             raise BundleError(f"{path}: no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one.")

@@ -25,7 +25,7 @@ class RecordingContent:
 
     Attributes:
         name: in its data set, for people.
-        rows: numbers of the rows that observations were taken from.
+        rows: numbers of the rows that observations were taken from; none of a recording that was only at hand.
         keys: of the whole recording, 16 hexadecimal digits each; see `content_keys`.
     """
 
@@ -68,14 +68,14 @@ def content_keys(sequences: Sequence[Sequence[bytes]]) -> frozenset[str]:
     Args:
         sequences: the pictures of each view and the states, a digest per row.
     """
-    keys = {
-        _sha256([digest.hex() for digest in rows])[:_DIGITS]
-        for sequence in sequences
-        for rows in zip(*(sequence[i:] for i in range(ROWS_PER_KEY)), strict=False)
-        if len(set(rows)) == ROWS_PER_KEY
-    }
-    whole = _sha256([digest.hex() for sequence in sequences for digest in sequence])[:_DIGITS]
-    return frozenset(keys or {whole})
+    keys = frozenset[str]().union(*map(moving_keys, sequences))
+    return keys or frozenset({_key([digest for sequence in sequences for digest in sequence])})
+
+
+def moving_keys(sequence: Sequence[bytes]) -> frozenset[str]:
+    """Keys of every three successive rows that differ; none where nothing moves."""
+    successive = zip(*(sequence[i:] for i in range(ROWS_PER_KEY)), strict=False)
+    return frozenset(_key(rows) for rows in successive if len(set(rows)) == ROWS_PER_KEY)
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,10 @@ def separation(calibration: Sequence[RecordingContent] | None, held_out: Sequenc
             "--recordings NAMES; or, without a table, leave --held-out out: part of --calibration is then held out"
         )
     return Separation("recordings")
+
+
+def _key(digests: Sequence[bytes]) -> str:
+    return _sha256([digest.hex() for digest in digests])[:_DIGITS]
 
 
 def _sha256(texts: Sequence[str]) -> str:

@@ -29,8 +29,6 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
             f"  {name:<12} {alone.max_relative:>11.1e} {alone.rms_relative:>11.1e} {chained.max_relative:>11.1e} "
             f"{chained.rms_relative:>11.1e}   {limit}{cosine}"
         )
-    if certificate.separation is not None or certificate.int8 is not None:
-        lines.append((certificate.separation or UNKNOWN).line)
     for segment in certificate.physical:
         lines.append(segment_line(segment))
         if every_column and len(segment.rms) > 1:
@@ -38,6 +36,7 @@ def certificate_lines(certificate: Certificate, every_column: bool = False) -> l
     return [
         *lines,
         *int8_lines(certificate.int8),
+        *separation_lines(certificate),
         *approximation_lines(certificate.approximations),
         *closed_loop_lines(certificate.closed_loop),
     ]
@@ -59,6 +58,13 @@ def int8_lines(int8: dict[str, Any] | None) -> list[str]:
         f"INT8: {100 * int8['share']:.1f} % of all multiply-accumulates, budget {_percent(int8['budget'])}{expected}; "
         f"{len(int8['high'])} layers that could run in INT8 stay in FP16"
     ]
+
+
+def separation_lines(certificate: Certificate) -> list[str]:
+    """How what INT8 was judged on is set apart from the calibration; empty for other precisions."""
+    if certificate.separation is None and certificate.int8 is None:
+        return []
+    return [(certificate.separation or UNKNOWN).line]
 
 
 def approximation_lines(approximations: dict[str, Any] | None) -> list[str]:

@@ -47,7 +47,7 @@ class Observations:
 
     Attributes:
         description, data: the origin for people, in words and for the calibration table.
-        content: of the recordings that the samples were taken from.
+        content: of the recordings, those included that no sample was taken from.
         part_of: name of the recording whose part this is; "" for whole ones.
     """
 
