@@ -34,6 +34,12 @@ class BundleError(BadInputError):
     """A bundle is missing, changed, forged or of another schema version; no engine has opened any of it."""
 
 
+class InconclusiveError(VppEdgeError):
+    """A check could not see what it judges; the message says what is missing (exit status 3)."""
+
+    exit_status = 3
+
+
 class MissingDependencyError(BadInputError):
     """An optional library is not installed; the message names the command that installs it."""
 

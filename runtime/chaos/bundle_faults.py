@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vpp_edge.bundle.manifest import Bundle
-from vpp_edge.errors import VppEdgeError
+from vpp_edge.errors import InconclusiveError, VppEdgeError
 from vpp_edge.runtime.chaos.result import TrialResult, unless
 from vpp_edge.runtime.chaos.trial import TrialSetup
 from vpp_edge.runtime.session.run import run_session
@@ -79,7 +79,13 @@ TAMPERINGS = (_changed_byte, _truncated, _missing, _link, _path_outside, _forged
 
 
 def tampered(setup: TrialSetup) -> TrialResult:
-    """Loads a copy of the bundle after each change; needs disk space for the copy next to the bundle."""
+    """Loads a copy of the bundle after each change; needs disk space for the copy next to the bundle.
+
+    Raises:
+        InconclusiveError: a scripted policy has no bundle.
+    """
+    if setup.options.get("backend") == "scripted":
+        raise InconclusiveError("a scripted policy has no bundle that could be changed; name the folder of one")
     source, accepted = Bundle(Path(setup.bundle)).path, []
     with tempfile.TemporaryDirectory(dir=source.resolve().parent) as folder, closing(setup.open_hand()) as hand:
         copy = Path(folder) / "bundle"

@@ -11,15 +11,24 @@ import numpy as np
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras.config import CameraConfig, camera_from_text
 from vpp_edge.runtime.chaos.orders import CameraFault
-from vpp_edge.runtime.chaos.result import TrialResult, no_missed_period, unless, unless_normal_end
-from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
+from vpp_edge.runtime.chaos.result import (
+    TrialResult,
+    no_missed_period,
+    unless,
+    unless_answering,
+    unless_normal_end,
+)
+from vpp_edge.runtime.chaos.trial import Awaited, Trial, TrialSetup
 from vpp_edge.runtime.interfaces import Camera, CameraSource, LatestState
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.spec.pose import PoseLayout
 
 DETECTED_MS, FROZEN_MS, HANGING_MS, AT_REST_MS = 200.0, 300.0, 5000.0, 100.0
 STALE_FRAMES = 3
-OUTAGE_S = 1.5  # then the camera delivers frames again
+OUTAGE_S = 1.5  # at least; then the camera delivers frames again
+HOLD_MARGIN_S = 0.5  # from the last chunk's end to the hold
+WATCH_S = 1.5
+EARLIER_MS = 300  # by then no observation from before the fault begins an inference
 
 
 def _order(fault: CameraFault, view: int) -> Callable[[Trial], None]:
@@ -44,29 +53,30 @@ def dropped_frame(setup: TrialSetup) -> TrialResult:
 
 def stale_frames(setup: TrialSetup) -> TrialResult:
     """Frames with old timestamps: no chunk is computed from them."""
-    trial = Trial(setup, _order(CameraFault.STALE, setup.last_view), 1.5).run()
-    requests = trial.column("request")
-    noticed_ms = trial.ms_until_grown("stale_waits")
+    awaited = Awaited(event=lambda trial: trial.ms_until_grown("stale_waits"), answers=1)
+    trial = Trial(setup, _order(CameraFault.STALE, setup.last_view), setup.pace.watch_s(WATCH_S), awaited=awaited).run()
+    begun, noticed = trial.begun, trial.awaited_ms is not None
     return TrialResult(
         observed="no chunk was computed from stale frames",
-        measured_ms=trial.ms_until(requests == requests[-1]) or 0.0,
+        measured_ms=trial.ms_until(begun == begun[-1]) or 0.0,
         bound_ms=STALE_FRAMES * _frame_ms(setup),
-        measures="arrival of the last chunk",
-        problems=unless(noticed_ms is not None, "the stale view was not noticed") + unless_normal_end(trial),
+        measures="until the last inference began",
+        problems=unless_answering(trial, noticed, "the stale view was not noticed") + unless_normal_end(trial),
     )
 
 
 def _stopped_view(setup: TrialSetup, fault: CameraFault, bound_ms: float) -> TrialResult:
     """A view stops for a while: it is noticed, the hand holds at the end of its chunk, and moves when it is back."""
-    view = setup.last_view
-    recover = (OUTAGE_S, _order(CameraFault.NONE, view))
-    trial = Trial(setup, _order(fault, view), OUTAGE_S + 3.0, later=(recover,)).run()
-    chunk_ms = trial.loop.chunk_s * 1e3
+    view, latest_s = setup.last_view, setup.pace.committed_s + HOLD_MARGIN_S
+    outage_s = max(OUTAGE_S, latest_s)
+    moves = Awaited(event=lambda trial: trial.ms_until(trial.column("playing") >= 0, outage_s * 1e3), answers=2)
+    recover = (outage_s, _order(CameraFault.NONE, view))
+    trial = Trial(setup, _order(fault, view), outage_s, awaited=moves, later=(recover,)).run()
     held_ms = trial.ms_until(trial.column("playing") < 0)
     rest_ms = None if held_ms is None else trial.rest_after_ms(held_ms)
-    moved_ms = trial.ms_until(trial.column("playing") >= 0, OUTAGE_S * 1e3)
-    moved_s = 0.0 if moved_ms is None else moved_ms / 1e3 - OUTAGE_S
-    in_time = held_ms is not None and held_ms <= chunk_ms + 500
+    moved_ms = trial.awaited_ms
+    moved_s = 0.0 if moved_ms is None else moved_ms / 1e3 - outage_s
+    in_time = held_ms is not None and held_ms <= latest_s * 1e3
     at_rest = rest_ms is not None and rest_ms <= AT_REST_MS
     return TrialResult(
         observed=f"held after {held_ms or 0:.0f} ms, at rest {rest_ms or 0:.0f} ms later; "
@@ -75,9 +85,9 @@ def _stopped_view(setup: TrialSetup, fault: CameraFault, bound_ms: float) -> Tri
         bound_ms=bound_ms,
         measures="from the last frame to its detection",
         problems=(
-            *unless(in_time, f"held after {held_ms} ms; a chunk lasts {chunk_ms:.0f} ms"),
+            *unless(in_time, f"held after {held_ms} ms; what was observed before ends within {latest_s:.1f} s"),
             *unless(at_rest, f"at rest {rest_ms} ms after the end of the chunk"),
-            *unless(moved_ms is not None, "did not move again when the camera was back"),
+            *unless_answering(trial, moved_ms is not None, "did not move again when the camera was back"),
             *unless_normal_end(trial),
         ),
     )
@@ -115,7 +125,7 @@ def hanging(setup: TrialSetup) -> TrialResult:
         observed=f"killed and restarted after {restarted_ms or 0:.0f} ms",
         measured_ms=back_ms,
         bound_ms=HANGING_MS,
-        measures="first frame of the new process",
+        measures="until the first frame of the new process",
         problems=(
             *unless(len(trial.report.cameras[view].deaths) == 1, "the camera process was not restarted once"),
             *unless(trial.longest_gap_ms() <= 5 * trial.report.period_ms, "the control loop was delayed"),
@@ -152,7 +162,7 @@ def wrong_cameras(setup: TrialSetup) -> TrialResult:
         before = hand.read().vector
         for cameras in _wrong_camera_lists(setup.cameras):
             try:
-                run_session(replace(setup.config(hand), cameras=cameras))
+                run_session(replace(setup.config(hand), cameras=cameras, duration_s=0.5))
                 refused.append(False)
             except BadInputError:
                 refused.append(True)
@@ -186,12 +196,19 @@ def _wrong_camera_lists(cameras: tuple[CameraSource, ...]) -> tuple[tuple[Camera
 
 def skewed(setup: TrialSetup) -> TrialResult:
     """One view is 1.5 frames behind: it is paired with an earlier frame of the other, or the pair is skipped."""
-    trial = Trial(setup, _order(CameraFault.SKEW, setup.last_view), 1.5).run()
-    after = trial.times_ns >= trial.injected_ns + 300_000_000  # older observations have been used by then
+
+    def judged(trial: Trial) -> float | None:
+        """When a pair was used or skipped."""
+        pairs = trial.begun + trial.column("apart_waits")
+        return trial.ms_until(pairs > pairs[trial.index_at(EARLIER_MS) - 1], EARLIER_MS)
+
+    awaited = Awaited(event=judged, answers=2)
+    trial = Trial(setup, _order(CameraFault.SKEW, setup.last_view), setup.pace.watch_s(WATCH_S), awaited=awaited).run()
+    after = trial.times_ns >= trial.injected_ns + EARLIER_MS * 1e6
     return TrialResult(
         observed=f"{int(trial.column('apart_waits')[-1])} pairs skipped",
         measured_ms=float(trial.column("spread_ns")[after].max(initial=0)) / 1e6,
         bound_ms=_frame_ms(setup),
         measures="time between the views of one observation",
-        problems=unless_normal_end(trial),
+        problems=unless_answering(trial, trial.awaited_ms is not None, "no more pairs") + unless_normal_end(trial),
     )

@@ -7,12 +7,14 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.chaos.result import (
+    Problem,
     TrialResult,
     unless,
     unless_ended_by,
@@ -20,6 +22,7 @@ from vpp_edge.runtime.chaos.result import (
     unless_normal_end,
 )
 from vpp_edge.runtime.chaos.trial import ENDING, Trial, TrialSetup
+from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.spec.hand_limits import HandLimits
 
 STOP_MS, TRACKING_MS = 50.0, 100.0
@@ -75,8 +78,8 @@ def obstructed(setup: TrialSetup) -> TrialResult:
         observed="stopped where it was",
         measured_ms=float(trial.times_ns[-1] - trial.injected_ns) / 1e6,
         bound_ms=TRACKING_MS,
-        measures="last command",
-        problems=unless_ended_by(trial, "away from its command") + unless_held(trial),
+        measures="until the last command",
+        problems=unless_ended_by(trial, Cause.OBSTRUCTED) + unless_held(trial),
     )
 
 
@@ -92,10 +95,10 @@ def overrun(setup: TrialSetup) -> TrialResult:
         observed=f"stall of {STALL_MS} ms: commands {shortest_ms:.1f} to {longest_ms:.1f} ms apart, no burst",
         measured_ms=max(0.0, stop_ms),
         bound_ms=5 * once.report.period_ms,
-        measures="stop after the fifth overrun in a row",
+        measures="from the fifth overrun in a row to the stop",
         problems=(
             *unless(shortest_ms > once.report.period_ms / 4, f"a burst: commands {shortest_ms:.1f} ms apart"),
-            *unless_ended_by(many, "too late for 5 periods in a row"),
+            *unless_ended_by(many, Cause.OVERRUN),
             *unless_normal_end(once),
         ),
     )
@@ -103,16 +106,16 @@ def overrun(setup: TrialSetup) -> TrialResult:
 
 def stop_requests(setup: TrialSetup) -> TrialResult:
     """Ctrl-C, SIGTERM, the emergency stop and an exception all take the one stop path."""
+    signals = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
     requests: dict[str, Callable[[Trial], None]] = {
-        "Ctrl-C": lambda trial: os.kill(os.getpid(), signal.SIGINT),
-        "SIGTERM": lambda trial: os.kill(os.getpid(), signal.SIGTERM),
+        **{name: partial(_send_self, number) for name, number in signals.items()},
         "emergency stop": lambda trial: trial.loop.request_stop("emergency stop"),
         "exception": lambda trial: setattr(trial.hand, "on_read", _fail),
     }
     times_ms: dict[str, float] = {}
-    problems: list[str] = []
+    problems: list[Problem] = []
     for name, request in requests.items():
-        trial = Trial(setup, request, 2.0)
+        trial = Trial(setup, request, 2.0, stops_itself=name in signals)
         try:
             trial.run()
         except _InjectedError:
@@ -126,9 +129,13 @@ def stop_requests(setup: TrialSetup) -> TrialResult:
         observed=f"after ms: {', '.join(f'{name} {ms:.0f}' for name, ms in times_ms.items())}",
         measured_ms=max(times_ms.values()),
         bound_ms=STOP_MS,
-        measures="slowest start of a stop",
+        measures="until the slowest stop began",
         problems=tuple(problems),
     )
+
+
+def _send_self(number: signal.Signals, trial: Trial) -> None:
+    os.kill(os.getpid(), number)
 
 
 def _stop_began_ns(trial: Trial) -> int:

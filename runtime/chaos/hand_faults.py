@@ -11,16 +11,21 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
-from vpp_edge.runtime.chaos.noise_camera import NoiseCamera
+import numpy as np
+
+from vpp_edge.errors import CheckFailedError, InconclusiveError
+from vpp_edge.runtime.chaos.pace import Pace
 from vpp_edge.runtime.chaos.result import TrialResult, unless, unless_ended_by, unless_normal_end
 from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
+from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.runtime.hands.leap import LeapHand
 from vpp_edge.runtime.hands.leap_config import LeapConfig
 from vpp_edge.runtime.hands.simulators.dynamixel_bus import DynamixelBus
+from vpp_edge.runtime.interfaces import Camera, CameraStatistics, Frame, LatestState
 from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.spec.hand_limits import HandLimits
@@ -30,6 +35,8 @@ SWING = f"latency_ms=30,joints={JOINTS}"
 WATCHDOG_MS, WATCHDOG_BOUND_MS = 80, 100.0
 CENTER, SWUNG = 2048, 150  # encoder counts
 MAX_WAIT_S = 30.0
+NOISE_SIZE = (48, 64, 3)
+BUSY = "nothing was broken yet, but the simulated servos did not keep up, as on a busy machine"
 LIMITS = HandLimits(
     joint_names=tuple(f"joint {i}" for i in range(JOINTS)),
     joint_lower_rad=(-0.5,) * JOINTS,
@@ -66,8 +73,46 @@ CONFIG = LeapConfig(
 )
 
 
+@dataclass(frozen=True)
+class NoiseCamera:
+    """A CameraSource of random frames, which all differ: the scripted policy does not look at them."""
+
+    fps: float = 30.0
+    name: str = "noise"
+    view: str = ""
+
+    def open(self, latest_state: LatestState | None = None) -> Camera:
+        return _Noise(self.fps)
+
+
+class _Noise:
+    def __init__(self, fps: float) -> None:
+        self.name, self.statistics = "noise", CameraStatistics()
+        self._period_ns, self._number = round(1e9 / fps), 0
+        self._random, self._due_ns = np.random.default_rng(0), time.monotonic_ns()
+
+    def read(self, timeout_ns: int) -> Frame:
+        self._due_ns = max(self._due_ns + self._period_ns, time.monotonic_ns() - self._period_ns)
+        time.sleep(max(0, self._due_ns - time.monotonic_ns()) / 1e9)
+        self._number += 1
+        return Frame(self._random.integers(0, 256, NOISE_SIZE, np.uint8), self._number, time.monotonic_ns())
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> _Noise:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def _run(setup: TrialSetup, inject: Callable[[DynamixelBus], None], seconds: float = 3.0) -> Trial:
-    """A run of the LEAP driver on a simulated bus; `inject` breaks something on the bus."""
+    """A run of the LEAP driver on a simulated bus; `inject` breaks something on the bus.
+
+    Raises:
+        InconclusiveError: the run ended before that.
+    """
     with DynamixelBus(range(JOINTS)) as bus:
         on_bus = replace(
             setup,
@@ -76,8 +121,12 @@ def _run(setup: TrialSetup, inject: Callable[[DynamixelBus], None], seconds: flo
             instruction="swing",
             open_hand=lambda: LeapHand(bus.device, CONFIG),
             options={"backend": "scripted"},
+            pace=Pace(),
         )
-        return Trial(on_bus, lambda trial: inject(bus), seconds).run()
+        try:
+            return Trial(on_bus, lambda trial: inject(bus), seconds).run()
+        except CheckFailedError as error:
+            raise InconclusiveError(f"{BUSY}: {error}") from error
 
 
 def _stop_result(trial: Trial, *, bound_periods: int, reason: str) -> TrialResult:
@@ -86,8 +135,8 @@ def _stop_result(trial: Trial, *, bound_periods: int, reason: str) -> TrialResul
         observed=trial.report.ended.partition(". ")[0].removeprefix("fault: "),
         measured_ms=max(0.0, float(trial.times_ns[-1] - trial.injected_ns) / 1e6),
         bound_ms=bound_periods * trial.report.period_ms,
-        measures="last command",
-        problems=unless_ended_by(trial, reason),
+        measures="until the last command",
+        problems=unless_ended_by(trial, Cause.HAND_FAULT, saying=reason),
     )
 
 
@@ -106,16 +155,22 @@ def _swing(device: str) -> None:
 
 
 def control_killed(setup: TrialSetup) -> TrialResult:
-    """kill -9 of the control process during motion: only the watchdogs of the servos are left to stop them."""
+    """kill -9 of the control process during motion: only the watchdogs of the servos are left to stop them.
+
+    Raises:
+        InconclusiveError: there was no motion.
+    """
     with DynamixelBus(range(JOINTS)) as bus:
         servos = tuple(bus.servos.values())
         process = multiprocessing.get_context("spawn").Process(target=_swing, args=(bus.device,))
         process.start()
         try:
             moved = _wait(lambda: abs(bus.servos[0].position - CENTER) > SWUNG)
+            if not moved:
+                raise InconclusiveError(f"{BUSY}: they did not move within {MAX_WAIT_S:g} s")
             os.kill(process.pid or 0, signal.SIGKILL)
             killed_ns = time.monotonic_ns()
-            stopped = moved and _wait(lambda: all(servo.watchdog_stops for servo in servos))
+            stopped = _wait(lambda: all(servo.watchdog_stops for servo in servos))
             stopped_ms = (time.monotonic_ns() - killed_ns) / 1e6
             positions = [servo.position for servo in servos]
             time.sleep(0.1)
@@ -128,8 +183,8 @@ def control_killed(setup: TrialSetup) -> TrialResult:
         observed=f"bus watchdog (register 98) of {JOINTS} servos, set to {WATCHDOG_MS} ms",
         measured_ms=stopped_ms if stopped else None,
         bound_ms=WATCHDOG_BOUND_MS,
-        measures="last servo stopped",
-        problems=unless(moved, "the servos did not move") + unless(still, "a servo moved on"),
+        measures="until the last servo stopped",
+        problems=unless(still, "a servo moved on"),
     )
 
 
@@ -196,5 +251,5 @@ def wrong_encoder(setup: TrialSetup) -> TrialResult:
     return replace(
         result,
         observed=f"a frozen encoder stopped the run; after a jump: {result.observed}",
-        problems=result.problems + unless_ended_by(frozen, "does not turn towards its target"),
+        problems=result.problems + unless_ended_by(frozen, Cause.HAND_FAULT, saying="does not turn towards its target"),
     )

@@ -36,6 +36,11 @@ def apply_clock_offset(orders: FaultOrders) -> None:
     time.time = (lambda: _wall_clock() + offset_s) if offset_s else _wall_clock
 
 
+def restore_clock() -> None:
+    """Undoes `apply_clock_offset` in this process."""
+    time.time = _wall_clock
+
+
 @dataclass(frozen=True)
 class UnreliableCamera:
     """A CameraSource whose camera fails on order."""

@@ -12,80 +12,167 @@ from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.runtime.chaos.injection import apply_clock_offset
-from vpp_edge.runtime.chaos.result import TrialResult, no_missed_period, unless, unless_normal_end
-from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
+from vpp_edge.runtime.chaos.injection import apply_clock_offset, restore_clock
+from vpp_edge.runtime.chaos.result import (
+    TrialResult,
+    no_missed_period,
+    unless,
+    unless_answering,
+    unless_normal_end,
+)
+from vpp_edge.runtime.chaos.trial import Awaited, Trial, TrialSetup
 
 HEAT_MS = 1000.0
+RATED = 3  # intervals between inferences that a rate is measured over
+LOWERED = 0.75  # of the rate before, at most; the runtime halves it
+WAYS = {  # to slow a machine down: a file of the kernel, its content then, and before
+    "heat": ("class/thermal/thermal_zone0/temp", "95000", "40000"),
+    "power mode": ("devices/system/cpu/cpufreq/policy0/scaling_max_freq", "700000", "2000000"),
+    "over-current": ("class/hwmon/hwmon0/oc1_event_cnt", "1", "0"),
+}
 HOUR_S = 3600
+AHEAD_MS = 500.0  # at least
 WARM_UP_S = 10.0  # caches fill first
 NOISE_MIB = 2.0  # of all processes together
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def heat(setup: TrialSetup) -> TrialResult:
-    """A sensor reaches the temperature at which the board throttles."""
-    noticed_ns: list[int] = []
+class _Throttled:
+    """A machine that is slowed down in one way after another, and what the run does about it.
 
-    def poll(trial: Trial) -> None:
-        if trial.channels.orders["hot"] and not noticed_ns:
-            noticed_ns.append(time.monotonic_ns())
+    Each way lasts until it was noticed, the first one also until the policy has answered often enough to see its rate.
 
+    Attributes:
+        noticed_ms: per way, from its beginning to when the policy was told to run less often.
+        slow_ns: when that was for the first time.
+    """
+
+    def __init__(self, sysfs: Path) -> None:
+        self._ways = _slowing_files(sysfs)
+        self._names = list(self._ways)
+        self._begun_ns = 0
+        self._slowed = False
+        self.noticed_ms: dict[str, float] = {}
+        self.slow_ns = 0
+
+    def begin(self, trial: Trial) -> None:
+        """The next way to be slowed down."""
+        file, slow, _ = self._ways[self._names[len(self.noticed_ms)]]
+        file.write_text(slow)
+        self._begun_ns, self._slowed = time.monotonic_ns(), True
+
+    def poll(self, trial: Trial) -> None:
+        hot, now_ns = bool(trial.channels.orders["hot"]), time.monotonic_ns()
+        if self._slowed and hot:
+            name = self._names[len(self.noticed_ms)]
+            self.noticed_ms[name] = (now_ns - self._begun_ns) / 1e6
+            self.slow_ns, self._slowed = self.slow_ns or now_ns, False
+        if self._slowed or not self.seen(trial):
+            return
+        if hot:
+            file, _, normal = self._ways[self._names[len(self.noticed_ms) - 1]]
+            file.write_text(normal)
+        elif len(self.noticed_ms) < len(self._ways):
+            self.begin(trial)
+
+    def seen(self, trial: Trial) -> bool:
+        """Whether the policy has begun enough inferences since it was told to run less often."""
+        return self.slow_ns > 0 and len(_begun_ns(trial, self.slow_ns)) > RATED
+
+    def event(self, trial: Trial) -> float | None:
+        """When the last way was noticed; for `Awaited`."""
+        return trial.ms_until_now() if len(self.noticed_ms) == len(self._ways) else None
+
+
+def throttled(setup: TrialSetup) -> TrialResult:
+    """A sensor gets too hot, the power mode lowers a clock, the supply reports over-current: one after the other."""
     with tempfile.TemporaryDirectory() as sysfs:
-        zone = _thermal_zone(Path(sysfs))
-
-        def overheat(trial: Trial) -> None:
-            (zone / "temp").write_text("95000")
-
-        trial = Trial(setup, overheat, 3.0, on_poll=poll, sysfs=sysfs).run()
-    times_ns, fault_ns = trial.times_ns, trial.injected_ns
-    hz_before = _policy_hz(trial, (times_ns > fault_ns - 500_000_000) & (times_ns < fault_ns))
-    hz_after = _policy_hz(trial, times_ns > fault_ns + 1_000_000_000)
+        machine = _Throttled(Path(sysfs))
+        awaited = Awaited(event=machine.event, answers=2 * (RATED + 2), delay_s=len(WAYS) * 2 * HEAT_MS / 1e3)
+        trial = Trial(
+            setup, machine.begin, 1.0, awaited=awaited, settle_answers=RATED + 1, on_poll=machine.poll, sysfs=sysfs
+        ).run()
+    before_ns = _begun_ns(trial, 0, trial.injected_ns)[-RATED - 1 :]
+    after_ns = _begun_ns(trial, machine.slow_ns) if machine.slow_ns else np.zeros(0)
+    before_hz, after_hz = _rate_hz(before_ns), _rate_hz(after_ns[: RATED + 1])
+    notes = [note for note in trial.report.notes if "throttled" in note]
+    missed = [name for name in WAYS if name not in machine.noticed_ms]
+    seen = after_hz > 0
     return TrialResult(
-        observed=f"policy at {hz_before:.1f} Hz before and {hz_after:.1f} Hz after",
-        measured_ms=(noticed_ns[0] - fault_ns) / 1e6 if noticed_ns else None,
+        observed=f"policy at {before_hz:.1f} Hz before and {after_hz:.1f} Hz after; ms until noticed: "
+        + ", ".join(f"{name} {ms:.0f}" for name, ms in machine.noticed_ms.items()),
+        measured_ms=max(machine.noticed_ms.values(), default=None),
         bound_ms=HEAT_MS,
-        measures="detection",
+        measures="until the slowest was noticed",
         problems=(
-            *unless(hz_after < hz_before, "the policy rate was not lowered"),
-            *unless(any("throttled" in note for note in trial.report.notes), "no warning in the report"),
+            *unless_answering(trial, seen and after_hz <= LOWERED * before_hz, "the policy rate was not lowered"),
+            *unless_answering(trial, not missed, f"not noticed: {', '.join(missed)}"),
+            *unless(len(notes) >= len(machine.noticed_ms) > 0, "no warning in the report"),
             *unless_normal_end(trial),
         ),
     )
 
 
-def _thermal_zone(sysfs: Path) -> Path:
-    """A fake sensor at 40 degrees Celsius that throttles at 90."""
-    zone = sysfs / "class/thermal/thermal_zone0"
-    zone.mkdir(parents=True)
-    files = {"type": "cpu", "temp": "40000", "trip_point_0_type": "passive", "trip_point_0_temp": "90000"}
-    for name, text in files.items():
-        (zone / name).write_text(text)
-    return zone
+def _slowing_files(sysfs: Path) -> dict[str, tuple[Path, str, str]]:
+    """Makes the kernel's files of a machine that is not slowed down. Per way: its file, slowed down, and normal."""
+    texts = {
+        "class/thermal/thermal_zone0/type": "cpu",
+        "class/thermal/thermal_zone0/trip_point_0_type": "passive",
+        "class/thermal/thermal_zone0/trip_point_0_temp": "90000",
+    }
+    ways = {name: (sysfs / path, slow, normal) for name, (path, slow, normal) in WAYS.items()}
+    for file, text in (*((sysfs / path, text) for path, text in texts.items()), *((f, n) for f, _, n in ways.values())):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return ways
 
 
-def _policy_hz(trial: Trial, part: np.ndarray) -> float:
-    """Inferences per second during the commands (n,) of `part`."""
-    seconds = float(np.ptp(trial.times_ns[part])) / 1e9
-    return float(np.ptp(trial.column("inferences")[part])) / max(1e-9, seconds)
+def _begun_ns(trial: Trial, from_ns: int, until_ns: int | None = None) -> np.ndarray:
+    """(n,) when each inference began, to a period, in this part of the run."""
+    begun, times_ns = trial.begun, trial.times_ns
+    starts_ns = times_ns[1:][np.diff(begun) > 0]
+    return starts_ns[(starts_ns >= from_ns) & (starts_ns < (until_ns or times_ns[-1] + 1))]
+
+
+def _rate_hz(times_ns: np.ndarray) -> float:
+    """How often something happens that happened at these times; 0 for less than twice."""
+    return (len(times_ns) - 1) * 1e9 / float(np.ptp(times_ns)) if len(times_ns) > 1 else 0.0
 
 
 def clock_step(setup: TrialSetup) -> TrialResult:
     """The wall clock of every process jumps by an hour; the runtime uses monotonic time only."""
 
-    def step(offset_s: int) -> Callable[[Trial], None]:
-        def step_clock(trial: Trial) -> None:
-            trial.orders.set_clock_offset(offset_s)
-            apply_clock_offset(trial.orders)
+    used_by_then: int | None = None  # chunks, when the clock was set back
 
-        return step_clock
+    def step(trial: Trial, offset_s: int) -> None:
+        trial.orders.set_clock_offset(offset_s)
+        apply_clock_offset(trial.orders)
 
-    trial = Trial(setup, step(HOUR_S), 1.6, later=((0.8, step(0)),)).run()
-    used = np.diff(trial.column("used")[trial.times_ns >= trial.injected_ns]).sum()
+    def step_back(trial: Trial) -> None:
+        nonlocal used_by_then
+        used_ms = trial.ms_until_grown("used", 2)  # the first may have been on its way
+        if used_by_then is None and used_ms is not None and trial.ms_until_now() >= AHEAD_MS:
+            used_by_then = trial.loop.counts.used
+            step(trial, 0)
+
+    def used_again(trial: Trial) -> float | None:
+        return None if used_by_then is None else trial.ms_until(trial.column("used") >= used_by_then + 2)
+
+    awaited = Awaited(event=used_again, answers=5)
+    try:
+        trial = Trial(setup, lambda trial: step(trial, HOUR_S), 1.0, awaited=awaited, on_poll=step_back).run()
+    finally:
+        restore_clock()
+    used = trial.column("used")[-1] - trial.value_before("used")
     return no_missed_period(
         trial,
         observed=f"{used} chunks used after the step",
-        problems=unless(used > 0, "no chunk was used after the step") + unless_normal_end(trial),
+        problems=(
+            *unless_answering(
+                trial, trial.awaited_ms is not None, "no chunks were used after the step and the one back"
+            ),
+            *unless_normal_end(trial),
+        ),
     )
 
 

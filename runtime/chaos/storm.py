@@ -15,6 +15,7 @@ import numpy as np
 from vpp_edge.runtime.chaos.limit_usage import ROUNDING, largest_limit_usage
 from vpp_edge.runtime.chaos.orders import CameraFault, PolicyFault
 from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
+from vpp_edge.runtime.control.contract import Cause
 
 INTERVAL_S = (0.2, 1.2)  # between two faults
 CAMERA_FAULTS = {fault.name.lower(): fault for fault in CameraFault if fault} | {"camera ok": CameraFault.NONE}
@@ -38,6 +39,7 @@ class StormReport:
         share: largest ratio of a value to its limit.
         worst: name of that limit.
         not_held: number of runs that ended without the hand held.
+        interrupted: whether a signal ended it early.
     """
 
     seconds: float = 0.0
@@ -47,6 +49,7 @@ class StormReport:
     share: float = 0.0
     worst: str = ""
     not_held: int = 0
+    interrupted: bool = False
 
     @property
     def passed(self) -> bool:
@@ -62,24 +65,30 @@ class StormReport:
             f"storm     {self.seconds:.0f} s, {len(self.runs)} runs, {sum(self.faults.values())} faults: {faults}",
             f"limits    {self.commands} commands, at most {100 * self.share:.2f} % of a limit ({self.worst})",
             *(f"ended     {count} x {reason}" for reason, count in Counter(self.runs).most_common()),
-            "passed" if self.passed else "FAILED",
+            f"{'interrupted; so far ' if self.interrupted else ''}{'passed' if self.passed else 'FAILED'}",
         ]
+
+    def add(self, trial: Trial) -> None:
+        """Adds a run that has ended."""
+        share, worst = largest_limit_usage(trial.commands, trial.period_ns, trial.hand.limits)
+        if share > self.share:
+            self.share, self.worst = share, worst
+        self.commands += trial.hand.count
+        # `the trial is over: hand held`, or after a failure `fault: the policy gave ...: hand held`
+        self.runs.append(trial.report.ended.split(":")[1 if trial.report.control.failed else 0].strip())
+        self.not_held += not trial.report.control.held
 
 
 def storm(setup: TrialSetup, seconds: float, seed: int) -> StormReport:
     """Injects random faults for this long; a run that a guard stops is followed by a new one."""
-    random, report, end_s = np.random.default_rng((seed, 3)), StormReport(), time.monotonic() + seconds
-    while (remaining_s := end_s - time.monotonic()) > 1:
+    random, report, begun_s = np.random.default_rng((seed, 3)), StormReport(), time.monotonic()
+    while not report.interrupted and (remaining_s := begun_s + seconds - time.monotonic()) > 1:
         faults = _RandomFaults(random, len(setup.cameras), report.faults)
-        trial = Trial(setup, lambda trial: None, remaining_s, on_poll=faults.inject_when_due).run()
-        share, worst = largest_limit_usage(trial.commands, trial.period_ns, trial.hand.limits)
-        if share > report.share:
-            report.share, report.worst = share, worst
-        report.commands += trial.hand.count
-        # `the trial is over: hand held`, or after a failure `fault: the policy gave ...: hand held`
-        report.runs.append(trial.report.ended.split(":")[1 if trial.report.control.failed else 0].strip())
-        report.not_held += not trial.report.control.held
-    report.seconds = seconds - remaining_s
+        trial = Trial(setup, lambda trial: None, remaining_s, on_poll=faults.inject_when_due, stops_itself=True)
+        trial.run()
+        report.add(trial)
+        report.interrupted = trial.report.control.cause == Cause.SIGNAL
+    report.seconds = time.monotonic() - begun_s
     return report
 
 

@@ -9,22 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from vpp_edge.errors import CheckFailedError
+from vpp_edge.errors import CheckFailedError, InconclusiveError
 from vpp_edge.runtime.chaos.injection import PolicyInjection, UnreliableCamera
 from vpp_edge.runtime.chaos.orders import FaultOrders
-from vpp_edge.runtime.chaos.watched_hand import WatchedHand
+from vpp_edge.runtime.chaos.pace import Pace, stop_if_interrupted
+from vpp_edge.runtime.chaos.watched_hand import CommandLog, WatchedHand
+from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import CameraSource, Hand
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, PolicyCounts, names_of
-from vpp_edge.runtime.ipc.loop_state import LoopState
+from vpp_edge.runtime.ipc.loop_state import LoopState, Phase
 from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.hooks import RunHooks
 from vpp_edge.runtime.session.report import RunReport
 from vpp_edge.runtime.session.run import run_session
 
 SETTLE_S = 0.6  # of motion before the fault
-MAX_START_S = 300.0
+BUSY_SHARE = 0.5  # of the time: a policy that had less to do was not asked for the answers that are missing
 ENDING = "ending"  # whether the loop is stopping
 LOOP_STATE = names_of(LoopState)
 CHUNKS = names_of(ChunkCounts)
@@ -41,6 +43,7 @@ class TrialSetup:
         open_hand: opens a new hand for each trial.
         options: further fields of SessionConfig.
         soak_s: how long the memory trial measures.
+        pace: of the policy.
     """
 
     bundle: str
@@ -49,6 +52,7 @@ class TrialSetup:
     open_hand: Callable[[], Hand]
     options: dict[str, Any] = field(default_factory=dict)
     soak_s: float = 10.0
+    pace: Pace = field(default_factory=Pace)
 
     def config(self, hand: Hand) -> SessionConfig:
         """The configuration of a run without faults."""
@@ -62,20 +66,44 @@ class TrialSetup:
         return len(self.cameras) - 1
 
 
-class Trial:
+def never(trial: Trial) -> float | None:
+    """The event of a trial whose run has to end by itself."""
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Awaited:
+    """What only answers of the policy can bring about.
+
+    Attributes:
+        event: when it happened, in ms after the injection; None: not yet. Called during the run, so it must be quick.
+        answers: how many answers after the injection it takes at most; `loads`: how often the policy is loaded for it.
+        delay_s: how much later the fault itself makes them.
+    """
+
+    event: Callable[[Trial], float | None] = never
+    answers: int
+    loads: int = 0
+    delay_s: float = 0.0
+
+
+class Trial(CommandLog):
     """One run with a fault. Times of its methods count from the injection.
 
     Args:
-        inject: called once, when the hand has moved for SETTLE_S.
+        inject: called once, when the hand has moved for SETTLE_S and is moving.
         seconds: time from the injection to the end, if nothing else ends the run.
+        awaited: the trial goes on until it has happened, as long as that can take at the policy's pace.
+        settle_answers: of the policy before the injection.
         later: further actions and when to call them, in seconds after the injection.
         on_poll: called 20 times a second after the injection.
+        stops_itself: whether the fault is a signal to this process; any other one interrupts the whole command.
         changes: fields of SessionConfig that differ from the setup's.
 
     Attributes:
-        orders, hand: for `inject` and the other callbacks, as are `loop` and `channels` while the run lasts.
+        orders: for `inject` and the other callbacks, as are `hand`, `loop` and `channels` while the run lasts.
         report: of the run, when it is over.
-        started_ns, loaded_ns, injected_ns: when the run started, when the policy first ran, when the fault came.
+        started_ns, loaded_ns: when the run started, when the policy first ran.
     """
 
     def __init__(
@@ -84,45 +112,63 @@ class Trial:
         inject: Callable[[Trial], None],
         seconds: float,
         *,
+        awaited: Awaited | None = None,
+        settle_answers: int = 1,
         later: tuple[tuple[float, Callable[[Trial], None]], ...] = (),
         on_poll: Callable[[Trial], None] = lambda trial: None,
+        stops_itself: bool = False,
         **changes: Any,
     ) -> None:
+        super().__init__()
         self._setup, self._inject, self._seconds = setup, inject, seconds
+        self._awaited, self._settle_answers, self._stops_itself = awaited, settle_answers, stops_itself
+        pace = setup.pace
+        self._settle_s = SETTLE_S + pace.patience_s(settle_answers + 1)
+        self._patience_s = awaited.delay_s + pace.patience_s(awaited.answers, awaited.loads) if awaited else 0.0
         self._later, self._on_poll = list(later), on_poll
         self._changes = changes
         self.orders = FaultOrders()
         self.loop: ControlLoop
         self.channels: Channels
-        self.hand: WatchedHand
         self.report: RunReport
-        self.columns: dict[str, int] = {}
-        self.started_ns = self.loaded_ns = self.injected_ns = 0
+        self.started_ns = self.loaded_ns = 0
+        self._busy = False  # the policy, before the injection
+        self._overdue = False  # the trial ended before it saw what it waited for
 
     def run(self) -> Trial:
         """Runs to the end.
 
         Raises:
             CheckFailedError: the run ended before the fault was injected.
+            InconclusiveError: so it did because the policy gave no answer.
+            KeyboardInterrupt: a signal ended the run that was not its fault.
             Exception: whatever `run_session` raises.
         """
         setup = self._setup
+        log_s = setup.pace.start_s + self._settle_s + self._seconds + self._patience_s
         cameras = tuple(UnreliableCamera(camera, i, self.orders) for i, camera in enumerate(setup.cameras))
         try:
-            with WatchedHand(setup.open_hand(), SETTLE_S + self._seconds) as self.hand:
+            with WatchedHand(setup.open_hand(), log_s) as self.hand:
                 config = replace(
                     setup.config(self.hand),
                     cameras=cameras,
-                    start_s=MAX_START_S,
+                    start_s=setup.pace.start_s,
                     wrap_policy=PolicyInjection(self.orders),
                     **self._changes,
                 )
                 self.started_ns = time.monotonic_ns()
-                self.report = run_session(config, RunHooks(on_poll=self._poll))
+                try:
+                    self.report = run_session(config, RunHooks(on_poll=self._poll))
+                finally:
+                    self.logged = self.hand.count
         finally:
             self.orders.close()
+        if not (self._stops_itself and self.injected_ns):
+            stop_if_interrupted(self.report)
         if not self.injected_ns:
-            raise CheckFailedError(f"the run ended before anything was injected: {self.report.ended}")
+            waited = self.report.control.cause in (Cause.REQUESTED, Cause.NO_FIRST_CHUNK)
+            error = InconclusiveError if waited and self._busy else CheckFailedError
+            raise error(f"the run ended before anything was injected: {self.report.ended}")
         return self
 
     def _poll(self, loop: ControlLoop, channels: Channels) -> None:
@@ -130,19 +176,38 @@ class Trial:
             self.loop, self.channels = loop, channels
             self.columns = {name: i for i, name in enumerate(self._names())}
             self.hand.set_probe(self._probe)
-        now_ns = time.monotonic_ns()
+        self.logged, now_ns = self.hand.count, time.monotonic_ns()
         if not self.loaded_ns and channels.policy["inferences"]:
             self.loaded_ns = now_ns
-        if loop.started_ns is None or now_ns - loop.started_ns < SETTLE_S * 1e9:
+        if not self.injected_ns and not self._inject_when_settled(now_ns):
             return
-        if not self.injected_ns:
-            self.injected_ns = time.monotonic_ns()
-            self._inject(self)
         while self._later and now_ns - self.injected_ns >= self._later[0][0] * 1e9:
             self._later.pop(0)[1](self)
         self._on_poll(self)
-        if now_ns - self.injected_ns >= self._seconds * 1e9:
+        if now_ns - self.injected_ns >= self._seconds * 1e9 and self._seen_or_overdue(now_ns):
             self.end()
+
+    def _inject_when_settled(self, now_ns: int) -> bool:
+        """Injects the fault if the hand moves and has done so for long enough; whether it did."""
+        started_ns = self.loop.started_ns
+        if not self.loop.ending:
+            self._busy = self.channels.policy["phase"] != Phase.RUNNING
+        if started_ns is None:
+            return False
+        moving = self.loop.state.playing >= 0 and self.channels.policy["inferences"] >= self._settle_answers
+        if moving and now_ns - started_ns >= SETTLE_S * 1e9:
+            self.injected_ns = time.monotonic_ns()
+            self._inject(self)
+            return True
+        if now_ns - started_ns >= self._settle_s * 1e9:
+            self.loop.request_stop(f"for {self._settle_s:.1f} s there was no chunk to move the hand with")
+        return False
+
+    def _seen_or_overdue(self, now_ns: int) -> bool:
+        if self._awaited is None or self.awaited_ms is not None:
+            return True
+        self._overdue = now_ns - self.injected_ns >= (self._seconds + self._patience_s) * 1e9
+        return self._overdue
 
     def end(self) -> None:
         """Ends the run normally."""
@@ -163,47 +228,33 @@ class Trial:
         ]
 
     @property
+    def awaited_ms(self) -> float | None:
+        """When what the trial waits for happened; None: not yet, or it waits for nothing."""
+        return None if self._awaited is None else self._awaited.event(self)
+
+    def lacking(self) -> str:
+        """Which answers the trial waited for in vain though the policy was busy; empty if it gave all, or was idle."""
+        if self._awaited is None or not self._overdue:
+            return ""
+        start = self.index_at(0)
+        inferences, phases = self.column("inferences")[start:], self.column("phase")[start:]
+        given, busy = int(np.ptp(inferences)) if len(inferences) else 0, phases != Phase.RUNNING
+        if given >= self._awaited.answers or not len(busy) or busy.mean() < BUSY_SHARE:
+            return ""
+        seconds = float(self.times_ns[-1] - self.injected_ns) / 1e9
+        return (
+            f"the policy gave {given} of the {self._awaited.answers} answers that this takes within {seconds:.1f} s; "
+            f"before the fault it answered every {self._setup.pace.interval_s:.2f} s"
+        )
+
+    @property
+    def begun(self) -> np.ndarray:
+        """(n,) how many inferences had begun at each command."""
+        return self.column("inferences") + (self.column("phase") == Phase.WORKING)
+
+    @property
     def period_ns(self) -> int:
         return round(self.report.period_ms * 1e6)
-
-    @property
-    def times_ns(self) -> np.ndarray:
-        """(n,) when each command was sent, monotonic."""
-        return self.hand.times_ns[: self.hand.count]
-
-    @property
-    def commands(self) -> np.ndarray:
-        """(n, 7 + J) the commands."""
-        return self.hand.commands[: self.hand.count]
-
-    def column(self, name: str) -> np.ndarray:
-        """(n,) the value of a counter at each command."""
-        return self.hand.probes[: self.hand.count, self.columns[name]]
-
-    def index_at(self, ms: float) -> int:
-        """Index of the first command from this time on."""
-        return int(np.searchsorted(self.times_ns, self.injected_ns + int(ms * 1e6)))
-
-    def value_before(self, name: str) -> int:
-        """The value of a counter at the last command before the injection."""
-        return int(self.column(name)[max(0, self.index_at(0) - 1)])
-
-    def ms_until_grown(self, name: str, by: int = 1) -> float | None:
-        """Time until a counter had grown by so much; None if it never did."""
-        return self.ms_until(self.column(name) >= self.value_before(name) + by)
-
-    def ms_until(self, condition: np.ndarray, from_ms: float = 0) -> float | None:
-        """Time of the first command from `from_ms` on for which `condition` (n,) holds; None if there is none."""
-        after = self.times_ns >= self.injected_ns + from_ms * 1e6
-        found = np.flatnonzero(condition & after)
-        return float(self.times_ns[found[0]] - self.injected_ns) / 1e6 if len(found) else None
-
-    def rest_after_ms(self, from_ms: float) -> float | None:
-        """Time from `from_ms` until the command no longer changes; None if it always does."""
-        start = self.index_at(from_ms)
-        still = np.abs(np.diff(self.commands[start:], axis=0)).max(axis=1, initial=0) < 1e-12
-        found = np.flatnonzero(still)
-        return float(self.times_ns[start + found[0]] - self.injected_ns) / 1e6 - from_ms if len(found) else None
 
     def longest_gap_ms(self, from_ms: float = 0) -> float:
         """Longest time between two commands, from one period before `from_ms` on."""

@@ -1,4 +1,7 @@
-"""Wraps a hand: logs every command with its time, and lets a trial delay or change the states that are read."""
+"""Wraps a hand: logs every command with its time, and lets a trial delay or change the states that are read.
+
+`CommandLog` reads the log, in time from when a fault was injected.
+"""
 
 from __future__ import annotations
 
@@ -88,3 +91,69 @@ class WatchedHand:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+class CommandLog:
+    """What a watched hand has logged. Times of its methods count from the injection.
+
+    Attributes:
+        hand: which logs.
+        columns: index of each probe by name.
+        injected_ns: when the fault was injected, monotonic; 0 before.
+        logged: how many commands count; fixed while somebody looks at them, because the control loop goes on.
+    """
+
+    hand: WatchedHand
+
+    def __init__(self) -> None:
+        self.columns: dict[str, int] = {}
+        self.injected_ns = self.logged = 0
+
+    @property
+    def times_ns(self) -> np.ndarray:
+        """(n,) when each command was sent, monotonic."""
+        return self.hand.times_ns[: self.logged]
+
+    @property
+    def commands(self) -> np.ndarray:
+        """(n, 7 + J) the commands."""
+        return self.hand.commands[: self.logged]
+
+    def column(self, name: str) -> np.ndarray:
+        """(n,) the value of a counter at each command."""
+        return self.hand.probes[: self.logged, self.columns[name]]
+
+    def index_at(self, ms: float) -> int:
+        """Index of the first command from this time on."""
+        return int(np.searchsorted(self.times_ns, self.injected_ns + int(ms * 1e6)))
+
+    def value_before(self, name: str) -> int:
+        """The value of a counter at the last command before the injection."""
+        return int(self.column(name)[max(0, self.index_at(0) - 1)])
+
+    def ms_until_now(self) -> float:
+        """Time until this moment, while the run lasts."""
+        return (time.monotonic_ns() - self.injected_ns) / 1e6
+
+    def ms_until_grown(self, name: str, by: int = 1) -> float | None:
+        """Time until a counter had grown by so much; None if it never did."""
+        return self.ms_until(self.column(name) >= self.value_before(name) + by)
+
+    def ms_until(self, condition: np.ndarray, from_ms: float = 0) -> float | None:
+        """Time of the first command from `from_ms` on for which `condition` (n,) holds; None if there is none."""
+        after = self.times_ns >= self.injected_ns + from_ms * 1e6
+        found = np.flatnonzero(condition & after)
+        return float(self.times_ns[found[0]] - self.injected_ns) / 1e6 if len(found) else None
+
+    def longest_ms(self, condition: np.ndarray) -> float:
+        """The longest time after the injection for which `condition` (n,) held without a break."""
+        ends = np.flatnonzero(np.diff(condition[self.index_at(0) :].astype(np.int8), prepend=0, append=0))
+        times_ns = np.append(self.times_ns[self.index_at(0) :], self.times_ns[-1:])
+        return float((times_ns[ends[1::2]] - times_ns[ends[::2]]).max(initial=0)) / 1e6
+
+    def rest_after_ms(self, from_ms: float) -> float | None:
+        """Time from `from_ms` until the command no longer changes; None if it always does."""
+        start = self.index_at(from_ms)
+        still = np.abs(np.diff(self.commands[start:], axis=0)).max(axis=1, initial=0) < 1e-12
+        found = np.flatnonzero(still)
+        return float(self.times_ns[start + found[0]] - self.injected_ns) / 1e6 - from_ms if len(found) else None

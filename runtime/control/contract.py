@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,22 @@ from vpp_edge.runtime.control.statistics import LoopReport
 from vpp_edge.runtime.interfaces import Chunk, HandState
 from vpp_edge.runtime.ipc.counters import ChunkCounts, Verdict
 from vpp_edge.runtime.ipc.loop_state import LoopState
+
+
+class Cause(str, Enum):
+    """Why a run ended, for programs; `ControlReport.ended` says it to people."""
+
+    REQUESTED = "requested"
+    SIGNAL = "signal"
+    DURATION = "duration"
+    NO_FIRST_CHUNK = "no-first-chunk"
+    CHILD_FAILED = "child-failed"
+    UNUSABLE_CHUNKS = "unusable-chunks"
+    RUNAWAY = "runaway"
+    OBSTRUCTED = "obstructed"
+    OVERRUN = "overrun"
+    HAND_FAULT = "hand-fault"
+    BUG = "bug"
 
 
 class ControlLink(Protocol):
@@ -68,6 +85,7 @@ class ControlReport:
 
     Attributes:
         ended: why, and what became of the hand, e.g. `Ctrl-C: hand held`.
+        cause: why, as one of a few.
         failed: whether an error ended it.
         held: whether the hand was told to hold.
         clamps: ticks per kind of limit (`limits.ClampCounts`).
@@ -75,6 +93,7 @@ class ControlReport:
     """
 
     ended: str
+    cause: Cause
     failed: bool
     held: bool
     loop: LoopReport

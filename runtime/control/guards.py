@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vpp_edge.errors import HardwareFaultError
+from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.runtime.control.scalar_rotation import difference
 from vpp_edge.spec.hand_limits import HandLimits
 from vpp_edge.spec.pose import PoseLayout
@@ -14,8 +15,34 @@ OVERRUNS_IN_A_ROW = 5  # each costs at least one slot, so by then the loop was l
 DEVIATING_NS = 80_000_000  # longer than any lag; with the reaction the hand stops within 100 ms
 
 
-class ObstructedError(HardwareFaultError):
+class GuardError(HardwareFaultError):
+    """The run cannot go on safely."""
+
+    cause: Cause
+
+
+class ObstructedError(GuardError):
     """The hand is not where it was sent; stopping it must not push on."""
+
+    cause = Cause.OBSTRUCTED
+
+
+class OverrunError(GuardError):
+    """The control loop cannot keep its period."""
+
+    cause = Cause.OVERRUN
+
+
+class RunawayError(GuardError):
+    """The policy asks for what the hand cannot do."""
+
+    cause = Cause.RUNAWAY
+
+
+class UnusableChunksError(GuardError):
+    """The policy gives nothing that could be executed."""
+
+    cause = Cause.UNUSABLE_CHUNKS
 
 
 class OverrunGuard:
@@ -28,11 +55,11 @@ class OverrunGuard:
         """Takes how many slots were not served before the present one.
 
         Raises:
-            HardwareFaultError: this was the fifth period in a row with skipped slots.
+            OverrunError: this was the fifth period in a row with skipped slots.
         """
         self._in_a_row = self._in_a_row + 1 if skipped else 0
         if self._in_a_row >= OVERRUNS_IN_A_ROW:
-            raise HardwareFaultError(
+            raise OverrunError(
                 f"the control loop came too late for {OVERRUNS_IN_A_ROW} periods in a row; free a core for it, lower "
                 "--rate-hz, or allow real-time scheduling (`vpp-edge doctor` says how)"
             )
@@ -50,13 +77,13 @@ class RunawayGuard:
         """Takes how many targets the speed limits have clamped so far.
 
         Raises:
-            HardwareFaultError: they clamped every target of a second, or nearly every one for longer.
+            RunawayError: they clamped every target of a second, or nearly every one for longer.
         """
         cut, self._clamped = clamped > self._clamped, clamped
         elapsed_ns, self._checked_ns = now_ns - (now_ns if self._checked_ns is None else self._checked_ns), now_ns
         self._beyond_ns = self._beyond_ns + elapsed_ns if cut else max(0, self._beyond_ns - 2 * elapsed_ns)
         if self._beyond_ns >= RUNAWAY_NS:
-            raise HardwareFaultError(
+            raise RunawayError(
                 f"for {RUNAWAY_NS / 1e9:g} s targets were further away than the speed limits allow: the policy asks "
                 "for what this hand cannot do; check the bundle's action scale and the hand's limits"
             )

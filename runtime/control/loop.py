@@ -15,8 +15,14 @@ import numpy as np
 from vpp_edge.clock import Clock
 from vpp_edge.errors import HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.control.chunk_player import ChunkPlayer, chunk_fault, chunk_to_play
-from vpp_edge.runtime.control.contract import ControlLink, ControlReport, ControlSettings
-from vpp_edge.runtime.control.guards import ObstructedError, OverrunGuard, RunawayGuard, TrackingGuard
+from vpp_edge.runtime.control.contract import Cause, ControlLink, ControlReport, ControlSettings
+from vpp_edge.runtime.control.guards import (
+    GuardError,
+    OverrunGuard,
+    RunawayGuard,
+    TrackingGuard,
+    UnusableChunksError,
+)
 from vpp_edge.runtime.control.limits import Limiter
 from vpp_edge.runtime.control.statistics import LoopStatistics
 from vpp_edge.runtime.interfaces import Chunk, Hand
@@ -75,16 +81,16 @@ class ControlLoop:
         self.counts = ChunkCounts()
         self._requested: tuple[int, np.ndarray | None] = (self.state.episode, None)
         self._rest_at: np.ndarray | None = None
-        self._stop: tuple[str, bool] | None = None
+        self._stop: tuple[str, bool, Cause] | None = None
         self.started_ns: int | None = None
         self._rejected_in_a_row = 0
         self._holding = True
         self._obstructed = False
 
-    def request_stop(self, reason: str, failed: bool = False) -> None:
+    def request_stop(self, reason: str, failed: bool = False, cause: Cause = Cause.REQUESTED) -> None:
         """Ends the run through the safe stop; the first reason counts. Safe in signal handlers and threads."""
         if self._stop is None:
-            self._stop = (reason, failed)
+            self._stop = (reason, failed, cause)
 
     def interrupt(self, rest_at: np.ndarray | None = None) -> int:
         """Drops the chunk being executed and all that are on their way: decelerate and hold until a fresh one.
@@ -129,15 +135,15 @@ class ControlLoop:
             while self._stop is None:
                 deadline_ns = self._tick(deadline_ns) + self.settings.period_ns
         except KeyboardInterrupt:  # where no signal handler could be installed
-            self.request_stop("Ctrl-C")
-        except ObstructedError as error:
-            self._obstructed = True
-            self.request_stop(f"fault: {error}", failed=True)
+            self.request_stop("Ctrl-C", cause=Cause.SIGNAL)
+        except GuardError as error:
+            self._obstructed = error.cause == Cause.OBSTRUCTED
+            self.request_stop(f"fault: {error}", failed=True, cause=error.cause)
         except VppEdgeError as error:
-            self.request_stop(f"fault: {error}", failed=True)
+            self.request_stop(f"fault: {error}", failed=True, cause=Cause.HAND_FAULT)
         except Exception as error:  # noqa: BLE001 - raised again below, after the hand was held
             bug = error
-            self.request_stop(f"bug: {type(error).__name__}: {error}", failed=True)
+            self.request_stop(f"bug: {type(error).__name__}: {error}", failed=True, cause=Cause.BUG)
         report = self._stop_safely(deadline_ns)
         if bug is not None:
             raise bug
@@ -191,7 +197,7 @@ class ControlLoop:
             self._link.log_chunk(chunk, now_ns, verdict, dropped)
             if self._rejected_in_a_row >= REJECTED_IN_A_ROW:
                 fault = chunk_fault(chunk, self._horizon, self.dims)
-                raise HardwareFaultError(f"the policy gave {REJECTED_IN_A_ROW} unusable chunks in a row: {fault}")
+                raise UnusableChunksError(f"the policy gave {REJECTED_IN_A_ROW} unusable chunks in a row: {fault}")
 
     def _judge(self, chunk: Chunk, now_ns: int) -> tuple[Verdict, int]:
         """Hands the chunk to the player unless it is unusable; the verdict, and how many of its actions had passed."""
@@ -239,11 +245,11 @@ class ControlLoop:
     def _check_duration(self, now_ns: int) -> None:
         duration_ns = self.settings.duration_ns
         if duration_ns is not None and self.started_ns is not None and now_ns - self.started_ns >= duration_ns:
-            self.request_stop("end of the duration")
+            self.request_stop("end of the duration", cause=Cause.DURATION)
 
     def _stop_safely(self, deadline_ns: int) -> ControlReport:
         """The only way out. Whatever fails here, the hand is still told to hold, and the report says what failed."""
-        reason, failed = self._stop or ("no reason given", True)
+        reason, failed, cause = self._stop or ("no reason given", True, Cause.BUG)
         loop = self.statistics.report()
         start_ns, held, trouble = self._clock.now_ns(), False, ""
         try:
@@ -263,6 +269,7 @@ class ControlLoop:
         outcome = "hand held" if held and not self.settings.dry_run else "nothing was sent" if held else "NOT held"
         return ControlReport(
             ended=f"{reason}: {outcome}{trouble}",
+            cause=cause,
             failed=failed,
             held=held,
             loop=loop,

@@ -26,7 +26,6 @@ from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk
 
 SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that arrives later than this is hardly worth starting
 POLL_S = 0.002
-LONGEST_REST_S = 1.0
 HOT_INTERVALS = 2  # on a hot machine the policy runs half as often as before
 GENERATION = 1 << 32  # a restarted policy process numbers its requests from its generation times this
 
@@ -126,6 +125,7 @@ class PolicyWorker:
         self._request = self._sent = generation * GENERATION - 1
         self._slow = False
         self._begun_ns = self._interval_ns = 0  # start of the last inference, and time from the one before to it
+        self._rest_until_ns = 0  # on a hot machine
         self._handover = ChunkHandover(settings.chunking, policy.spec.action.period_ns)
         self._actions: dict[int, np.ndarray] = {}  # by request, of the chunks that the next one may have to continue
         self._delay = DelayEstimate()
@@ -136,6 +136,9 @@ class PolicyWorker:
         """One inference when there is a fresh observation, else a short sleep."""
         board, orders = self._channels.policy, self._channels.orders
         board["heartbeat_ns"] = time.monotonic_ns()
+        if orders["hot"] and time.monotonic_ns() < self._rest_until_ns:
+            time.sleep(POLL_S)
+            return
         loop_state = read_loop_state(self._channels.states)
         # After the loop's state was read: an instruction of a later episode is never followed for an earlier one.
         self.follow_instruction()
@@ -152,9 +155,9 @@ class PolicyWorker:
         self._infer(observation)
         board.add("inferences")
         board["phase"] = Phase.RUNNING
-        if orders["hot"]:
-            spent_ns = time.monotonic_ns() - begun_ns
-            time.sleep(min(LONGEST_REST_S, max(0, HOT_INTERVALS * self._interval_ns - spent_ns) / 1e9))
+        # After an outage the last interval says little; no regular one is longer than an inference and its chunk.
+        longest_ns = time.monotonic_ns() - begun_ns + self._policy.spec.action.chunk_ns
+        self._rest_until_ns = begun_ns + HOT_INTERVALS * min(self._interval_ns or longest_ns, longest_ns)
 
     def follow_instruction(self) -> None:
         """Gives the policy the newest instruction, if there is a new one; the next observation is made for it."""

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from vpp_edge.bundle.certificate import certificate_from_json
@@ -19,7 +20,7 @@ from vpp_edge.clock import MonotonicClock
 from vpp_edge.errors import BadInputError, CheckFailedError
 from vpp_edge.runtime.cameras.views import cameras_by_view
 from vpp_edge.runtime.control.channel_link import ChannelLink
-from vpp_edge.runtime.control.contract import ControlReport, ControlSettings
+from vpp_edge.runtime.control.contract import Cause, ControlReport, ControlSettings
 from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import scene_size_of
 from vpp_edge.runtime.ipc.channels import Channels
@@ -198,9 +199,9 @@ def _signals_stop(loop: ControlLoop) -> Iterator[None]:
         yield
         return
     names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
+    stop = partial(loop.request_stop, cause=Cause.SIGNAL)
     before = {
-        number: signal.signal(number, lambda number, _frame: loop.request_stop(names[signal.Signals(number)]))
-        for number in names
+        number: signal.signal(number, lambda number, _frame: stop(names[signal.Signals(number)])) for number in names
     }
     try:
         yield

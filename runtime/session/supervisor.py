@@ -9,6 +9,7 @@ import threading
 import time
 
 from vpp_edge.runtime.control.channel_link import ChannelLink
+from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_process import ChildProcess, end_children, wait_for_exit
@@ -75,7 +76,8 @@ class Supervisor(threading.Thread):
                 if not self._finished.is_set():
                     self._poll(time.monotonic_ns())
         except Exception as error:  # noqa: BLE001 - without its supervisor the run must not go on
-            self._loop.request_stop(f"bug in the supervisor: {type(error).__name__}: {error}", failed=True)
+            reason = f"bug in the supervisor: {type(error).__name__}: {error}"
+            self._loop.request_stop(reason, failed=True, cause=Cause.BUG)
         # In this thread, because the kernel kills a child when the thread that started it ends (die_with_parent).
         self._finished.wait()
         self._channels.orders["stopping"] = 1
@@ -89,8 +91,8 @@ class Supervisor(threading.Thread):
         self._notify_systemd(now_ns, waiting_for)
         self._publish_counts()
         if waiting_for and now_ns - self._begun_ns > self._start_ns:
-            seconds = self._start_ns / 1e9
-            self._loop.request_stop(f"fault: after {seconds:g} s still waiting for {waiting_for}", failed=True)
+            reason = f"fault: after {self._start_ns / 1e9:g} s still waiting for {waiting_for}"
+            self._loop.request_stop(reason, failed=True, cause=Cause.NO_FIRST_CHUNK)
         self._call_hooks(now_ns, waiting_for, news)
 
     def _watch(self, child: ChildProcess, now_ns: int) -> str:
@@ -104,7 +106,7 @@ class Supervisor(threading.Thread):
             self._loop.request_stop(death)
         elif child.given_up and child.settings.restart:
             self.hopeless = f"{child.name}: {child.note or death}"
-            self._loop.request_stop(f"fault: {death}", failed=True)
+            self._loop.request_stop(f"fault: {death}", failed=True, cause=Cause.CHILD_FAILED)
         return death
 
     def _call_hooks(self, now_ns: int, waiting_for: str, news: str) -> None:

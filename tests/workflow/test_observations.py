@@ -1,9 +1,8 @@
-"""Which recordings are used for calibration and which for evaluation, and the small chart of the report."""
+"""Which recordings are used for calibration and which for evaluation."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.workflow.observations import DataOptions, observations
-from vpp_edge.workflow.scatter_plot import scatter_svg
 
 
 @pytest.fixture
@@ -64,12 +62,3 @@ def test_wrong_choices_are_named(spec: PolicySpec, robot_recordings: Path) -> No
         observations(spec, DataOptions(robot_recordings, ("0", "7")))
     with pytest.raises(BadInputError, match="at least one observation each"):
         DataOptions(robot_recordings, held_out_samples=0)
-
-
-@pytest.mark.parametrize("points", [[(0.0, 0.0, "")], [(98.0, 1.3, "2 ms <&>"), (50.0, 0.2, "b"), (0.0, 0.0, "c")]])
-def test_a_chart_is_valid_and_holds_every_point(points: list[tuple[float, float, str]]) -> None:
-    root = ElementTree.fromstring(scatter_svg(points, "share, %", "error < 1", "title & more"))
-    width, height = map(float, root.attrib["viewBox"].split()[2:])
-    circles = root.findall("{http://www.w3.org/2000/svg}circle")
-    assert len(circles) == len(points)
-    assert all(0 < float(c.attrib["cx"]) < width and 0 < float(c.attrib["cy"]) < height for c in circles)

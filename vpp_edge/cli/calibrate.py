@@ -19,13 +19,13 @@ Finds the range of every activation, the SmoothQuant factors, and the error that
 alone runs in INT8. That takes minutes for a small policy and hours for a full-size one on a CPU. Choosing layers for an
 error budget afterwards is quick, so export as often as you like:
 
-  vpp-edge calibrate my_bundle/ my_recordings/ -o calibration.json --report report/
+  vpp-edge calibrate my_bundle/ my_recordings/ -o calibration.json --report report.html
   vpp-edge export my_bundle/ -o my_int8_bundle/ --precision int8 --calibration calibration.json \\
       --held-out other_recordings/ --budget 0.02
 
 DATASET is a folder in the layout that VPP trains on (annotation/ and videos/; `vpp-edge run --record` writes it), one
-annotation of it, or a LeRobot v3 folder. --report writes a table and a chart of the possible choices of layers, with
-predicted latency and with the error measured on held-out observations."""
+annotation of it, or a LeRobot v3 folder. --report writes a page with a table and a chart of the possible choices of
+layers, with predicted latency and with the error measured on held-out observations."""
 
 DEFAULT_DEVICE = "orin-agx-64gb"
 
@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="float32 bundle")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="recordings of the robot")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="table to write, .json")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="folder for the report on the choices of layers")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="page on the choices of layers (in a folder: report.html)"
+    )
     parser.add_argument(
         "--device",
         choices=tuple(DEVICES),
@@ -53,12 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.workflow.calibrating import PROGRESS_STAGES, calibrate_bundle
     from vpp_edge.workflow.observations import observations, separation_of
     from vpp_edge.workflow.tradeoff import PROGRESS_STAGES as REPORT_STAGES
-    from vpp_edge.workflow.tradeoff import measure_tradeoff, tradeoff_lines, write_report
+    from vpp_edge.workflow.tradeoff import measure_tradeoff, tradeoff_lines
+    from vpp_edge.workflow.tradeoff_page import page_path, write_page
 
     if arguments.output.exists() and not arguments.overwrite:
         raise BadInputError(f"{arguments.output} exists; choose another name or pass --overwrite")
     if arguments.report is not None and not arguments.sensitivity_samples:
         raise BadInputError("--report needs the sensitivity of the layers; set --sensitivity-samples to 1 or more")
+    page = None if arguments.report is None else page_path(arguments.report)
     bundle = Bundle(arguments.bundle)
     bundle.verify_all()
     options = calibration_options(arguments)
@@ -69,14 +73,16 @@ def run(arguments: argparse.Namespace) -> int:
         table = calibrate_bundle(bundle, calibration, options, report=progress)
         write_whole(arguments.output, json.dumps(table.to_json(), indent=1))
         points = []
-        if arguments.report is not None:
+        if page is not None:
             points = measure_tradeoff(bundle, table, held_out.samples, arguments.device, report=progress)
-            write_report(arguments.report, points, held_out.description, arguments.device)
+            about = {"observations": held_out.description, "separation": apart.line, "device": arguments.device}
+            write_page(page, points, bundle=bundle, **about)
     if arguments.json:
         summary = {
             "table": str(arguments.output),
             "data": table.data,
             "layers": sum(len(s.sensitivity) for s in table.stages.values()),
+            "report": None if page is None else str(page),
             "choices": [p.to_json() for p in points],
         }
         print(json.dumps(summary))
@@ -85,5 +91,5 @@ def run(arguments: argparse.Namespace) -> int:
     if points:
         print("\n".join(tradeoff_lines(points, held_out.description, arguments.device)))
         print(apart.line)
-        print(f"{arguments.report}: the same as report.md and report.svg")
+        print(f"{page}: the same as a page, with a chart")
     return 0

@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
+from vpp_edge.cli.main import STATUS_INTERRUPTED
+from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
-from vpp_edge.errors import BadInputError, VppEdgeError
-from vpp_edge.runtime.chaos.result import FAILED, NEEDS_HARDWARE, PASSED
+from vpp_edge.errors import BadInputError, InconclusiveError
+from vpp_edge.runtime.chaos.result import FAILED, INCONCLUSIVE
 
 if TYPE_CHECKING:
-    from vpp_edge.runtime.chaos.result import Fault, RunTrial
+    from vpp_edge.cli.chaos_rows import Rows
+    from vpp_edge.runtime.chaos.result import Fault
     from vpp_edge.runtime.chaos.trial import TrialSetup
 
 HELP = """Inject faults into live runs of a bundle and measure how the runtime reacts, before a real hand moves.
 
 BUNDLE is a bundle folder, or `demo` for the trained policy that ships with this package. Each fault gets a run of its
-own with simulated cameras and hand: real processes, real time. A fault passes if the reaction is correct and within its
-time bound. Faults that need hardware are listed as such. Exit status 1 if any fault fails.
+own with simulated cameras and hand: real processes, real time. How long a run waits follows the speed of the policy,
+which is measured first. A fault passes if the reaction is correct and within its time bound. It is inconclusive if the
+policy does not answer, or something else is missing to see the reaction. Faults that need hardware are listed as such.
 
   vpp-edge chaos demo
-  vpp-edge chaos my_bundle/ --fault 3 --fault 14
+  vpp-edge chaos my_bundle/ --fault 3 14
   vpp-edge chaos my_bundle/ --html chaos.html --json > chaos.json
-  vpp-edge chaos my_bundle/ --storm 300          (random faults for 5 minutes, limits checked on every command)"""
+  vpp-edge chaos my_bundle/ --storm 300          (random faults for 5 minutes, limits checked on every command)
+
+Exit status: 0 all passed, 1 a fault failed, 3 none failed but some are inconclusive, 130 interrupted (what had run by
+then is reported)."""
 
 SIM = "sim"
-NOTHING_MEASURED = {"measured": None, "bound_ms": None, "measures": ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, or demo")
     parser.add_argument(
-        "--fault", type=int, action="append", metavar="N", help="fault to inject; repeat for several (all)"
+        "--fault", type=_number, nargs="+", action="extend", metavar="N", help="faults to inject, by number (all)"
     )
     parser.add_argument("--list", action="store_true", help="list the faults without injecting any")
     parser.add_argument(
@@ -60,24 +65,60 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInputError("--repeat must be at least 1, --soak and --storm 1 to 1000 seconds")
     faults = faults_of(arguments.fault)
     if arguments.list:
-        rows = [{"id": f.number, "fault": f.name, "reaction": f.reaction, "bound": f.bound} for f in faults]
-        print(json.dumps({"faults": rows}) if arguments.json else "\n".join(map(_listed, faults)))
+        listed = [{"id": f.number, "fault": f.name, "reaction": f.reaction, "bound": f.bound} for f in faults]
+        print(json.dumps({"faults": listed}) if arguments.json else "\n".join(map(_listed, faults)))
         return 0
+    stop_on_sigterm()
     setup = _setup(arguments)
     if arguments.storm is not None:
         return _storm(arguments, setup)
-    rows = [_row(fault, setup, arguments) for fault in faults]
+    from vpp_edge.cli.chaos_rows import Rows
+
+    rows = Rows(faults, repeat=arguments.repeat, as_json=arguments.json, quiet=arguments.quiet)
+    rows.run(setup)
+    return _report(arguments, setup, rows)
+
+
+def _report(arguments: argparse.Namespace, setup: TrialSetup, rows: Rows) -> int:
+    """Writes the page, prints the summary; the exit status."""
+    from vpp_edge.cli.chaos_rows import counts_of
+
+    facts = _facts(setup, rows)
     if arguments.html is not None:
         from vpp_edge.cli.chaos_page import write_page
 
-        write_page(arguments.html, setup.bundle, rows)
-    failed = [row["id"] for row in rows if row["status"] == FAILED]
+        write_page(arguments.html, facts, rows)
+    failed, inconclusive = rows.with_status(FAILED), rows.with_status(INCONCLUSIVE)
     if arguments.json:
-        print(json.dumps({"bundle": setup.bundle, "faults": rows, "failed": failed}))
+        outcome = {"failed": failed, "inconclusive": inconclusive, "interrupted": rows.interrupted}
+        print(json.dumps({**facts, "faults": rows.rows, **outcome}))
     else:
-        passed = sum(row["status"] == PASSED for row in rows)
-        print(f"\n{passed} passed, {len(failed)} failed, {len(rows) - passed - len(failed)} need hardware")
-    return 1 if failed else 0
+        print(f"\n{'interrupted: ' if rows.interrupted else ''}{counts_of(rows.rows)}")
+    if rows.interrupted:
+        return STATUS_INTERRUPTED
+    return 1 if failed else InconclusiveError.exit_status if inconclusive else 0
+
+
+def _facts(setup: TrialSetup, rows: Rows) -> dict[str, Any]:
+    """What was tested, where and when."""
+    from vpp_edge.bundle.manifest import Bundle
+    from vpp_edge.origin import origin_of_results
+
+    scripted = setup.options["backend"] == "scripted"
+    return {
+        "bundle": setup.bundle,
+        "manifest_sha256": None if scripted else Bundle(Path(setup.bundle)).manifest_sha256,
+        "backend": setup.options["backend"],
+        "pace": None if rows.pace is None else rows.pace.to_json(),
+        **origin_of_results(),
+    }
+
+
+def _number(text: str) -> int:
+    """The number of a fault, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a fault; write --fault 3 14, after BUNDLE")
+    return int(text)
 
 
 def _listed(fault: Fault) -> str:
@@ -110,44 +151,14 @@ def _setup(arguments: argparse.Namespace) -> TrialSetup:
     )
 
 
-def _row(fault: Fault, setup: TrialSetup, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Runs the trials of one fault and prints the worst result."""
-    result: dict[str, Any] = {"status": NEEDS_HARDWARE, **NOTHING_MEASURED, "seen": fault.needs}
-    if fault.trial is not None:
-        results = [_result(fault.trial, setup) for _ in range(arguments.repeat)]
-        result = max(results, key=lambda one: (one["status"] == FAILED, one["measured"] or 0.0))
-    row = {"id": fault.number, "fault": fault.name, "reaction": fault.reaction, "bound": fault.bound, **result}
-    if not arguments.json:
-        print(_line(row), flush=True)
-    elif not arguments.quiet:
-        print(_line(row), file=sys.stderr, flush=True)
-    return row
-
-
-def _result(trial: RunTrial, setup: TrialSetup) -> dict[str, Any]:
-    try:
-        result = trial(setup)
-    except VppEdgeError as error:
-        return {"status": FAILED, **NOTHING_MEASURED, "seen": str(error)}
-    return {
-        "status": PASSED if result.passed else FAILED,
-        "measured": result.measured_ms,
-        "bound_ms": result.bound_ms,
-        "measures": result.measures,
-        "seen": "; ".join((*result.problems, result.observed)),
-    }
-
-
-def _line(row: dict[str, Any]) -> str:
-    measured, bound = row["measured"], row["bound_ms"]
-    number = "never" if measured is None else f"{measured:.0f} ms"
-    time = "" if bound is None else f"; {row['measures']}: {number} (bound {bound:.0f} ms)"
-    return f"{row['id']:3}  {row['fault']:45}  {row['status']:14}  {row['seen']}{time}"
-
-
 def _storm(arguments: argparse.Namespace, setup: TrialSetup) -> int:
+    from dataclasses import replace
+
+    from vpp_edge.runtime.chaos.pace import measure_pace
     from vpp_edge.runtime.chaos.storm import storm
 
-    report = storm(setup, arguments.storm, arguments.seed)
+    report = storm(replace(setup, pace=measure_pace(setup)), arguments.storm, arguments.seed)
     print(json.dumps(report.to_json()) if arguments.json else "\n".join(report.lines()))
+    if report.interrupted:
+        return STATUS_INTERRUPTED
     return 0 if report.passed else 1

@@ -1,4 +1,4 @@
-"""The command `vpp-edge`: runs one command and returns its exit status (0 ok, 1 failed, 2 wrong usage or input).
+"""The command `vpp-edge`: runs one command and returns its exit status (those of EPILOG).
 
 A command's module is imported only when that command is used, so that `--help` is fast.
 """
@@ -43,7 +43,10 @@ STATUS_INTERRUPTED = 130
 STATUS_BROKEN_PIPE = 141
 
 DESCRIPTION = "Carries a trained Video Prediction Policy from a research checkpoint onto a robot."
-EPILOG = "See `vpp-edge COMMAND --help`. Exit status: 0 ok, 1 failed check, 2 wrong usage or bad input."
+EPILOG = (
+    "See `vpp-edge COMMAND --help`. Exit status: 0 ok, 1 failed check, 2 wrong usage or bad input, 3 inconclusive, "
+    "130 interrupted."
+)
 
 
 class UsageError(BadInputError):

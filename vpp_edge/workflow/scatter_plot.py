@@ -1,21 +1,41 @@
-"""Draw a small scatter plot as SVG, which browsers and repository pages show."""
+"""Draw a small scatter plot as SVG, for a page whose colours it takes: `currentColor`, --line and --accent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import pairwise
+from typing import NamedTuple
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _EDGE = 720, 420, 70, 60, 40
-_TEXT = 'font-family="sans-serif" font-size="13" fill="#333"'
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _EDGE = 480, 360, 56, 52, 24  # small, so that letters stay readable on a phone
+_TEXT = 'font-family="sans-serif" font-size="14" fill="currentColor"'
+_LETTER, _LINE = 8.0, 16.0  # size of a letter, at most
+_DOT = 4.0
+
+
+class Box(NamedTuple):
+    """A rectangle of the plot; y grows downward."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: Box) -> bool:
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
 
 
 def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str, title: str) -> str:
-    """Points joined by a line, from zero in both directions.
+    """Points joined by a line, from zero in both directions. No label covers another one or a point; where
+    there is no room for one, it is left out.
 
     Args:
         points: (x, y, label), none negative.
         across, up: labels of the axes.
+        title: for readers who cannot see the plot.
     """
     largest = (max(px for px, _, _ in points), max(py for _, py, _ in points))
     steps = [_step(value) for value in largest]
@@ -28,24 +48,65 @@ def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str
         return _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _EDGE) * value / tops[1]
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
-        f'<text x="{_WIDTH / 2}" y="22" text-anchor="middle" {_TEXT}>{escape(title)}</text>',
-        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 14}" text-anchor="middle" {_TEXT}>{escape(across)}</text>',
-        f'<text transform="translate(18 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle" {_TEXT}>{escape(up)}</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 10}" text-anchor="middle" {_TEXT}>{escape(across)}</text>',
+        f'<text transform="translate(14 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle" {_TEXT}>{escape(up)}</text>',
     ]
     for tick in _ticks(tops[0], steps[0]):
-        parts.append(f'<path d="M{x(tick):.1f} {y(0):.1f}V{_EDGE}" stroke="#eee"/>')
+        parts.append(f'<path d="M{x(tick):.1f} {y(0):.1f}V{_EDGE}" stroke="var(--line)"/>')
         parts.append(f'<text x="{x(tick):.1f}" y="{y(0) + 18:.1f}" text-anchor="middle" {_TEXT}>{tick:g}</text>')
     for tick in _ticks(tops[1], steps[1]):
-        parts.append(f'<path d="M{_LEFT} {y(tick):.1f}H{_WIDTH - _EDGE}" stroke="#eee"/>')
+        parts.append(f'<path d="M{_LEFT} {y(tick):.1f}H{_WIDTH - _EDGE}" stroke="var(--line)"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end" {_TEXT}>{tick:g}</text>')
-    line = " ".join(f"{x(px):.1f},{y(py):.1f}" for px, py, _ in points)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="#2a6fbb" stroke-width="1.5"/>')
-    for px, py, label in points:
-        parts.append(f'<circle cx="{x(px):.1f}" cy="{y(py):.1f}" r="4" fill="#2a6fbb"/>')
-        parts.append(f'<text x="{x(px) - 6:.1f}" y="{y(py) - 8:.1f}" text-anchor="end" {_TEXT}>{escape(label)}</text>')
+    places = [(x(px), y(py)) for px, py, _ in points]
+    line = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
+    parts.append(f'<polyline points="{line}" fill="none" stroke="var(--accent)" stroke-width="1.5"/>')
+    boxes = label_boxes(places, [label for _, _, label in points])
+    for (px, py), box, (_, _, label) in zip(places, boxes, points, strict=True):
+        parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{_DOT:g}" fill="var(--accent)"/>')
+        if box is None:
+            continue
+        parts.append(f'<path d="M{px:.1f} {py:.1f}L{_nearest(box, px, py)}" stroke="currentColor" opacity=".35"/>')
+        middle, base = (box.left + box.right) / 2, box.bottom - 3
+        parts.append(f'<text x="{middle:.1f}" y="{base:.1f}" text-anchor="middle" {_TEXT}>{escape(label)}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def label_boxes(places: Sequence[tuple[float, float]], labels: Sequence[str]) -> list[Box | None]:
+    """A place for each label, as near to its point as others and the line leave room; None where there is no room."""
+    on_line = (between for pair in pairwise(places) for between in _between(*pair))
+    taken = [Box(px - _DOT, py - _DOT, px + _DOT, py + _DOT) for px, py in (*places, *on_line)]
+    boxes: list[Box | None] = []
+    for (px, py), label in zip(places, labels, strict=True):
+        box = next((box for box in _candidates(px, py, label) if not any(map(box.meets, taken))), None)
+        boxes.append(box)
+        taken += [] if box is None else [box]
+    return boxes
+
+
+def _between(a: tuple[float, float], b: tuple[float, float]) -> Iterator[tuple[float, float]]:
+    """Points on the line from one to another, close to each other."""
+    count = math.ceil(math.dist(a, b) / _DOT)
+    for i in range(1, count):
+        yield a[0] + (b[0] - a[0]) * i / count, a[1] + (b[1] - a[1]) * i / count
+
+
+def _candidates(px: float, py: float, label: str) -> Iterator[Box]:
+    """Boxes inside the plot around a point, further and further away."""
+    width = _LETTER * len(label)
+    for distance in range(6, _WIDTH, 6):
+        for angle in (135, 45, 90, 225, 315, 270, 180, 0):
+            middle = px + (distance + width / 2) * math.cos(math.radians(angle))
+            center = py - (distance + _LINE / 2) * math.sin(math.radians(angle))
+            box = Box(middle - width / 2, center - _LINE / 2, middle + width / 2, center + _LINE / 2)
+            if box.left >= _LEFT and box.right <= _WIDTH and box.top >= 0 and box.bottom <= _HEIGHT - _BOTTOM:
+                yield box
+
+
+def _nearest(box: Box, px: float, py: float) -> str:
+    """The point of a box that is nearest to another one, as SVG writes it."""
+    return f"{min(max(px, box.left), box.right):.1f} {min(max(py, box.top), box.bottom):.1f}"
 
 
 def _step(top: float) -> float:

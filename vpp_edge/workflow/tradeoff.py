@@ -1,4 +1,4 @@
-"""The trade-off between INT8 share, error and latency of a calibrated bundle, as a table and a chart.
+"""The trade-off between INT8 share, error and latency of a calibrated bundle, as numbers and as lines of text.
 
 Errors are measured, with INT8 simulated in the float32 graph; latencies are predicted by the cost model.
 """
@@ -21,7 +21,6 @@ from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.counting import graph_from_file
 from vpp_edge.export.precision.lower import write_lowered, write_switched
-from vpp_edge.files import write_whole
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.profile.roofline.costs import costs_of_graph
 from vpp_edge.profile.roofline.prediction import sum_of
@@ -30,7 +29,6 @@ from vpp_edge.spec.sample import Sample
 from vpp_edge.workflow.calibrating import INT8_STAGES, relative_rms
 from vpp_edge.workflow.lowering import layer_macs, measured_errors
 from vpp_edge.workflow.references import references_from_bundle
-from vpp_edge.workflow.scatter_plot import scatter_svg
 
 PROGRESS_STAGES = (("choices", 90.0),)
 SHARES = (1.0, 0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0)  # of what can run in INT8
@@ -157,32 +155,3 @@ def tradeoff_lines(points: Sequence[Point], observations: str, device: str) -> l
         for p in points
     ]
     return [*lines, "  error: of the actions, relative RMS"]
-
-
-def write_report(folder: Path, points: Sequence[Point], observations: str, device: str) -> None:
-    """Writes report.md and report.svg."""
-    rows = [
-        f"| {100 * p.share:.1f} % | {p.high} | {100 * p.expected_error:.2f} % | {100 * p.error:.2f} % | "
-        f"{p.cosine:.5f} | {p.predicted_ms:.2f} |"
-        for p in points
-    ]
-    text = [
-        "# INT8: share, error and latency",
-        "",
-        f"Evaluated on {observations}. Relative RMS errors of the actions are measured, latency on {device} predicted.",
-        "",
-        "| in INT8, of all MACs | layers kept in FP16 | expected error | measured error | cosine of tokens | ms |",
-        "|---|---|---|---|---|---|",
-        *rows,
-        "",
-        "![error over share](report.svg)",
-        "",
-    ]
-    chart = scatter_svg(
-        [(100 * p.share, 100 * p.error, f"{p.predicted_ms:.1f} ms") for p in points],
-        "multiply-accumulates in INT8, %",
-        "error of the actions, relative RMS, %",
-        f"INT8 share, error and predicted latency on {device}",
-    )
-    write_whole(folder / "report.md", "\n".join(text))
-    write_whole(folder / "report.svg", chart)

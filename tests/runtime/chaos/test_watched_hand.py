@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
-from vpp_edge.runtime.chaos.watched_hand import WatchedHand
+from vpp_edge.runtime.chaos.watched_hand import CommandLog, WatchedHand
 from vpp_edge.runtime.sim.hand import SimHand
 
 
@@ -28,3 +30,21 @@ def test_a_probe_may_be_set_between_any_two_commands() -> None:
         hand.send(hand.read().vector)
         assert hand.count > 2
         np.testing.assert_array_equal(hand.probes[hand.count - 1], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("condition", "longest_ms"),
+    [
+        ("..........", 0),
+        ("###.......", 0),
+        ("....##.###", 20),
+        ("....###.##", 30),
+        ("..########", 50),
+        ("####......", 0),
+    ],
+)
+def test_the_longest_time_of_a_condition_counts_from_the_injection(condition: str, longest_ms: float) -> None:
+    log = CommandLog()
+    hand: Any = SimpleNamespace(times_ns=np.arange(1, 11) * 10_000_000)
+    log.hand, log.logged, log.injected_ns = hand, 10, 50_000_000
+    assert log.longest_ms(np.array([letter == "#" for letter in condition])) == longest_ms

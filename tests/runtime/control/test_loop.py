@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vpp_edge.clock import FakeClock, MonotonicClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.runtime.control.contract import ControlSettings
+from vpp_edge.runtime.control.contract import Cause, ControlSettings
 from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import Chunk
 from vpp_edge.runtime.ipc.real_time import quiet_interpreter, real_time_thread
@@ -76,6 +76,7 @@ def test_runs_on_the_grid_executes_chunks_and_holds_at_the_end_of_the_duration()
     loop, hand, link, _ = fake_loop(arrivals, duration_ns=1_000 * MS)
     report = loop.run()
     assert report.ended == "end of the duration: hand held" and not report.failed and hand.held == 1
+    assert report.cause == Cause.DURATION
     assert report.loop.ticks == 101 and report.loop.missed == 0 and report.loop.rate_hz == pytest.approx(100)
     assert [v for v, _ in link.verdicts] == ["used", "used"]
     assert np.ptp(np.diff([t[0] for t in link.ticks])) == 0
@@ -120,7 +121,7 @@ def test_five_overruns_in_a_row_stop_the_run_and_four_do_not():
         loop, hand, _, clock = fake_loop([(0, chunk_at(at(0), 1))], stalls(30, last), duration_ns=500 * MS)
         report = loop.run()
         assert (report.failed, hand.held) == (failed, 1)
-        assert ("too late for 5 periods in a row" in report.ended) == failed
+        assert ("too late for 5 periods in a row" in report.ended) == (report.cause == Cause.OVERRUN) == failed
 
 
 def test_a_blocked_joint_stops_the_run_and_is_not_pushed_on():
@@ -132,6 +133,7 @@ def test_a_blocked_joint_stops_the_run_and_is_not_pushed_on():
     loop, hand, _, _ = fake_loop([(0, chunk_at(at(0), 1, step=fast))], block, duration_ns=1_000 * MS)
     report = loop.run()
     assert report.failed and "rad (limit 0.30)" in report.ended and hand.held == 1
+    assert report.cause == Cause.OBSTRUCTED
     away = [i for i, pose in enumerate(hand.sent) if abs(pose[8] - hand.pose[8]) > LIMITS.joint_tracking_rad[1]]
     assert len(away) == 9 and away[-1] == len(hand.sent) - 1  # 80 ms, then no more
 
@@ -148,6 +150,7 @@ def test_targets_that_run_away_are_followed_within_the_limits_for_a_second_at_mo
     loop, hand, _, _ = fake_loop(arrivals, duration_ns=3_000 * MS)
     report = loop.run()
     assert report.failed and "for 1 s targets were further away than the speed limits allow" in report.ended
+    assert report.cause == Cause.RUNAWAY
     assert 100 <= report.loop.ticks <= 110 and report.clamps["speed"] >= 100
     assert_within_limits([HOME, *hand.sent], 10 * MS)
 
@@ -164,6 +167,7 @@ def test_unusable_chunks_are_rejected_and_three_in_a_row_stop_the_run():
     report = loop.run()
     assert report.failed and hand.held == 1
     assert report.ended.startswith("fault: the policy gave 3 unusable chunks in a row: targets (3, 10)")
+    assert report.cause == Cause.UNUSABLE_CHUNKS
 
 
 def test_late_and_old_answers_are_discarded_by_number_episode_and_time():
@@ -241,7 +245,7 @@ def test_a_hand_that_fails_is_still_told_to_hold(after_tick):
         hand.fault_on_read = HardwareFaultError("joint 3 does not answer")
     report = loop.run()
     assert report.failed and report.held and hand.held == 1
-    assert report.ended == "fault: joint 3 does not answer: hand held"
+    assert report.ended == "fault: joint 3 does not answer: hand held" and report.cause == Cause.HAND_FAULT
     assert loop.limiter.at_rest
 
 
@@ -266,6 +270,7 @@ def test_stop_is_reached_in_time_even_when_moving_fast():
     loop, hand, _, _ = fake_loop([(0, chunk_at(at(0), 1, step=20 * STEP))], stop)
     report = loop.run()
     assert report.ended == "Ctrl-C: hand held" and not report.failed and report.stop_ms <= 110
+    assert report.cause == Cause.REQUESTED
     assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 

@@ -132,3 +132,15 @@ def test_chunks_that_find_the_ring_full_are_counted(channels: Channels) -> None:
     taken = [chunk.request for _ in range(CHUNK_CAPACITY) if (chunk := link.take_chunk()) is not None]
     assert taken == list(range(CHUNK_CAPACITY)) and link.take_chunk() is None
     link.close()
+
+
+def test_on_a_hot_machine_the_policy_rests_until_half_of_its_rate_and_no_longer_than_the_heat(
+    channels: Channels,
+) -> None:
+    _, worker = worker_of(channels, NAIVE)
+    channels.orders["hot"] = 1
+    first = next_chunk(channels, worker, LoopState())
+    assert first is not None
+    assert next_chunk(channels, worker, playing(first)) is None  # for two chunks of 8 s
+    channels.orders["hot"] = 0
+    assert next_chunk(channels, worker, playing(first)) is not None

@@ -1,0 +1,77 @@
+"""An interrupted `vpp-edge chaos` reports what ran by then, fails no fault, and has the exit status of the signal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import IO
+
+import pytest
+from cpu_time import HANGS_S
+
+from vpp_edge.errors import MissingDependencyError
+from vpp_edge.runtime.cameras.sdk import load_realsense
+from vpp_edge.runtime.sim.mujoco_import import import_mujoco
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(autouse=True)
+def simulator() -> None:
+    """Simulated cameras need the simulator, and the camera SDK for its software device."""
+    try:
+        load_realsense()
+        import_mujoco()
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+def started(*options: str) -> subprocess.Popen[str]:
+    code = "import sys; from vpp_edge.cli.main import main; sys.exit(main())"
+    words = ["chaos", "latency_ms=30", "--backend", "scripted", "--json", *options]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(stream: IO[str] | None, words: str) -> None:
+    """Reads lines until one has these words."""
+    assert stream is not None
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if words in line:
+            return
+    raise AssertionError("".join(lines))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_rows_that_ran_are_reported_and_the_others_were_not_run(number: signal.Signals) -> None:
+    process = started("--fault", "12", "20", "27", "28")
+    wait_for(process.stderr, "tracking error")
+    time.sleep(2)  # during the trial of fault 27, whose run stops safely, or its start
+    process.send_signal(number)
+    out, err = process.communicate(timeout=HANGS_S)
+    answer = json.loads(out)
+    assert process.returncode == 130, err
+    assert {row["id"]: row["status"] for row in answer["faults"]} == {
+        12: "passed",
+        20: "passed",
+        27: "not-run",
+        28: "not-run",
+    }
+    assert answer["interrupted"] and answer["failed"] == answer["inconclusive"] == []
+
+
+@pytest.mark.slow
+def test_an_interrupted_storm_says_how_it_went_so_far() -> None:
+    process = started("--storm", "100")
+    time.sleep(12)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=HANGS_S)
+    answer = json.loads(out)
+    assert process.returncode == 130, err
+    assert answer["interrupted"] and answer["passed"] and answer["commands"] > 100 and answer["seconds"] < 60
