@@ -13,7 +13,7 @@ from vpp_edge.runtime.cameras.config import CameraConfig, camera_from_text
 from vpp_edge.runtime.chaos.orders import CameraFault
 from vpp_edge.runtime.chaos.result import TrialResult, no_missed_period, unless, unless_normal_end
 from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
-from vpp_edge.runtime.interfaces import Camera, CameraSource, LatestState
+from vpp_edge.runtime.interfaces import Camera, CameraSource, LatestState, image_size_of
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.spec.pose import PoseLayout
 
@@ -138,6 +138,10 @@ class _RenamedView:
     @property
     def fps(self) -> float | None:
         return self.inner.fps
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        return image_size_of(self.inner)
 
     def open(self, latest_state: LatestState | None = None) -> Camera:
         return self.inner.open(latest_state)

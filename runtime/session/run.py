@@ -21,9 +21,10 @@ from vpp_edge.runtime.cameras.views import cameras_by_view
 from vpp_edge.runtime.control.channel_link import ChannelLink
 from vpp_edge.runtime.control.contract import ControlReport, ControlSettings
 from vpp_edge.runtime.control.loop import ControlLoop
-from vpp_edge.runtime.interfaces import scene_size_of
+from vpp_edge.runtime.interfaces import image_size_of, scene_size_of
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_process import end_children
+from vpp_edge.runtime.ipc.dtypes import pixel_bytes_of
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.real_time import on_cpus, quiet_interpreter, real_time_thread
 from vpp_edge.runtime.policy.scripted import options_from_text, scripted_spec
@@ -59,6 +60,7 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
         horizon=spec.action.horizon,
         dims=config.hand.limits.pose_dims,
         scene_size=scene_size_of(config.hand),
+        pixel_bytes=tuple(pixel_bytes_of(image_size_of(camera)) for camera in config.cameras),
     )
     children: Children | None = None
     try:
