@@ -36,7 +36,7 @@ from vpp_edge.runtime.session.report_from_channels import camera_reports, log_re
 from vpp_edge.runtime.session.supervisor import Supervisor
 from vpp_edge.runtime.session.throttling import Throttling
 from vpp_edge.runtime.telemetry.mcap_log import check_log
-from vpp_edge.runtime.telemetry.prometheus import checked_address
+from vpp_edge.runtime.telemetry.prometheus import check_address
 from vpp_edge.runtime.telemetry.recorder import check_recording
 from vpp_edge.runtime.telemetry.viewer import check_viewer
 from vpp_edge.spec.policy import PolicySpec
@@ -54,7 +54,7 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
     """
     spec = policy_spec(config.bundle, config.backend)
     config = replace(config, cameras=cameras_by_view(spec, config.cameras))
-    check_before_start(config)
+    notes = check_before_start(config)
     channels = Channels.create(
         tuple(camera.name for camera in spec.cameras),
         horizon=spec.action.horizon,
@@ -89,10 +89,10 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
                     start_ns=round(config.start_s * 1e9),
                     real_time=config.real_time,
                 )
-                control, notes = _run_loop(loop, supervisor, config)
+                control, scheduling = _run_loop(loop, supervisor, config)
             if supervisor.hopeless and not loop.moving:
                 raise BadInputError(supervisor.hopeless)
-            notes = (*spec.notes, *notes, *(f"throttled: {cause}" for cause in supervisor.throttled))
+            notes = (*spec.notes, *notes, *scheduling, *(f"throttled: {cause}" for cause in supervisor.throttled))
             return _report(config, loop, control, link=link, channels=channels, children=children, notes=notes)
     finally:
         channels.orders["stopping"] = 1
@@ -100,18 +100,24 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
         channels.close()
 
 
-def check_before_start(config: SessionConfig) -> None:
-    """Checks everything that could spoil the run and is known before it; raises as `run_session`."""
+def check_before_start(config: SessionConfig) -> tuple[str, ...]:
+    """Checks everything that could spoil the run and is known before it; raises as `run_session`.
+
+    Returns:
+        notes on what killed runs had left of the same outputs.
+    """
     if config.backend != "scripted" and not config.ignore_certificate:
         check_certificate(Bundle(Path(config.bundle)))
+    notes: tuple[str, ...] = ()
     if config.record is not None:
-        check_recording(config.record)
+        notes += check_recording(config.record)
     if config.log is not None:
-        check_log(config.log)
+        notes += check_log(config.log)
     if config.viewer is not None:
         check_viewer(config.viewer)
     if config.metrics is not None:
-        checked_address(config.metrics)
+        check_address(config.metrics)
+    return notes
 
 
 def policy_spec(bundle: str, backend: str) -> PolicySpec:

@@ -12,6 +12,7 @@ from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError, VppEdgeError
+from vpp_edge.outputs import check_output_file, check_temporary_files
 from vpp_edge.runtime.chaos.result import FAILED, NEEDS_HARDWARE, PASSED
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [{"id": f.number, "fault": f.name, "reaction": f.reaction, "bound": f.bound} for f in faults]
         print(json.dumps({"faults": rows}) if arguments.json else "\n".join(map(_listed, faults)))
         return 0
+    if arguments.html is not None:
+        check_output_file(arguments.html, "--html")
+    check_temporary_files()
     setup = _setup(arguments)
     if arguments.storm is not None:
         return _storm(arguments, setup)

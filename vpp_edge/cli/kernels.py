@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.libraries import install_command, is_installed
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.outputs import check_output_folder
 from vpp_edge.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _compile(arguments: argparse.Namespace) -> int:
     if not is_installed("triton"):
         raise MissingDependencyError("triton", "compiling kernels", install_command("triton"))
+    if arguments.output is not None:
+        check_output_folder(arguments.output, "--output")
     from vpp_edge.kernels.compiler import ARCHITECTURES, compile_case
 
     architectures = arguments.sm or list(ARCHITECTURES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from vpp_edge.export import exporter
 from vpp_edge.export.bundle_writer import check_target
 from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.samples import random_samples
+from vpp_edge.partial import partial_folder
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
@@ -87,11 +87,10 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
         BadInputError, CheckpointError, CheckFailedError: as `export_bundle`, `calibrate_bundle` and `lower_bundle`.
     """
     check_target(target, request.export.overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with _float32_folder(request, target) as work:
         source = request.source
         if isinstance(source, CheckpointPaths):
-            folder = Path(work) / "fp32"
+            folder = work / "fp32"
             export_bundle(source, folder, request.export, report)
             source = Bundle(folder)
         spec = source.manifest.policy
@@ -120,8 +119,6 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
         )
 
 
-def _float32_folder(request: LoweredExport, target: Path) -> AbstractContextManager[str]:
+def _float32_folder(request: LoweredExport, target: Path) -> AbstractContextManager[Path]:
     """A temporary folder next to the target, on the same disk; none if the source is a bundle already."""
-    if isinstance(request.source, Bundle):
-        return nullcontext("")
-    return tempfile.TemporaryDirectory(prefix=f".{target.name}.float32-", dir=target.parent)
+    return nullcontext(target) if isinstance(request.source, Bundle) else partial_folder(target)
