@@ -40,6 +40,7 @@ from vpp_edge.runtime.telemetry.prometheus import check_address
 from vpp_edge.runtime.telemetry.recorder import check_recording
 from vpp_edge.runtime.telemetry.viewer import check_viewer
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.wording import counted
 
 
 def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunReport:
@@ -184,8 +185,14 @@ def _report(
         cameras=camera_reports(channels, children),
         log=log_report(config, channels, children.telemetry),
         recording=recording_report(config, channels, children.recorder),
-        notes=(*notes, *_stop_and_go(control, policy, loop.chunk_s)),
+        notes=(*notes, *_metrics_notes(children), *_stop_and_go(control, policy, loop.chunk_s)),
     )
+
+
+def _metrics_notes(children: Children) -> tuple[str, ...]:
+    """Why nobody could read the counters for a while, if so."""
+    deaths = () if children.metrics is None else children.metrics.deaths
+    return tuple(f"{death} ({counted(deaths.count(death), 'time')})" for death in dict.fromkeys(deaths))
 
 
 def _stop_and_go(control: ControlReport, policy: PolicyReport, chunk_s: float) -> tuple[str, ...]:
