@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 from pathlib import Path
 
-from vpp_edge.bundle.manifest import Bundle, Manifest
+from vpp_edge.bundle.manifest import ORIGIN, Bundle, Manifest
 from vpp_edge.cli.certificate_text import certificate_lines
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import SEGMENT_KINDS, PolicySpec
@@ -15,11 +16,13 @@ HELP = "Show what is in a bundle: policy, actions, stages, files, parity certifi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle folder, or one ONNX file: where it is from")
     parser.add_argument("--hash", action="store_true", help="also check every file against its SHA-256")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.bundle.is_file():
+        return _inspect_graph(arguments)
     bundle = Bundle(arguments.bundle)
     if arguments.hash:
         bundle.verify_all()
@@ -29,6 +32,23 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{bundle.path}  (manifest SHA-256 {bundle.manifest_sha256[:16]}...)")
     print("\n".join([*_policy(manifest.policy), *_stages(manifest), *_files(manifest), *_origin(manifest)]))
+    return 0
+
+
+def _inspect_graph(arguments: argparse.Namespace) -> int:
+    """Where a single ONNX file comes from."""
+    from vpp_edge.runtime.policy.engines.onnx_scan import metadata
+
+    path = arguments.bundle
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+    facts = {k.removeprefix(ORIGIN): v for k, v in metadata(str(path), content).items() if k.startswith(ORIGIN)}
+    if not facts:
+        raise BadInputError(f"{path}: this file does not say that it comes from a bundle; give a bundle folder")
+    if arguments.json:
+        print(json.dumps({"file": str(path), **facts}))
+    else:
+        print("\n".join(f"{name:13}  {value}" for name, value in {"file": str(path), **facts}.items()))
     return 0
 
 
@@ -91,4 +111,5 @@ def _origin(manifest: Manifest) -> list[str]:
         "",
         f"exported  {origin.get('created')} with {versions}",
         f"from      {origin.get('checkpoint', {}).get('policy')}",
+        f"id        {origin.get('id', 'none')}   (the same in every ONNX file of it: vpp-edge inspect FILE.onnx)",
     ]
