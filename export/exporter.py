@@ -25,6 +25,7 @@ from vpp_edge.export.stages import stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.wording import counted
 
 TOKENIZER_NAME = "tokenizer.json"
 # (stage of the progress display, seconds on two cores for a small policy)
@@ -128,7 +129,7 @@ def _export_stages(
             inputs=stage.inputs,
             outputs=stage.outputs,
         )
-    data = f"{len(samples)} random observations, seed {options.seed}"
+    data = f"{counted(len(samples), 'random observation')}, seed {options.seed}"
     certificate = check.certificate(checkpoint.spec, "the eager float32 policy, same inputs and noise", data)
     return records, references, replace(certificate, approximations=approximations)
 

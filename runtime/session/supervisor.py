@@ -21,6 +21,7 @@ from vpp_edge.runtime.session.children import Children
 from vpp_edge.runtime.session.hooks import RunHooks, Snapshot, Status
 from vpp_edge.runtime.session.systemd import SystemdNotifier
 from vpp_edge.runtime.session.throttling import Throttling
+from vpp_edge.wording import counted
 
 WAKE_S = 0.05
 STATUS_NS = 500_000_000
@@ -173,7 +174,7 @@ class Supervisor(threading.Thread):
             )
         return (
             f"{board['inferences']} computed, {loop.counts.rejected} rejected, {loop.counts.old} old, "
-            f"{board['stale_waits']} waits on stale frames, {board['apart_waits']} on frames too far apart"
+            f"{counted(board['stale_waits'], 'wait')} on stale frames, {board['apart_waits']} on frames too far apart"
         )
 
     def _publish_counts(self) -> None:

@@ -80,8 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"bundle": setup.bundle, "faults": rows, "failed": failed}))
     else:
         passed = sum(row["status"] == PASSED for row in rows)
-        print(f"\n{passed} passed, {len(failed)} failed, {len(rows) - passed - len(failed)} need hardware")
+        print(f"\n{passed} passed, {len(failed)} failed, {_needing(len(rows) - passed - len(failed))}")
     return 1 if failed else 0
+
+
+def _needing(count: int) -> str:
+    return f"{count} {'needs' if count == 1 else 'need'} hardware"
 
 
 def _listed(fault: Fault) -> str:

@@ -11,6 +11,7 @@ from vpp_edge.bundle.manifest import ORIGIN, Bundle, Manifest
 from vpp_edge.cli.certificate_text import certificate_lines
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import SEGMENT_KINDS, PolicySpec
+from vpp_edge.wording import counted
 
 HELP = "Show what is in a bundle: policy, actions, stages, files, parity certificate and where it came from."
 
@@ -61,11 +62,12 @@ def _policy(spec: PolicySpec) -> list[str]:
     seconds = spec.action.horizon / rate_hz
     lines = [
         "",
-        f"policy    {spec.variant}, {len(spec.cameras)} cameras ({views}) at {camera.width} x {camera.height}, "
+        f"policy    {spec.variant}, {counted(len(spec.cameras), 'camera')} ({views}) "
+        f"at {camera.width} x {camera.height}, "
         f"{spec.frames} predicted frames{computed}",
         f"state     {state}",
         f"actions   {spec.action.horizon} x {spec.action.dims} at {rate_hz:g} Hz ({seconds:g} s per chunk), "
-        f"{len(spec.sigmas) - 1} {spec.sampler} steps",
+        f"{counted(len(spec.sigmas) - 1, spec.sampler + ' step')}",
     ]
     for s in spec.action.segments:
         kind = f"{s.kind}, offset from the state" if s.offset_from_state else f"{s.kind}: {SEGMENT_KINDS[s.kind]}"

@@ -11,6 +11,7 @@ from vpp_edge.cli.libraries import install_command, is_installed
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.outputs import check_output_folder
 from vpp_edge.progress import Progress
+from vpp_edge.wording import counted
 
 if TYPE_CHECKING:
     from vpp_edge.kernels.artifact import CompiledKernel
@@ -116,7 +117,9 @@ def _table(compiled: list[CompiledKernel]) -> list[str]:
             f"{k.shared_bytes:>7} {k.warps:>5}  {grid}"
         )
     spilling = sum(1 for k in compiled if k.spill_bytes)
-    lines.append(f"{len(compiled)} kernels compiled with {compiled[0].compiler}; {spilling} of them spill registers")
+    lines.append(
+        f"{counted(len(compiled), 'kernel')} compiled with {compiled[0].compiler}; {spilling} of them spill registers"
+    )
     return lines
 
 

@@ -15,6 +15,7 @@ from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, sample_from_images
+from vpp_edge.wording import counted
 from vpp_edge.workflow.observations import Observations
 
 HORIZON = 8
@@ -32,7 +33,7 @@ def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations
             observation = seen[(2 * i + 1) * len(seen) // (2 * count)]
             images = [renderer.render(view, observation.state, observation.scene) for view in POLICY_VIEWS]
             samples.append(_sample(spec, episode.instruction, images, hand=observation.state, random=random))
-    words = f"{count} observations of the simulated expert"
+    words = f"{counted(count, 'observation')} of the simulated expert"
     return Observations(tuple(samples), words, {"recordings": [], "samples": count, "seed": seed})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, run_python
 from vpp_edge.runtime.ipc.rings import room
+from vpp_edge.wording import counted
 
 GIB = 1024**3
 PYTHONS = ((3, 10), (3, 13))
@@ -62,7 +63,7 @@ def check_processor() -> Check:
     return Check(
         name="processor",
         status=LIMITED if too_few else OK,
-        detail=f"{cores} cores, {platform.machine()}, {processor_name()}",
+        detail=f"{counted(cores, 'core')}, {platform.machine()}, {processor_name()}",
         needed_for="run: loop, policy and cameras in parallel",
         fix="give this process at least 2 cores (taskset, docker run --cpus)" if too_few else "",
     )

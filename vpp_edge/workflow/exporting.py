@@ -17,6 +17,7 @@ from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.samples import random_samples
 from vpp_edge.partial import partial_folder
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.wording import counted
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
 from vpp_edge.workflow.calibration_options import CalibrationOptions
@@ -97,7 +98,7 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
         table = None
         if request.data is None:
             count, seed = request.export.parity_samples, request.export.seed
-            samples, origin = random_samples(spec, count, seed), f"{count} random observations, seed {seed}"
+            samples, origin = random_samples(spec, count, seed), f"{counted(count, 'random observation')}, seed {seed}"
             held_out = Observations(samples=tuple(samples), description=origin, data={})
         elif request.table is not None:
             table = read_table(request.table)
