@@ -11,6 +11,7 @@ from vpp_edge.calibration.datasets import Recording
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, sample_from_images
+from vpp_edge.wording import counted
 
 HELD_OUT_SHARE = 0.25  # of the recordings, or the end of a single one
 _GAP_SHARE = 0.05  # between the two parts of a single recording, so that they share no neighbouring frames
@@ -78,7 +79,9 @@ def split_recordings(recordings: Sequence[Recording]) -> tuple[list[Recording], 
     start = round(whole.length * (1 - HELD_OUT_SHARE))
     end = start - max(1, round(whole.length * _GAP_SHARE))
     if end < 1 or start >= whole.length:
-        raise BadInputError(f"recording {whole.name} has {whole.length} rows, too few to calibrate and evaluate on")
+        raise BadInputError(
+            f"recording {whole.name} has {counted(whole.length, 'row')}, too few to calibrate and evaluate on"
+        )
     return [_part(whole, 0, end)], [_part(whole, start, whole.length)]
 
 

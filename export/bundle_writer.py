@@ -6,11 +6,9 @@ disk or a failed check leaves no partial bundle.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +23,9 @@ from vpp_edge.bundle.work import WORK_NAME, work_json
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.counting import graph_from_file
 from vpp_edge.files import write_whole
+from vpp_edge.machine_limits import FULL
+from vpp_edge.outputs import check_output_folder
+from vpp_edge.partial import partial_folder, remove_dead, replace_folder
 
 # Observations kept in a bundle with the reference outputs: a few megabytes at most.
 KEPT_OBSERVATIONS = 2
@@ -32,6 +33,8 @@ KEPT_OBSERVATIONS = 2
 
 def check_target(target: Path, overwrite: bool) -> None:
     """Raises BadInputError when a bundle cannot be written to `target`."""
+    check_output_folder(target, "bundle", whole=True)
+    remove_dead(target)  # a killed export may have moved the old bundle away
     if target.exists() and not overwrite:
         raise BadInputError(f"{target} exists. Choose another folder, or pass --overwrite to replace that bundle.")
     if (
@@ -45,19 +48,16 @@ def check_target(target: Path, overwrite: bool) -> None:
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
     """A hidden folder next to `target`, removed at the end unless renamed; a full disk becomes a BadInputError."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
-        yield staging
+        with partial_folder(target) as staging:
+            yield staging
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             free = shutil.disk_usage(target.parent).free >> 20
             raise BadInputError(
                 f"no space left for {target} ({free} MiB free after cleaning up is too little). Nothing was written."
             ) from error
         raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def write_bundle(
@@ -107,17 +107,12 @@ def _write_synced(path: Path, text: str) -> None:
 
 
 def rename_bundle(staging: Path, target: Path, overwrite: bool) -> None:
-    """Renames the finished folder into place; an old bundle is moved away first and deleted only afterwards."""
+    """Renames the finished folder into place; an old bundle is moved away first and deleted only afterwards.
+
+    Raises:
+        BadInputError: something has appeared there since the export began.
+    """
+    if target.exists() and not overwrite:
+        raise BadInputError(f"{target} was made by another program during this export; export to another folder")
     staging.chmod(0o755)
-    if not (overwrite and target.exists()):
-        staging.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-    target.rename(old / target.name)
-    try:
-        staging.rename(target)
-    except OSError:
-        (old / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    replace_folder(staging, target)

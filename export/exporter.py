@@ -18,6 +18,7 @@ from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.export.approximations import measured_approximations
 from vpp_edge.export.bundle_writer import check_target, staging_folder, write_bundle
 from vpp_edge.export.onnx_writer import write_onnx
+from vpp_edge.export.origin import bundle_id, write_origin
 from vpp_edge.export.parity import ParityCheck, references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import stages_from_policy
@@ -25,6 +26,7 @@ from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
 from vpp_edge.files import data_files
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.wording import counted
 
 TOKENIZER_NAME = "tokenizer.json"
 # (stage of the progress display, seconds on two cores for a small policy)
@@ -79,14 +81,17 @@ def export_bundle(
     checkpoint = read_checkpoint(paths, options.choices)
     with staging_folder(target) as staging:
         (staging / "onnx").mkdir()
-        records, references, certificate = _export_stages(checkpoint, staging, options, report)
+        provenance = _provenance(checkpoint, options)
+        records, references, certificate = _export_stages(
+            checkpoint, staging=staging, options=options, provenance=provenance, report=report
+        )
         report("write", 0)
         manifest = Manifest(
             policy=checkpoint.spec,
             stages=records,
             files={},
             tokenizer=TOKENIZER_NAME,
-            provenance=_provenance(checkpoint, options),
+            provenance=provenance,
             certificate=certificate.to_json(),
         )
         return write_bundle(
@@ -95,7 +100,11 @@ def export_bundle(
 
 
 def _export_stages(
-    checkpoint: Checkpoint, staging: Path, options: ExportOptions, report: ProgressCallback
+    checkpoint: Checkpoint,
+    staging: Path,
+    options: ExportOptions,
+    provenance: dict[str, Any],
+    report: ProgressCallback,
 ) -> tuple[dict[str, StageRecord], list[Reference], Certificate]:
     tokenizer = load_tokenizer(checkpoint.paths.text_encoder)
     write_tokenizer(tokenizer, staging / TOKENIZER_NAME)
@@ -109,6 +118,7 @@ def _export_stages(
     for stage in stages_from_policy(policy, checkpoint.spec):
         report(stage.name, 0)
         graph, weights = write_onnx(stage, staging / "onnx")
+        write_origin(graph, stage.name, provenance)
         gc.collect()  # at full size the traced program holds gigabytes in reference cycles
         report(stage.name, 0.8)
         check.require_stage(stage, graph)
@@ -120,17 +130,19 @@ def _export_stages(
             inputs=stage.inputs,
             outputs=stage.outputs,
         )
-    data = f"{len(samples)} random observations, seed {options.seed}"
+    data = f"{counted(len(samples), 'random observation')}, seed {options.seed}"
     certificate = check.certificate(checkpoint.spec, "the eager float32 policy, same inputs and noise", data)
     return records, references, replace(certificate, approximations=approximations)
 
 
 def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any]:
+    hashes = checkpoint_hashes(checkpoint.paths)
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {name: _version(name) for name in _LIBRARIES},
         "checkpoint": {name: str(path.resolve()) for name, path in checkpoint.paths.parts().items()},
-        "checkpoint_sha256": checkpoint_hashes(checkpoint.paths),
+        "checkpoint_sha256": hashes,
+        "id": bundle_id(hashes, options.choices),
         "options": asdict(options),
     }
 

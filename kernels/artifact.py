@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.files import write_whole
 
 FORMAT = 1
 TENSOR, SCRATCH = "tensor", "scratch"
@@ -92,10 +93,9 @@ class CompiledKernel:
 
     def save(self, folder: Path) -> Path:
         """Write both files and return the path of the JSON."""
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.stem}.json"
-        path.with_suffix(".cubin").write_bytes(self.cubin)
-        path.write_text(json.dumps(self.description(), indent=1) + "\n", encoding="utf-8")
+        write_whole(path.with_suffix(".cubin"), self.cubin)
+        write_whole(path, json.dumps(self.description(), indent=1) + "\n")
         return path
 
 

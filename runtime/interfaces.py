@@ -110,6 +110,18 @@ class CameraSource(Protocol):
         """
 
 
+@runtime_checkable
+class SizedCamera(Protocol):
+    """Optional face of a CameraSource that knows the size of its images before it is opened.
+
+    Attributes:
+        image_size: (width, height) of the largest image in pixels; None: not known after all.
+    """
+
+    @property
+    def image_size(self) -> tuple[int, int] | None: ...
+
+
 @dataclass(frozen=True)
 class Inference:
     """The output of one inference.
@@ -270,6 +282,11 @@ class GrippingHand(Protocol):
     """
 
     grip: tuple[ArrayLike, ArrayLike] | None
+
+
+def image_size_of(source: CameraSource) -> tuple[int, int] | None:
+    """(width, height) of the largest image of a camera; None where it is not known before the camera is opened."""
+    return source.image_size if isinstance(source, SizedCamera) else None
 
 
 def is_simulated(hand: Hand) -> bool:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from vpp_edge.partial import PartialFile
 
 PARTIAL_SUFFIXES = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
 _LEFT_BEHIND = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "lost+found"}
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes to a temporary file next to `path`, then renames it; an existing file stays until that moment."""
+    """Writes to a hidden file next to `path`, then renames it; an existing file stays until that moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with PartialFile(path) as partial:
+        partial.path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        partial.complete()
 
 
 def data_files(folder: Path, pattern: str) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vpp_edge.calibration.datasets.video_part import VideoPart
 from vpp_edge.errors import BadInputError
+from vpp_edge.wording import counted
 
 _MOST_ROWS = 100_000_000  # four months at 10 Hz
 
@@ -40,7 +41,7 @@ class Recording:
         """
         if views > len(self.views):
             raise BadInputError(
-                f"recording {self.name} has {len(self.views)} views, the policy needs {views}; "
+                f"recording {self.name} has {counted(len(self.views), 'view')}, the policy needs {views}; "
                 "use recordings of the cameras that the policy was trained on"
             )
         beyond = [row for row in rows if not 0 <= row < self.length]
@@ -116,7 +117,7 @@ def instruction_from(texts: object, source: Path) -> str:
 def checked_length(length: int, source: Path) -> int:
     """`length`. Raises BadInputError for an implausible number of rows."""
     if not 1 <= length <= _MOST_ROWS:
-        raise BadInputError(f"{source}: a recording of {length} rows; expected 1 to {_MOST_ROWS}")
+        raise BadInputError(f"{source}: a recording of {counted(length, 'row')}; expected 1 to {_MOST_ROWS}")
     return length
 
 

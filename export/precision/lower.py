@@ -15,6 +15,7 @@ import numpy as np
 from vpp_edge.bundle.quantization import Product, StageTable
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.functions.graphs import inline_calls, load_flat, outline_calls
+from vpp_edge.export.origin import PRECISION
 from vpp_edge.export.precision.half import HALF_MAX, half_graph
 from vpp_edge.export.precision.products import fold_transposed_weights, products_of_graph
 from vpp_edge.export.precision.quantize import quantize_products
@@ -130,6 +131,8 @@ def write_lowered(
         quantize_products(model, low, _checked(table, low))
     if not simulated:
         outline_calls(model)
+    if PRECISION in model.metadata_props:
+        model.metadata_props[PRECISION] = "fp16" if table is None else "int8"
     _save(model, target)
     return sum(p.macs for p in low)
 

@@ -91,8 +91,13 @@ class CameraConfig:
         """The text without its options, for messages and reports."""
         return f"{self.kind}:{self.source}" if self.source else self.kind
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(width, height) of its images; None for a bag, which says it only when it is opened."""
+        return None if self.width is None or self.height is None else (self.width, self.height)
+
     def completed(self) -> CameraConfig:
-        """The configuration with defaults filled in: size and rate of its kind, or the rate of its video.
+        """The configuration with defaults filled in: size and rate of its kind, or those of its video.
 
         Raises:
             BadInputError: not a video, or one too large for a frame message.
@@ -104,8 +109,9 @@ class CameraConfig:
             from vpp_edge.video import video_info
 
             info = video_info(self.source)
-            self._check_size(self.width or info.width, self.height or info.height)
-            return dataclasses.replace(self, fps=self.fps or info.fps)
+            width, height = self.width or info.width, self.height or info.height
+            self._check_size(width, height)
+            return dataclasses.replace(self, width=width, height=height, fps=self.fps or info.fps)
         size, fps = (REALSENSE_SIZE, REALSENSE_FPS) if self.kind == "realsense" else (LIVE_SIZE, SIM_FPS)
         width, height = (self.width or size[0], self.height or size[1])
         return dataclasses.replace(self, width=width, height=height, fps=self.fps or fps)

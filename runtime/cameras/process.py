@@ -14,6 +14,7 @@ from vpp_edge.runtime.ipc.codecs import read_state, write_frame, write_note
 from vpp_edge.runtime.ipc.loop_state import Phase
 from vpp_edge.runtime.ipc.rings.board import Board
 from vpp_edge.runtime.ipc.rings.newest import NewestSlot
+from vpp_edge.wording import counted
 
 SILENCE_NS = 180_000_000  # a camera without a new frame for this long and for two of its periods is silent
 SILENCES_TO_REOPEN = 5
@@ -68,7 +69,7 @@ def _publish_frames(camera: Camera, channel: CameraChannel, orders: Board) -> No
         for field in DEVICE_COUNTS:
             board[field] = before[field] + getattr(camera.statistics, field)
     if not orders["stopping"]:
-        raise HardwareFaultError(f"camera {channel.name}: no new frame, {silences} timeouts in a row")
+        raise HardwareFaultError(f"camera {channel.name}: no new frame, {counted(silences, 'timeout')} in a row")
 
 
 def _next_frame(camera: Camera, note: NewestSlot, timeout_ns: int) -> Frame | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import CameraSource
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.wording import counted
 
 Given = TypeVar("Given", bound=CameraSource)
 
@@ -25,8 +26,8 @@ def cameras_by_view(spec: PolicySpec, cameras: Sequence[Given]) -> tuple[Given, 
     views = [camera.name for camera in spec.cameras]
     if len(cameras) != len(views):
         raise BadInputError(
-            f"got {len(cameras)} cameras, but this policy has {len(views)} views: {', '.join(views)}; "
-            "give --camera once for each, in this order or as VIEW=KIND:SOURCE"
+            f"got {counted(len(cameras), 'camera')}, but this policy has {counted(len(views), 'view')}: "
+            f"{', '.join(views)}; give --camera once for each, in this order or as VIEW=KIND:SOURCE"
         )
     real = [camera.name for camera in cameras if camera.name.partition(":")[0] == "realsense"]
     if len(set(real)) < len(real):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -79,7 +80,9 @@ TAMPERINGS = (_changed_byte, _truncated, _missing, _link, _path_outside, _forged
 
 
 def tampered(setup: TrialSetup) -> TrialResult:
-    """Loads a copy of the bundle after each change; needs disk space for the copy next to the bundle.
+    """Loads a copy of the bundle after each change.
+
+    The copy needs disk space next to the bundle, or for temporary files where that folder is read-only.
 
     Raises:
         InconclusiveError: a scripted policy has no bundle.
@@ -87,7 +90,11 @@ def tampered(setup: TrialSetup) -> TrialResult:
     if setup.options.get("backend") == "scripted":
         raise InconclusiveError("a scripted policy has no bundle that could be changed; name the folder of one")
     source, accepted = Bundle(Path(setup.bundle)).path, []
-    with tempfile.TemporaryDirectory(dir=source.resolve().parent) as folder, closing(setup.open_hand()) as hand:
+    beside = source.resolve().parent
+    with (
+        tempfile.TemporaryDirectory(dir=beside if os.access(beside, os.W_OK) else None) as folder,
+        closing(setup.open_hand()) as hand,
+    ):
         copy = Path(folder) / "bundle"
         shutil.copytree(source, copy)
         for tamper in TAMPERINGS:

@@ -19,7 +19,7 @@ from vpp_edge.runtime.chaos.result import (
     unless_normal_end,
 )
 from vpp_edge.runtime.chaos.trial import Awaited, Trial, TrialSetup
-from vpp_edge.runtime.interfaces import Camera, CameraSource, LatestState
+from vpp_edge.runtime.interfaces import Camera, CameraSource, LatestState, image_size_of
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.spec.pose import PoseLayout
 
@@ -148,6 +148,10 @@ class _RenamedView:
     @property
     def fps(self) -> float | None:
         return self.inner.fps
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        return image_size_of(self.inner)
 
     def open(self, latest_state: LatestState | None = None) -> Camera:
         return self.inner.open(latest_state)

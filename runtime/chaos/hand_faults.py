@@ -80,6 +80,7 @@ class NoiseCamera:
     fps: float = 30.0
     name: str = "noise"
     view: str = ""
+    image_size: tuple[int, int] = (NOISE_SIZE[1], NOISE_SIZE[0])
 
     def open(self, latest_state: LatestState | None = None) -> Camera:
         return _Noise(self.fps)

@@ -20,6 +20,7 @@ from vpp_edge.runtime.interfaces import (
     LatestState,
     NoisyCamera,
     Policy,
+    image_size_of,
 )
 from vpp_edge.spec.policy import PolicySpec
 
@@ -60,6 +61,10 @@ class UnreliableCamera:
     @property
     def fps(self) -> float | None:
         return self.inner.fps
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        return image_size_of(self.inner)
 
     def open(self, latest_state: LatestState | None = None) -> Camera:
         return _Camera(self.inner.open(latest_state), self.view_index, self.orders)

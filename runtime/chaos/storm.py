@@ -16,6 +16,7 @@ from vpp_edge.runtime.chaos.limit_usage import ROUNDING, largest_limit_usage
 from vpp_edge.runtime.chaos.orders import CameraFault, PolicyFault
 from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
 from vpp_edge.runtime.control.contract import Cause
+from vpp_edge.wording import counted
 
 INTERVAL_S = (0.2, 1.2)  # between two faults
 CAMERA_FAULTS = {fault.name.lower(): fault for fault in CameraFault if fault} | {"camera ok": CameraFault.NONE}
@@ -62,8 +63,10 @@ class StormReport:
     def lines(self) -> list[str]:
         faults = ", ".join(f"{count} x {name}" for name, count in sorted(self.faults.items()))
         return [
-            f"storm     {self.seconds:.0f} s, {len(self.runs)} runs, {sum(self.faults.values())} faults: {faults}",
-            f"limits    {self.commands} commands, at most {100 * self.share:.2f} % of a limit ({self.worst})",
+            f"storm     {self.seconds:.0f} s, {counted(len(self.runs), 'run')}, "
+            f"{counted(sum(self.faults.values()), 'fault')}: {faults}",
+            f"limits    {counted(self.commands, 'command')}, "
+            f"at most {100 * self.share:.2f} % of a limit ({self.worst})",
             *(f"ended     {count} x {reason}" for reason, count in Counter(self.runs).most_common()),
             f"{'interrupted; so far ' if self.interrupted else ''}{'passed' if self.passed else 'FAILED'}",
         ]

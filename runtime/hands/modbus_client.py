@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +14,7 @@ from vpp_edge.installing import pip_install
 from vpp_edge.runtime.hands.guarded import LinkError
 
 WRITE_REGISTERS = 16  # function code
+ERRNO = re.compile(r"\[Errno -?\d+\] ([\w ]+\w)")
 
 
 class ModbusDevice:
@@ -46,15 +50,17 @@ class ModbusDevice:
             host, _, port = address.removeprefix("tcp/").partition("/")
             if not host or not (port or "6000").isdecimal():
                 raise BadInputError(f"{address}: expected tcp/HOST or tcp/HOST/PORT")
+            _check_host(address, host)
             self._client = ModbusTcpClient(host, port=int(port or 6000), **limits)
         else:
             self._client = ModbusSerialClient(address, baudrate=baud, **limits)
+        log = _Log()
         try:
             connected = self._client.connect()
         except self._failures as error:
             raise HardwareFaultError(f"{address}: {error}") from error
         if not connected:
-            raise HardwareFaultError(f"{address} cannot be opened; check the hand's power and the address")
+            raise HardwareFaultError(f"{address} cannot be opened{log.reason}; check the hand's power and the address")
 
     def read(self, address: int, count: int) -> list[int]:
         """Reads `count` words; raises LinkError."""
@@ -95,3 +101,33 @@ class ModbusDevice:
     def close(self) -> None:
         """Closes the connection; may be called twice."""
         self._client.close()
+
+
+def _check_host(address: str, host: str) -> None:
+    """Raises HardwareFaultError where the name of the host means nothing to the network."""
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a name"
+        raise HardwareFaultError(
+            f"{address}: no address is known for the host {host!r} ({reason}); check its name, the network and DNS"
+        ) from error
+
+
+class _Log(logging.Handler):
+    """Takes what pymodbus would print from now on: it raises its errors, and says only here why `connect` failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = ""
+        logger = logging.getLogger("pymodbus.logging")
+        logger.handlers, logger.propagate = [self], False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._last = record.getMessage()
+
+    @property
+    def reason(self) -> str:
+        """` (No such file or directory)`, from the last line; empty without one."""
+        named = ERRNO.findall(self._last)
+        return f" ({named[-1] if named else self._last})" if self._last else ""

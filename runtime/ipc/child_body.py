@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 
 from vpp_edge.errors import VppEdgeError
+from vpp_edge.machine_limits import limit_behind
 from vpp_edge.runtime.ipc.codecs import write_note
 from vpp_edge.runtime.ipc.loop_state import Phase
 from vpp_edge.runtime.ipc.real_time import die_with_parent, leave_signals_to_parent
@@ -33,5 +34,6 @@ def child_body(parent_pid: int, board: Board, note: NewestSlot) -> Iterator[None
         write_note(note, str(error))
         sys.exit(error.exit_status)
     except Exception as error:  # noqa: BLE001 - the note is the only way in which a child can report to its parent
-        write_note(note, f"{type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}")
+        found = f"{type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}"
+        write_note(note, limit_behind(error) or found)
         sys.exit(1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
 
+from vpp_edge.machine_limits import limit_behind
 from vpp_edge.runtime.ipc.codecs import read_note
 from vpp_edge.runtime.ipc.loop_state import Phase
 from vpp_edge.runtime.ipc.real_time import on_cpus
@@ -111,7 +112,7 @@ class ChildProcess:
         """Kills the process when it hangs, restarts it when its pause is over; a sentence when it has just died."""
         if self._process is None:
             if not self.given_up and self.generation and now_ns >= self._restart_at_ns:
-                self.start()
+                return self._start_again(now_ns)
             return None
         if self._process.is_alive():
             if self._hangs(now_ns):
@@ -122,14 +123,24 @@ class ChildProcess:
         self._process.join()
         return self._note_death(now_ns, exit_cause(self._process.exitcode))
 
+    def _start_again(self, now_ns: int) -> str | None:
+        """Starts the process once more; where the system refuses another process now, later."""
+        try:
+            self.start()
+        except (OSError, RuntimeError) as error:
+            if (limit := limit_behind(error)) is None:
+                raise
+            return self._note_death(now_ns, f"could not be started: {limit}", told=False)
+        return None
+
     def _hangs(self, now_ns: int) -> bool:
         ready = self.phase.ready
         limit_ns = self.settings.silent_ns if ready else self.settings.open_ns
         since_ns = self._board["heartbeat_ns"] if ready else self._started_ns
         return limit_ns is not None and now_ns - since_ns > limit_ns
 
-    def _note_death(self, now_ns: int, cause: str) -> str:
-        """Decides whether and when the process is started again."""
+    def _note_death(self, now_ns: int, cause: str, told: bool = True) -> str:
+        """Decides whether and when the process is started again; `told`: it may have left a note on the cause."""
         status = None if self._process is None else self._process.exitcode
         self._process = None
         self._board["phase"] = Phase.ENDED
@@ -143,7 +154,7 @@ class ChildProcess:
         self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
         if self.finished:
             return f"{self.name}: {self.note or 'ended by itself'}"
-        note = f" ({self.note.splitlines()[0]})" if self.note and cause != "was killed" else ""
+        note = f" ({self.note.splitlines()[0]})" if told and self.note and cause != "was killed" else ""
         self.deaths.append(f"{self.name} {cause}{note}")
         return self.deaths[-1]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Chunk, Frame, HandState
-from vpp_edge.runtime.ipc.dtypes import LOOP_STATE_FIELDS, MOST_PIXEL_BYTES, NOTE_BYTES, STAGE_SLOTS
+from vpp_edge.runtime.ipc.dtypes import LOOP_STATE_FIELDS, NOTE_BYTES, STAGE_SLOTS
 from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.runtime.ipc.rings.newest import Message, NewestSlot
 
@@ -17,13 +17,13 @@ def write_frame(slot: NewestSlot, frame: Frame) -> None:
     """Publishes a camera's frame.
 
     Raises:
-        BadInputError: the image is not uint8 RGB, or larger than any camera's.
+        BadInputError: the image is not uint8 RGB, or larger than the camera was asked for.
     """
-    image = frame.image
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size > MOST_PIXEL_BYTES:
+    image, most = frame.image, slot.dtype["pixels"].itemsize
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size > most:
         raise BadInputError(
             f"a camera gave a {image.dtype} image of shape {image.shape}; expected uint8 RGB (height, width, 3) "
-            f"of at most {MOST_PIXEL_BYTES} bytes"
+            f"of at most {most} bytes"
         )
     record = slot.begin()
     record["height"], record["width"], record["number"] = image.shape[0], image.shape[1], frame.number
@@ -51,7 +51,7 @@ def _frame_message(message: Message[tuple[np.ndarray, int]] | None) -> Message[F
 def _frame_parts(record: np.void) -> tuple[np.ndarray, int]:
     height, width = int(record["height"]), int(record["width"])
     size = height * width * 3
-    if not 0 < size <= MOST_PIXEL_BYTES or height < 0:  # half-written; the slot discards this copy
+    if not 0 < size <= record["pixels"].size or height < 0:  # half-written; the slot discards this copy
         return np.zeros((1, 1, 3), np.uint8), 0
     return record["pixels"][:size].reshape(height, width, 3).copy(), int(record["number"])
 

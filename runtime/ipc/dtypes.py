@@ -14,11 +14,20 @@ NOTE_BYTES = 2000
 INSTRUCTION_BYTES = 4000
 LOOP_STATE_FIELDS = tuple(field.name for field in fields(LoopState))
 
-FRAME = np.dtype(
-    [("height", "<i4"), ("width", "<i4"), ("number", "<i8"), ("pixels", "u1", (MOST_PIXEL_BYTES,))], align=True
-)
 NOTE = np.dtype([("text", f"S{NOTE_BYTES}")])
 INSTRUCTION = np.dtype([("text", f"S{INSTRUCTION_BYTES}"), ("episode", "<i8")])
+
+
+def frame_dtype(pixel_bytes: int = MOST_PIXEL_BYTES) -> np.dtype:
+    """An image of at most this many bytes, with its size and its number."""
+    return np.dtype(
+        [("height", "<i4"), ("width", "<i4"), ("number", "<i8"), ("pixels", "u1", (pixel_bytes,))], align=True
+    )
+
+
+def pixel_bytes_of(size: tuple[int, int] | None) -> int:
+    """Bytes of an RGB image of (width, height); None: of the largest that a camera may deliver."""
+    return MOST_PIXEL_BYTES if size is None else 3 * size[0] * size[1]
 
 
 def state_dtype(dims: int, scene_size: int) -> np.dtype:

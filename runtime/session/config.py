@@ -35,7 +35,7 @@ class SessionConfig:
         log: path of an MCAP log of the whole run; None: no log.
         viewer: where Rerun shows the run live, as in `viewer.check_viewer`; None: nowhere.
         log_frames_hz: how many images per second of each view are in them.
-        metrics: address of the Prometheus endpoint, as in `prometheus.checked_address`; None: no endpoint.
+        metrics: address of the Prometheus endpoint, as in `prometheus.check_address`; None: no endpoint.
         control_cpu: core reserved for the control loop; None: it shares all.
         real_time: request SCHED_FIFO and locked memory.
         sysfs: where the kernel reports temperatures and clocks.
@@ -71,6 +71,8 @@ class SessionConfig:
     def __post_init__(self) -> None:
         if not self.instruction.strip():
             raise BadInputError("the instruction is empty; say what the hand should do")
+        if any("\ud800" <= char <= "\udfff" for char in self.instruction):
+            raise BadInputError(f"the instruction {self.instruction!a} is not UTF-8 text; write it in UTF-8")
         checked_mode(self.chunking)
         EngineOptions(provider=self.provider)
         check_provider_belongs(self.backend, self.provider)

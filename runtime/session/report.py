@@ -8,6 +8,7 @@ from typing import Any
 from vpp_edge.runtime.control.contract import ControlReport
 from vpp_edge.runtime.ipc.counters import CameraCounts, PolicyCounts, summary_of
 from vpp_edge.trace import Latency
+from vpp_edge.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +125,8 @@ class RunReport:
         loop, clamps = self.control.loop, self.control.clamps
         lateness, work = loop.lateness_ms, loop.work_ms
         return [
-            f"control   {loop.rate_hz:.1f} Hz over {self.seconds:.1f} s ({loop.ticks} ticks of {self.period_ms:g} ms), "
+            f"control   {loop.rate_hz:.1f} Hz over {self.seconds:.1f} s "
+            f"({counted(loop.ticks, 'tick')} of {self.period_ms:g} ms), "
             f"{loop.late_share:.2%} later than {loop.late_limit_ms:g} ms, "
             f"{loop.missed} missed (longest run {loop.longest_miss_run})",
             f"          wake-up late by p50 {lateness['p50']:.2f}, p99 {lateness['p99']:.2f}, "
@@ -137,9 +139,9 @@ class RunReport:
     def _policy_lines(self) -> list[str]:
         policy = self.policy
         lines = [
-            f"policy    {policy.rate_hz:.2f} Hz ({policy.inferences} inferences, "
-            f"{policy.stale_waits} waits on stale frames, {policy.apart_waits} on frames too far apart, "
-            f"{len(policy.deaths)} restarts)"
+            f"policy    {policy.rate_hz:.2f} Hz ({counted(policy.inferences, 'inference')}, "
+            f"{counted(policy.stale_waits, 'wait')} on stale frames, {policy.apart_waits} on frames too far apart, "
+            f"{counted(len(policy.deaths), 'restart')})"
         ]
         for name, latency in policy.stages.items():
             lines.append(
@@ -150,9 +152,10 @@ class RunReport:
 
     def _camera_lines(self) -> list[str]:
         return [
-            f"camera    {c.name}: {c.delivered} frames delivered ({c.used} used, {c.superseded} superseded by newer), "
+            f"camera    {c.name}: {counted(c.delivered, 'frame')} delivered "
+            f"({c.used} used, {c.superseded} superseded by newer), "
             f"{c.dropped} dropped, {c.overwritten} overwritten, "
-            f"{c.repeated} repeated, {c.timeouts} timeouts, {len(c.deaths)} restarts"
+            f"{c.repeated} repeated, {counted(c.timeouts, 'timeout')}, {counted(len(c.deaths), 'restart')}"
             for c in self.cameras
         ]
 
@@ -162,15 +165,18 @@ class RunReport:
             log = self.log
             fault = f"; {log.fault}" if log.fault else ""
             lines.append(
-                f"log       {log.ticks} ticks, {log.chunks} chunks, {log.frames} images in {log.path}; "
-                f"lost {log.ticks_lost} ticks and {log.chunks_lost} chunks{fault}"
+                f"log       {counted(log.ticks, 'tick')}, {counted(log.chunks, 'chunk')}, "
+                f"{counted(log.frames, 'image')} in {log.path}; "
+                f"lost {counted(log.ticks_lost, 'tick')} and {counted(log.chunks_lost, 'chunk')}{fault}"
             )
         if self.recording is not None:
             recording = self.recording
             fault = f"; {recording.fault}" if recording.fault else ""
             lines.append(
-                f"recorded  {recording.rows} rows, {recording.ticks} ticks in {recording.folder}; "
-                f"lost {recording.ticks_lost} ticks and {recording.inferences_lost} inferences{fault}"
+                f"recorded  {counted(recording.rows, 'row')}, {counted(recording.ticks, 'tick')} "
+                f"in {recording.folder}; "
+                f"lost {counted(recording.ticks_lost, 'tick')} and "
+                f"{counted(recording.inferences_lost, 'inference')}{fault}"
             )
         for death in (*self.policy.deaths, *(d for c in self.cameras for d in c.deaths)):
             lines.append(f"restarted {death}")

@@ -22,9 +22,10 @@ from vpp_edge.runtime.cameras.views import cameras_by_view
 from vpp_edge.runtime.control.channel_link import ChannelLink
 from vpp_edge.runtime.control.contract import Cause, ControlReport, ControlSettings
 from vpp_edge.runtime.control.loop import ControlLoop
-from vpp_edge.runtime.interfaces import scene_size_of
+from vpp_edge.runtime.interfaces import image_size_of, scene_size_of
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_process import end_children
+from vpp_edge.runtime.ipc.dtypes import pixel_bytes_of
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.real_time import on_cpus, quiet_interpreter, real_time_thread
 from vpp_edge.runtime.policy.scripted import options_from_text, scripted_spec
@@ -36,10 +37,11 @@ from vpp_edge.runtime.session.report_from_channels import camera_reports, log_re
 from vpp_edge.runtime.session.supervisor import Supervisor
 from vpp_edge.runtime.session.throttling import Throttling
 from vpp_edge.runtime.telemetry.mcap_log import check_log
-from vpp_edge.runtime.telemetry.prometheus import checked_address
+from vpp_edge.runtime.telemetry.prometheus import check_address
 from vpp_edge.runtime.telemetry.recorder import check_recording
 from vpp_edge.runtime.telemetry.viewer import check_viewer
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.wording import counted
 
 
 def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunReport:
@@ -54,12 +56,13 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
     """
     spec = policy_spec(config.bundle, config.backend)
     config = replace(config, cameras=cameras_by_view(spec, config.cameras))
-    check_before_start(config)
+    notes = check_before_start(config)
     channels = Channels.create(
         tuple(camera.name for camera in spec.cameras),
         horizon=spec.action.horizon,
         dims=config.hand.limits.pose_dims,
         scene_size=scene_size_of(config.hand),
+        pixel_bytes=tuple(pixel_bytes_of(image_size_of(camera)) for camera in config.cameras),
     )
     children: Children | None = None
     try:
@@ -88,10 +91,10 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
                     start_ns=round(config.start_s * 1e9),
                     real_time=config.real_time,
                 )
-                control, notes = _run_loop(loop, supervisor, config)
+                control, scheduling = _run_loop(loop, supervisor, config)
             if supervisor.hopeless and not loop.moving:
                 raise BadInputError(supervisor.hopeless)
-            notes = (*spec.notes, *notes, *(f"throttled: {cause}" for cause in supervisor.throttled))
+            notes = (*spec.notes, *notes, *scheduling, *(f"throttled: {cause}" for cause in supervisor.throttled))
             return _report(config, loop, control, link=link, channels=channels, children=children, notes=notes)
     finally:
         channels.orders["stopping"] = 1
@@ -99,18 +102,24 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
         channels.close()
 
 
-def check_before_start(config: SessionConfig) -> None:
-    """Checks everything that could spoil the run and is known before it; raises as `run_session`."""
+def check_before_start(config: SessionConfig) -> tuple[str, ...]:
+    """Checks everything that could spoil the run and is known before it; raises as `run_session`.
+
+    Returns:
+        notes on what killed runs had left of the same outputs.
+    """
     if config.backend != "scripted" and not config.ignore_certificate:
         check_certificate(Bundle(Path(config.bundle)))
+    notes: tuple[str, ...] = ()
     if config.record is not None:
-        check_recording(config.record)
+        notes += check_recording(config.record)
     if config.log is not None:
-        check_log(config.log)
+        notes += check_log(config.log)
     if config.viewer is not None:
         check_viewer(config.viewer)
     if config.metrics is not None:
-        checked_address(config.metrics)
+        check_address(config.metrics)
+    return notes
 
 
 def policy_spec(bundle: str, backend: str) -> PolicySpec:
@@ -177,8 +186,14 @@ def _report(
         cameras=camera_reports(channels, children),
         log=log_report(config, channels, children.telemetry),
         recording=recording_report(config, channels, children.recorder),
-        notes=(*notes, *_stop_and_go(control, policy, loop.chunk_s)),
+        notes=(*notes, *_metrics_notes(children), *_stop_and_go(control, policy, loop.chunk_s)),
     )
+
+
+def _metrics_notes(children: Children) -> tuple[str, ...]:
+    """Why nobody could read the counters for a while, if so."""
+    deaths = () if children.metrics is None else children.metrics.deaths
+    return tuple(f"{death} ({counted(deaths.count(death), 'time')})" for death in dict.fromkeys(deaths))
 
 
 def _stop_and_go(control: ControlReport, policy: PolicyReport, chunk_s: float) -> tuple[str, ...]:

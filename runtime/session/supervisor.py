@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 
+from vpp_edge.machine_limits import limit_behind
 from vpp_edge.runtime.control.channel_link import ChannelLink
 from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.runtime.control.loop import ControlLoop
@@ -21,10 +22,12 @@ from vpp_edge.runtime.session.children import Children
 from vpp_edge.runtime.session.hooks import RunHooks, Snapshot, Status
 from vpp_edge.runtime.session.systemd import SystemdNotifier
 from vpp_edge.runtime.session.throttling import Throttling
+from vpp_edge.wording import counted
 
 WAKE_S = 0.05
 STATUS_NS = 500_000_000
 THROTTLING_NS = 500_000_000
+GATHER_NS = 1_500_000_000  # from the first camera that cannot work to the end: the others are named in the same error
 
 
 class Supervisor(threading.Thread):
@@ -35,7 +38,7 @@ class Supervisor(threading.Thread):
 
     Attributes:
         throttled: why the policy's rate was lowered for a while, one entry each time.
-        hopeless: why a child can never work with its settings; empty otherwise.
+        hopeless: which children can never work with their settings, and why; empty otherwise.
     """
 
     def __init__(
@@ -58,7 +61,12 @@ class Supervisor(threading.Thread):
         self._begun_ns = time.monotonic_ns()
         self._status_ns = self._snapshot_ns = self._throttling_ns = 0
         self.throttled: list[str] = []
-        self.hopeless = ""
+        self._hopeless: dict[str, str] = {}
+        self._hopeless_ns = 0
+
+    @property
+    def hopeless(self) -> str:
+        return one_sentence(self._hopeless)
 
     def finish(self) -> None:
         """Ends the children, then the thread."""
@@ -76,7 +84,8 @@ class Supervisor(threading.Thread):
                 if not self._finished.is_set():
                     self._poll(time.monotonic_ns())
         except Exception as error:  # noqa: BLE001 - without its supervisor the run must not go on
-            reason = f"bug in the supervisor: {type(error).__name__}: {error}"
+            bug = f"bug in the supervisor: {type(error).__name__}: {error}"
+            reason = f"fault: {limit_behind(error) or bug}"
             self._loop.request_stop(reason, failed=True, cause=Cause.BUG)
         # In this thread, because the kernel kills a child when the thread that started it ends (die_with_parent).
         self._finished.wait()
@@ -84,19 +93,22 @@ class Supervisor(threading.Thread):
         end_children(children)
 
     def _poll(self, now_ns: int) -> None:
-        news = self._check_throttling(now_ns)
-        for child in self._children:
-            news = self._watch(child, now_ns) or news
+        found = [self._check_throttling(now_ns), *(self._watch(child, now_ns) for child in self._children)]
+        self._end_if_hopeless(now_ns)
+        news = "; ".join(filter(None, found))
         waiting_for = "" if self._loop.moving else self._missing()
         self._notify_systemd(now_ns, waiting_for)
         self._publish_counts()
         if waiting_for and now_ns - self._begun_ns > self._start_ns:
-            reason = f"fault: after {self._start_ns / 1e9:g} s still waiting for {waiting_for}"
+            seconds = self._start_ns / 1e9
+            deaths = [child.deaths[-1] for child in self._children if child.deaths]
+            causes = f" ({'; '.join(deaths)})" if deaths else ""
+            reason = f"fault: after {seconds:g} s still waiting for {waiting_for}{causes}"
             self._loop.request_stop(reason, failed=True, cause=Cause.NO_FIRST_CHUNK)
         self._call_hooks(now_ns, waiting_for, news)
 
     def _watch(self, child: ChildProcess, now_ns: int) -> str:
-        """Restarts a child that died, or ends the run where that is hopeless; why it has just died, or nothing."""
+        """Restarts a child that died; why it has just died, or nothing where the end of the run will say so."""
         death = child.watch(now_ns)
         if death is None:
             return ""
@@ -105,9 +117,18 @@ class Supervisor(threading.Thread):
         if child.finished:
             self._loop.request_stop(death)
         elif child.given_up and child.settings.restart:
-            self.hopeless = f"{child.name}: {child.note or death}"
+            self._hopeless[child.name] = child.note or death
+            self._hopeless_ns = self._hopeless_ns or now_ns
+            if not self._loop.moving:
+                return ""
             self._loop.request_stop(f"fault: {death}", failed=True, cause=Cause.CHILD_FAILED)
         return death
+
+    def _end_if_hopeless(self, now_ns: int) -> None:
+        """Ends a run that cannot begin since a child can never work, once the other cameras have tried too."""
+        opening = any(child.phase in (Phase.STARTING, Phase.OPENING) for child in self._children.cameras)
+        if self._hopeless and (not opening or now_ns - self._hopeless_ns > GATHER_NS):
+            self._loop.request_stop(f"fault: {self.hopeless}", failed=True, cause=Cause.CHILD_FAILED)
 
     def _call_hooks(self, now_ns: int, waiting_for: str, news: str) -> None:
         hooks = self._hooks
@@ -135,16 +156,16 @@ class Supervisor(threading.Thread):
 
     def _missing(self) -> str:
         """What is missing before the first chunk can be used."""
+        views = [camera.name for camera in self._channels.cameras if not camera.frames.sequence]
         parts = []
-        for camera, child in zip(self._channels.cameras, self._children.cameras, strict=True):
-            if not camera.frames.sequence:
-                parts.append(f"the first frame of camera {camera.name}{_last_death(child)}")
+        if views:
+            parts.append(f"the first frame of {'camera' if len(views) == 1 else 'cameras'} {', '.join(views)}")
         policy = self._children.policy
         if not policy.phase.ready:
-            parts.append(f"the policy to {'load' if policy.phase == Phase.OPENING else 'start'}{_last_death(policy)}")
+            parts.append(f"the policy to {'load' if policy.phase == Phase.OPENING else 'start'}")
         elif not parts:
             parts.append(f"the first usable chunk ({self._chunk_trouble()})")
-        return ", ".join(parts)
+        return " and ".join(parts)
 
     def _chunk_trouble(self) -> str:
         loop, board = self._loop, self._channels.policy
@@ -156,7 +177,7 @@ class Supervisor(threading.Thread):
             )
         return (
             f"{board['inferences']} computed, {loop.counts.rejected} rejected, {loop.counts.old} old, "
-            f"{board['stale_waits']} waits on stale frames, {board['apart_waits']} on frames too far apart"
+            f"{counted(board['stale_waits'], 'wait')} on stale frames, {board['apart_waits']} on frames too far apart"
         )
 
     def _publish_counts(self) -> None:
@@ -202,5 +223,16 @@ class Supervisor(threading.Thread):
         )
 
 
-def _last_death(child: ChildProcess) -> str:
-    return f" ({child.deaths[-1]})" if child.deaths else ""
+def one_sentence(causes: dict[str, str]) -> str:
+    """Why children failed, by their names; a cause that several share is said once.
+
+    `camera static (realsense:1), camera wrist (realsense:2): not attached; ...`
+    """
+    names: dict[str, list[str]] = {}
+    for child, cause in causes.items():
+        source, colon, rest = cause.partition(": ")
+        named = colon and source.startswith("camera ")
+        names.setdefault(rest if named else cause, []).append(
+            f"{child} ({source.removeprefix('camera ')})" if named else child
+        )
+    return "; ".join(f"{', '.join(children)}: {cause}" for cause, children in names.items())

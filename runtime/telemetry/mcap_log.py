@@ -7,16 +7,16 @@
 | `/cameras/VIEW` | foxglove.CompressedImage | JPEG, at the rate of `--log-frames` |
 
 Messages are JSON with their schema in the file; times are wall-clock nanoseconds, with the run's monotonic ones inside.
-The file gets its name when it is complete. The file of a run that was killed keeps its temporary name, and readers can
-recover it.
+The file gets its name when it is complete. The file of a run that was killed keeps its hidden name until the next run
+with this log, which gives it a visible one; readers can recover it.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import math
-import os
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,8 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.installing import pip_install
+from vpp_edge.outputs import check_output_file
+from vpp_edge.partial import PartialFile, partials, taken_over
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.video import load_av
 
@@ -56,8 +58,11 @@ IMAGE = {
 }
 
 
-def check_log(path: str) -> None:
-    """Checks before the run that the log can be written.
+def check_log(path: str) -> tuple[str, ...]:
+    """Checks before the run that the log can be written, and keeps what a killed run left of it.
+
+    Returns:
+        a note for each log that was kept.
 
     Raises:
         MissingDependencyError, BadInputError.
@@ -67,9 +72,24 @@ def check_log(path: str) -> None:
     for module, name in (("mcap", "mcap"), ("av", "PyAV")):
         if find_spec(module) is None:
             raise MissingDependencyError(name, "--log", pip_install("log", "video"))
-    folder = Path(path).parent
-    if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise BadInputError(f"--log {path}: give the path of a file in a folder that can be written")
+    target = Path(path)
+    check_output_file(target, "--log")
+    if not target.parent.is_dir():
+        raise BadInputError(f"--log {path}: there is no folder {target.parent}; create it, or give another path")
+    notes = []
+    for left in partials(target):
+        with taken_over(left) as taken:
+            if taken and left.stat().st_size:
+                notes.append(_kept(left, target))
+    return tuple(notes)
+
+
+def _kept(left: Path, target: Path) -> str:
+    """Gives the log of a killed run a visible name of its own, since it tells why that run ended."""
+    names = (target.with_name(f"{target.stem}.killed-{number}{target.suffix}") for number in itertools.count(1))
+    kept = next(name for name in names if not name.exists())
+    left.rename(kept)
+    return f"the log of an earlier run that was killed is now in {kept}; `mcap recover` completes it"
 
 
 class McapLog:
@@ -83,10 +103,9 @@ class McapLog:
     def __init__(self, path: str, about: dict[str, str]) -> None:
         from mcap.writer import CompressionType, Writer
 
-        self._path = Path(path)
-        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._partial = PartialFile(Path(path))
         self._ahead_ns = time.time_ns() - time.monotonic_ns()
-        self._file = self._temporary.open("wb")
+        self._file = self._partial.path.open("wb")
         self._writer: Any = Writer(self._file, compression=CompressionType.NONE)  # a power cut then loses little
         self._writer.start(library="vpp-edge")
         self._writer.add_metadata("run", about)
@@ -120,7 +139,7 @@ class McapLog:
             return
         self._writer.finish()
         self._file.close()
-        os.replace(self._temporary, self._path)
+        self._partial.complete()
 
     def _add(self, topic: str, schema: str, properties: dict[str, Any], *, at_ns: int, content: dict[str, Any]) -> None:
         if topic not in self._channels:

@@ -27,23 +27,29 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 POLL_S = 0.1
 
 
-def checked_address(text: str) -> str:
-    """The address of `--metrics`: the path of a Unix socket, with a `/`, or a port of the loopback interface.
+def check_address(text: str) -> None:
+    """Checks the address of `--metrics`: the path of a Unix socket, with a `/`, or a port of the loopback interface.
 
     Raises:
-        BadInputError: neither, or another kind of file is there already.
+        BadInputError: neither, another kind of file is there already, or it is in use or not permitted.
     """
-    if text.isdecimal() and 0 < int(text) < 65536:
-        return text
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        _check_path(text)
+    try:
+        _bound(text, BaseHTTPRequestHandler).server_close()
+    except OSError as error:
+        raise BadInputError(f"--metrics {text}: {error.strerror}; give another port or path") from error
+
+
+def _check_path(text: str) -> None:
     path = Path(text)
     if "/" not in text or len(os.fsencode(text)) > 100 or not path.parent.is_dir():
         raise BadInputError(
             f"--metrics {text}: expected a port of 1 to 65535, or a path such as /run/user/1000/vpp-edge.sock in a "
             "folder that exists, of at most 100 bytes"
         )
-    if path.exists() and not path.is_socket():
+    if (path.exists() or path.is_symlink()) and not path.is_socket():
         raise BadInputError(f"--metrics {text}: there is a file that is not a socket; give another path")
-    return text
 
 
 def text_of(channels: Channels) -> str:
@@ -116,6 +122,10 @@ def _server(address: str, channels: Channels) -> socketserver.BaseServer:
             return "local"
 
     try:
-        return _Server((LOOPBACK, int(address)), Handler) if address.isdecimal() else _UnixServer(address, Handler)
+        return _bound(address, Handler)
     except OSError as error:
         raise HardwareFaultError(f"--metrics {address}: {error.strerror}") from error
+
+
+def _bound(address: str, handler: type[BaseHTTPRequestHandler]) -> socketserver.BaseServer:
+    return _Server((LOOPBACK, int(address)), handler) if address.isdecimal() else _UnixServer(address, handler)

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,12 +22,15 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.files import write_whole
 from vpp_edge.installing import pip_install
+from vpp_edge.outputs import check_output_folder
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_body import child_body
 from vpp_edge.runtime.ipc.codecs import read_frame
 from vpp_edge.runtime.ipc.counters import Verdict
 from vpp_edge.runtime.ipc.loop_state import Phase
+from vpp_edge.runtime.telemetry.episode_folder import ANNOTATION, KINDS, TIMINGS, EpisodeFolder, finish_episodes
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.preprocess import resized_square
 from vpp_edge.spec.rotation import stored_from_xyzw
@@ -67,8 +68,11 @@ class RecorderSettings:
         return round(LONGEST_S * self.tick_rate_hz)
 
 
-def check_recording(folder: str) -> None:
-    """Checks before the run that it can be recorded.
+def check_recording(folder: str) -> tuple[str, ...]:
+    """Checks before the run that it can be recorded, and completes or removes what killed runs left there.
+
+    Returns:
+        a note for each episode that was completed.
 
     Raises:
         MissingDependencyError, BadInputError.
@@ -77,12 +81,24 @@ def check_recording(folder: str) -> None:
 
     if find_spec("av") is None:
         raise MissingDependencyError("PyAV", "--record", pip_install("video"))
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInputError(f"--record {folder}: {error.strerror}; give a folder that can be written") from error
-    if not os.access(folder, os.W_OK):
-        raise BadInputError(f"--record {folder}: no permission to write; give a folder that can be written")
+    root = Path(folder)
+    check_output_folder(root, "--record")
+    notes = finish_episodes(root)
+    _check_layout(root)
+    for kind in KINDS:
+        check_output_folder(root / kind, "--record")
+    return notes
+
+
+def _check_layout(root: Path) -> None:
+    """Raises BadInputError for a folder that holds something else than episodes as we write them."""
+    folders = {p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")} if root.is_dir() else set()
+    foreign = sorted(folders - set(KINDS))
+    if "meta" in foreign or (foreign and "annotation" not in folders):
+        raise BadInputError(
+            f"--record {root}: this folder is of another layout: it holds {', '.join(foreign[:4])}, and ours "
+            f"{', '.join(KINDS)}; give a new folder"
+        )
 
 
 def run_recorder(parent_pid: int, settings: RecorderSettings, channels: Channels) -> None:
@@ -134,8 +150,8 @@ class EpisodeWriter:
 
     def __init__(self, settings: RecorderSettings, view_names: list[str]) -> None:
         self._settings, self._names = settings, view_names
-        self._root = Path(settings.folder)
-        self.number, self._partial = self._claim()
+        self._folder = EpisodeFolder(Path(settings.folder), settings.split)
+        self._partial = self._folder.path
         self._tick_dtype = np.dtype([])
         self._ticks_file = (self._partial / "ticks.bin").open("wb")  # hours of them do not belong in memory
         self._inferences: list[np.ndarray] = []
@@ -148,19 +164,10 @@ class EpisodeWriter:
             for i, size in enumerate(settings.sizes)
         ]
 
-    def _claim(self) -> tuple[int, Path]:
-        """The first free number, claimed by creating its temporary folder."""
-        split, number = self._settings.split, 0
-        while True:
-            taken = (self._root / "annotation" / split / f"{number}.json").exists()
-            partial = self._root / f".partial-{split}-{number}"
-            if not taken and not (self._root / "videos" / split / str(number)).exists():
-                try:
-                    partial.mkdir(parents=True)
-                    return number, partial
-                except FileExistsError:  # another run is writing it, or was killed while writing it
-                    pass
-            number += 1
+    @property
+    def number(self) -> int:
+        """Of the episode."""
+        return self._folder.number
 
     def add_tick(self, tick: np.ndarray) -> None:
         """Keeps one period of the loop, (1,) of `tick_dtype`."""
@@ -193,41 +200,31 @@ class EpisodeWriter:
         self._ticks_file.close()
         if not self._rows:
             return None
-        split, number = self._settings.split, str(self.number)
-        self._write_timings(self._partial / "timings.npz")
-        (self._partial / "annotation.json").write_text(json.dumps(self._annotation()), encoding="utf-8")
-        places = {kind: self._root / kind / split for kind in ("videos", "timings", "annotation")}
-        for place in places.values():
-            place.mkdir(parents=True, exist_ok=True)
-        (places["videos"] / number).mkdir()
-        for i in range(len(self._videos)):
-            os.replace(self._partial / f"{i}.mp4", places["videos"] / number / f"{i}.mp4")
-        os.replace(self._partial / "timings.npz", places["timings"] / f"{number}.npz")
-        annotation = places["annotation"] / f"{number}.json"
-        os.replace(self._partial / "annotation.json", annotation)  # last: it is what makes the episode exist
-        return annotation
+        self._write_timings(self._partial / TIMINGS)
+        write_whole(self._partial / ANNOTATION, json.dumps(self._annotation()))
+        return self._folder.publish()
 
     def discard(self) -> None:
         """Removes what is left under the temporary name."""
         for close in (*(video.close for video in self._videos), self._ticks_file.close):
             with contextlib.suppress(OSError):  # a full disk must not keep the folder from being removed
                 close()
-        shutil.rmtree(self._partial, ignore_errors=True)
+        self._folder.close()
 
     def _annotation(self) -> dict[str, Any]:
-        settings, split = self._settings, self._settings.split
+        settings, split, number = self._settings, self._settings.split, self.number
         return {
             "task": TASK,
             "texts": [settings.instruction],
-            "videos": [{"video_path": f"videos/{split}/{self.number}/{i}.mp4"} for i in range(len(self._videos))],
-            "episode_id": self.number,
+            "videos": [{"video_path": f"videos/{split}/{number}/{i}.mp4"} for i in range(len(self._videos))],
+            "episode_id": number,
             "video_length": len(self._rows),
             "latent_videos": [],
             "states": self._states,
             "actions": self._actions,
             "period_ms": settings.period_ns / 1e6,
             "views": self._names,
-            "timings": f"timings/{split}/{self.number}.npz",
+            "timings": f"timings/{split}/{number}.npz",
             "origin": settings.origin,
         }
 

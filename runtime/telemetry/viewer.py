@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
 from vpp_edge.installing import pip_install
+from vpp_edge.outputs import check_output_file
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.spec.pose import PoseLayout
 
@@ -33,6 +35,8 @@ def check_viewer(where: str) -> None:
         raise MissingDependencyError("rerun-sdk", "--rerun", pip_install("rerun"))
     if where != VIEWER and not where.startswith("rerun+http") and not where.endswith(".rrd"):
         raise BadInputError(f"--rerun {where}: expected nothing, an address rerun+http://HOST:PORT/proxy, or FILE.rrd")
+    if where.endswith(".rrd"):
+        check_output_file(Path(where), "--rerun")
 
 
 class RerunView:

@@ -96,6 +96,7 @@ def test_serial_ports_that_a_hand_cannot_use_are_named_with_their_fix(tmp_path: 
 def test_little_room_is_limited_not_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     usage = type("Usage", (), {"free": 64 * 1024**2})
     monkeypatch.setattr(host.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(host.room, "free_bytes", lambda folder: 64 * 1024**2)
     assert host.check_disk(tmp_path).status == LIMITED
     shared = host.check_shared_memory(tmp_path)
     assert shared.status == LIMITED and "--shm-size" in shared.fix

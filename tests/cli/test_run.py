@@ -60,7 +60,7 @@ def test_a_machine_gets_one_json_object(perfect_devices, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--camera", "pattern:static"], "got 1 cameras, but this policy has 2 views: static, wrist"),
+        (["--camera", "pattern:static"], "got 1 camera, but this policy has 2 views: static, wrist"),
         ([*TWO, "--threads", "0"], "--threads 0"),
         ([*TWO, "--seed", "-1"], "--seed -1"),
         ([*TWO, "--provider", "cuda"], "provider 'cuda' belongs to ONNX Runtime"),

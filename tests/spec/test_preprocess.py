@@ -117,5 +117,5 @@ def test_anything_but_an_rgb_image_is_refused(wrong: Any) -> None:
 
 
 def test_a_missing_view_is_named() -> None:
-    with pytest.raises(BadInputError, match=r"got 1 images, expected 2 \(view 0, view 1\)"):
+    with pytest.raises(BadInputError, match=r"got 1 image, expected 2 \(view 0, view 1\)"):
         frames_from_images(spec(8, 8), [image(8, 8)])

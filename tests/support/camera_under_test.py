@@ -34,6 +34,10 @@ class PatternConfig:
     freeze_after: int | None = None
     view: str = ""
 
+    @property
+    def image_size(self):
+        return self.size[1], self.size[0]
+
     def open(self, latest_state):
         if self.refuse:
             raise BadInputError(self.refuse)

@@ -20,7 +20,14 @@ POINTS = [
 
 def test_it_says_what_was_measured_on_what_and_when(small_bundle: Path, tmp_path: Path) -> None:
     path, bundle = tmp_path / "new" / "report.html", Bundle(small_bundle)
-    write_page(path, POINTS, bundle=bundle, observations="4 observations of <1>", separation="CAUTION: one", device="orin-agx-64gb")
+    write_page(
+        path,
+        POINTS,
+        bundle=bundle,
+        observations="4 observations of <1>",
+        separation="CAUTION: one",
+        device="orin-agx-64gb",
+    )
     page = path.read_text()
     for text in (bundle.manifest_sha256, "4 observations of &lt;1&gt;", "orin-agx-64gb", f"vpp-edge {__version__}"):
         assert text in page

@@ -26,6 +26,7 @@ from vpp_edge.foreign_files import foreign_content
 from vpp_edge.spec.policy import PolicySpec, TensorSpec, policy_spec_from_json
 
 SCHEMA_VERSION = 2  # 2: limits with their measure and physical errors in the certificate, kept observations
+ORIGIN = "vpp_edge."  # begins every key of a graph's metadata that says where it comes from
 MANIFEST_NAME = "manifest.json"
 PARITY_NAME = "parity.npz"  # a few observations with the reference outputs
 CALIBRATION_NAME = "calibration.json"

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.manifest import Bundle
-from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.errors import BadInputError
+from vpp_edge.files import write_whole
+from vpp_edge.outputs import check_output_file
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.engines.tensorrt.flags import TILINGS, VERBOSITIES, BuildFlags, memory_pools_from_text
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, library_of_backend
@@ -116,6 +117,10 @@ def run(arguments: argparse.Namespace) -> int:
     targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
     if arguments.exportLayerInfo and arguments.sm:
         raise BadInputError("--exportLayerInfo needs the engine on its device; leave it out with --sm")
+    for layers in _layer_files(arguments.exportLayerInfo, stages):
+        check_output_file(layers, "--exportLayerInfo")
+    if arguments.timingCacheFile is not None:
+        check_output_file(arguments.timingCacheFile, "--timingCacheFile")
     timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
     options = BuildOptions(
         flags=flags,
@@ -125,11 +130,10 @@ def run(arguments: argparse.Namespace) -> int:
         verbose=arguments.verbose,
     )
     expected = [(step_name(s, t), _expected_seconds(bundle, s)) for s in stages for t in targets]
-    stop_on_sigterm()
     with Progress("build", expected, quiet=arguments.quiet) as progress:
         engines = build_engines(bundle, stages, targets, options, report=progress)
     if timing_cache is not None:
-        _replace(arguments.timingCacheFile, timing_cache.content)
+        write_whole(arguments.timingCacheFile, timing_cache.content)
     if arguments.exportLayerInfo:
         _export_layers(bundle, engines, targets[0], arguments.exportLayerInfo)
     for engine in engines:
@@ -198,12 +202,9 @@ def _export_layers(bundle: Bundle, engines: list[BuiltEngine], target: Target, f
     for engine in engines:
         stage = engine.record.key.stage
         plan = EngineCache(bundle.path).open_verified(engine.record)
-        path = file.with_name(f"{file.stem}-{stage}{file.suffix or '.json'}")
-        _replace(path, layers_of_engine(trt, plan, stage).encode())
+        write_whole(_layer_files(file, [stage])[0], layers_of_engine(trt, plan, stage))
 
 
-def _replace(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written ({error.strerror})") from error
+def _layer_files(file: Path | None, stages: list[str]) -> list[Path]:
+    """Where --exportLayerInfo FILE puts the layers of each stage."""
+    return [] if file is None else [file.with_name(f"{file.stem}-{s}{file.suffix or '.json'}") for s in stages]

@@ -10,6 +10,7 @@ from vpp_edge.cli.calibration_arguments import add_calibration_arguments, calibr
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.files import write_whole
+from vpp_edge.outputs import check_output_file, check_output_folder, check_temporary_files
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
 
@@ -58,6 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.workflow.tradeoff import measure_tradeoff, tradeoff_lines
     from vpp_edge.workflow.tradeoff_page import page_path, write_page
 
+    check_output_file(arguments.output, "-o")
+    check_temporary_files()
+    if arguments.report is not None:
+        check_output_folder(arguments.report, "--report")
     if arguments.output.exists() and not arguments.overwrite:
         raise BadInputError(f"{arguments.output} exists; choose another name or pass --overwrite")
     if arguments.report is not None and not arguments.sensitivity_samples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.separation import UNKNOWN
+from vpp_edge.wording import counted
 
 if TYPE_CHECKING:
     from vpp_edge.bundle.certificate import Certificate, SegmentError
@@ -56,7 +57,7 @@ def int8_lines(int8: dict[str, Any] | None) -> list[str]:
     expected = "" if int8["expected_error"] is None else f", expected error {_percent(int8['expected_error'])}"
     return [
         f"INT8: {100 * int8['share']:.1f} % of all multiply-accumulates, budget {_percent(int8['budget'])}{expected}; "
-        f"{len(int8['high'])} layers that could run in INT8 stay in FP16"
+        f"kept in FP16: {counted(len(int8['high']), 'layer')} that could run in INT8"
     ]
 
 
@@ -88,7 +89,8 @@ def closed_loop_lines(record: ClosedLoopRecord | None) -> list[str]:
     if record is None:
         return []
     return [
-        f"closed loop: {record.task}, {record.policy.episodes} episodes, seed {record.seed} (95 % intervals)",
+        f"closed loop: {record.task}, {counted(record.policy.episodes, 'episode')}, "
+        f"seed {record.seed} (95 % intervals)",
         f"  {record.policy} succeed, with {record.reference_name} {record.reference}",
     ]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.main import STATUS_INTERRUPTED
-from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError, InconclusiveError
+from vpp_edge.outputs import check_output_file, check_temporary_files
 from vpp_edge.runtime.chaos.result import FAILED, INCONCLUSIVE
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         listed = [{"id": f.number, "fault": f.name, "reaction": f.reaction, "bound": f.bound} for f in faults]
         print(json.dumps({"faults": listed}) if arguments.json else "\n".join(map(_listed, faults)))
         return 0
-    stop_on_sigterm()
+    if arguments.html is not None:
+        check_output_file(arguments.html, "--html")
+    check_temporary_files()
     setup = _setup(arguments)
     if arguments.storm is not None:
         return _storm(arguments, setup)
@@ -119,6 +121,10 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a fault; write --fault 3 14, after BUNDLE")
     return int(text)
+
+
+def _needing(count: int) -> str:
+    return f"{count} {'needs' if count == 1 else 'need'} hardware"
 
 
 def _listed(fault: Fault) -> str:

@@ -13,6 +13,7 @@ from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.cli.demo_policy import add_output_argument, exported_demo
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.wording import counted
 
 if TYPE_CHECKING:
     from vpp_edge.demo.run_video import RunVideo
@@ -126,7 +127,7 @@ def _print_results(
         facts |= {"episodes": [_json_of(result) for result in results], "success": success}
         print(json.dumps({**facts, **report.to_json()}))
         return
-    print(f"\n{success} of {arguments.episodes} episodes\n")
+    print(f"\n{success} of {counted(arguments.episodes, 'episode')}\n")
     print("\n".join(report.lines()))
     print(f"\nbundle    {bundle}   (vpp-edge inspect {bundle}; vpp-edge eval {bundle})")
     print(f"video     {', '.join(map(str, files))}")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vpp_edge.outputs import check_output_folder
+
 DEMO = "demo"
 """What a user writes instead of a bundle folder to name the policy of this package."""
 
@@ -36,4 +38,5 @@ def exported_demo(arguments: argparse.Namespace, fresh: bool = False, **options:
         return shipped
     from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 
+    check_output_folder(arguments.output, "-o")
     return demo_bundle(arguments.output, DemoOptions(**options), fresh=fresh, quiet=arguments.quiet, say=say)

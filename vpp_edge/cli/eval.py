@@ -12,7 +12,6 @@ from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import add_checkpoint_argument, add_engine_arguments
-from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress
@@ -76,7 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.require is not None and not 0 <= arguments.require <= 1:
         raise BadInputError(f"--require {arguments.require:g}: expected a share from 0 to 1, 0.9 for 90 %")
-    stop_on_sigterm()
     choice = _choice(arguments)
     from vpp_edge.cli.eval_text import facts_of, lines_of
     from vpp_edge.workflow.closed_loop.evaluation import evaluate, progress_stages

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.engine import PRECISION_FROM_CHECKPOINT
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.wording import counted
 from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
 from vpp_edge.workflow.closed_loop.summary import SUCCESS, TIMEOUT, WRONG
 
@@ -47,13 +48,14 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
         ""
         if facts["bundle"] is None
         else (
-            f" ({facts['precision']}, {facts['steps']} {facts['solver']} steps, {facts['frames']} frames, "
+            f" ({facts['precision']}, {counted(facts['steps'], facts['solver'] + ' step')}, "
+            f"{counted(facts['frames'], 'frame')}, "
             f"{facts['backend']})"
         )
     )
     press = summary.press_s
     lines = [
-        f"{facts['policy']}{how}: {summary.rate.episodes} episodes, seed {facts['seed']}, a new chunk every "
+        f"{facts['policy']}{how}: {counted(summary.rate.episodes, 'episode')}, seed {facts['seed']}, a new chunk every "
         f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its observation, {facts['chunking']} chunks",
         f"  success         {summary.rate}, 95 % interval",
         f"  wrong button    {summary.verdicts[WRONG]}",
@@ -64,7 +66,7 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
         f"  jerk            wrist {_spread(summary.wrist_jerk_m_s3, 'm/s^3')}; joints "
         f"{_spread(summary.joint_jerk_rad_s3, 'rad/s^3')}",
         f"  seam jump       wrist {_spread(summary.seam_wrist_m, 'mm', 1000)}; joints "
-        f"{_spread(summary.seam_joint_rad, 'rad')}; {summary.seams} seams",
+        f"{_spread(summary.seam_joint_rad, 'rad')}; {counted(summary.seams, 'seam')}",
     ]
     if summary.inference_ms is not None:
         lines.append(f"  inference       {summary.inferences:.1f} an episode, {summary.inference_ms:.1f} ms median")

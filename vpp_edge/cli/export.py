@@ -20,9 +20,9 @@ from vpp_edge.cli.calibration_arguments import (
     data_options,
     is_table,
 )
-from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.outputs import check_temporary_files
 from vpp_edge.progress import Progress, ProgressCallback
 from vpp_edge.spec.policy import QUATERNION_ORDERS
 
@@ -161,8 +161,8 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
     )
     check_target(arguments.output, arguments.overwrite)
+    check_temporary_files()
     source = _source(arguments)
-    stop_on_sigterm()
     stages, export = _export(arguments, source, options)
     if arguments.closed_loop is None:
         with Progress("export", stages, quiet=arguments.quiet) as progress:

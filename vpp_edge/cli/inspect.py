@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 from pathlib import Path
 
-from vpp_edge.bundle.manifest import Bundle, Manifest, export_command, is_checkpoint
+from vpp_edge.bundle.manifest import ORIGIN, Bundle, Manifest, export_command, is_checkpoint
 from vpp_edge.cli.certificate_text import certificate_lines
 from vpp_edge.cli.libraries import install_command, is_installed
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.spec.policy import SEGMENT_KINDS, PolicySpec
+from vpp_edge.wording import counted
 
 HELP = """Show what is in a bundle: policy, actions, stages, files, parity certificate and where it came from.
 
@@ -19,13 +21,17 @@ checks all weights, and needs what export needs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="bundle, or checkpoint folder")
+    parser.add_argument(
+        "bundle", type=Path, metavar="BUNDLE", help="bundle or checkpoint folder, or an ONNX file: where it comes from"
+    )
     parser.add_argument("--hash", action="store_true", help="also check every file against its SHA-256")
 
 
 def run(arguments: argparse.Namespace) -> int:
     if is_checkpoint(arguments.bundle):
         return _inspect_checkpoint(arguments)
+    if arguments.bundle.suffix == ".onnx" and arguments.bundle.is_file():
+        return _inspect_graph(arguments)
     bundle = Bundle(arguments.bundle)
     if arguments.hash:
         bundle.verify_all()
@@ -57,6 +63,23 @@ def _inspect_checkpoint(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _inspect_graph(arguments: argparse.Namespace) -> int:
+    """Where a single ONNX file comes from."""
+    from vpp_edge.runtime.policy.engines.onnx_scan import metadata
+
+    path = arguments.bundle
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+    facts = {k.removeprefix(ORIGIN): v for k, v in metadata(str(path), content).items() if k.startswith(ORIGIN)}
+    if not facts:
+        raise BadInputError(f"{path}: this file does not say that it comes from a bundle; give a bundle folder")
+    if arguments.json:
+        print(json.dumps({"file": str(path), **facts}))
+    else:
+        print("\n".join(f"{name:13}  {value}" for name, value in {"file": str(path), **facts}.items()))
+    return 0
+
+
 def _policy(spec: PolicySpec) -> list[str]:
     rate_hz = 1e9 / spec.action.period_ns
     camera = spec.cameras[0]
@@ -66,11 +89,12 @@ def _policy(spec: PolicySpec) -> list[str]:
     seconds = spec.action.horizon / rate_hz
     lines = [
         "",
-        f"policy    {spec.variant}, {len(spec.cameras)} cameras ({views}) at {camera.width} x {camera.height}, "
+        f"policy    {spec.variant}, {counted(len(spec.cameras), 'camera')} ({views}) "
+        f"at {camera.width} x {camera.height}, "
         f"{spec.frames} predicted frames{computed}",
         f"state     {state}",
         f"actions   {spec.action.horizon} x {spec.action.dims} at {rate_hz:g} Hz ({seconds:g} s per chunk), "
-        f"{len(spec.sigmas) - 1} {spec.sampler} steps",
+        f"{counted(len(spec.sigmas) - 1, spec.sampler + ' step')}",
     ]
     for s in spec.action.segments:
         kind = f"{s.kind}, offset from the state" if s.offset_from_state else f"{s.kind}: {SEGMENT_KINDS[s.kind]}"
@@ -116,4 +140,5 @@ def _origin(manifest: Manifest) -> list[str]:
         "",
         f"exported  {origin.get('created')} with {versions}",
         f"from      {origin.get('checkpoint', {}).get('policy')}",
+        f"id        {origin.get('id', 'none')}   (the same in every ONNX file of it: vpp-edge inspect FILE.onnx)",
     ]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.libraries import install_command, is_installed
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.outputs import check_output_folder
 from vpp_edge.progress import Progress
+from vpp_edge.wording import counted
 
 if TYPE_CHECKING:
     from vpp_edge.kernels.artifact import CompiledKernel
@@ -42,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _compile(arguments: argparse.Namespace) -> int:
     if not is_installed("triton"):
         raise MissingDependencyError("triton", "compiling kernels", install_command("triton"))
+    if arguments.output is not None:
+        check_output_folder(arguments.output, "--output")
     from vpp_edge.kernels.compiler import ARCHITECTURES, compile_case
 
     architectures = arguments.sm or list(ARCHITECTURES)
@@ -126,7 +130,9 @@ def _table(compiled: list[CompiledKernel]) -> list[str]:
             f"{k.shared_bytes:>7} {k.warps:>5}  {grid}"
         )
     spilling = sum(1 for k in compiled if k.spill_bytes)
-    lines.append(f"{len(compiled)} kernels compiled with {compiled[0].compiler}; {spilling} of them spill registers")
+    lines.append(
+        f"{counted(len(compiled), 'kernel')} compiled with {compiled[0].compiler}; {spilling} of them spill registers"
+    )
     return lines
 
 

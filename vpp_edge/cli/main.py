@@ -6,11 +6,11 @@ A command's module is imported only when that command is used, so that `--help` 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import json
 import os
-import select
 import sys
 import traceback
 from collections.abc import Collection, Sequence
@@ -20,8 +20,11 @@ from typing import Any, NoReturn
 
 from vpp_edge import __version__
 from vpp_edge.cli.libraries import LIBRARIES, install_command
+from vpp_edge.cli.signals import ended_by_signals
+from vpp_edge.cli.streams import Output, usable_streams
 from vpp_edge.errors import BadInputError, MissingDependencyError, VppEdgeError
 from vpp_edge.files import path_from_text
+from vpp_edge.machine_limits import limit_behind
 
 COMMANDS = {
     "export": "turn a trained checkpoint into a bundle that a robot can run",
@@ -74,20 +77,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: the command's own, or that of the error that ended it.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    output = usable_streams()
+    with ended_by_signals():
+        status = _status(words, output)
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+    if output is None or output.trouble is None:
+        return status
+    if isinstance(output.trouble, BrokenPipeError):
+        return STATUS_BROKEN_PIPE
+    return _report(f"standard output: {output.trouble.strerror}; what was to be printed is lost", status or 1, False)
+
+
+def _status(words: list[str], output: Output | None) -> int:
+    """Runs one command and reports the error that ended it, if any; its exit status."""
     as_json = "--json" in words
     try:
-        status = _run(words)
-        sys.stdout.flush()
+        return _run(words)
     except VppEdgeError as error:
         return _report(str(error), error.exit_status, as_json)
     except KeyboardInterrupt:
         return _report("interrupted", STATUS_INTERRUPTED, as_json)
-    except BrokenPipeError:
-        if not _stdout_has_no_reader():
-            return _report_bug(as_json)
-        # Flushing the buffer would raise again while Python shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return STATUS_BROKEN_PIPE
     except ModuleNotFoundError as error:
         missed = (error.name or "").partition(".")[0]
         library = next((name for name in LIBRARIES if name.partition(".")[0] == missed), None)
@@ -98,11 +108,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         # argparse ends the process after --help and --version.
         return end.code if isinstance(end.code, int) else 0
-    except Exception as error:  # noqa: BLE001 - everything that gets here is a bug to report
+    except Exception as error:  # noqa: BLE001 - everything that gets here is a limit of the machine or a bug to report
+        if isinstance(error, BrokenPipeError) and output is not None and output.trouble is not None:
+            return STATUS_BROKEN_PIPE  # as `| head` does; any other broken pipe is a bug
         if _was_interrupted(error):
             return _report("interrupted", STATUS_INTERRUPTED, as_json)
+        if (outside := limit_behind(error) or _undecodable(error)) is not None:
+            return _report(outside, BadInputError.exit_status, as_json)
         return _report_bug(as_json)
-    return status
+
+
+def _undecodable(error: Exception) -> str | None:
+    """Which name of a file is not UTF-8, if that is the error; Python keeps such bytes as lone surrogates."""
+    if not isinstance(error, UnicodeEncodeError) or not any("\udc80" <= char <= "\udcff" for char in error.object):
+        return None
+    return f"{os.fsencode(error.object)!r} is not UTF-8; rename the file or folder"
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -160,8 +180,11 @@ def import_command(name: str) -> ModuleType:
 
 def _run(words: list[str]) -> int:
     name = next((word for word in words if not word.startswith("-")), None)
+    for word in words:
+        _check_text(word)
     parser = build_parser({name} if name in COMMANDS else ())
     arguments = parser.parse_args(words)
+    _check_working_directory()
     return int(arguments.run(arguments) or 0)
 
 
@@ -173,12 +196,35 @@ def _add_common_arguments(command: argparse.ArgumentParser) -> None:
         command.add_argument("--quiet", action="store_true", help="show no progress")
 
 
+def _check_text(word: str) -> None:
+    """Raises BadInputError for an argument that is not UTF-8, which libraries and bundles cannot hold."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        content = os.fsencode(word)
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            raise BadInputError(f"{content!r} is not UTF-8 text; write it in UTF-8, or rename the file") from None
+        raise BadInputError(
+            f"{content!r} cannot be read in this locale, which has no such characters; set LC_ALL=C.UTF-8, or "
+            "PYTHONUTF8=1"
+        ) from None
+
+
+def _check_working_directory() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise BadInputError(
+            f"the working directory does not exist any more ({error.strerror}); change to another folder and try again"
+        ) from error
+
+
 def _report(message: str, exit_status: int, as_json: bool) -> int:
     if as_json:
-        try:
+        with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"error": message, "exit_status": exit_status}), flush=True)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print(f"error: {message}", file=sys.stderr)
     return exit_status
 
@@ -188,13 +234,3 @@ def _report_bug(as_json: bool) -> int:
     kind, value, _ = sys.exc_info()
     name = kind.__name__ if kind else "error"
     return _report(f"{name}: {value} (this is a bug in vpp-edge: please report it with the lines above)", 1, as_json)
-
-
-def _stdout_has_no_reader() -> bool:
-    """Whether the reader of our stdout has closed it, as `| head` does; any other broken pipe is a bug."""
-    try:
-        poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)
-        return any(events & select.POLLERR for _, events in poll.poll(0))
-    except (OSError, ValueError):
-        return False

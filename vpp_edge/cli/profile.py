@@ -21,6 +21,7 @@ from vpp_edge.doctor.host import processor_name
 from vpp_edge.errors import BadInputError
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
+from vpp_edge.wording import counted
 
 HELP = """Measure the latency of every stage on this machine, or predict it for another device.
 
@@ -125,8 +126,8 @@ def _measure(arguments: argparse.Namespace) -> int:
         )
         return 0
     print(
-        f"{arguments.bundle} on {machine['processor']}, {machine['cores']} cores: "
-        f"{arguments.inferences} inferences after {arguments.warmup}"
+        f"{arguments.bundle} on {machine['processor']}, {counted(os.cpu_count() or 1, 'core')}: "
+        f"{counted(arguments.inferences, 'inference')} after {arguments.warmup}"
     )
     print(
         f"{'backend':<14} {'stage':<10} {'p50':>10} {'p90':>10} {'p99':>10} {'max':>10}   (ms; total = perceive + act)"

@@ -18,6 +18,7 @@ from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, sample_from_images
+from vpp_edge.wording import counted
 from vpp_edge.workflow.observations import Observations
 
 HORIZON = 8
@@ -38,7 +39,7 @@ def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations
             samples.append(_sample(spec, episode.instruction, images, hand=observation.state, random=random))
             keys = content_keys([[hashlib.sha256(image.tobytes()).digest()] for image in images])
             content.append(RecordingContent(name=f"episode {episode.seed}", rows=(row,), keys=keys))
-    words = f"{count} observations of the simulated expert"
+    words = f"{counted(count, 'observation')} of the simulated expert"
     return Observations(
         samples=tuple(samples),
         description=words,

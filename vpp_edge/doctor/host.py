@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, run_python
+from vpp_edge.runtime.ipc.rings import room
+from vpp_edge.wording import counted
 
 GIB = 1024**3
 PYTHONS = ((3, 10), (3, 13))
 EXPORT_MEMORY_GIB = 20  # float32 weights of a full-size policy, their graph, and the activations of one inference
 EXPORT_DISK_GIB = 15  # a full-size bundle next to the one being written
-SHARED_MEMORY_MIB = 256  # three cameras at 1280 x 720, eight frames each, and the rings of the loop
+SHARED_MEMORY_BYTES = 128 * room.MIB  # three cameras at 1920 x 1080, six frames each, and the rings of the loop
 
 # The limits file is read at the next login; the group keeps other users out.
 LIMITS_FIX = (
@@ -61,7 +63,7 @@ def check_processor() -> Check:
     return Check(
         name="processor",
         status=LIMITED if too_few else OK,
-        detail=f"{cores} cores, {platform.machine()}, {processor_name()}",
+        detail=f"{counted(cores, 'core')}, {platform.machine()}, {processor_name()}",
         needed_for="run: loop, policy and cameras in parallel",
         fix="give this process at least 2 cores (taskset, docker run --cpus)" if too_few else "",
     )
@@ -116,21 +118,20 @@ def check_disk(folder: Path) -> Check:
     )
 
 
-def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:
+def check_shared_memory(folder: Path = room.ROOM) -> Check:
     """Free shared memory for the rings that carry frames and actions between the processes of `run`."""
     needed_for = "run: frames and actions between its processes"
     if not folder.is_dir():
-        fix = "mount -t tmpfs tmpfs /dev/shm"
+        fix = f"mount -t tmpfs tmpfs {folder}"
         return Check("shared memory", MISSING, f"there is no {folder}", needed_for, fix=fix)
-    free_mib = shutil.disk_usage(folder).free / 1024**2
-    too_little = free_mib < SHARED_MEMORY_MIB
-    fix = "docker run --shm-size=1g; elsewhere: sudo mount -o remount,size=1g /dev/shm"
+    free = room.free_bytes(folder)
+    too_little = free is not None and free < SHARED_MEMORY_BYTES
     return Check(
         name="shared memory",
         status=LIMITED if too_little else OK,
-        detail=f"{free_mib:.0f} MiB free",
-        needed_for=needed_for,
-        fix=fix if too_little else "",
+        detail="without a limit" if free is None else f"{free / room.MIB:.0f} MiB free",
+        needed_for=f"{needed_for}; {SHARED_MEMORY_BYTES // room.MIB} MiB hold three cameras at 1920 x 1080",
+        fix=room.REMEDY if too_little else "",
     )
 
 

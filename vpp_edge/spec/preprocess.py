@@ -14,6 +14,7 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.wording import counted
 
 
 def frames_from_images(spec: PolicySpec, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -27,7 +28,7 @@ def frames_from_images(spec: PolicySpec, images: Sequence[np.ndarray]) -> np.nda
     """
     if len(images) != len(spec.cameras):
         names = ", ".join(c.name for c in spec.cameras)
-        raise BadInputError(f"got {len(images)} images, expected {len(spec.cameras)} ({names})")
+        raise BadInputError(f"got {counted(len(images), 'image')}, expected {len(spec.cameras)} ({names})")
     return np.stack([resized_square(image, c.height) for image, c in zip(images, spec.cameras, strict=True)])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.partial import PartialFile
 from vpp_edge.video.library import load_av
 
 HIGHEST_FPS = 1000.0
@@ -34,20 +34,17 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> P
     path = Path(path)
     if not 0 < fps <= HIGHEST_FPS:
         raise BadInputError(f"video {path}: {fps} fps; expected above 0 and at most {HIGHEST_FPS:g}")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     writer: VideoWriter | None = None
-    try:
+    with PartialFile(path) as partial:
         with contextlib.ExitStack() as stack:
             for image in frames:
                 if writer is None:
                     height, width = _checked_shape(path, image)
-                    writer = stack.enter_context(VideoWriter(temporary, width, height, fps))
+                    writer = stack.enter_context(VideoWriter(partial.path, width, height, fps))
                 writer.add(image)
         if writer is None:
             raise BadInputError(f"video {path}: got no frame; expected at least one")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        partial.complete()
     return path
 
 
@@ -69,9 +66,8 @@ def write_animation(path: str | Path, frames: Sequence[np.ndarray], fps: float) 
             f"{HIGHEST_FPS:g}, and a PyAV with libwebp"
         )
     height, width = _checked_shape(path, frames[0])
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.webp")
-    try:
-        with av.open(str(temporary), "w", format="webp", options={"loop": "0"}) as container:
+    with PartialFile(path) as partial:
+        with av.open(str(partial.path), "w", format="webp", options={"loop": "0"}) as container:
             rate = Fraction(fps).limit_denominator(1_000_000)
             stream = container.add_stream("libwebp_anim", rate=rate, options={"quality": WEBP_QUALITY})
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -80,9 +76,7 @@ def write_animation(path: str | Path, frames: Sequence[np.ndarray], fps: float) 
                     raise BadInputError(f"animation {path}: a frame is {image.shape}; expected {frames[0].shape}")
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
             container.mux(stream.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        partial.complete()
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,9 @@ from vpp_edge.export.bundle_writer import check_target
 from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.samples import random_samples
 from vpp_edge.json_file import read_json_file
+from vpp_edge.partial import partial_folder
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.wording import counted
 from vpp_edge.workflow import calibrating, lowering
 from vpp_edge.workflow.calibrating import calibrate_bundle
 from vpp_edge.workflow.calibration_options import CalibrationOptions
@@ -90,18 +91,17 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
         BadInputError, CheckpointError, CheckFailedError: as `export_bundle`, `calibrate_bundle` and `lower_bundle`.
     """
     check_target(target, request.export.overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with _float32_folder(request, target) as work:
         source = request.source
         if isinstance(source, CheckpointPaths):
-            folder = Path(work) / "fp32"
+            folder = work / "fp32"
             export_bundle(source, folder, request.export, report)
             source = Bundle(folder)
         spec = source.manifest.policy
         table, apart = None, UNKNOWN
         if request.data is None:
             count, seed = request.export.parity_samples, request.export.seed
-            samples, origin = random_samples(spec, count, seed), f"{count} random observations, seed {seed}"
+            samples, origin = random_samples(spec, count, seed), f"{counted(count, 'random observation')}, seed {seed}"
             held_out = Observations(samples=tuple(samples), description=origin, data={}, content=())
         elif request.table is not None:
             table = read_table(request.table)
@@ -125,8 +125,6 @@ def export_lowered(request: LoweredExport, target: Path, report: ProgressCallbac
         )
 
 
-def _float32_folder(request: LoweredExport, target: Path) -> AbstractContextManager[str]:
+def _float32_folder(request: LoweredExport, target: Path) -> AbstractContextManager[Path]:
     """A temporary folder next to the target, on the same disk; none if the source is a bundle already."""
-    if isinstance(request.source, Bundle):
-        return nullcontext("")
-    return tempfile.TemporaryDirectory(prefix=f".{target.name}.float32-", dir=target.parent)
+    return nullcontext(target) if isinstance(request.source, Bundle) else partial_folder(target)

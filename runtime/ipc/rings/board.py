@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.ipc.rings.memory import SharedBlock
+from vpp_edge.runtime.ipc.rings.memory import SharedBlock, aligned
 
 
 class Board:
@@ -15,8 +15,13 @@ class Board:
         self.fields = tuple(fields)
         self.purpose = purpose
         self._places = {field: i for i, field in enumerate(self.fields)}
-        size = 8 * len(self.fields)
+        size = self.bytes_of(self.fields)
         self._block = SharedBlock.create(size, purpose) if name is None else SharedBlock.attach(name, size)
+
+    @staticmethod
+    def bytes_of(fields: tuple[str, ...], purpose: str = "") -> int:
+        """Shared memory that a board made with these arguments takes."""
+        return aligned(8 * len(fields))
 
     def __reduce__(self) -> tuple:
         return type(self), (self.fields, self.purpose, self._block.name)

@@ -8,6 +8,7 @@ tree is killed with SIGKILL.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import secrets
@@ -16,7 +17,9 @@ import threading
 from multiprocessing import shared_memory
 from typing import cast
 
-from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.errors import BadInputError
+from vpp_edge.machine_limits import limit_behind
+from vpp_edge.runtime.ipc.rings.room import ROOM, too_little
 
 CACHE_LINE = 64
 _count = itertools.count()
@@ -48,6 +51,23 @@ class _Mapping(shared_memory.SharedMemory):
             self.close()
 
 
+def _reserve(block: _Mapping) -> None:
+    """Takes the block's memory now. Raises OSError; without this the first write to it would end the process."""
+    if not hasattr(os, "posix_fallocate") or not ROOM.is_dir():
+        return
+    descriptor = os.open(ROOM / block.name, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.posix_fallocate(descriptor, 0, block.size)
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(error: OSError, size_bytes: int, purpose: str) -> str:
+    if error.errno in (errno.ENOSPC, errno.ENOMEM):
+        return too_little(size_bytes, f"channel {purpose!r} of this run")
+    return f"channel {purpose!r} of this run: {limit_behind(error) or f'no shared memory ({error})'}"
+
+
 class SharedBlock:
     """A named block of zeroed shared memory.
 
@@ -66,19 +86,22 @@ class SharedBlock:
 
     @classmethod
     def create(cls, size_bytes: int, purpose: str) -> SharedBlock:
-        """A new block; `purpose` becomes part of its name in /dev/shm.
+        """A new block, with its memory reserved; `purpose` becomes part of its name in /dev/shm.
 
         Raises:
-            HardwareFaultError: the system has no shared memory left.
+            BadInputError: the system has too little shared memory, or refuses the block for another reason.
         """
         name = f"vppe-{os.getpid()}-{next(_count)}-{purpose[:12]}-{secrets.token_hex(3)}"
         try:
             block = _Mapping(name=name, create=True, size=aligned(size_bytes))
+            try:
+                _reserve(block)
+            except BaseException:
+                block.close()
+                block.unlink()
+                raise
         except OSError as error:
-            raise HardwareFaultError(
-                f"shared memory for {purpose!r}: {size_bytes} bytes cannot be allocated ({error}); "
-                "free some of /dev/shm or give the container more (docker run --shm-size=1g)"
-            ) from error
+            raise BadInputError(_refusal(error, size_bytes, purpose)) from error
         return cls(block, owner=True)
 
     @classmethod

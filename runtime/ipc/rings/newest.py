@@ -50,14 +50,18 @@ class NewestSlot:
         self.dtype = np.dtype(dtype)
         self.depth = depth
         self.purpose = purpose
-        self._stride = CACHE_LINE + aligned(self.dtype.itemsize)
-        size = CACHE_LINE + depth * self._stride
+        size = self.bytes_of(dtype, depth)
         self._block = SharedBlock.create(size, purpose) if name is None else SharedBlock.attach(name, size)
-        starts = [CACHE_LINE + i * self._stride for i in range(depth)]
+        starts = [CACHE_LINE + i * _stride(self.dtype) for i in range(depth)]
         self._headers = [start // 8 for start in starts]
         memory = self._block.memory
         self._records = [np.frombuffer(memory, self.dtype, 1, start + CACHE_LINE)[0] for start in starts]
         self._pending = 0
+
+    @staticmethod
+    def bytes_of(dtype: np.dtype, depth: int = 3, purpose: str = "") -> int:
+        """Shared memory that a slot made with these arguments takes."""
+        return CACHE_LINE + depth * _stride(np.dtype(dtype))
 
     def __reduce__(self) -> tuple:
         return type(self), (self.dtype, self.depth, self.purpose, self._block.name)
@@ -158,3 +162,8 @@ class NewestSlot:
         """Unmaps the slot, and removes it in the process that created it. May be called twice."""
         self._records.clear()
         self._block.close()
+
+
+def _stride(dtype: np.dtype) -> int:
+    """Bytes from one buffer to the next: a header and a message."""
+    return CACHE_LINE + aligned(dtype.itemsize)

@@ -28,11 +28,15 @@ class OrderedRing:
         self.dtype = np.dtype(dtype)
         self.capacity = capacity
         self.purpose = purpose
-        stride = aligned(self.dtype.itemsize)
-        size = 2 * CACHE_LINE + capacity * stride
+        size = self.bytes_of(dtype, capacity)
         self._block = SharedBlock.create(size, purpose) if name is None else SharedBlock.attach(name, size)
-        starts = [2 * CACHE_LINE + i * stride for i in range(capacity)]
+        starts = [2 * CACHE_LINE + i * aligned(self.dtype.itemsize) for i in range(capacity)]
         self._records = [np.frombuffer(self._block.memory, self.dtype, 1, start)[0] for start in starts]
+
+    @staticmethod
+    def bytes_of(dtype: np.dtype, capacity: int, purpose: str = "") -> int:
+        """Shared memory that a ring made with these arguments takes."""
+        return 2 * CACHE_LINE + capacity * aligned(np.dtype(dtype).itemsize)
 
     def __reduce__(self) -> tuple:
         return type(self), (self.dtype, self.capacity, self.purpose, self._block.name)

@@ -7,6 +7,7 @@ two parsers could disagree, this one rejects the graph or reports both readings.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
 }
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _KEY, _VALUE = 1, 2
+_METADATA = 14  # of a Model
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,23 @@ def external_data(graph: str, model: bytes) -> ExternalData:
             f"{graph}: not a well-formed ONNX model ({error}); rejected. Copy the bundle again."
         ) from error
     return ExternalData(weights, elsewhere)
+
+
+def metadata(graph: str, model: bytes | mmap.mmap) -> dict[str, str]:
+    """What a model's `metadata_props` say, such as where it comes from; the last value of a repeated key.
+
+    Raises:
+        BundleError: the bytes are not a well-formed protobuf message.
+    """
+    found = {}
+    try:
+        for number, entry in _messages(memoryview(model)):
+            if number == _METADATA:
+                pair = {key: bytes(content).decode("utf-8", "backslashreplace") for key, content in _messages(entry)}
+                found[pair.get(_KEY, "")] = pair.get(_VALUE, "")
+    except (ValueError, IndexError) as error:
+        raise BundleError(f"{graph}: not a well-formed ONNX model ({error})") from error
+    return found
 
 
 def _location(entry: memoryview) -> set[str]:

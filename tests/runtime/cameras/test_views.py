@@ -36,7 +36,7 @@ def test_cameras_without_views_are_taken_by_position():
         (["static=realsense:1", "realsense:2"], r"cameras for static .*, no view \(realsense:2\)"),
         (["static=realsense:1", "static=realsense:2"], "expected one for each of: static, wrist"),
         (["static=realsense:1", "palm=realsense:2"], "cameras for static .*, palm .*; expected one for each"),
-        (["static=realsense:1"], "got 1 cameras, but this policy has 2 views: static, wrist"),
+        (["static=realsense:1"], "got 1 camera, but this policy has 2 views: static, wrist"),
     ],
 )
 def test_ambiguous_cameras_are_rejected(texts, words):

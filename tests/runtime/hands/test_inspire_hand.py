@@ -21,6 +21,7 @@ from vpp_edge.runtime.hands.config import config_from_file
 from vpp_edge.runtime.hands.inspire import InspireHand
 from vpp_edge.runtime.hands.inspire_config import InspireConfig
 from vpp_edge.runtime.hands.kinds import hand_from_text
+from vpp_edge.runtime.hands.modbus_client import ModbusDevice
 
 pytest.importorskip("pymodbus")
 from vpp_edge.runtime.hands.simulators.inspire_server import InspireServer
@@ -210,3 +211,20 @@ def test_angles_survive_the_registers(ends):
     for end, raw in (("joint_lower_rad", lower), ("joint_upper_rad", upper)):
         assert made.raw_from_joints(np.array(getattr(made.limits, end))) == list(raw)
         np.testing.assert_allclose(made.joints_from_raw(np.array(raw)), getattr(made.limits, end), atol=1e-12)
+
+
+UNREACHABLE = {
+    "tcp/nowhere.invalid": "no address is known for the host 'nowhere.invalid' .* check its name, the network",
+    f"tcp/{70 * 'x'}": "no address is known",
+    "tcp/127.0.0.1/1": r"cannot be opened \(Connection refused\); check the hand's power",
+    "/dev/nowhere": r"cannot be opened \(No such file or directory\); check",
+}
+
+
+@pytest.mark.parametrize(("address", "message"), UNREACHABLE.items())
+def test_what_cannot_be_reached_says_why_and_prints_nothing(
+    address: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(HardwareFaultError, match=message):
+        ModbusDevice(address, unit=1, baud=115200, timeout_ms=100, word=0)
+    assert capfd.readouterr() == ("", "")

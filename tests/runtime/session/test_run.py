@@ -299,7 +299,7 @@ def test_waiting_has_an_end_that_names_what_is_missing():
 
 
 def test_wrong_use_starts_nothing(tmp_path):
-    with pytest.raises(BadInputError, match="got 1 cameras, but this policy has 2 views: static, wrist"):
+    with pytest.raises(BadInputError, match="got 1 camera, but this policy has 2 views: static, wrist"):
         run(cameras=(PatternConfig(),))
     config = SessionConfig("joints=3", (), PerfectHand(MonotonicClock()), "go", backend="scripted")
     with pytest.raises(BadInputError, match="instruction is empty"):
@@ -309,6 +309,24 @@ def test_wrong_use_starts_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError, match="--record"):
         run(record=str(tmp_path / "file" / "below"))
+
+
+def test_two_cameras_that_cannot_work_are_named_once_and_together():
+    missing = [
+        PatternConfig(view, refuse=f"camera sdk:{view}: not attached; attached: none") for view in ("static", "wrist")
+    ]
+    statuses = []
+    config = SessionConfig("joints=3", tuple(missing), PerfectHand(MonotonicClock()), "go", backend="scripted")
+    with pytest.raises(BadInputError) as caught:
+        run_session(config, RunHooks(on_status=statuses.append))
+    assert str(caught.value) == ("camera static (sdk:static), camera wrist (sdk:wrist): not attached; attached: none")
+    assert not any("not attached" in status.news + status.waiting_for for status in statuses)
+
+
+def test_a_camera_that_cannot_work_waits_for_no_camera_that_hangs():
+    cameras = (PatternConfig("static", refuse="camera sdk:1: broken"), PatternConfig("wrist", stop_after=0))
+    with pytest.raises(BadInputError, match=r"^camera static \(sdk:1\): broken$"):
+        run(cameras=cameras)
 
 
 def test_a_dry_run_moves_nothing():

@@ -11,7 +11,7 @@ from prometheus import samples
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.ipc.channels import Channels
-from vpp_edge.runtime.telemetry.prometheus import checked_address, text_of
+from vpp_edge.runtime.telemetry.prometheus import check_address, text_of
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def test_every_count_has_help_and_type_once_and_a_sample_per_view(channels: Chan
 @pytest.mark.parametrize("text", ["0", "65536", "metrics", "nowhere/at/all.sock", "/tmp/" + 200 * "x"])
 def test_an_address_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(BadInputError, match="--metrics"):
-        checked_address(text)
+        check_address(text)
 
 
 def test_a_file_is_not_replaced_by_a_socket(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("data")
     with pytest.raises(BadInputError, match="not a socket"):
-        checked_address(str(tmp_path / "precious"))
+        check_address(str(tmp_path / "precious"))

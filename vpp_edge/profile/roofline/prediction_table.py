@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from vpp_edge.profile.roofline.prediction import Prediction
+from vpp_edge.wording import counted
 
 _LABEL = "predicted, not measured"
 _WIDTH = 118
@@ -23,7 +24,7 @@ def lines_of_prediction(prediction: Prediction, title: str, top: int) -> list[st
 def _stages(prediction: Prediction, title: str) -> list[str]:
     precisions = "/".join(dict.fromkeys(prediction.precision.values()))
     lines = [
-        f"{title} on {prediction.device.name} in {precisions}, {prediction.cameras} camera(s): {_LABEL}",
+        f"{title} on {prediction.device.name} in {precisions}, {counted(prediction.cameras, 'camera')}: {_LABEL}",
         f"{'stage':<10} {'precision':<10} {'GOP':>10} {'in INT8':>8} {'weights MB':>11} {'activations MB':>15} "
         f"{'kernels':>8} {'floor ms':>10} {'predicted ms':>13}",
     ]

@@ -24,6 +24,7 @@ from vpp_edge.runtime.sim.task import START, Episode
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
+from vpp_edge.wording import counted
 
 EXPERT, RANDOM = "expert", "random"
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
@@ -170,7 +171,8 @@ def check_drives_sim_hand(spec: PolicySpec) -> None:
     if len(spec.cameras) != len(POLICY_VIEWS):
         names = ", ".join(camera.name for camera in spec.cameras)
         raise BadInputError(
-            f"this policy cannot play in the simulation: it needs {len(spec.cameras)} views ({names}), the simulation "
+            f"this policy cannot play in the simulation: it needs {counted(len(spec.cameras), 'view')} ({names}), the "
+            "simulation "
             f"has {len(POLICY_VIEWS)}: {', '.join(POLICY_VIEWS)}"
         )
     hand = np.array(START)

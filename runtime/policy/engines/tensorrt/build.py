@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.outputs import check_output_folder
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.policy.engines.tensorrt.builder import TimingCache, compile_stage
 from vpp_edge.runtime.policy.engines.tensorrt.cache import EngineCache, EngineKey, EngineRecord
@@ -174,6 +175,7 @@ def _build_stage(bundle: Bundle, stage: VerifiedStage, target: Target, options: 
             note = str(error)
         else:
             return BuiltEngine(record, cached=True, pruned=_prune(cache, key, options))
+    check_output_folder(cache.path, "engines in")
     trt = target.library.load()
     compiled = compile_stage(
         trt,

@@ -8,13 +8,15 @@ not a signature: with write access to the folder one can replace an engine toget
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import mmap
 import os
+import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -189,12 +191,20 @@ def _record_name(engine: str) -> str:
 
 
 def _write_whole(folder: int, name: str, content: memoryview) -> None:
-    """Writes a temporary file, flushes it to disk, then renames it, replacing an existing file."""
-    unfinished = f".{name}.{os.getpid()}"
+    """Writes a temporary file, flushes it to disk, then renames it, replacing an existing file.
+
+    What killed builds left of the same name is removed first.
+    """
+    for left in os.listdir(folder):
+        if left.startswith(f".{name}."):
+            _remove_dead(folder, left)
+    unfinished = f".{name}.{secrets.token_hex(4)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(unfinished, flags, 0o644, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            with suppress(OSError):  # a file system without locks: then nothing on it is ever taken for dead
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -203,3 +213,14 @@ def _write_whole(folder: int, name: str, content: memoryview) -> None:
         os.unlink(unfinished, dir_fd=folder)
         raise
     os.fsync(folder)
+
+
+def _remove_dead(folder: int, name: str) -> None:
+    """Removes a temporary file unless its writer lives and holds its lock."""
+    with suppress(OSError):
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=folder)
+        finally:
+            os.close(descriptor)
