@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, LoopCounts, PolicyCounts, names_of
-from vpp_edge.runtime.ipc.dtypes import FRAME, INSTRUCTION, NOTE, chunk_dtype, state_dtype, tick_dtype, verdict_dtype
+from vpp_edge.runtime.ipc.dtypes import (
+    FRAME,
+    INSTRUCTION,
+    INSTRUCTION_NOTE,
+    NOTE,
+    chunk_dtype,
+    state_dtype,
+    tick_dtype,
+    verdict_dtype,
+)
 from vpp_edge.runtime.ipc.rings.board import Board
 from vpp_edge.runtime.ipc.rings.newest import NewestSlot
 from vpp_edge.runtime.ipc.rings.ordered import OrderedRing
@@ -53,7 +62,7 @@ class Channels:
 
     Attributes:
         orders: board that control writes: `stopping` ends every child, `hot` lowers the rate of the policy.
-        instruction: control -> policy.
+        instruction: control -> policy. `instruction_note`: what the policy does not read of it, policy -> control.
         states: control -> policy, simulator, recorder. `chunks`: policy -> control.
         ticks, verdicts: control -> recorder.
         log_ticks, log_verdicts: the same, control -> telemetry.
@@ -62,6 +71,7 @@ class Channels:
 
     orders: Board
     instruction: NewestSlot
+    instruction_note: NewestSlot
     states: NewestSlot
     chunks: OrderedRing
     ticks: OrderedRing
@@ -86,6 +96,7 @@ class Channels:
         return cls(
             orders=Board(("stopping", "hot"), "orders"),
             instruction=NewestSlot(INSTRUCTION, purpose="instruction"),
+            instruction_note=NewestSlot(INSTRUCTION_NOTE),
             states=NewestSlot(state_dtype(dims, scene_size), STATE_DEPTH, "states"),
             chunks=OrderedRing(chunk, CHUNK_CAPACITY, "chunks"),
             ticks=OrderedRing(tick_dtype(dims), TICK_CAPACITY, "ticks"),

@@ -18,6 +18,7 @@ FRAME = np.dtype(
     [("height", "<i4"), ("width", "<i4"), ("number", "<i8"), ("pixels", "u1", (MOST_PIXEL_BYTES,))], align=True
 )
 NOTE = np.dtype([("text", f"S{NOTE_BYTES}")])
+INSTRUCTION_NOTE = np.dtype([("text", f"S{NOTE_BYTES + 2 * INSTRUCTION_BYTES}")])  # the words that each reader loses
 INSTRUCTION = np.dtype([("text", f"S{INSTRUCTION_BYTES}"), ("episode", "<i8")])
 
 

@@ -15,6 +15,7 @@ from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.runtime.policy.engines.registry import open_engines
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
+from vpp_edge.spec.instruction import warn_if_truncated
 from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
 from vpp_edge.spec.policy import PolicySpec, TensorSpec
 from vpp_edge.spec.preprocess import frames_from_images
@@ -41,6 +42,7 @@ class EdgePolicy:
         definition = bytes(bundle.open_verified(bundle.manifest.tokenizer))
         self._tokenizer = InstructionTokenizer(definition, self.spec.pad_token_id)
         self._text: tuple[np.ndarray, np.ndarray] | None = None
+        self._instruction = ""
 
     @classmethod
     def load(
@@ -101,9 +103,19 @@ class EdgePolicy:
                 raise
 
     def instruct(self, instruction: str) -> None:
-        """Sets the instruction of the following inferences. Text that is too long is truncated, as in training."""
-        outputs = self._engine("text").run(self.text_inputs(instruction))
-        self._text = outputs["text_hidden"], outputs["goal"]
+        """Sets the instruction of the following inferences.
+
+        Text that is too long is truncated, as in training, with a TruncatedInstructionWarning that names the lost words
+        unless it is already the present instruction.
+
+        Raises:
+            BadInputError: it is no text, or empty.
+        """
+        inputs = self.text_inputs(instruction)
+        if instruction != self._instruction:
+            warn_if_truncated(instruction, [self._tokenizer.tokens(instruction, n) for n in self.spec.text_lengths])
+        outputs = self._engine("text").run(inputs)
+        self._text, self._instruction = (outputs["text_hidden"], outputs["goal"]), instruction
 
     def text_inputs(self, instruction: str) -> dict[str, np.ndarray]:
         """Inputs of stage `text`: token ids and masks, (1, 20) and (1, 77) int64."""

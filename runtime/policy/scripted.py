@@ -14,6 +14,7 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Inference
+from vpp_edge.spec.instruction import checked_instruction
 from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
 from vpp_edge.spec.pose import PoseLayout
@@ -59,8 +60,7 @@ class ScriptedPolicy:
         time.sleep(options.get("load_ms", 0) / 1e3)
 
     def instruct(self, instruction: str) -> None:
-        if not instruction:
-            raise BadInputError("the instruction is empty")
+        checked_instruction(instruction)
 
     def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return frames_from_images(self.spec, images)

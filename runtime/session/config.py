@@ -9,6 +9,7 @@ from vpp_edge.bundle.engine import ONNXRUNTIME, EngineOptions, check_provider_be
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.ipc.real_time import other_cpus
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
+from vpp_edge.spec.instruction import checked_instruction
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import CameraSource, Hand, PolicyWrapper  # loads numpy, which --help must not
@@ -69,8 +70,7 @@ class SessionConfig:
     wrap_policy: PolicyWrapper | None = None
 
     def __post_init__(self) -> None:
-        if not self.instruction.strip():
-            raise BadInputError("the instruction is empty; say what the hand should do")
+        checked_instruction(self.instruction)
         checked_mode(self.chunking)
         EngineOptions(provider=self.provider)
         check_provider_belongs(self.backend, self.provider)

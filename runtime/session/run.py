@@ -90,7 +90,12 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
                 control, notes = _run_loop(loop, supervisor, config)
             if supervisor.hopeless and not loop.moving:
                 raise BadInputError(supervisor.hopeless)
-            notes = (*spec.notes, *notes, *(f"throttled: {cause}" for cause in supervisor.throttled))
+            notes = (
+                *spec.notes,
+                *notes,
+                *supervisor.unread,
+                *(f"throttled: {cause}" for cause in supervisor.throttled),
+            )
             return _report(config, loop, control, link=link, channels=channels, children=children, notes=notes)
     finally:
         channels.orders["stopping"] = 1

@@ -20,6 +20,7 @@ from typing import NoReturn
 from vpp_edge import __version__
 from vpp_edge.cli.libraries import LIBRARIES, install_command
 from vpp_edge.errors import BadInputError, MissingDependencyError, VppEdgeError
+from vpp_edge.spec.instruction import truncation_told_to
 
 COMMANDS = {
     "export": "turn a trained checkpoint into a bundle that a robot can run",
@@ -67,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:
-        status = _run(words)
+        with truncation_told_to(lambda note: print(f"note: {note}", file=sys.stderr)):
+            status = _run(words)
         sys.stdout.flush()
     except VppEdgeError as error:
         return _report(str(error), error.exit_status, as_json)

@@ -10,16 +10,21 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.control.contract import ControlSettings
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
+from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
+from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.lockstep import Outcome, Pace, play
 from vpp_edge.runtime.sim.smoothness import jerks, seam_jumps
-from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed
+from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed, instruction_for
+from vpp_edge.spec.instruction import warn_if_truncated
 from vpp_edge.workflow.closed_loop.players import Player, PlayerChoice, open_player
 from vpp_edge.workflow.closed_loop.pool import results_in_any_order
 
@@ -106,6 +111,7 @@ def evaluate(
     if processes is not None and processes < 1:
         raise BadInputError(f"{processes} processes; expected at least one")
     report("load", 0)
+    _warn_of_truncation(choice)
     found: dict[int, EpisodeResult] = {}
     for number, result in results_in_any_order(open_play, (choice, settings), settings.episodes, processes or _cores()):
         found[number] = result
@@ -124,6 +130,17 @@ def play_episode(player: Player, settings: EvalSettings, number: int) -> Episode
     thinker, pace = player.enter(episode, (settings.seed, number)), _pace(player, settings)
     outcome = play(episode, thinker, player.horizon, pace, time_limit_s=settings.time_limit_s)
     return _result(outcome, player)
+
+
+def _warn_of_truncation(choice: PlayerChoice) -> None:
+    """Warns of the words of the task's instructions that the policy does not read, once for all processes."""
+    if not choice.is_bundle:
+        return
+    bundle = Bundle(Path(choice.policy))
+    spec = bundle.manifest.policy
+    tokenizer = InstructionTokenizer(bytes(bundle.open_verified(bundle.manifest.tokenizer)), spec.pad_token_id)
+    for instruction in map(instruction_for, COLOURS):
+        warn_if_truncated(instruction, [tokenizer.tokens(instruction, length) for length in spec.text_lengths])
 
 
 def _pace(player: Player, settings: EvalSettings) -> Pace:

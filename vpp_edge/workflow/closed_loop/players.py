@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from vpp_edge.runtime.sim.lockstep import SimObservation, TargetFunction
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
+from vpp_edge.spec.instruction import TruncatedInstructionWarning
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
 
@@ -138,7 +140,9 @@ class PolicyPlayer:
 
     def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         self.inference_ns = []
-        self._policy.instruct(episode.instruction)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TruncatedInstructionWarning)  # `evaluate` says it, once for all processes
+            self._policy.instruct(episode.instruction)
         actions: list[np.ndarray] = []
 
         def targets(observation: SimObservation) -> np.ndarray:
