@@ -8,6 +8,7 @@ from typing import Any
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.kernels.launch import Launch
 from vpp_edge.kernels.operation import Case, Operation, TensorFactory
+from vpp_edge.suggestion import did_you_mean
 
 OPERATIONS = (
     "temporal_attention",
@@ -27,7 +28,9 @@ def load_operation(name: str) -> Operation:
         BadInputError: the name is unknown.
     """
     if name not in OPERATIONS:
-        raise BadInputError(f"unknown kernel {name!r}; expected one of {', '.join(OPERATIONS)}")
+        raise BadInputError(
+            f"unknown kernel {name!r}{did_you_mean(name, OPERATIONS)}; expected one of {', '.join(OPERATIONS)}"
+        )
     operation: Operation = importlib.import_module(f"vpp_edge.kernels.{name}.cases").OPERATION
     return operation
 

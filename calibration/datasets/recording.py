@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import whole
+from vpp_edge.suggestion import did_you_mean
 from vpp_edge.video import decoded_frames, image_from_frame
 
 _MOST_ROWS = 100_000_000  # four months at 10 Hz
@@ -77,10 +79,11 @@ class Recording:
         for part in self.views:
             if name == part.name or part.name.endswith(f".{name}"):
                 return part
-        if name.isdecimal() and int(name) < len(self.views):
-            return self.views[int(name)]
-        known = ", ".join(part.name for part in self.views)
-        raise BadInputError(f"recording {self.name} has no view {name!r}; it has {known}")
+        if (number := whole(0, len(self.views) - 1).parsed(name)) is not None:
+            return self.views[number]
+        names = [part.name for part in self.views]
+        known = ", ".join(names)
+        raise BadInputError(f"recording {self.name} has no view {name!r}{did_you_mean(name, names)}; it has {known}")
 
 
 def _frames_of(part: VideoPart, rows: Sequence[int], name: str) -> dict[int, np.ndarray]:
@@ -110,7 +113,9 @@ class Dataset:
         by_name = {r.name: r for r in self.recordings}
         missing = [n for n in wanted if n not in by_name]
         if missing:
-            raise BadInputError(f"{self.path} has no recording {missing[0]!r}; it has {', '.join(list(by_name)[:20])}")
+            hint = did_you_mean(missing[0], by_name)
+            known = ", ".join(list(by_name)[:20])
+            raise BadInputError(f"{self.path} has no recording {missing[0]!r}{hint}; it has {known}")
         return replace(self, recordings=tuple(by_name[n] for n in wanted))
 
 

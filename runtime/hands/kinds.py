@@ -15,6 +15,7 @@ from vpp_edge.runtime.hands.leap import leap_hand_from_address
 from vpp_edge.runtime.hands.xhand import xhand_from_address
 from vpp_edge.runtime.interfaces import Hand
 from vpp_edge.runtime.sim.hand import sim_hand_from_address
+from vpp_edge.suggestion import did_you_mean
 
 GROUP = "vpp_edge.hands"
 OWN: dict[str, Callable[[str], Hand]] = {
@@ -46,5 +47,6 @@ def hand_from_text(text: str) -> Hand:
         return OWN[kind](address)
     points = entry_points(group=GROUP, name=kind)
     if not points:
-        raise BadInputError(f"unknown hand {text!r}; expected one of: {', '.join(hand_kinds())}")
+        kinds = hand_kinds()
+        raise BadInputError(f"unknown hand {text!r}{did_you_mean(kind, kinds)}; expected one of: {', '.join(kinds)}")
     return next(iter(points)).load()(address)

@@ -26,6 +26,7 @@ from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_process import end_children
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.real_time import on_cpus, quiet_interpreter, real_time_thread
+from vpp_edge.runtime.policy.engines.registry import check_backend
 from vpp_edge.runtime.policy.scripted import options_from_text, scripted_spec
 from vpp_edge.runtime.session.children import Children, children_from_config
 from vpp_edge.runtime.session.config import SessionConfig
@@ -118,9 +119,10 @@ def check_before_start(config: SessionConfig) -> None:
 
 
 def policy_spec(bundle: str, backend: str) -> PolicySpec:
-    """The spec of a bundle, read from its manifest without any engine."""
+    """The spec of a bundle, read from its manifest without any engine; raises BadInputError for an unknown backend."""
     if backend == "scripted":
         return scripted_spec(options_from_text(bundle))
+    check_backend(backend)
     return Bundle(Path(bundle)).manifest.policy
 
 

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.number_range import PORT
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_body import child_body
 from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, LoopCounts, PolicyCounts, metrics_of
@@ -33,12 +34,12 @@ def checked_address(text: str) -> str:
     Raises:
         BadInputError: neither, or another kind of file is there already.
     """
-    if text.isdecimal() and 0 < int(text) < 65536:
+    if PORT.parsed(text) is not None:
         return text
     path = Path(text)
     if "/" not in text or len(os.fsencode(text)) > 100 or not path.parent.is_dir():
         raise BadInputError(
-            f"--metrics {text}: expected a port of 1 to 65535, or a path such as /run/user/1000/vpp-edge.sock in a "
+            f"--metrics {text}: expected a port, {PORT}, or a path such as /run/user/1000/vpp-edge.sock in a "
             "folder that exists, of at most 100 bytes"
         )
     if path.exists() and not path.is_socket():
@@ -116,6 +117,6 @@ def _server(address: str, channels: Channels) -> socketserver.BaseServer:
             return "local"
 
     try:
-        return _Server((LOOPBACK, int(address)), Handler) if address.isdecimal() else _UnixServer(address, Handler)
+        return _Server((LOOPBACK, int(address)), Handler) if PORT.parsed(address) else _UnixServer(address, Handler)
     except OSError as error:
         raise HardwareFaultError(f"--metrics {address}: {error.strerror}") from error

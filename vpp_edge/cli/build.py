@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.cli.numbers import number
 from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.errors import BadInputError
 from vpp_edge.progress import Progress
-from vpp_edge.runtime.policy.engines.tensorrt.flags import TILINGS, VERBOSITIES, BuildFlags, memory_pools_from_text
+from vpp_edge.runtime.policy.engines.tensorrt.flags import (
+    AUXILIARY_STREAMS,
+    LEVELS,
+    TILINGS,
+    VERBOSITIES,
+    BuildFlags,
+    memory_pools_from_text,
+)
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, library_of_backend
 
 if TYPE_CHECKING:
@@ -59,12 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="rebuild existing engines")
     parser.add_argument("--prune", action="store_true", help="remove engines that the new ones replace")
     parser.add_argument(
-        "--builderOptimizationLevel", type=int, metavar="N", help="0 builds quickly, 5 searches longest"
+        "--builderOptimizationLevel", type=number(LEVELS), metavar="N", help="0 builds quickly, 5 searches longest"
     )
     parser.add_argument(
         "--memPoolSize", metavar="POOL:MIB", help="memory limits of the pools workspace, tacticSharedMem"
     )
-    parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="auxiliary streams")
+    parser.add_argument("--maxAuxStreams", type=number(AUXILIARY_STREAMS), metavar="N", help="auxiliary streams")
     parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help=", ".join(TILINGS))
     parser.add_argument(
         "--profilingVerbosity",

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
+from vpp_edge.cli.numbers import number
 from vpp_edge.cli.threads import let_idle_threads_sleep
-from vpp_edge.errors import BadInputError, VppEdgeError
+from vpp_edge.errors import VppEdgeError
+from vpp_edge.number_range import SEED, real, whole
 from vpp_edge.runtime.chaos.result import FAILED, NEEDS_HARDWARE, PASSED
 
 if TYPE_CHECKING:
@@ -30,22 +32,33 @@ time bound. Faults that need hardware are listed as such. Exit status 1 if any f
   vpp-edge chaos my_bundle/ --storm 300          (random faults for 5 minutes, limits checked on every command)"""
 
 SIM = "sim"
+FAULT_NUMBER = whole(1, 99)  # which of them there are, the catalogue says
+REPEATS = whole(1, 1000)
+WATCHED_S = real(1, 1000)
 NOTHING_MEASURED = {"measured": None, "bound_ms": None, "measures": ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, or demo")
     parser.add_argument(
-        "--fault", type=int, action="append", metavar="N", help="fault to inject; repeat for several (all)"
+        "--fault",
+        type=number(FAULT_NUMBER),
+        action="append",
+        metavar="N",
+        help="fault to inject; repeat for several (all)",
     )
     parser.add_argument("--list", action="store_true", help="list the faults without injecting any")
     parser.add_argument(
-        "--repeat", type=int, default=1, metavar="N", help="runs per fault; the worst result counts (1)"
+        "--repeat", type=number(REPEATS), default=1, metavar="N", help="runs per fault; the worst result counts (1)"
     )
-    parser.add_argument("--soak", type=float, default=10, metavar="S", help="how long to watch memory usage (10)")
-    parser.add_argument("--storm", type=float, metavar="S", help="inject random faults for this long instead")
+    parser.add_argument(
+        "--soak", type=number(WATCHED_S), default=10, metavar="S", help="how long to watch memory usage (10)"
+    )
+    parser.add_argument(
+        "--storm", type=number(WATCHED_S), metavar="S", help="inject random faults for this long instead"
+    )
     parser.add_argument("--hand", choices=(SIM,), default=SIM, help="hand to run (sim)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of scene, noise and storm (0)")
+    parser.add_argument("--seed", type=number(SEED), default=0, help="seed of scene, noise and storm (0)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the results as an HTML page")
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
@@ -56,8 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     from vpp_edge.runtime.chaos.catalogue import faults_of
 
-    if arguments.repeat < 1 or not 1 <= arguments.soak <= 1000 or not 1 <= (arguments.storm or 1) <= 1000:
-        raise BadInputError("--repeat must be at least 1, --soak and --storm 1 to 1000 seconds")
     faults = faults_of(arguments.fault)
     if arguments.list:
         rows = [{"id": f.number, "fault": f.name, "reaction": f.reaction, "bound": f.bound} for f in faults]
@@ -93,8 +104,6 @@ def _setup(arguments: argparse.Namespace) -> TrialSetup:
     from vpp_edge.runtime.sim.task import episode_from_seed
     from vpp_edge.runtime.sim.view_names import VIEWS
 
-    if arguments.seed < 0:
-        raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")
     bundle = str(exported_demo(arguments)) if arguments.bundle == DEMO else arguments.bundle
     views = len(policy_spec(bundle, arguments.backend).cameras)
     cameras = tuple(camera_from_text(f"software:sim/{VIEWS[i % len(VIEWS)]}") for i in range(views))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, PROVIDERS
+from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, PROVIDERS, THREADS
+from vpp_edge.cli.numbers import number
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES
 
 BACKENDS = (ONNXRUNTIME, *LIBRARIES, *PRECISION_FROM_CHECKPOINT)  # of this package; others can be installed
@@ -25,7 +26,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_threads_argument(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds --threads; `default` is what the help says of leaving it out."""
-    parser.add_argument("--threads", type=int, metavar="N", help=f"CPU threads of the engine ({default})")
+    parser.add_argument("--threads", type=number(THREADS), metavar="N", help=f"CPU threads of the engine ({default})")
 
 
 def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,10 @@ import sys
 import traceback
 from collections.abc import Collection, Sequence
 from types import ModuleType
-from typing import NoReturn
 
 from vpp_edge import __version__
 from vpp_edge.cli.libraries import LIBRARIES, install_command
+from vpp_edge.cli.parser import Formatter, Parser
 from vpp_edge.errors import BadInputError, MissingDependencyError, VppEdgeError
 from vpp_edge.spec.instruction import truncation_told_to
 
@@ -43,17 +43,6 @@ STATUS_BROKEN_PIPE = 141
 
 DESCRIPTION = "Carries a trained Video Prediction Policy from a research checkpoint onto a robot."
 EPILOG = "See `vpp-edge COMMAND --help`. Exit status: 0 ok, 1 failed check, 2 wrong usage or bad input."
-
-
-class UsageError(BadInputError):
-    """The command line cannot be parsed."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises a UsageError instead of ending the process."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}. See: {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,13 +114,6 @@ def build_parser(filled: Collection[str]) -> argparse.ArgumentParser:
             command.set_defaults(run=module.run)
             _add_common_arguments(command)
     return parser
-
-
-class Formatter(argparse.HelpFormatter):
-    """Help with a wide enough column for most options."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
 
 
 def is_in_this_build(name: str) -> bool:

@@ -17,8 +17,10 @@ from vpp_edge.cli.engine_arguments import (
     add_engine_arguments,
     add_threads_argument,
 )
+from vpp_edge.cli.numbers import number
 from vpp_edge.doctor.host import processor_name
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import COUNT, COUNT_OR_NONE
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
 
@@ -34,8 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
     parser.add_argument("--compare", metavar="BACKEND", help="second backend, measured alternately with the first")
     add_checkpoint_argument(parser)
-    parser.add_argument("--inferences", type=int, default=20, metavar="N", help="measured inferences per backend (20)")
-    parser.add_argument("--warmup", type=int, default=3, metavar="N", help="warm-up inferences, not measured (3)")
+    parser.add_argument(
+        "--inferences", type=number(COUNT), default=20, metavar="N", help="measured inferences per backend (20)"
+    )
+    parser.add_argument(
+        "--warmup", type=number(COUNT_OR_NONE), default=3, metavar="N", help="warm-up inferences, not measured (3)"
+    )
     add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
         "--roofline",
@@ -46,7 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="for --roofline: predict for this precision (that of the bundle)"
     )
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="for --roofline: how many layers to list (10)")
+    parser.add_argument(
+        "--top",
+        type=number(COUNT_OR_NONE),
+        default=10,
+        metavar="N",
+        help="for --roofline: how many layers to list (10)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,8 +76,6 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     if arguments.compare:
         raise BadInputError("--compare needs a measurement, and --roofline only predicts; leave one of them out")
-    if arguments.top < 0:
-        raise BadInputError("--top must be at least 0")
     prediction = predict_bundle(Bundle(arguments.bundle), DEVICES[arguments.roofline], arguments.precision)
     if arguments.json:
         print(json.dumps({"bundle": str(arguments.bundle), **prediction.to_json(arguments.top)}))
@@ -79,8 +89,6 @@ def _measure(arguments: argparse.Namespace) -> int:
     from vpp_edge.profile.latency import STAGES, profile_policies
     from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 
-    if arguments.inferences < 1 or arguments.warmup < 0:
-        raise BadInputError("--inferences must be at least 1 and --warmup at least 0")
     backends = [arguments.backend] + ([arguments.compare] if arguments.compare else [])
     if len(set(backends)) < len(backends):
         raise BadInputError(f"--compare {arguments.compare} is the measured backend itself; name another one")

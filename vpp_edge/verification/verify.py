@@ -18,6 +18,7 @@ from vpp_edge.bundle.reference import Reference, references_from_arrays
 from vpp_edge.bundle.tensor_check import TensorCheck, check_tensors
 from vpp_edge.bundle.tolerances import TOLERANCES, Limit
 from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.number_range import COUNT, SEED
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.spec.sample import Sample
 
@@ -43,8 +44,8 @@ class VerifyOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise BadInputError(f"{self.samples} samples; verification against a checkpoint needs at least one")
+        COUNT.check("samples", self.samples)
+        SEED.check("seed", self.seed)
 
 
 @dataclass(frozen=True)
