@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vpp_edge.cli import main as cli
+from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import VppEdgeError
 
 PARSER = cli.build_parser(cli.COMMANDS)
@@ -63,7 +64,7 @@ def values_of(action: argparse.Action) -> st.SearchStrategy[list[str]]:
     if action.nargs == 0:
         return st.just([])
     usual: tuple[str, ...] = tuple(map(str, action.choices)) if action.choices else FILES
-    if getattr(action.type, "__qualname__", "").startswith("number."):
+    if isinstance(action.type, Number):
         usual = ("1", "2", "86")
     elif action.dest == "camera":
         usual = CAMERAS

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vpp_edge.cli import main as cli
+from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.cameras.config import CameraConfig, parse_camera
 from vpp_edge.runtime.hands.modbus_client import ModbusDevice
@@ -32,7 +33,7 @@ def number_options() -> list[tuple[str, str]]:
         (name, action.option_strings[-1])
         for name, command in commands.items()
         for action in command._actions
-        if getattr(action.type, "__qualname__", "").startswith("number.")
+        if isinstance(action.type, Number)
     ]
 
 

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.cli.completion_scripts import completed_by, words_and_files
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
-from vpp_edge.cli.numbers import number
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import VppEdgeError
 from vpp_edge.number_range import SEED, real, whole
@@ -32,33 +33,35 @@ time bound. Faults that need hardware are listed as such. Exit status 1 if any f
   vpp-edge chaos my_bundle/ --storm 300          (random faults for 5 minutes, limits checked on every command)"""
 
 SIM = "sim"
-FAULT_NUMBER = whole(1, 99)  # which of them there are, the catalogue says
+FAULT_NUMBER = whole(1, 28)  # of the catalogue, which loads numpy
 REPEATS = whole(1, 1000)
 WATCHED_S = real(1, 1000)
 NOTHING_MEASURED = {"measured": None, "bound_ms": None, "measures": ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, or demo")
+    completed_by(
+        parser.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, or demo"), words_and_files((DEMO,))
+    )
     parser.add_argument(
         "--fault",
-        type=number(FAULT_NUMBER),
+        type=Number(FAULT_NUMBER),
         action="append",
         metavar="N",
         help="fault to inject; repeat for several (all)",
     )
     parser.add_argument("--list", action="store_true", help="list the faults without injecting any")
     parser.add_argument(
-        "--repeat", type=number(REPEATS), default=1, metavar="N", help="runs per fault; the worst result counts (1)"
+        "--repeat", type=Number(REPEATS), default=1, metavar="N", help="runs per fault; the worst result counts (1)"
     )
     parser.add_argument(
-        "--soak", type=number(WATCHED_S), default=10, metavar="S", help="how long to watch memory usage (10)"
+        "--soak", type=Number(WATCHED_S), default=10, metavar="S", help="how long to watch memory usage (10)"
     )
     parser.add_argument(
-        "--storm", type=number(WATCHED_S), metavar="S", help="inject random faults for this long instead"
+        "--storm", type=Number(WATCHED_S), metavar="S", help="inject random faults for this long instead"
     )
     parser.add_argument("--hand", choices=(SIM,), default=SIM, help="hand to run (sim)")
-    parser.add_argument("--seed", type=number(SEED), default=0, help="seed of scene, noise and storm (0)")
+    parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of scene, noise and storm (0)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the results as an HTML page")
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES_BUT_ONE)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.cli.demo_policy import add_output_argument, exported_demo
-from vpp_edge.cli.numbers import number
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.number_range import whole
 from vpp_edge.workflow.closed_loop.bounds import EVALUATION_SEED, WORLDS_PER_SEED
@@ -38,10 +38,10 @@ EPISODES = whole(1, 1000)  # they are played in real time
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_argument(parser, "folder for bundle, video and animation")
-    parser.add_argument("--episodes", type=number(EPISODES), default=5, metavar="N", help="number of episodes (5)")
+    parser.add_argument("--episodes", type=Number(EPISODES), default=5, metavar="N", help="number of episodes (5)")
     parser.add_argument(
         "--seed",
-        type=number(EVALUATION_SEED),
+        type=Number(EVALUATION_SEED),
         default=0,
         metavar="S",
         help="selects the episodes, as `eval --seed` does (0)",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, check_provider_belongs
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.config import SAMPLERS
+from vpp_edge.cli.completion_scripts import completed_by, words_and_files
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import add_checkpoint_argument, add_engine_arguments
-from vpp_edge.cli.numbers import FRAMES, STEPS, number
+from vpp_edge.cli.numbers import FRAMES, STEPS, Number
 from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
@@ -23,7 +24,9 @@ from vpp_edge.workflow.closed_loop.bounds import (
     EPISODE_S,
     EPISODES,
     EVALUATION_SEED,
+    EXPERT,
     PROCESSES,
+    RANDOM,
     REPLAN_MS,
 )
 
@@ -48,21 +51,22 @@ DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert or random")
-    parser.add_argument("--episodes", type=number(EPISODES), default=200, metavar="N", help="number of episodes (200)")
+    policy = parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert or random")
+    completed_by(policy, words_and_files((DEMO, EXPERT, RANDOM)))
+    parser.add_argument("--episodes", type=Number(EPISODES), default=200, metavar="N", help="number of episodes (200)")
     parser.add_argument(
-        "--seed", type=number(EVALUATION_SEED), default=0, metavar="S", help="selects the episodes and the noise (0)"
+        "--seed", type=Number(EVALUATION_SEED), default=0, metavar="S", help="selects the episodes and the noise (0)"
     )
     parser.add_argument(
         "--delay-ms",
-        type=number(DELAY_MS),
+        type=Number(DELAY_MS),
         default=0,
         metavar="D",
         help="simulated time from an observation to its chunk (0)",
     )
     parser.add_argument(
         "--replan-ms",
-        type=number(REPLAN_MS),
+        type=Number(REPLAN_MS),
         default=200,
         metavar="R",
         help="simulated time between observations (200)",
@@ -75,21 +79,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for expert and random naive",
     )
     parser.add_argument(
-        "--time-limit", type=number(EPISODE_S), default=8, metavar="S", help="seconds until an episode times out (8)"
+        "--time-limit", type=Number(EPISODE_S), default=8, metavar="S", help="seconds until an episode times out (8)"
     )
     parser.add_argument("--precision", choices=PRECISIONS, help="precision of the demo policy (fp32)")
     parser.add_argument(
-        "--steps", type=number(STEPS), metavar="N", help="sampling steps of the demo policy (as trained)"
+        "--steps", type=Number(STEPS), metavar="N", help="sampling steps of the demo policy (as trained)"
     )
     parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the demo policy (as trained)")
-    parser.add_argument("--frames", type=number(FRAMES), metavar="K", help="frames that the demo policy computes (all)")
+    parser.add_argument("--frames", type=Number(FRAMES), metavar="K", help="frames that the demo policy computes (all)")
     add_output_argument(parser, "folder for the bundles of the demo policy")
     add_engine_arguments(parser)
     add_checkpoint_argument(parser)
-    parser.add_argument("--processes", type=number(PROCESSES), metavar="N", help="parallel processes (one per core)")
+    parser.add_argument("--processes", type=Number(PROCESSES), metavar="N", help="parallel processes (one per core)")
     parser.add_argument(
         "--require",
-        type=number(real(0, 1)),
+        type=Number(real(0, 1)),
         metavar="SHARE",
         help="exit with status 1 if a smaller share succeeds, e.g. 0.9",
     )
@@ -135,8 +139,6 @@ def _settings(arguments: argparse.Namespace) -> EvalSettings:
 
 
 def _chunking(arguments: argparse.Namespace) -> str:
-    from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM
-
     samples = arguments.policy not in (EXPERT, RANDOM)
     if arguments.chunking == RTC and not samples:
         raise BadInputError(f"--chunking {RTC} guides the sampler of a policy; {arguments.policy!r} has none")
@@ -145,7 +147,7 @@ def _chunking(arguments: argparse.Namespace) -> str:
 
 def _choice(arguments: argparse.Namespace) -> PlayerChoice:
     """The player; exports the demo policy unless an earlier command did."""
-    from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
+    from vpp_edge.workflow.closed_loop.players import PlayerChoice
 
     policy, demo_options = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
     unusable = [] if policy == DEMO else [name for name, value in demo_options.items() if value is not None]

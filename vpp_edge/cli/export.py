@@ -20,7 +20,7 @@ from vpp_edge.cli.calibration_arguments import (
     data_options,
     is_table,
 )
-from vpp_edge.cli.numbers import FRAMES, STEPS, number
+from vpp_edge.cli.numbers import FRAMES, STEPS, Number
 from vpp_edge.cli.signals import stop_on_sigterm
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
@@ -88,24 +88,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--budget",
-        type=number(BUDGET),
+        type=Number(BUDGET),
         default=DEFAULT_BUDGET,
         metavar="E",
         help=f"int8: allowed error of the actions, relative RMS ({DEFAULT_BUDGET})",
     )
     parser.add_argument(
-        "--steps", type=number(STEPS), metavar="N", help="sampling steps of the action head (as trained)"
+        "--steps", type=Number(STEPS), metavar="N", help="sampling steps of the action head (as trained)"
     )
     parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the action head (as trained)")
     parser.add_argument(
-        "--frames", type=number(FRAMES), metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
+        "--frames", type=Number(FRAMES), metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
     )
     parser.add_argument("--variant", choices=VARIANTS, help="meaning of the actions (from the checkpoint)")
     views = {variant: len(names) for variant, names in CAMERAS.items()}
-    parser.add_argument("--cameras", type=number(VIEWS), metavar="V", help=f"number of views ({_by_variant(views)})")
+    parser.add_argument("--cameras", type=Number(VIEWS), metavar="V", help=f"number of views ({_by_variant(views)})")
     parser.add_argument(
         "--action-rate",
-        type=number(ACTIONS_HZ),
+        type=Number(ACTIONS_HZ),
         metavar="HZ",
         help=f"actions per second ({_by_variant(ACTION_RATE_HZ)})",
     )
@@ -121,15 +121,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a real-robot policy without bounds was trained on metres and radians; without this it is refused",
     )
     parser.add_argument(
-        "--parity-samples", type=number(COUNT), default=2, metavar="N", help="observations for the parity check (2)"
+        "--parity-samples", type=Number(COUNT), default=2, metavar="N", help="observations for the parity check (2)"
     )
     parser.add_argument(
         "--closed-loop",
-        type=number(EPISODES),
+        type=Number(EPISODES),
         metavar="N",
         help="play N episodes of the simulated task with the bundle and with float32, for its certificate",
     )
-    parser.add_argument("--seed", type=number(SEED), default=0, help="seed of these observations and episodes (0)")
+    parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of these observations and episodes (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     add_calibration_arguments(parser)
 

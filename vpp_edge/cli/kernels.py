@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.libraries import install_command, is_installed
-from vpp_edge.cli.numbers import number
+from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.number_range import whole
 from vpp_edge.progress import Progress
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("compile", "list"))
     parser.add_argument(
         "--sm",
-        type=number(ARCHITECTURE),
+        type=Number(ARCHITECTURE),
         nargs="+",
         metavar="XY",
         help="architectures, 10 * major + minor (default: all supported)",

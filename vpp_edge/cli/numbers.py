@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from vpp_edge.errors import BadInputError
@@ -16,16 +16,17 @@ FRAMES = whole(1, 1024)  # which of them divide those of the policy, the checkpo
 _ARGUMENT = re.compile(r"argument (?P<option>\S+): (?P<value>.{1,60}: expected )", re.DOTALL)
 
 
-def number(within: NumberRange) -> Callable[[str], Any]:
-    """A `type` for `add_argument`: an int of a range of whole numbers, a float of any other."""
+@dataclass(frozen=True)
+class Number:
+    """A `type` for `add_argument`: reads an int of a range of whole numbers, a float of any other."""
 
-    def read(text: str) -> Any:
+    within: NumberRange
+
+    def __call__(self, text: str) -> Any:
         try:
-            return within.from_text(text)
+            return self.within.from_text(text)
         except BadInputError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
 
 
 def without_prefix(message: str) -> str:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from vpp_edge.bundle.engine import ONNXRUNTIME
 from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.cli.completion_scripts import offered_for
 from vpp_edge.cli.engine_arguments import (
     ALL_CORES,
+    BACKENDS,
     add_checkpoint_argument,
     add_engine_arguments,
     add_threads_argument,
 )
-from vpp_edge.cli.numbers import number
+from vpp_edge.cli.numbers import Number
 from vpp_edge.doctor.host import processor_name
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import COUNT, COUNT_OR_NONE
@@ -34,13 +36,16 @@ HELP = """Measure the latency of every stage on this machine, or predict it for 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     add_engine_arguments(parser)
-    parser.add_argument("--compare", metavar="BACKEND", help="second backend, measured alternately with the first")
+    second = parser.add_argument(
+        "--compare", metavar="BACKEND", help="second backend, measured alternately with the first"
+    )
+    offered_for(second, BACKENDS)
     add_checkpoint_argument(parser)
     parser.add_argument(
-        "--inferences", type=number(COUNT), default=20, metavar="N", help="measured inferences per backend (20)"
+        "--inferences", type=Number(COUNT), default=20, metavar="N", help="measured inferences per backend (20)"
     )
     parser.add_argument(
-        "--warmup", type=number(COUNT_OR_NONE), default=3, metavar="N", help="warm-up inferences, not measured (3)"
+        "--warmup", type=Number(COUNT_OR_NONE), default=3, metavar="N", help="warm-up inferences, not measured (3)"
     )
     add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
@@ -54,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--top",
-        type=number(COUNT_OR_NONE),
+        type=Number(COUNT_OR_NONE),
         default=10,
         metavar="N",
         help="for --roofline: how many layers to list (10)",

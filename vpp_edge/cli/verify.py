@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from vpp_edge.cli.engine_arguments import ALL_CORES, add_engine_arguments, add_threads_argument
-from vpp_edge.cli.numbers import number
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import COUNT, SEED
@@ -43,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
         "--samples",
-        type=number(COUNT),
+        type=Number(COUNT),
         default=2,
         metavar="N",
         help="random observations to compare with a checkpoint (2)",
     )
-    parser.add_argument("--seed", type=number(SEED), default=1, help="seed of these observations (1)")
+    parser.add_argument("--seed", type=Number(SEED), default=1, help="seed of these observations (1)")
 
 
 def run(arguments: argparse.Namespace) -> int:

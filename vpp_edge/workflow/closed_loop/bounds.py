@@ -1,9 +1,10 @@
-"""Ranges of the settings of an evaluation. Imports no numpy, so that `--help` of the commands can use them."""
+"""Players without a policy, and ranges of the settings of an evaluation. Imports no numpy, so `--help` can use it."""
 
 from __future__ import annotations
 
 from vpp_edge.number_range import above, real, whole
 
+EXPERT, RANDOM = "expert", "random"
 WORLDS_PER_SEED = 10_000
 EPISODES = whole(1, WORLDS_PER_SEED)
 EVALUATION_SEED = whole(0, 999)  # worlds of higher seeds are for training
