@@ -1,9 +1,11 @@
-"""Atomic writes: a file appears complete or not at all."""
+"""Paths that callers give, and atomic writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from vpp_edge.errors import BadInputError
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -15,3 +17,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def checked_path(name: str, value: object) -> Path:
+    """The path that `value` is; raises BadInputError, which calls it `name`, for anything else."""
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str) or "\0" in path:
+        got = repr(path) if isinstance(path, str) else f"of type {type(path).__name__}"
+        raise BadInputError(f"{name} is {got}, expected the path of a folder, as str or Path")
+    return Path(path)

@@ -14,7 +14,7 @@ from vpp_edge.number_range import above, whole
 from vpp_edge.runtime.interfaces import Camera, LatestState
 from vpp_edge.runtime.ipc.dtypes import MOST_PIXEL_BYTES
 from vpp_edge.runtime.sim.view_names import LIVE_SIZE, VIEWS
-from vpp_edge.suggestion import did_you_mean
+from vpp_edge.suggestion import check_text, did_you_mean
 
 SIM_PREFIX = "sim/"
 PIXELS = whole(1, MOST_PIXEL_BYTES // 3)  # along one side
@@ -59,9 +59,9 @@ class CameraConfig:
     view: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("kind", "source", "view"):
+            check_text(f"camera: {name}", getattr(self, name))
         name = f"camera {self.name}"
-        if not all(isinstance(text, str) for text in (self.kind, self.source, self.view)):
-            raise BadInputError(f"camera {self!r:.80}: expected text for kind, source and view")
         if self.kind not in OPTIONS:
             raise BadInputError(
                 f"{name}: unknown kind {self.kind!r}{did_you_mean(self.kind, OPTIONS)}; expected {', '.join(OPTIONS)}"
@@ -160,6 +160,7 @@ def camera_from_text(text: str) -> CameraConfig:
 
 def parse_camera(text: str) -> CameraConfig:
     """`camera_from_text` without opening the file and without defaults."""
+    check_text("camera", text)
     named = NAMED.match(text)
     view, text = named.groups() if named else ("", text)
     head, mark, tail = text.rpartition("?")

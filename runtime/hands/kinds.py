@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.suggestion import did_you_mean
+from vpp_edge.suggestion import check_text, did_you_mean
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import Hand  # loads numpy, which shell completion must not
@@ -40,6 +40,7 @@ def hand_from_text(text: str) -> Hand:
         MissingDependencyError: the kind's library is not installed.
         HardwareFaultError: the hand does not answer.
     """
+    check_text("hand", text)
     kind, _, address = text.partition(":")
     own = [EntryPoint(name, value, GROUP) for name, value in OWN.items() if name == kind]
     points = own or list(entry_points(group=GROUP, name=kind))

@@ -12,6 +12,8 @@ import numpy as np
 from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions, close_engines, closed_on_error
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.files import checked_path
+from vpp_edge.number_range import SEED
 from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.runtime.policy.engines.registry import open_engines
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
@@ -70,13 +72,16 @@ class EdgePolicy:
 
         Raises:
             BundleError: the bundle is missing, damaged, forged or of another schema version.
-            BadInputError: the backend or provider is unknown, or does not start here.
+            BadInputError: the backend or provider is unknown, or does not start here; an argument of another type.
             MissingDependencyError: the library of the backend is not installed, or lacks the provider.
         """
-        opened = Bundle(Path(bundle))
+        if seed is not None:
+            SEED.check("seed", seed)
+        moved = None if checkpoint is None else str(checked_path("checkpoint", checkpoint))
+        opened = Bundle(checked_path("bundle", bundle))
         for stage in _STAGES:
             opened.stage(stage)
-        options = EngineOptions(threads, None if checkpoint is None else str(checkpoint), provider)
+        options = EngineOptions(threads, moved, provider)
         engines = open_engines(opened, backend, options)
         with closed_on_error(engines):
             return cls(opened, engines, seed)

@@ -104,8 +104,8 @@ class ScriptedPolicy:
             raise RuntimeError("CUDA error: an illegal memory access was encountered (scripted)")
         if self._count == self._options.get("hang_after"):
             time.sleep(3600)
-        if frames.shape != self.spec.frames_shape:
-            raise BadInputError(f"frames have shape {frames.shape}, expected {self.spec.frames_shape}")
+        if (shape := getattr(frames, "shape", None)) != self.spec.frames_shape:
+            raise BadInputError(f"frames have shape {shape}, expected {self.spec.frames_shape}")
         start_ns = time.monotonic_ns()
         time.sleep(self._options.get("latency_ms", 40) / 1e3)
         horizon, dims = self.spec.chunk_shape

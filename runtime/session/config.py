@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.engine import ONNXRUNTIME, EngineOptions, check_provider_belongs
+from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import SEED, above, real, whole
 from vpp_edge.runtime.ipc.real_time import other_cpus
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
 from vpp_edge.spec.instruction import checked_instruction
+from vpp_edge.suggestion import check_text
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import CameraSource, Hand, PolicyWrapper  # loads numpy, which --help must not
@@ -78,6 +80,10 @@ class SessionConfig:
 
     def __post_init__(self) -> None:
         checked_instruction(self.instruction)
+        check_text("bundle", self.bundle)
+        check_text("backend", self.backend)
+        if not isinstance(self.cameras, (tuple, list)) or not all(hasattr(c, "open") for c in self.cameras):
+            raise BadInputError("cameras: expected a tuple of cameras, one per view; `camera_from_text` makes them")
         checked_mode(self.chunking)
         EngineOptions(provider=self.provider, threads=self.threads)
         check_provider_belongs(self.backend, self.provider)

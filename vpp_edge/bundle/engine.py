@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.number_range import whole
-from vpp_edge.suggestion import did_you_mean
+from vpp_edge.suggestion import check_text, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np  # --help must not load it
@@ -46,6 +46,8 @@ class EngineOptions:
     provider: str | None = None
 
     def __post_init__(self) -> None:
+        if self.provider is not None:
+            check_text("provider", self.provider)
         if self.provider is not None and self.provider not in PROVIDERS:
             raise BadInputError(
                 f"unknown provider {self.provider!r}{did_you_mean(self.provider, PROVIDERS)}; expected one of "

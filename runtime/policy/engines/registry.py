@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from vpp_edge.bundle.engine import Backend, Engine, EngineOptions, check_provider_belongs
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.suggestion import did_you_mean
+from vpp_edge.suggestion import check_text, did_you_mean
 
 GROUP = "vpp_edge.backends"
 
@@ -24,9 +24,11 @@ def backend_names() -> list[str]:
 
 def check_backend(backend: str) -> None:
     """Raises BadInputError for a backend that is not installed."""
+    check_text("backend", backend)
     names = backend_names()
     if backend not in names:
-        raise BadInputError(f"unknown backend {backend!r}{did_you_mean(backend, names)}; installed: {', '.join(names)}")
+        hint = did_you_mean(backend, names)
+        raise BadInputError(f"unknown backend {backend!r}{hint}; installed: {', '.join(names)}")
 
 
 def open_engines(bundle: Bundle, backend: str, options: EngineOptions) -> Mapping[str, Engine]:
