@@ -23,12 +23,14 @@ class NumberRange:
     Attributes:
         whole: only whole numbers.
         above: without `low` itself.
+        why: what a message says of the range, if that helps.
     """
 
     low: float
     high: float
     whole: bool = False
     above: bool = False
+    why: str = ""
 
     def __str__(self) -> str:
         if self.whole and self.high == self.low + 1:
@@ -47,7 +49,7 @@ class NumberRange:
     def check(self, name: str, value: object) -> None:
         """Raises BadInputError, which names value and range, for anything else than a number of the range."""
         if value not in self:
-            raise BadInputError(f"{name} {_shown(value)}: expected {self}")
+            raise BadInputError(f"{name} {self._refusal(value)}")
 
     def parsed(self, text: str) -> Any:
         """The number that `text` writes in decimal digits, an int if the range is `whole`; None if it is not in it."""
@@ -59,13 +61,16 @@ class NumberRange:
     def from_text(self, text: str) -> Any:
         """As `parsed`, but raises BadInputError, which names text and range, instead of returning None."""
         if (value := self.parsed(text)) is None:
-            raise BadInputError(f"{_shown(text)}: expected {self}")
+            raise BadInputError(self._refusal(text))
         return value
 
+    def _refusal(self, value: object) -> str:
+        return f"{_shown(value)}: expected {self}" + (f"; {self.why}" if self.why else "")
 
-def whole(low: int, high: int) -> NumberRange:
+
+def whole(low: int, high: int, why: str = "") -> NumberRange:
     """The whole numbers from `low` to `high`."""
-    return NumberRange(low, high, whole=True)
+    return NumberRange(low, high, whole=True, why=why)
 
 
 def real(low: float, high: float) -> NumberRange:

@@ -308,7 +308,7 @@ class TestProfile:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["--inferences", "0"], "--inferences must be at least 1"),
+            (["--inferences", "0"], "--inferences 0: expected a whole number from 1"),
             (["--compare", "onnxruntime"], "is the measured backend itself"),
             (["--backend", "coreml"], "unknown backend 'coreml'"),
         ],

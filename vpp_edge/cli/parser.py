@@ -60,4 +60,4 @@ def _with_suggestion(found: re.Match[str]) -> str:
     """What argparse says of a wrong choice, with the one that was meant."""
     known = re.findall(r"[\w.-]+", found["known"])
     word = found["word"].strip("'\"")
-    return f"unknown {word!r}{did_you_mean(word, known)}; expected {', '.join(known)}"
+    return f"invalid choice: {word!r}{did_you_mean(word, known)}; expected {', '.join(known)}"

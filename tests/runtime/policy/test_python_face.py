@@ -19,8 +19,8 @@ from vpp_edge.runtime.session.config import SessionConfig
 JUNK: list[Any] = [
     None, True, 5, -1, 10**5000, float("nan"), 1j, "", "x", "\udc80", b"x", [], [1], [[1, 2], [3]], (), {}, {"a": 1},
     set(), iter([]), object(), int, np.zeros(3), np.array("x"), np.array([None]), np.zeros((2, 2), complex),
-    [None] * 19, ["a"] * 19, [10**400] * 19, np.full(19, np.nan), np.full(19, np.inf), np.zeros((1, 1, 18)), np.zeros(19, bool),
-    np.zeros((4, 18), complex), np.datetime64("2026-01-01"),
+    [None] * 19, ["a"] * 19, [10**400] * 19, np.full(19, np.nan), np.full(19, np.inf), np.zeros((1, 1, 18)),
+    np.zeros(19, bool), np.zeros((4, 18), complex), np.datetime64("2026-01-01"),
 ]  # fmt: skip
 
 
