@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.number_range import PORT
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.spec.pose import PoseLayout
 
@@ -32,6 +34,13 @@ def check_viewer(where: str) -> None:
         raise MissingDependencyError("rerun-sdk", "--rerun", "pip install 'vpp-edge[rerun]'")
     if where != VIEWER and not where.startswith("rerun+http") and not where.endswith(".rrd"):
         raise BadInputError(f"--rerun {where}: expected nothing, an address rerun+http://HOST:PORT/proxy, or FILE.rrd")
+    if where.startswith("rerun+http"):
+        try:
+            port = urlsplit(where).port
+        except ValueError:
+            port = 0
+        if port is not None and port not in PORT:
+            raise BadInputError(f"--rerun {where}: its port is not {PORT}")
 
 
 class RerunView:

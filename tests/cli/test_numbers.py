@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from vpp_edge.runtime.policy.scripted import options_from_text
 from vpp_edge.runtime.session.systemd import SystemdNotifier
 from vpp_edge.runtime.sim.hand import sim_hand_from_address
 from vpp_edge.runtime.telemetry.prometheus import checked_address
+from vpp_edge.runtime.telemetry.viewer import check_viewer
 
 REQUIRED = {"run": ["b", "--instruction", "x"], "calibrate": ["b", "d", "-o", "t.json"], "export": ["c", "-o", "b"]}
 REQUIRED |= {"kernels": ["list"], "completion": ["bash"], "doctor": [], "demo": []}
@@ -120,6 +122,14 @@ def test_ports(port: str) -> None:
     pytest.importorskip("pymodbus")
     with pytest.raises(BadInputError, match="PORT is a whole number from 1 to 65535"):
         ModbusDevice(f"tcp/localhost/{port}", unit=1, baud=115200, timeout_ms=10, word=0)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "9" * 5000, "x", "²"])
+def test_the_port_of_a_viewer(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    check_viewer("rerun+http://localhost:9876/proxy")
+    with pytest.raises(BadInputError, match="its port is not a whole number from 1 to 65535"):
+        check_viewer(f"rerun+http://localhost:{port}/proxy")
 
 
 SCRIPTED = ["latency_ms=-5", "latency_ms=x", "latency_ms=1.5", f"load_ms={'9' * 30}", "joints=0", "views=5", "delay=3",

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:
-        with truncation_told_to(lambda note: print(f"note: {note}", file=sys.stderr)):
+        with truncation_told_to(_print_note):
             status = _run(words)
         sys.stdout.flush()
     except VppEdgeError as error:
@@ -146,6 +146,11 @@ def _add_common_arguments(command: argparse.ArgumentParser) -> None:
         command.add_argument("--json", action="store_true", help="print one JSON object on stdout, the rest on stderr")
     if "--quiet" not in taken:
         command.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _print_note(note: str) -> None:
+    over_progress = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{over_progress}note: {note}", file=sys.stderr)
 
 
 def _report(message: str, exit_status: int, as_json: bool) -> int:
