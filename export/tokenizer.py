@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from vpp_edge.errors import CheckpointError
+from vpp_edge.spec.instruction import warn_if_truncated
 from vpp_edge.spec.policy import PolicySpec
 
 
@@ -36,9 +37,11 @@ def write_tokenizer(tokenizer: Any, path: Path) -> None:
 
 
 def text_inputs(tokenizer: Any, spec: PolicySpec, instruction: str) -> tuple[torch.Tensor, ...]:
-    """ids, mask, goal_ids and goal_mask of an instruction, as the training code tokenizes it."""
-    tensors: list[torch.Tensor] = []
-    for length in spec.text_lengths:
-        encoded = tokenizer(instruction, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
-        tensors += [encoded.input_ids, encoded.attention_mask]
-    return tuple(tensors)
+    """ids, mask, goal_ids and goal_mask of an instruction, as the training code tokenizes it.
+
+    Warns with a TruncatedInstructionWarning of words that the policy does not read.
+    """
+    options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+    encoded = [tokenizer(instruction, max_length=length, **options) for length in spec.text_lengths]
+    warn_if_truncated(instruction, [each.encodings[0] for each in encoded])
+    return tuple(tensor for each in encoded for tensor in (each.input_ids, each.attention_mask))

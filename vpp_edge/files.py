@@ -1,9 +1,11 @@
-"""Files that appear whole or not at all, and folders without what tools leave in them."""
+"""Paths that callers give, files that appear whole or not at all, and folders without what tools leave in them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from vpp_edge.errors import BadInputError
 from vpp_edge.partial import PartialFile
 
 PARTIAL_SUFFIXES = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
@@ -40,3 +42,12 @@ def path_from_text(text: str) -> str:
         return str(Path(text).expanduser()) if text.startswith("~") else text
     except RuntimeError:  # no such user
         return text
+
+
+def checked_path(name: str, value: object) -> Path:
+    """The path that `value` is; raises BadInputError, which calls it `name`, for anything else."""
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str) or "\0" in path:
+        got = repr(path) if isinstance(path, str) else f"of type {type(path).__name__}"
+        raise BadInputError(f"{name} is {got}, expected the path of a folder, as str or Path")
+    return Path(path)

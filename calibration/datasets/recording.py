@@ -10,6 +10,8 @@ import numpy as np
 
 from vpp_edge.calibration.datasets.video_part import VideoPart
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import whole
+from vpp_edge.suggestion import did_you_mean
 from vpp_edge.wording import counted
 
 _MOST_ROWS = 100_000_000  # four months at 10 Hz
@@ -65,10 +67,11 @@ class Recording:
         for part in self.views:
             if name == part.name or part.name.endswith(f".{name}"):
                 return part
-        if name.isdecimal() and int(name) < len(self.views):
-            return self.views[int(name)]
-        known = ", ".join(part.name for part in self.views)
-        raise BadInputError(f"recording {self.name} has no view {name!r}; it has {known}")
+        if (number := whole(0, len(self.views) - 1).parsed(name)) is not None:
+            return self.views[number]
+        names = [part.name for part in self.views]
+        known = ", ".join(names)
+        raise BadInputError(f"recording {self.name} has no view {name!r}{did_you_mean(name, names)}; it has {known}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,9 @@ class Dataset:
         by_name = {r.name: r for r in self.recordings}
         missing = [n for n in wanted if n not in by_name]
         if missing:
-            raise BadInputError(f"{self.path} has no recording {missing[0]!r}; it has {', '.join(list(by_name)[:20])}")
+            hint = did_you_mean(missing[0], by_name)
+            known = ", ".join(list(by_name)[:20])
+            raise BadInputError(f"{self.path} has no recording {missing[0]!r}{hint}; it has {known}")
         return replace(self, recordings=tuple(by_name[n] for n in wanted))
 
 

@@ -12,12 +12,15 @@ from typing import Any
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.files import path_from_text
+from vpp_edge.number_range import above, whole
 from vpp_edge.runtime.interfaces import Camera, LatestState
 from vpp_edge.runtime.ipc.dtypes import MOST_PIXEL_BYTES
 from vpp_edge.runtime.sim.view_names import LIVE_SIZE, VIEWS
+from vpp_edge.suggestion import check_text, did_you_mean
 
 SIM_PREFIX = "sim/"
-HIGHEST_FPS = 1000.0
+PIXELS = whole(1, MOST_PIXEL_BYTES // 3)  # along one side
+FPS = above(0, 1000)
 REALSENSE_SIZE, REALSENSE_FPS = (640, 480), 30.0
 SIM_FPS = 15.0  # what the simulator renders in time without a GPU
 # The options of each kind of camera.
@@ -59,21 +62,28 @@ class CameraConfig:
     view: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("kind", "source", "view"):
+            check_text(f"camera: {name}", getattr(self, name))
         name = f"camera {self.name}"
         if self.kind not in OPTIONS:
-            raise BadInputError(f"{name}: unknown kind {self.kind!r}; expected {', '.join(OPTIONS)}")
+            raise BadInputError(
+                f"{name}: unknown kind {self.kind!r}{did_you_mean(self.kind, OPTIONS)}; expected {', '.join(OPTIONS)}"
+            )
         if not self.source and self.kind != "realsense":
             raise BadInputError(f"{name}: has no source; expected for example {EXAMPLES[self.kind]}")
         if (self.width is None) != (self.height is None):
             raise BadInputError(f"{name}: width {self.width}, height {self.height}; give both or neither")
         if self.width is not None and self.height is not None:
+            PIXELS.check(f"{name}: width", self.width)
+            PIXELS.check(f"{name}: height", self.height)
             self._check_size(self.width, self.height)
-        if self.fps is not None and not (math.isfinite(self.fps) and 0 < self.fps <= HIGHEST_FPS):
-            raise BadInputError(f"{name}: fps {self.fps}; expected above 0 and at most {HIGHEST_FPS:g}")
+        if self.fps is not None:
+            FPS.check(f"{name}: fps", self.fps)
         if self.kind == "realsense" and self.fps is not None and self.fps != int(self.fps):
             raise BadInputError(f"{name}: fps {self.fps}; RealSense cameras have whole rates such as 6, 15, 30, 60")
         if self.sim_view is not None and self.sim_view not in VIEWS:
-            raise BadInputError(f"{name}: unknown view {self.sim_view!r}; the simulator has {', '.join(VIEWS)}")
+            view = f"{self.sim_view!r}{did_you_mean(self.sim_view, VIEWS)}"
+            raise BadInputError(f"{name}: unknown view {view}; the simulator has {', '.join(VIEWS)}")
 
     @property
     def sim_view(self) -> str | None:
@@ -165,32 +175,38 @@ def camera_from_text(text: str) -> CameraConfig:
 
 def parse_camera(text: str) -> CameraConfig:
     """`camera_from_text` without opening the file and without defaults."""
+    check_text("camera", text)
     named = NAMED.match(text)
     view, text = named.groups() if named else ("", text)
     head, mark, tail = text.rpartition("?")
     head, tail = (head, tail) if mark else (text, "")
     kind, _, source = head.partition(":")
     if kind not in OPTIONS:
-        raise BadInputError(f"camera {text!r}: unknown kind {kind!r}; expected {', '.join(OPTIONS)}, then `:SOURCE`")
+        raise BadInputError(
+            f"camera {text!r}: unknown kind {kind!r}{did_you_mean(kind, OPTIONS)}; expected {', '.join(OPTIONS)}, then "
+            "`:SOURCE`"
+        )
     options: dict[str, Any] = {}
     for pair in filter(None, tail.split("&")):
         key, _, value = pair.partition("=")
         if key not in OPTIONS[kind]:
-            raise BadInputError(f"camera {text!r}: unknown option {key!r}; {kind} has {', '.join(OPTIONS[kind])}")
+            raise BadInputError(
+                f"camera {text!r}: unknown option {key!r}{did_you_mean(key, OPTIONS[kind])}; {kind} has "
+                f"{', '.join(OPTIONS[kind])}"
+            )
         if key in options:
             raise BadInputError(f"camera {text!r}: option {key!r} is given twice; give it once")
         try:
             options[key] = _READERS[key](value)
-        except (ValueError, KeyError):
-            raise BadInputError(f"camera {text!r}: {key}={value!r}; expected {_EXPECTED[key]}") from None
+        except BadInputError as error:
+            raise BadInputError(f"camera {text!r}: {key} {error}") from None
     source = source if kind == "realsense" else path_from_text(source)
     return CameraConfig(kind, source, **options, view=view)
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
-    "width": int,
-    "height": int,
-    "fps": float,
-    "loop": {"0": False, "1": True}.__getitem__,
+    "width": PIXELS.from_text,
+    "height": PIXELS.from_text,
+    "fps": FPS.from_text,
+    "loop": lambda text: bool(whole(0, 1).from_text(text)),
 }
-_EXPECTED = {"width": "whole pixels", "height": "whole pixels", "fps": "a number", "loop": "0 or 1"}

@@ -12,7 +12,7 @@ from vpp_edge.errors import BadInputError, HardwareFaultError, VppEdgeError
 from vpp_edge.runtime.cameras.inbox import Inbox
 from vpp_edge.runtime.interfaces import Frame
 
-Stamp = Callable[[float, int], int]
+Stamp = Callable[[float, int, int], int]
 
 
 class SdkReceiver:
@@ -20,7 +20,7 @@ class SdkReceiver:
 
     Args:
         rs: the module pyrealsense2.
-        stamp: returns monotonic nanoseconds from (timestamp in ms, arrival in monotonic ns).
+        stamp: returns monotonic nanoseconds from (timestamp in ms, arrival in monotonic ns, frame number).
         renumber: returns the frame number to use, from the device's.
     """
 
@@ -38,7 +38,8 @@ class SdkReceiver:
                 frame = frame.as_frameset().get_color_frame()
             if not frame or frame.get_profile().stream_type() != self._rs.stream.color:
                 return
-            number, stamp_ns = frame.get_frame_number(), self._stamp(frame.get_timestamp(), arrival_ns)
+            number = frame.get_frame_number()
+            stamp_ns = self._stamp(frame.get_timestamp(), arrival_ns, number)
             self._inbox.put(Frame(self._image(frame), self._renumber(number), stamp_ns))
         except VppEdgeError as error:
             self._inbox.end(error)

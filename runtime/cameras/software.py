@@ -82,7 +82,7 @@ class SoftwareDevice:
             self._sensor.close()
 
 
-def _own_time(device_ms: float, arrival_ns: int) -> int:
+def _own_time(device_ms: float, arrival_ns: int, number: int) -> int:
     """Our monotonic time, which passed through the SDK as float64 milliseconds; accurate to a microsecond."""
     return min(round(device_ms * 1e6), arrival_ns)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import CameraSource
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.suggestion import did_you_mean
 from vpp_edge.wording import counted
 
 Given = TypeVar("Given", bound=CameraSource)
@@ -45,5 +46,7 @@ def cameras_by_view(spec: PolicySpec, cameras: Sequence[Given]) -> tuple[Given, 
     by_view = {camera.view: camera for camera in named}
     if sorted(by_view) != sorted(views):
         given = ", ".join(f"{camera.view or 'no view'} ({camera.name})" for camera in cameras)
-        raise BadInputError(f"cameras for {given}; expected one for each of: {', '.join(views)}")
+        unknown = next((view for view in by_view if view and view not in views), "")
+        hint = did_you_mean(unknown, set(views) - set(by_view)) if unknown else ""
+        raise BadInputError(f"cameras for {given}{hint}; expected one for each of: {', '.join(views)}")
     return tuple(by_view[view] for view in views)

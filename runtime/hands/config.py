@@ -15,10 +15,13 @@ from typing import Any, TypeVar
 from vpp_edge.errors import BadInputError
 from vpp_edge.files import path_from_text
 from vpp_edge.json_file import read_json_file
+from vpp_edge.number_range import FINITE, whole
 from vpp_edge.spec.hand_limits import HandLimits
+from vpp_edge.suggestion import did_you_mean
 
 Config = TypeVar("Config")
 LARGEST_FILE = 1_000_000  # bytes
+BAUD = whole(1200, 10_000_000)
 
 
 def device_and_file(kind: str, address: str) -> tuple[str, Path]:
@@ -54,9 +57,8 @@ def config_from_file(cls: type[Config], path: Path) -> Config:
 
 def check_numbers(name: str, values: Sequence[float], count: int) -> None:
     """Raises BadInputError unless `values` are `count` finite numbers."""
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    if len(values) != count or not numbers or not all(math.isfinite(v) for v in values):
-        raise BadInputError(f"{name} is {values}, expected {count} finite numbers")
+    if not isinstance(values, Sequence) or len(values) != count or not all(value in FINITE for value in values):
+        raise BadInputError(f"{name} is {values!r:.80}, expected {count} finite numbers")
 
 
 def check_wrist(wrist: Sequence[float], limits: HandLimits) -> None:
@@ -69,13 +71,6 @@ def check_wrist(wrist: Sequence[float], limits: HandLimits) -> None:
         raise BadInputError(f"wrist has the quaternion {wrist[3:]}, expected length 1")
 
 
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raises BadInputError unless `low <= value <= high`."""
-    check_numbers(name, (value,), 1)
-    if not low <= value <= high:
-        raise BadInputError(f"{name} is {value}, expected {low:g} to {high:g}")
-
-
 def _checked(cls: Any, values: Any, prefix: str) -> dict[str, Any]:
     """The values as keyword arguments of a dataclass, lists as tuples; `prefix` precedes names in messages."""
     names = [field.name for field in dataclasses.fields(cls)]
@@ -84,5 +79,6 @@ def _checked(cls: Any, values: Any, prefix: str) -> dict[str, Any]:
     if missing := [prefix + name for name in names if name not in values]:
         raise BadInputError(f"missing: {', '.join(missing)}")
     if unknown := [prefix + name for name in values if name not in names]:
-        raise BadInputError(f"unknown: {', '.join(unknown)}; expected {', '.join(names)}")
+        hint = did_you_mean(unknown[0].removeprefix(prefix), names)
+        raise BadInputError(f"unknown: {', '.join(unknown)}{hint}; expected {', '.join(names)}")
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

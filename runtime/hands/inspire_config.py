@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.hands.config import check_numbers, check_range, check_wrist
+from vpp_edge.number_range import real, whole
+from vpp_edge.runtime.hands.config import BAUD, check_numbers, check_wrist
 from vpp_edge.spec.hand_limits import HandLimits
 
 JOINTS = 6
@@ -52,15 +53,16 @@ class InspireConfig:
             values = getattr(self, name)
             check_numbers(name, values, JOINTS)
             for value in values:
-                check_range(name, value, least, LARGEST_RAW)
+                whole(least, LARGEST_RAW).check(name, value)
         if any(abs(a - b) < 10 for a, b in zip(self.raw_at_lower, self.raw_at_upper, strict=True)):
             raise BadInputError(
                 "raw_at_lower and raw_at_upper of a joint differ by less than 10: not a valid calibration"
             )
-        check_range("unit", self.unit, 1, 247)
-        check_range("timeout_ms", self.timeout_ms, 1, 1000)
-        check_range("hottest_celsius", self.hottest_celsius, 30, 80)
-        check_range("cooled_celsius", self.cooled_celsius, 20, self.hottest_celsius - 1)
+        whole(1, 247).check("unit", self.unit)
+        BAUD.check("baud", self.baud)
+        real(1, 1000).check("timeout_ms", self.timeout_ms)
+        whole(30, 80).check("hottest_celsius", self.hottest_celsius)
+        whole(20, self.hottest_celsius - 1).check("cooled_celsius", self.cooled_celsius)
 
     def raw_from_joints(self, joints_rad: np.ndarray) -> list[int]:
         """Six angle registers, 0 to 1000, for six joint angles."""

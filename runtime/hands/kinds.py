@@ -6,22 +6,21 @@ Other packages can add kinds as entry points of the group `vpp_edge.hands`. Each
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.hands.inspire import inspire_hand_from_address
-from vpp_edge.runtime.hands.leap import leap_hand_from_address
-from vpp_edge.runtime.hands.xhand import xhand_from_address
-from vpp_edge.runtime.interfaces import Hand
-from vpp_edge.runtime.sim.hand import sim_hand_from_address
+from vpp_edge.suggestion import check_text, did_you_mean
+
+if TYPE_CHECKING:
+    from vpp_edge.runtime.interfaces import Hand  # loads numpy, which shell completion must not
 
 GROUP = "vpp_edge.hands"
-OWN: dict[str, Callable[[str], Hand]] = {
-    "inspire": inspire_hand_from_address,
-    "leap": leap_hand_from_address,
-    "sim": sim_hand_from_address,
-    "xhand": xhand_from_address,
+OWN = {
+    "inspire": "vpp_edge.runtime.hands.inspire:inspire_hand_from_address",
+    "leap": "vpp_edge.runtime.hands.leap:leap_hand_from_address",
+    "sim": "vpp_edge.runtime.sim.hand:sim_hand_from_address",
+    "xhand": "vpp_edge.runtime.hands.xhand:xhand_from_address",
 }
 
 
@@ -41,10 +40,12 @@ def hand_from_text(text: str) -> Hand:
         MissingDependencyError: the kind's library is not installed.
         HardwareFaultError: the hand does not answer.
     """
+    check_text("hand", text)
     kind, _, address = text.partition(":")
-    if kind in OWN:
-        return OWN[kind](address)
-    points = entry_points(group=GROUP, name=kind)
+    own = [EntryPoint(name, value, GROUP) for name, value in OWN.items() if name == kind]
+    points = own or list(entry_points(group=GROUP, name=kind))
     if not points:
-        raise BadInputError(f"unknown hand {text!r}; expected one of: {', '.join(hand_kinds())}")
-    return next(iter(points)).load()(address)
+        kinds = hand_kinds()
+        raise BadInputError(f"unknown hand {text!r}{did_you_mean(kind, kinds)}; expected one of: {', '.join(kinds)}")
+    hand: Hand = points[0].load()(address)
+    return hand

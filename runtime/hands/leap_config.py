@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.runtime.hands.config import check_numbers, check_range, check_wrist
+from vpp_edge.number_range import real, whole
+from vpp_edge.runtime.hands.config import BAUD, check_numbers, check_wrist
 from vpp_edge.runtime.hands.dynamixel_registers import RAD_PER_COUNT, WATCHDOG_UNIT_MS
 from vpp_edge.spec.hand_limits import HandLimits
 
@@ -56,12 +57,13 @@ class LeapConfig:
             raise BadInputError(f"servo_ids are {self.servo_ids}, expected distinct integers from 0 to 252")
         if not set(self.direction) <= {1, -1}:
             raise BadInputError(f"direction is {self.direction}, expected 1 or -1 for each joint")
-        check_range("current_limit_ma", self.current_limit_ma, 1, 1750)
-        check_range("hold_current_ma", self.hold_current_ma, 1, self.current_limit_ma)
-        check_range("hottest_celsius", self.hottest_celsius, 30, 70)
-        check_range("cooled_celsius", self.cooled_celsius, 20, self.hottest_celsius - 1)
-        check_range("watchdog_ms", self.watchdog_ms, WATCHDOG_UNIT_MS, 500)
-        check_range("read_ms", self.read_ms, 1, 50)
+        whole(1, 1750).check("current_limit_ma", self.current_limit_ma)
+        whole(1, self.current_limit_ma).check("hold_current_ma", self.hold_current_ma)
+        whole(30, 70).check("hottest_celsius", self.hottest_celsius)
+        whole(20, self.hottest_celsius - 1).check("cooled_celsius", self.cooled_celsius)
+        whole(WATCHDOG_UNIT_MS, 500).check("watchdog_ms", self.watchdog_ms)
+        BAUD.check("baud", self.baud)
+        real(1, 50).check("read_ms", self.read_ms)
         if self.watchdog_ms % WATCHDOG_UNIT_MS:
             raise BadInputError(f"watchdog_ms is {self.watchdog_ms}, expected a multiple of {WATCHDOG_UNIT_MS}")
         if type(self.torque_off_at_close) is not bool:

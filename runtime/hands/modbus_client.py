@@ -11,8 +11,10 @@ from typing import Any
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
 from vpp_edge.installing import pip_install
+from vpp_edge.number_range import PORT
 from vpp_edge.runtime.hands.guarded import LinkError
 
+DEFAULT_PORT = "6000"  # of the RH56
 WRITE_REGISTERS = 16  # function code
 ERRNO = re.compile(r"\[Errno -?\d+\] ([\w ]+\w)")
 
@@ -24,7 +26,7 @@ class ModbusDevice:
     After a failure, a single word is read first: an answer of that length is the answer to that request.
 
     Args:
-        address: `/dev/ttyUSB0`, `tcp/HOST` or `tcp/HOST/PORT` (default 6000, the port of the RH56).
+        address: `/dev/ttyUSB0`, `tcp/HOST` or `tcp/HOST/PORT` (default DEFAULT_PORT).
         unit: its Modbus address.
         baud: bits per second of a serial line.
         timeout_ms: time limit of one request.
@@ -32,7 +34,7 @@ class ModbusDevice:
 
     Raises:
         MissingDependencyError: pymodbus is not installed.
-        BadInputError: the port is not a number.
+        BadInputError: the address has no host or no valid port.
         HardwareFaultError: the device cannot be reached.
     """
 
@@ -48,10 +50,11 @@ class ModbusDevice:
         self._client: Any
         if address.startswith("tcp/"):
             host, _, port = address.removeprefix("tcp/").partition("/")
-            if not host or not (port or "6000").isdecimal():
-                raise BadInputError(f"{address}: expected tcp/HOST or tcp/HOST/PORT")
+            number = PORT.parsed(port or DEFAULT_PORT)
+            if not host or number is None:
+                raise BadInputError(f"{address:.80}: expected tcp/HOST or tcp/HOST/PORT, where PORT is {PORT}")
             _check_host(address, host)
-            self._client = ModbusTcpClient(host, port=int(port or 6000), **limits)
+            self._client = ModbusTcpClient(host, port=number, **limits)
         else:
             self._client = ModbusSerialClient(address, baudrate=baud, **limits)
         log = _Log()

@@ -14,7 +14,8 @@ import numpy as np
 
 from vpp_edge.clock import Clock
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
-from vpp_edge.runtime.hands.config import check_range, check_wrist, config_from_file, device_and_file
+from vpp_edge.number_range import whole
+from vpp_edge.runtime.hands.config import BAUD, check_wrist, config_from_file, device_and_file
 from vpp_edge.runtime.hands.guarded import GuardedHand, LinkError
 from vpp_edge.spec.hand_limits import HandLimits
 
@@ -48,8 +49,10 @@ class XHandConfig:
         if len(self.limits.joint_names) != JOINTS:
             raise BadInputError(f"an XHAND1 has {JOINTS} joints, got limits of {len(self.limits.joint_names)}")
         check_wrist(self.wrist, self.limits)
-        for name, low, high in (("kp", 1, 1000), ("ki", 0, 1000), ("kd", 0, 1000), ("current_limit_ma", 1, 1000)):
-            check_range(name, getattr(self, name), low, high)
+        whole(0, 255).check("hand_id", self.hand_id)
+        BAUD.check("baud", self.baud)
+        for name, least in (("kp", 1), ("ki", 0), ("kd", 0), ("current_limit_ma", 1)):
+            whole(least, 1000).check(name, getattr(self, name))
 
 
 class XHand(GuardedHand):

@@ -11,6 +11,7 @@ from typing import Any
 from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, LoopCounts, PolicyCounts, names_of
 from vpp_edge.runtime.ipc.dtypes import (
     INSTRUCTION,
+    INSTRUCTION_NOTE,
     MOST_PIXEL_BYTES,
     NOTE,
     chunk_dtype,
@@ -59,7 +60,7 @@ class Channels:
 
     Attributes:
         orders: board that control writes: `stopping` ends every child, `hot` lowers the rate of the policy.
-        instruction: control -> policy.
+        instruction: control -> policy. `instruction_note`: what the policy does not read of it, policy -> control.
         states: control -> policy, simulator, recorder. `chunks`: policy -> control.
         ticks, verdicts: control -> recorder.
         log_ticks, log_verdicts: the same, control -> telemetry.
@@ -68,6 +69,7 @@ class Channels:
 
     orders: Board
     instruction: NewestSlot
+    instruction_note: NewestSlot
     states: NewestSlot
     chunks: OrderedRing
     ticks: OrderedRing
@@ -141,6 +143,7 @@ def _own_parts(camera_names: tuple[str, ...], horizon: int, dims: int, scene_siz
     return {
         "orders": partial(Board, ("stopping", "hot"), "orders"),
         "instruction": partial(NewestSlot, INSTRUCTION, purpose="instruction"),
+        "instruction_note": partial(NewestSlot, INSTRUCTION_NOTE),
         "states": partial(NewestSlot, state_dtype(dims, scene_size), STATE_DEPTH, "states"),
         "chunks": partial(OrderedRing, chunk, CHUNK_CAPACITY, "chunks"),
         "ticks": partial(OrderedRing, tick_dtype(dims), TICK_CAPACITY, "ticks"),

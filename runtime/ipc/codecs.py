@@ -8,7 +8,7 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.interfaces import Chunk, Frame, HandState
-from vpp_edge.runtime.ipc.dtypes import LOOP_STATE_FIELDS, NOTE_BYTES, STAGE_SLOTS
+from vpp_edge.runtime.ipc.dtypes import LOOP_STATE_FIELDS, STAGE_SLOTS
 from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.runtime.ipc.rings.newest import Message, NewestSlot
 
@@ -131,9 +131,9 @@ def stage_names_from_record(record: np.void) -> tuple[str, ...]:
 
 
 def write_note(slot: NewestSlot, text: str) -> None:
-    """Leaves a message for people, cut to NOTE_BYTES."""
+    """Leaves a message for people, cut to the size of the slot."""
     record = slot.begin()
-    record["text"] = text.encode("utf-8", "replace")[:NOTE_BYTES]
+    record["text"] = text.encode("utf-8", "replace")[: slot.dtype["text"].itemsize]
     slot.commit(0)
 
 

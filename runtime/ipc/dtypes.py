@@ -15,6 +15,7 @@ INSTRUCTION_BYTES = 4000
 LOOP_STATE_FIELDS = tuple(field.name for field in fields(LoopState))
 
 NOTE = np.dtype([("text", f"S{NOTE_BYTES}")])
+INSTRUCTION_NOTE = np.dtype([("text", f"S{NOTE_BYTES + 2 * INSTRUCTION_BYTES}")])  # the words that each reader loses
 INSTRUCTION = np.dtype([("text", f"S{INSTRUCTION_BYTES}"), ("episode", "<i8")])
 
 

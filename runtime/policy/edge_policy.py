@@ -12,9 +12,12 @@ import numpy as np
 from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions, close_engines, closed_on_error
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.files import checked_path
+from vpp_edge.number_range import SEED
 from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.runtime.policy.engines.registry import open_engines
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
+from vpp_edge.spec.instruction import warn_if_truncated
 from vpp_edge.spec.normalization import normalized_from_actions, normalized_from_state, physical_from_actions
 from vpp_edge.spec.policy import PolicySpec, TensorSpec
 from vpp_edge.spec.preprocess import frames_from_images
@@ -41,6 +44,7 @@ class EdgePolicy:
         definition = bytes(bundle.open_verified(bundle.manifest.tokenizer))
         self._tokenizer = InstructionTokenizer(definition, self.spec.pad_token_id)
         self._text: tuple[np.ndarray, np.ndarray] | None = None
+        self._instruction = ""
 
     @classmethod
     def load(
@@ -68,13 +72,16 @@ class EdgePolicy:
 
         Raises:
             BundleError: the bundle is missing, damaged, forged or of another schema version.
-            BadInputError: the backend or provider is unknown, or does not start here.
+            BadInputError: the backend or provider is unknown, or does not start here; an argument of another type.
             MissingDependencyError: the library of the backend is not installed, or lacks the provider.
         """
-        opened = Bundle(Path(bundle))
+        if seed is not None:
+            SEED.check("seed", seed)
+        moved = None if checkpoint is None else str(checked_path("checkpoint", checkpoint))
+        opened = Bundle(checked_path("bundle", bundle))
         for stage in _STAGES:
             opened.stage(stage)
-        options = EngineOptions(threads, None if checkpoint is None else str(checkpoint), provider)
+        options = EngineOptions(threads, moved, provider)
         engines = open_engines(opened, backend, options)
         with closed_on_error(engines):
             return cls(opened, engines, seed)
@@ -101,9 +108,19 @@ class EdgePolicy:
                 raise
 
     def instruct(self, instruction: str) -> None:
-        """Sets the instruction of the following inferences. Text that is too long is truncated, as in training."""
-        outputs = self._engine("text").run(self.text_inputs(instruction))
-        self._text = outputs["text_hidden"], outputs["goal"]
+        """Sets the instruction of the following inferences.
+
+        Text that is too long is truncated, as in training, with a TruncatedInstructionWarning that names the lost words
+        unless it is already the present instruction.
+
+        Raises:
+            BadInputError: it is no text, or empty.
+        """
+        inputs = self.text_inputs(instruction)
+        if instruction != self._instruction:
+            warn_if_truncated(instruction, [self._tokenizer.tokens(instruction, n) for n in self.spec.text_lengths])
+        outputs = self._engine("text").run(inputs)
+        self._text, self._instruction = (outputs["text_hidden"], outputs["goal"]), instruction
 
     def text_inputs(self, instruction: str) -> dict[str, np.ndarray]:
         """Inputs of stage `text`: token ids and masks, (1, 20) and (1, 77) int64."""

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from vpp_edge.errors import HardwareFaultError
 from vpp_edge.runtime.interfaces import Chunk, Frame, Grip, Policy, PolicyWrapper
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_body import child_body
-from vpp_edge.runtime.ipc.codecs import fill_chunk, read_loop_state, read_pose_at
+from vpp_edge.runtime.ipc.codecs import fill_chunk, read_loop_state, read_pose_at, write_note
 from vpp_edge.runtime.ipc.instruction import NEVER, Instruction, read_instruction
 from vpp_edge.runtime.ipc.loop_state import LoopState, Phase
 from vpp_edge.runtime.ipc.rings.newest import Message
@@ -23,6 +24,7 @@ from vpp_edge.runtime.policy.delay import DelayEstimate
 from vpp_edge.runtime.policy.frame_sync import FrameSync
 from vpp_edge.runtime.policy.inference import InferredTargets, infer_targets
 from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk
+from vpp_edge.spec.instruction import truncation_told_to
 
 SLOW_SHARE = 0.9  # of a chunk's duration: a chunk that arrives later than this is hardly worth starting
 POLL_S = 0.002
@@ -92,7 +94,7 @@ def run_policy(parent_pid: int, settings: PolicySettings, channels: Channels, ge
     with child_body(parent_pid, channels.policy, channels.policy_note):
         with contextlib.suppress(OSError):
             os.nice(5)  # where cores are short, control and cameras come first
-        with opened_policy(settings) as policy:
+        with opened_policy(settings) as policy, truncation_told_to(partial(write_note, channels.instruction_note)):
             worker = PolicyWorker(policy, settings, channels, generation)
             worker.follow_instruction()
             channels.policy["phase"] = Phase.RUNNING

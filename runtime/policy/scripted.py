@@ -7,19 +7,35 @@ A real implementation of `Policy` for tests, fault injection, and trying cameras
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import COUNT, whole
 from vpp_edge.runtime.interfaces import Inference
+from vpp_edge.spec.instruction import checked_instruction
 from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.preprocess import frames_from_images
+from vpp_edge.suggestion import did_you_mean
 
 SWING_S = 4.0
+VIEWS = ("static", "wrist", "wrist2", "wrist3")
+MILLISECONDS = whole(0, 3_600_000)
+OPTIONS = {
+    "period_ms": whole(1, 10_000),
+    "views": whole(1, len(VIEWS)),
+    "joints": whole(1, 64),
+    "latency_ms": MILLISECONDS,
+    "load_ms": MILLISECONDS,
+    "nan_every": COUNT,
+    "hang_after": COUNT,
+    "fail_after": COUNT,
+}
 
 
 def scripted_spec(options: dict[str, int]) -> PolicySpec:
@@ -30,7 +46,7 @@ def scripted_spec(options: dict[str, int]) -> PolicySpec:
         ActionSegment("relative_rotation", 3, 3, "rad", state_start=3),
         ActionSegment("joint_position", 6, joints, "rad", state_start=7),
     )
-    names = ("static", "wrist", "wrist2", "wrist3")[: options.get("views", 2)]
+    names = VIEWS[: options.get("views", 2)]
     return PolicySpec(
         variant="xhand",
         cameras=tuple(CameraSpec(name, size, size) for name in names),
@@ -59,8 +75,7 @@ class ScriptedPolicy:
         time.sleep(options.get("load_ms", 0) / 1e3)
 
     def instruct(self, instruction: str) -> None:
-        if not instruction:
-            raise BadInputError("the instruction is empty")
+        checked_instruction(instruction)
 
     def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return frames_from_images(self.spec, images)
@@ -89,8 +104,8 @@ class ScriptedPolicy:
             raise RuntimeError("CUDA error: an illegal memory access was encountered (scripted)")
         if self._count == self._options.get("hang_after"):
             time.sleep(3600)
-        if frames.shape != self.spec.frames_shape:
-            raise BadInputError(f"frames have shape {frames.shape}, expected {self.spec.frames_shape}")
+        if (shape := getattr(frames, "shape", None)) != self.spec.frames_shape:
+            raise BadInputError(f"frames have shape {shape}, expected {self.spec.frames_shape}")
         start_ns = time.monotonic_ns()
         time.sleep(self._options.get("latency_ms", 40) / 1e3)
         horizon, dims = self.spec.chunk_shape
@@ -110,10 +125,23 @@ class ScriptedPolicy:
 
 
 def options_from_text(text: str) -> dict[str, int]:
-    """`{"latency_ms": 50}` from `latency_ms=50`; anything else is ignored, because it may be the path of a bundle."""
+    """`{"latency_ms": 50}` from `latency_ms=50`; none from the path of a bundle, which may be in its place.
+
+    Raises:
+        BadInputError: an unknown option, or a value out of its range.
+    """
+    if "=" not in text or os.path.exists(text):
+        return {}
     options = {}
     for part in text.split(","):
-        name, equals, value = part.partition("=")
-        if equals and value.strip().isdigit():
-            options[name.strip()] = int(value)
+        name, _, value = (each.strip() for each in part.partition("="))
+        if name not in OPTIONS:
+            raise BadInputError(
+                f"unknown option {name!r}{did_you_mean(name, OPTIONS)} of the scripted policy; expected "
+                f"{', '.join(OPTIONS)}"
+            )
+        try:
+            options[name] = OPTIONS[name].from_text(value)
+        except BadInputError as error:
+            raise BadInputError(f"option {name} of the scripted policy, {error}") from None
     return options

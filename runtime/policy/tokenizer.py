@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from vpp_edge.errors import BadInputError, BundleError
+from vpp_edge.errors import BundleError
+from vpp_edge.spec.instruction import checked_instruction
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 
 class InstructionTokenizer:
@@ -29,14 +35,16 @@ class InstructionTokenizer:
         """Ids and mask, (1, length) int64 each; the mask is 1 for the text with its start and end token.
 
         Raises:
-            BadInputError: the text is empty.
+            BadInputError: as `checked_instruction`.
         """
-        if not text.strip():
-            raise BadInputError("the instruction is empty; say what the hand should do")
-        self._tokenizer.enable_truncation(max_length=length)
-        tokens = self._tokenizer.encode(text).ids
+        tokens = self.tokens(text, length).ids
         ids = np.full((1, length), self._pad_token_id, dtype=np.int64)
         mask = np.zeros((1, length), dtype=np.int64)
         ids[0, : len(tokens)] = tokens
         mask[0, : len(tokens)] = 1
         return ids, mask
+
+    def tokens(self, text: str, length: int) -> Encoding:
+        """The at most `length` tokens that are read, and as `overflowing` the others; raises as `encode`."""
+        self._tokenizer.enable_truncation(max_length=length)
+        return self._tokenizer.encode(checked_instruction(text))

@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.engine import ONNXRUNTIME, EngineOptions, check_provider_belongs
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import SEED, above, real, whole
 from vpp_edge.runtime.ipc.real_time import other_cpus
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
+from vpp_edge.spec.instruction import checked_instruction
+from vpp_edge.suggestion import check_text
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import CameraSource, Hand, PolicyWrapper  # loads numpy, which --help must not
+
+
+RATE_HZ = real(1, 1000)
+DURATION_S = above(0, 1_000_000)
+LOG_FRAMES_HZ = above(0, 1000)
+ARM = whole(0, 15)
+CPU = whole(0, 4095)
 
 
 @dataclass(frozen=True)
@@ -69,20 +79,25 @@ class SessionConfig:
     wrap_policy: PolicyWrapper | None = None
 
     def __post_init__(self) -> None:
-        if not self.instruction.strip():
-            raise BadInputError("the instruction is empty; say what the hand should do")
-        if any("\ud800" <= char <= "\udfff" for char in self.instruction):
-            raise BadInputError(f"the instruction {self.instruction!a} is not UTF-8 text; write it in UTF-8")
+        checked_instruction(self.instruction)
+        check_text("bundle", self.bundle)
+        check_text("backend", self.backend)
+        if not isinstance(self.cameras, (tuple, list)) or not all(hasattr(c, "open") for c in self.cameras):
+            raise BadInputError("cameras: expected a tuple of cameras, one per view; `camera_from_text` makes them")
         checked_mode(self.chunking)
-        EngineOptions(provider=self.provider)
+        EngineOptions(provider=self.provider, threads=self.threads)
         check_provider_belongs(self.backend, self.provider)
-        other_cpus(self.control_cpu)
-        if not 1 <= self.rate_hz <= 1000:
-            raise BadInputError(f"control rate of {self.rate_hz} Hz; expected 1 to 1000")
-        if not 0 < self.log_frames_hz <= 1000:
-            raise BadInputError(f"{self.log_frames_hz} images per second in the log; expected above 0, at most 1000")
-        if self.duration_s is not None and not 0 < self.duration_s < 1e6:
-            raise BadInputError(f"duration of {self.duration_s} s; expected a positive number")
+        SEED.check("seed", self.seed)
+        ARM.check("arm", self.arm)
+        RATE_HZ.check("rate_hz", self.rate_hz)
+        LOG_FRAMES_HZ.check("log_frames_hz", self.log_frames_hz)
+        DURATION_S.check("start_s", self.start_s)
+        DURATION_S.check("policy_silent_s", self.policy_silent_s)
+        if self.duration_s is not None:
+            DURATION_S.check("duration_s", self.duration_s)
+        if self.control_cpu is not None:
+            CPU.check("control_cpu", self.control_cpu)
+            other_cpus(self.control_cpu)
 
     @property
     def telemetry(self) -> bool:

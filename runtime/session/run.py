@@ -28,6 +28,7 @@ from vpp_edge.runtime.ipc.child_process import end_children
 from vpp_edge.runtime.ipc.dtypes import pixel_bytes_of
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.real_time import on_cpus, quiet_interpreter, real_time_thread
+from vpp_edge.runtime.policy.engines.registry import check_backend
 from vpp_edge.runtime.policy.scripted import options_from_text, scripted_spec
 from vpp_edge.runtime.session.children import Children, children_from_config
 from vpp_edge.runtime.session.config import SessionConfig
@@ -94,7 +95,13 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
                 control, scheduling = _run_loop(loop, supervisor, config)
             if supervisor.hopeless and not loop.moving:
                 raise BadInputError(supervisor.hopeless)
-            notes = (*spec.notes, *notes, *scheduling, *(f"throttled: {cause}" for cause in supervisor.throttled))
+            notes = (
+                *spec.notes,
+                *notes,
+                *scheduling,
+                *supervisor.unread,
+                *(f"throttled: {cause}" for cause in supervisor.throttled),
+            )
             return _report(config, loop, control, link=link, channels=channels, children=children, notes=notes)
     finally:
         channels.orders["stopping"] = 1
@@ -123,9 +130,10 @@ def check_before_start(config: SessionConfig) -> tuple[str, ...]:
 
 
 def policy_spec(bundle: str, backend: str) -> PolicySpec:
-    """The spec of a bundle, read from its manifest without any engine."""
+    """The spec of a bundle, read from its manifest without any engine; raises BadInputError for an unknown backend."""
     if backend == "scripted":
         return scripted_spec(options_from_text(bundle))
+    check_backend(backend)
     return Bundle(Path(bundle)).manifest.policy
 
 

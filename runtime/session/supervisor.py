@@ -14,7 +14,7 @@ from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_process import ChildProcess, end_children, wait_for_exit
-from vpp_edge.runtime.ipc.codecs import read_frame
+from vpp_edge.runtime.ipc.codecs import read_frame, read_note
 from vpp_edge.runtime.ipc.counters import LoopCounts, write_counts
 from vpp_edge.runtime.ipc.loop_state import Phase
 from vpp_edge.runtime.ipc.real_time import keep_pace_with_loop
@@ -37,6 +37,7 @@ class Supervisor(threading.Thread):
         start_ns: longest time to the first chunk.
 
     Attributes:
+        unread: what the policy did not read of its instructions, one sentence each.
         throttled: why the policy's rate was lowered for a while, one entry each time.
         hopeless: which children can never work with their settings, and why; empty otherwise.
     """
@@ -61,6 +62,7 @@ class Supervisor(threading.Thread):
         self._begun_ns = time.monotonic_ns()
         self._status_ns = self._snapshot_ns = self._throttling_ns = 0
         self.throttled: list[str] = []
+        self.unread: list[str] = []
         self._hopeless: dict[str, str] = {}
         self._hopeless_ns = 0
 
@@ -95,7 +97,7 @@ class Supervisor(threading.Thread):
     def _poll(self, now_ns: int) -> None:
         found = [self._check_throttling(now_ns), *(self._watch(child, now_ns) for child in self._children)]
         self._end_if_hopeless(now_ns)
-        news = "; ".join(filter(None, found))
+        news = "; ".join(filter(None, [*found, self._check_instruction()]))
         waiting_for = "" if self._loop.moving else self._missing()
         self._notify_systemd(now_ns, waiting_for)
         self._publish_counts()
@@ -153,6 +155,14 @@ class Supervisor(threading.Thread):
             self.throttled.append(", ".join(causes))
             return f"the machine is slowed down, so the policy runs less often: {self.throttled[-1]}"
         return "the machine is as fast as before" if before and not causes else ""
+
+    def _check_instruction(self) -> str:
+        """What the policy does not read of its instruction, the first time that it says so."""
+        note = read_note(self._channels.instruction_note)
+        if not note or note in self.unread:
+            return ""
+        self.unread.append(note)
+        return note
 
     def _missing(self) -> str:
         """What is missing before the first chunk can be used."""

@@ -12,6 +12,9 @@ import socket
 import time
 from collections.abc import Mapping
 
+from vpp_edge.number_range import whole
+
+WATCHDOG_US = whole(1, 2**63 - 1)
 SHARE_OF_WATCHDOG = 3  # notifications per watchdog timeout
 STATUS_NS = 1_000_000_000
 END_US = 120_000_000  # longer than a recorder may take to complete its episode
@@ -28,7 +31,7 @@ class SystemdNotifier:
         self._address = environment.get("NOTIFY_SOCKET", "")
         watched = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         watchdog_us = environment.get("WATCHDOG_USEC", "0") if watched else "0"
-        self._every_ns = int(watchdog_us) * 1000 // SHARE_OF_WATCHDOG if watchdog_us.isdigit() else 0
+        self._every_ns = (WATCHDOG_US.parsed(watchdog_us) or 0) * 1000 // SHARE_OF_WATCHDOG
         self._fed_ns = self._status_ns = 0
         self._ticks = -1
         self._ready = False

@@ -12,6 +12,7 @@ import numpy as np
 
 from vpp_edge.clock import Clock, MonotonicClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.number_range import SEED
 from vpp_edge.runtime.interfaces import HandState
 from vpp_edge.runtime.sim.model import (
     CLOSED_RAD,
@@ -166,6 +167,6 @@ def sim_hand_from_address(address: str) -> SimHand:
     """
     if not address:
         return SimHand()
-    if not address.isdecimal():
-        raise BadInputError(f"--hand sim:{address}: the address of the simulated hand is a seed, e.g. --hand sim:7")
-    return SimHand(episode=episode_from_seed(int(address)))
+    if (seed := SEED.parsed(address)) is None:
+        raise BadInputError(f"--hand sim:{address:.60}: the address of the simulated hand is a seed, {SEED}")
+    return SimHand(episode=episode_from_seed(seed))

@@ -13,6 +13,7 @@ from typing import Any
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.installing import pip_install
+from vpp_edge.suggestion import did_you_mean
 
 LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")}
 GL_RENDERER = 0x1F01
@@ -68,7 +69,10 @@ def _usable(chosen: str | None) -> str:
     if name in WINDOW:
         return name
     if name and name not in LIBRARIES:
-        raise BadInputError(f"MUJOCO_GL={chosen}: expected one of {', '.join((*LIBRARIES, 'glfw', OFF[0]))}, or unset")
+        known = (*LIBRARIES, "glfw", OFF[0])
+        raise BadInputError(
+            f"MUJOCO_GL={chosen}{did_you_mean(chosen, known)}: expected one of {', '.join(known)}, or unset"
+        )
     kind = name or "egl"
     return kind if _has_library(kind) else "disable"
 

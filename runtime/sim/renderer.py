@@ -22,6 +22,7 @@ from vpp_edge.runtime.sim.scene import SKY, apply_layout, scene_xml
 from vpp_edge.runtime.sim.view_names import VIEWS
 from vpp_edge.runtime.sim.world import SCENE_SIZE
 from vpp_edge.spec.pose import PoseLayout
+from vpp_edge.suggestion import did_you_mean
 
 SMOOTH_PIXELS = 160 * 120  # larger images with smooth edges would take a whole core
 STATE_SIZE = PoseLayout.dims(len(JOINTS))
@@ -96,7 +97,10 @@ class SimRenderer:
             BadInputError: unknown view, or a state or scene that is not 19 or 5 finite numbers.
         """
         if view not in VIEWS:
-            raise BadInputError(f"unknown view {view!r} of the simulation; expected one of {', '.join(VIEWS)}")
+            raise BadInputError(
+                f"unknown view {view!r}{did_you_mean(view, VIEWS)} of the simulation; expected one of "
+                f"{', '.join(VIEWS)}"
+            )
         state = np.asarray(state, dtype=np.float64)
         if state.shape != (STATE_SIZE,) or not np.isfinite(state).all():
             raise BadInputError(f"hand state of shape {state.shape}: {state}; expected ({STATE_SIZE},) finite numbers")

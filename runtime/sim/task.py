@@ -36,7 +36,12 @@ class Episode:
 
     @property
     def instruction(self) -> str:
-        return f"press the {self.colour} button"
+        return instruction_for(self.colour)
+
+
+def instruction_for(colour: str) -> str:
+    """The instruction to press the button of a colour."""
+    return f"press the {colour} button"
 
 
 def episode_from_seed(seed: int) -> Episode:

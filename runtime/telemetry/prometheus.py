@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.number_range import PORT
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_body import child_body
 from vpp_edge.runtime.ipc.counters import CameraCounts, ChunkCounts, LoopCounts, PolicyCounts, metrics_of
@@ -33,7 +34,7 @@ def check_address(text: str) -> None:
     Raises:
         BadInputError: neither, another kind of file is there already, or it is in use or not permitted.
     """
-    if not (text.isdecimal() and 0 < int(text) < 65536):
+    if PORT.parsed(text) is None:
         _check_path(text)
     try:
         _bound(text, BaseHTTPRequestHandler).server_close()
@@ -45,7 +46,7 @@ def _check_path(text: str) -> None:
     path = Path(text)
     if "/" not in text or len(os.fsencode(text)) > 100 or not path.parent.is_dir():
         raise BadInputError(
-            f"--metrics {text}: expected a port of 1 to 65535, or a path such as /run/user/1000/vpp-edge.sock in a "
+            f"--metrics {text}: expected a port, {PORT}, or a path such as /run/user/1000/vpp-edge.sock in a "
             "folder that exists, of at most 100 bytes"
         )
     if (path.exists() or path.is_symlink()) and not path.is_socket():
@@ -128,4 +129,4 @@ def _server(address: str, channels: Channels) -> socketserver.BaseServer:
 
 
 def _bound(address: str, handler: type[BaseHTTPRequestHandler]) -> socketserver.BaseServer:
-    return _Server((LOOPBACK, int(address)), handler) if address.isdecimal() else _UnixServer(address, handler)
+    return _Server((LOOPBACK, int(address)), handler) if PORT.parsed(address) else _UnixServer(address, handler)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
 from vpp_edge.installing import pip_install
+from vpp_edge.number_range import PORT
 from vpp_edge.outputs import check_output_file
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.spec.pose import PoseLayout
@@ -37,6 +39,13 @@ def check_viewer(where: str) -> None:
         raise BadInputError(f"--rerun {where}: expected nothing, an address rerun+http://HOST:PORT/proxy, or FILE.rrd")
     if where.endswith(".rrd"):
         check_output_file(Path(where), "--rerun")
+    if where.startswith("rerun+http"):
+        try:
+            port = urlsplit(where).port
+        except ValueError:
+            port = 0
+        if port is not None and port not in PORT:
+            raise BadInputError(f"--rerun {where}: its port is not {PORT}")
 
 
 class RerunView:

@@ -107,7 +107,7 @@ WRONG = {
     "precision": (["--fp16"], "export --precision"),
     "stage": (["--stage", "levitate"], "has no stage 'levitate'"),
     "sm": (["--sm", "ampere"], "expected a compute capability"),
-    "level": (["--builderOptimizationLevel", "7"], "expected 0 to 5"),
+    "level": (["--builderOptimizationLevel", "7"], "expected a whole number from 0 to 5"),
     "pool": (["--memPoolSize", "dlaSRAM:1"], "expected POOL:SIZE"),
     "layers": (["--exportLayerInfo", "layers.json"], "on its device"),
     "backend": (["--backend", "onnxruntime"], "invalid choice"),

@@ -84,4 +84,4 @@ def test_the_list_names_every_fault_once(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chaos", POLICY, "--backend", "scripted", "--fault", "99"]) == 2
-    assert "unknown faults [99]; expected 1 to 28" in capsys.readouterr().err
+    assert "--fault 99: expected a whole number from 1 to 28" in capsys.readouterr().err

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pty
+import select
 import shlex
 import shutil
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +44,54 @@ def complete_in_fish(line: str, folder: Path | None = None) -> list[str]:
     answer = subprocess.run(["fish", "-c", code], capture_output=True, text=True, timeout=HANGS_S, cwd=folder)
     assert not answer.stderr
     return [offer.partition("\t")[0] for offer in answer.stdout.splitlines()]
+
+
+class Prompt:
+    """An interactive shell on a terminal of its own, in a folder."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self._terminal, its = pty.openpty()
+        self._shell = subprocess.Popen(
+            command,
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            cwd=folder,
+            env={**os.environ, "TERM": "dumb", "HOME": str(folder)},
+            start_new_session=True,
+        )
+        os.close(its)
+
+    def __enter__(self) -> Prompt:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shell.kill()
+        self._shell.wait()
+        os.close(self._terminal)
+
+    def enter(self, line: str) -> None:
+        """Runs a line, and waits for it."""
+        os.write(self._terminal, f"{line}; echo do''ne\n".encode())
+        self._read_until("\ndone")
+
+    def completed(self, line: str) -> str:
+        """The line as it is after the tab key; then clears it."""
+        os.write(self._terminal, f"{line}\t".encode())
+        seen = self._read_until(None)
+        os.write(self._terminal, b"\x15")
+        return seen
+
+    def _read_until(self, text: str | None) -> str:
+        """What the shell writes until `text`; for None, until it has been silent for half a second."""
+        seen, end_s = "", time.monotonic() + HANGS_S
+        while time.monotonic() < end_s and (text is None or text not in seen):
+            ready, _, _ = select.select([self._terminal], [], [], 0.5)
+            if ready:
+                seen += os.read(self._terminal, 65536).decode("utf-8", "replace").replace("\r", "")
+            elif text is None and seen:
+                return seen
+        return seen
 
 
 @pytest.fixture
@@ -80,6 +132,81 @@ def test_bash_offers_files_for_paths(folder_with_bundle: Path, words: tuple[str,
 
 def test_bash_offers_no_files_for_numbers(folder_with_bundle: Path) -> None:
     assert complete_in_bash("run", "b", "--seed", "my", folder=folder_with_bundle) == []
+
+
+KNOWN = {
+    "run b --backend on": ["onnxruntime"],
+    "run b --provider c": ["cpu", "cuda"],
+    "run b --hand l": ["leap"],
+    "run b --chunking n": ["naive"],
+    "run b --camera re": ["realsense:"],
+    "run b --camera static=v": ["static=video:"],
+    "run b --camera static=video:my": ["static=video:my_bundle"],
+    "run b --camera software:my": ["software:my_bundle"],
+    "run b --hand leap:/dev/nul": ["leap:/dev/null"],
+    "run b --hand leap:/dev/ttyUSB0?config=my": ["leap:/dev/ttyUSB0?config=my_bundle"],
+    "chaos d": ["demo"],
+    "chaos demo --fault 1": ["1", *map(str, range(10, 20))],
+    "eval e": ["expert"],
+    "eval d": ["demo"],
+    "eval r": ["random"],
+    "profile b --compare torch-": ["torch-cuda"],
+    "profile b --roofline h": ["h100-sxm"],
+    "build b --stage p": ["perceive"],
+    "build b --builderOptimizationLevel 5": ["5"],
+    "calibrate b d --method p": ["percentile"],
+}
+
+
+@pytest.mark.parametrize(("line", "offers"), KNOWN.items())
+def test_bash_offers_what_is_known(folder_with_bundle: Path, line: str, offers: list[str]) -> None:
+    assert complete_in_bash(*line.split(), folder=folder_with_bundle) == offers
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed here")
+@pytest.mark.parametrize("line", [line for line in KNOWN if "leap:" not in line])
+def test_fish_offers_what_is_known(folder_with_bundle: Path, line: str) -> None:
+    offers = complete_in_fish(f"vpp-edge {line}", folder_with_bundle)
+    assert {offer.rstrip("/") for offer in offers} == set(KNOWN[line])
+
+
+def test_the_words_that_are_offered_are_those_of_the_code() -> None:
+    from vpp_edge.cli.chaos import FAULT_NUMBER
+    from vpp_edge.cli.run import CAMERA_WORDS
+    from vpp_edge.runtime.cameras.config import OPTIONS
+    from vpp_edge.runtime.chaos.catalogue import FAULTS
+
+    assert tuple(f"{kind}:" for kind in OPTIONS) == CAMERA_WORDS
+    assert [fault.number for fault in FAULTS] == list(range(int(FAULT_NUMBER.low), int(FAULT_NUMBER.high) + 1))
+
+
+TYPED = {
+    "run b --camera static=vi": "static=video:",
+    "run b --camera static=video:my": "static=video:my_bundle/",
+    "run b --hand leap:/dev/nul": "leap:/dev/null ",
+    "run b --backend on": "onnxruntime ",
+    "chaos dem": "demo ",
+    "eval exp": "expert ",
+    "inspect my": "my_bundle/",
+}
+SHELLS = {
+    "bash": (["bash", "--norc", "-i"], 'eval "$(cat script)"'),
+    "zsh": (["zsh", "-f", "-i"], 'autoload -U compinit; compinit -u; eval "$(cat script)"'),
+}
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_tab_key_at_a_prompt(shell: str, folder_with_bundle: Path) -> None:
+    """A shell splits words as it is set up to, which the functions alone do not show."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed here")
+    (folder_with_bundle / "script").write_text(script_of_this_build(shell))
+    command, begin = SHELLS[shell]
+    with Prompt(command, folder_with_bundle) as prompt:
+        prompt.enter(f"PS1=''; {begin}")
+        for line, completed in TYPED.items():
+            assert completed in prompt.completed(f"vpp-edge {line}"), line
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed here")

@@ -185,3 +185,13 @@ def test_the_report_fits_the_width_and_names_the_fix() -> None:
     report = doctor.report_from_checks([check], {"run": False}, width=80)
     assert len(report.splitlines()[0]) <= 80
     assert "fix: plug one in" in report and "can: nothing yet" in report
+
+
+def test_json_is_one_line_as_that_of_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = [doctor.check_library("numpy"), doctor.check_library("mujoco")]
+    monkeypatch.setattr(doctor, "check_all", lambda folder: checks)
+    assert main.main(["doctor", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and [c["name"] for c in json.loads(out)["checks"]] == ["numpy", "mujoco"]

@@ -265,16 +265,31 @@ class TestWrongUse:
         ("words", "said"),
         [
             (["--precision", "int8"], "pass --calibration DATASET"),
-            (["--precision", "int8", "--calibration", "DATA", "--budget", "0"], "error budget 0 is out of range"),
-            (["--precision", "int8", "--calibration", "DATA", "--budget", "2"], "error budget 2 is out of range"),
-            (["--precision", "int8", "--calibration", "DATA", "--budget", "nan"], "error budget nan is out of range"),
-            (["--precision", "int8", "--calibration", "DATA", "--alpha", "1.5"], "alpha is 1.5"),
+            (
+                ["--precision", "int8", "--calibration", "DATA", "--budget", "0"],
+                "--budget 0: expected a number above 0",
+            ),
+            (
+                ["--precision", "int8", "--calibration", "DATA", "--budget", "2"],
+                "--budget 2: expected a number above 0",
+            ),
+            (
+                ["--precision", "int8", "--calibration", "DATA", "--budget", "nan"],
+                "--budget nan: expected a number above 0",
+            ),
+            (
+                ["--precision", "int8", "--calibration", "DATA", "--alpha", "1.5"],
+                "--alpha 1.5: expected a number from 0 to 1",
+            ),
             (
                 ["--precision", "int8", "--calibration", "DATA", "--method", "percentile", "--percentile", "0"],
                 "percentile 0",
             ),
             (["--precision", "int8", "--calibration", "DATA", "--recordings", "7"], "has no recording '7'; it has 0"),
-            (["--precision", "int8", "--calibration", "DATA", "--samples", "0"], "at least one observation"),
+            (
+                ["--precision", "int8", "--calibration", "DATA", "--samples", "0"],
+                "--samples 0: expected a whole number from 1",
+            ),
             (["--precision", "int8", "--calibration", "nowhere"], "no such data set"),
             (["--precision", "int8", "--calibration", "TABLE"], "pass --held-out DATASET"),
             (["--precision", "fp16", "--calibration", "TABLE", "--held-out", "DATA"], "takes none"),

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, HardwareFaultError
+from vpp_edge.number_range import whole
+from vpp_edge.suggestion import check_text, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np  # --help must not load it
 
 ONNXRUNTIME = "onnxruntime"  # the default backend, and the only one with providers
 PROVIDERS = ("cpu", "cuda", "tensorrt")
+THREADS = whole(1, 1024)
 
 PRECISION_FROM_CHECKPOINT = {"torch": "fp32", "torch-cuda": "fp16"}
 """Backends that run the trained checkpoint instead of the bundle's graphs, and the precision they run it in, whatever
@@ -35,7 +38,7 @@ class EngineOptions:
         provider: execution provider, one of PROVIDERS, for the `onnxruntime` backend only; None: the CPU.
 
     Raises:
-        BadInputError: the provider is unknown.
+        BadInputError: the provider is unknown, or the number of threads is out of range.
     """
 
     threads: int | None = None
@@ -43,8 +46,15 @@ class EngineOptions:
     provider: str | None = None
 
     def __post_init__(self) -> None:
+        if self.provider is not None:
+            check_text("provider", self.provider)
         if self.provider is not None and self.provider not in PROVIDERS:
-            raise BadInputError(f"unknown provider {self.provider!r}; expected one of {', '.join(PROVIDERS)}")
+            raise BadInputError(
+                f"unknown provider {self.provider!r}{did_you_mean(self.provider, PROVIDERS)}; expected one of "
+                f"{', '.join(PROVIDERS)}"
+            )
+        if self.threads is not None:
+            THREADS.check("threads", self.threads)
 
 
 def check_provider_belongs(backend: str, provider: str | None) -> None:

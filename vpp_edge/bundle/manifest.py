@@ -24,6 +24,7 @@ from typing import Any
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.foreign_files import foreign_content
 from vpp_edge.spec.policy import PolicySpec, TensorSpec, policy_spec_from_json
+from vpp_edge.suggestion import did_you_mean
 
 SCHEMA_VERSION = 2  # 2: limits with their measure and physical errors in the certificate, kept observations
 ORIGIN = "vpp_edge."  # begins every key of a graph's metadata that says where it comes from
@@ -270,7 +271,10 @@ class Bundle:
     def stage(self, name: str) -> StageRecord:
         """The record of a stage; BundleError when the bundle has none of that name."""
         if name not in self.manifest.stages:
-            raise BundleError(f"{self.path}: has no stage {name!r}, only {sorted(self.manifest.stages)}")
+            raise BundleError(
+                f"{self.path}: has no stage {name!r}{did_you_mean(name, self.manifest.stages)}, only "
+                f"{sorted(self.manifest.stages)}"
+            )
         return self.manifest.stages[name]
 
 

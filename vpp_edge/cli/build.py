@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.cli.completion_scripts import offered_for
+from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError
 from vpp_edge.files import write_whole
 from vpp_edge.outputs import check_output_file
 from vpp_edge.progress import Progress
-from vpp_edge.runtime.policy.engines.tensorrt.flags import TILINGS, VERBOSITIES, BuildFlags, memory_pools_from_text
+from vpp_edge.runtime.policy.engines.tensorrt.flags import (
+    AUXILIARY_STREAMS,
+    LEVELS,
+    TILINGS,
+    VERBOSITIES,
+    BuildFlags,
+    memory_pools_from_text,
+)
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, library_of_backend
 
 if TYPE_CHECKING:
@@ -32,6 +41,7 @@ library, device and options is reused. Options are named as in trtexec.
 # names and shapes, the weights are in a separate file): 17 s for 0.6 MB, 12 s for 0.34 MB.
 SECONDS_PER_GRAPH_BYTE = 30e-6
 
+STAGES = ("text", "perceive", "act")
 REFUSED = {
     "shapes": "the shapes of a bundle's stages are fixed; `vpp-edge inspect` shows them",
     "minShapes": "the shapes of a bundle's stages are fixed",
@@ -54,25 +64,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SM",
         help="build for this compute capability, such as 86, instead of the GPU of this machine (tensorrt-rtx only)",
     )
-    parser.add_argument(
+    stage = parser.add_argument(
         "--stage", nargs="+", action="extend", default=[], metavar="STAGE", help="build only these stages (all)"
     )
+    offered_for(stage, STAGES)
     parser.add_argument("--force", action="store_true", help="rebuild existing engines")
     parser.add_argument("--prune", action="store_true", help="remove engines that the new ones replace")
     parser.add_argument(
-        "--builderOptimizationLevel", type=int, metavar="N", help="0 builds quickly, 5 searches longest"
+        "--builderOptimizationLevel", type=Number(LEVELS), metavar="N", help="0 builds quickly, 5 searches longest"
     )
     parser.add_argument(
         "--memPoolSize", metavar="POOL:MIB", help="memory limits of the pools workspace, tacticSharedMem"
     )
-    parser.add_argument("--maxAuxStreams", type=int, metavar="N", help="auxiliary streams")
-    parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help=", ".join(TILINGS))
-    parser.add_argument(
+    parser.add_argument("--maxAuxStreams", type=Number(AUXILIARY_STREAMS), metavar="N", help="auxiliary streams")
+    tiling = parser.add_argument("--tilingOptimizationLevel", metavar="LEVEL", help=", ".join(TILINGS))
+    offered_for(tiling, TILINGS)
+    verbosity = parser.add_argument(
         "--profilingVerbosity",
         default=BuildFlags.profiling_verbosity,
         metavar="KIND",
         help=f"what the engine reports about its layers: {', '.join(VERBOSITIES)} ({BuildFlags.profiling_verbosity})",
     )
+    offered_for(verbosity, VERBOSITIES)
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")
     precision.add_argument(

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 from vpp_edge.cli.calibration_arguments import add_calibration_arguments, calibration_options, data_options
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.files import write_whole
+from vpp_edge.number_range import SEED
 from vpp_edge.outputs import check_output_file, check_output_folder, check_temporary_files
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"device to predict the latency for in the report: {', '.join(DEVICES)} ({DEFAULT_DEVICE})",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the observations' noise (0)")
+    parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of the observations' noise (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing table")
     add_calibration_arguments(parser)
 

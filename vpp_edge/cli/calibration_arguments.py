@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from vpp_edge.bundle.quantization import METHODS
-from vpp_edge.workflow.calibration_options import CalibrationOptions
+from vpp_edge.cli.numbers import Number
+from vpp_edge.number_range import COUNT, COUNT_OR_NONE
+from vpp_edge.workflow.calibration_options import ALPHA, PERCENTILE, CalibrationOptions
 from vpp_edge.workflow.observations import DataOptions
 
 
@@ -39,14 +41,14 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     data, options = DataOptions, CalibrationOptions
     group.add_argument(
         "--samples",
-        type=int,
+        type=Number(COUNT),
         default=data.samples,
         metavar="N",
         help=f"observations to calibrate on ({data.samples})",
     )
     group.add_argument(
         "--held-out-samples",
-        type=int,
+        type=Number(COUNT),
         default=data.held_out_samples,
         metavar="N",
         help=f"observations to evaluate on ({data.held_out_samples})",
@@ -56,21 +58,21 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--percentile",
-        type=float,
+        type=Number(PERCENTILE),
         default=options.percentile,
         metavar="P",
         help=f"share of the values, in percent, that method percentile keeps ({options.percentile:g})",
     )
     group.add_argument(
         "--alpha",
-        type=float,
+        type=Number(ALPHA),
         default=options.alpha,
         metavar="A",
         help=f"SmoothQuant's migration strength, 0 for none ({options.alpha:g})",
     )
     group.add_argument(
         "--sensitivity-samples",
-        type=int,
+        type=Number(COUNT_OR_NONE),
         default=options.sensitivity_samples,
         metavar="N",
         help="observations to measure each layer's error on; 0 skips that and quantizes every layer that can be "

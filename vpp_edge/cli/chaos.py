@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpp_edge.cli.completion_scripts import completed_by, words_and_files
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.main import STATUS_INTERRUPTED
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
-from vpp_edge.errors import BadInputError, InconclusiveError
+from vpp_edge.errors import InconclusiveError
+from vpp_edge.number_range import SEED, real, whole
 from vpp_edge.outputs import check_output_file, check_temporary_files
 from vpp_edge.runtime.chaos.result import FAILED, INCONCLUSIVE
 
@@ -36,21 +39,35 @@ Exit status: 0 all passed, 1 a fault failed, 3 none failed but some are inconclu
 then is reported)."""
 
 SIM = "sim"
+FAULT_NUMBER = whole(1, 28, why="write --fault 3 14, after BUNDLE")  # of the catalogue, which loads numpy
+REPEATS = whole(1, 1000)
+WATCHED_S = real(1, 1000)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, or demo")
+    completed_by(
+        parser.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, or demo"), words_and_files((DEMO,))
+    )
     parser.add_argument(
-        "--fault", type=_number, nargs="+", action="extend", metavar="N", help="faults to inject, by number (all)"
+        "--fault",
+        type=Number(FAULT_NUMBER),
+        nargs="+",
+        action="extend",
+        metavar="N",
+        help="faults to inject, by number (all)",
     )
     parser.add_argument("--list", action="store_true", help="list the faults without injecting any")
     parser.add_argument(
-        "--repeat", type=int, default=1, metavar="N", help="runs per fault; the worst result counts (1)"
+        "--repeat", type=Number(REPEATS), default=1, metavar="N", help="runs per fault; the worst result counts (1)"
     )
-    parser.add_argument("--soak", type=float, default=10, metavar="S", help="how long to watch memory usage (10)")
-    parser.add_argument("--storm", type=float, metavar="S", help="inject random faults for this long instead")
+    parser.add_argument(
+        "--soak", type=Number(WATCHED_S), default=10, metavar="S", help="how long to watch memory usage (10)"
+    )
+    parser.add_argument(
+        "--storm", type=Number(WATCHED_S), metavar="S", help="inject random faults for this long instead"
+    )
     parser.add_argument("--hand", choices=(SIM,), default=SIM, help="hand to run (sim)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of scene, noise and storm (0)")
+    parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of scene, noise and storm (0)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the results as an HTML page")
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
@@ -61,8 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     from vpp_edge.runtime.chaos.catalogue import faults_of
 
-    if arguments.repeat < 1 or not 1 <= arguments.soak <= 1000 or not 1 <= (arguments.storm or 1) <= 1000:
-        raise BadInputError("--repeat must be at least 1, --soak and --storm 1 to 1000 seconds")
     faults = faults_of(arguments.fault)
     if arguments.list:
         listed = [{"id": f.number, "fault": f.name, "reaction": f.reaction, "bound": f.bound} for f in faults]
@@ -116,13 +131,6 @@ def _facts(setup: TrialSetup, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _number(text: str) -> int:
-    """The number of a fault, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a fault; write --fault 3 14, after BUNDLE")
-    return int(text)
-
-
 def _needing(count: int) -> str:
     return f"{count} {'needs' if count == 1 else 'need'} hardware"
 
@@ -140,8 +148,6 @@ def _setup(arguments: argparse.Namespace) -> TrialSetup:
     from vpp_edge.runtime.sim.task import episode_from_seed
     from vpp_edge.runtime.sim.view_names import VIEWS
 
-    if arguments.seed < 0:
-        raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")
     bundle = str(exported_demo(arguments)) if arguments.bundle == DEMO else arguments.bundle
     views = len(policy_spec(bundle, arguments.backend).cameras)
     cameras = tuple(camera_from_text(f"software:sim/{VIEWS[i % len(VIEWS)]}") for i in range(views))

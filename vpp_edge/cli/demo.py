@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.cli.demo_policy import add_output_argument, exported_demo
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import whole
 from vpp_edge.wording import counted
+from vpp_edge.workflow.closed_loop.bounds import EVALUATION_SEED, WORLDS_PER_SEED
 
 if TYPE_CHECKING:
     from vpp_edge.demo.run_video import RunVideo
@@ -32,13 +35,18 @@ episode. Writes a video and an animation.
 A failed episode is a result, not an error: the exit status is 0 if the run itself worked."""
 
 START_S = 120.0
+EPISODES = whole(1, 1000)  # they are played in real time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_argument(parser, "folder for bundle, video and animation")
-    parser.add_argument("--episodes", type=int, default=5, metavar="N", help="number of episodes (5)")
+    parser.add_argument("--episodes", type=Number(EPISODES), default=5, metavar="N", help="number of episodes (5)")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="selects the episodes, as `eval --seed` does (0)"
+        "--seed",
+        type=Number(EVALUATION_SEED),
+        default=0,
+        metavar="S",
+        help="selects the episodes, as `eval --seed` does (0)",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="precision of the policy (fp32)")
     parser.add_argument("--fresh", action="store_true", help="export again, even if an earlier demo left a bundle")
@@ -46,10 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    if not 1 <= arguments.episodes <= 1000:
-        raise BadInputError(f"--episodes {arguments.episodes}: expected 1 to 1000")
-    if not 0 <= arguments.seed < 1000:
-        raise BadInputError(f"--seed {arguments.seed}: expected 0 to 999")
     bundle = exported_demo(arguments, fresh=arguments.fresh, precision=arguments.precision)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)  # an export has made it, the bundle of this package has not
@@ -75,7 +79,6 @@ def _play(bundle: Path, arguments: argparse.Namespace) -> tuple[RunReport, list[
     from vpp_edge.runtime.sim.sequence import EpisodeSequence
     from vpp_edge.runtime.sim.task import episode_from_seed
     from vpp_edge.runtime.sim.view_names import POLICY_VIEWS
-    from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
 
     first = arguments.seed * WORLDS_PER_SEED
     episodes = [episode_from_seed(first + i) for i in range(arguments.episodes)]

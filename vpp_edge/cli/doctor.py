@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     checks = check_all(Path.cwd())
     can = uses_from_checks(checks)
     if arguments.json:
-        print(json.dumps({"checks": [_as_json(c) for c in checks], "can": can}, indent=1))
+        print(json.dumps({"checks": [_as_json(c) for c in checks], "can": can}))
     else:
         shown = [c for c in checks if c.status != OK or not arguments.lacks]
         print(report_from_checks(shown, can, shutil.get_terminal_size((110, 24)).columns))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, PROVIDERS
+from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, PROVIDERS, THREADS
+from vpp_edge.cli.completion_scripts import offered_for
+from vpp_edge.cli.numbers import Number
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES
 
 BACKENDS = (ONNXRUNTIME, *LIBRARIES, *PRECISION_FROM_CHECKPOINT)  # of this package; others can be installed
@@ -14,18 +16,20 @@ ALL_CORES, ALL_CORES_BUT_ONE = "all cores", "all cores but one"
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --backend and --provider."""
-    parser.add_argument(
+    backend = parser.add_argument(
         "--backend", default=ONNXRUNTIME, metavar="NAME", help=f"engine: {', '.join(BACKENDS)} ({ONNXRUNTIME})"
     )
+    offered_for(backend, BACKENDS)
     names = f"{', '.join(PROVIDERS[:-1])} or {PROVIDERS[-1]}"
-    parser.add_argument(
+    provider = parser.add_argument(
         "--provider", metavar="NAME", help=f"execution provider of ONNX Runtime: {names} ({PROVIDERS[0]})"
     )
+    offered_for(provider, PROVIDERS)
 
 
 def add_threads_argument(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds --threads; `default` is what the help says of leaving it out."""
-    parser.add_argument("--threads", type=int, metavar="N", help=f"CPU threads of the engine ({default})")
+    parser.add_argument("--threads", type=Number(THREADS), metavar="N", help=f"CPU threads of the engine ({default})")
 
 
 def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, check_provider_belongs
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.config import SAMPLERS
+from vpp_edge.cli.completion_scripts import completed_by, words_and_files
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import add_checkpoint_argument, add_engine_arguments
+from vpp_edge.cli.numbers import FRAMES, STEPS, Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import real
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC
+from vpp_edge.workflow.closed_loop.bounds import (
+    DELAY_MS,
+    EPISODE_S,
+    EPISODES,
+    EVALUATION_SEED,
+    EXPERT,
+    PROCESSES,
+    RANDOM,
+    REPLAN_MS,
+)
 
 if TYPE_CHECKING:
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
@@ -38,14 +50,25 @@ DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert or random")
-    parser.add_argument("--episodes", type=int, default=200, metavar="N", help="number of episodes (200)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="selects the episodes and the noise (0)")
+    policy = parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert or random")
+    completed_by(policy, words_and_files((DEMO, EXPERT, RANDOM)))
+    parser.add_argument("--episodes", type=Number(EPISODES), default=200, metavar="N", help="number of episodes (200)")
     parser.add_argument(
-        "--delay-ms", type=float, default=0, metavar="D", help="simulated time from an observation to its chunk (0)"
+        "--seed", type=Number(EVALUATION_SEED), default=0, metavar="S", help="selects the episodes and the noise (0)"
     )
     parser.add_argument(
-        "--replan-ms", type=float, default=200, metavar="R", help="simulated time between observations (200)"
+        "--delay-ms",
+        type=Number(DELAY_MS),
+        default=0,
+        metavar="D",
+        help="simulated time from an observation to its chunk (0)",
+    )
+    parser.add_argument(
+        "--replan-ms",
+        type=Number(REPLAN_MS),
+        default=200,
+        metavar="R",
+        help="simulated time between observations (200)",
     )
     parser.add_argument(
         "--chunking",
@@ -55,26 +78,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for expert and random naive",
     )
     parser.add_argument(
-        "--time-limit", type=float, default=8, metavar="S", help="seconds until an episode times out (8)"
+        "--time-limit", type=Number(EPISODE_S), default=8, metavar="S", help="seconds until an episode times out (8)"
     )
     parser.add_argument("--precision", choices=PRECISIONS, help="precision of the demo policy (fp32)")
-    parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the demo policy (as trained)")
+    parser.add_argument(
+        "--steps", type=Number(STEPS), metavar="N", help="sampling steps of the demo policy (as trained)"
+    )
     parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the demo policy (as trained)")
-    parser.add_argument("--frames", type=int, metavar="K", help="frames that the demo policy computes (all)")
+    parser.add_argument("--frames", type=Number(FRAMES), metavar="K", help="frames that the demo policy computes (all)")
     add_output_argument(parser, "folder for the bundles of the demo policy")
     add_engine_arguments(parser)
     add_checkpoint_argument(parser)
-    parser.add_argument("--processes", type=int, metavar="N", help="parallel processes (one per core)")
+    parser.add_argument("--processes", type=Number(PROCESSES), metavar="N", help="parallel processes (one per core)")
     parser.add_argument(
-        "--require", type=float, metavar="SHARE", help="exit with status 1 if a smaller share succeeds, e.g. 0.9"
+        "--require",
+        type=Number(real(0, 1)),
+        metavar="SHARE",
+        help="exit with status 1 if a smaller share succeeds, e.g. 0.9",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     settings = _settings(arguments)
-    if arguments.require is not None and not 0 <= arguments.require <= 1:
-        raise BadInputError(f"--require {arguments.require:g}: expected a share from 0 to 1, 0.9 for 90 %")
     choice = _choice(arguments)
     from vpp_edge.cli.eval_text import facts_of, lines_of
     from vpp_edge.workflow.closed_loop.evaluation import evaluate, progress_stages
@@ -103,31 +129,23 @@ def _settings(arguments: argparse.Namespace) -> EvalSettings:
     return EvalSettings(
         episodes=arguments.episodes,
         seed=arguments.seed,
-        replan_ns=_nanoseconds("--replan-ms", arguments.replan_ms),
-        delay_ns=_nanoseconds("--delay-ms", arguments.delay_ms),
+        replan_ns=round(arguments.replan_ms * 1e6),
+        delay_ns=round(arguments.delay_ms * 1e6),
         time_limit_s=arguments.time_limit,
         chunking=_chunking(arguments),
     )
 
 
 def _chunking(arguments: argparse.Namespace) -> str:
-    from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM
-
     samples = arguments.policy not in (EXPERT, RANDOM)
     if arguments.chunking == RTC and not samples:
         raise BadInputError(f"--chunking {RTC} guides the sampler of a policy; {arguments.policy!r} has none")
     return str(arguments.chunking or (RTC if samples else NAIVE))
 
 
-def _nanoseconds(option: str, milliseconds: float) -> int:
-    if not math.isfinite(milliseconds):
-        raise BadInputError(f"{option} {milliseconds}: expected a number of milliseconds")
-    return round(milliseconds * 1e6)
-
-
 def _choice(arguments: argparse.Namespace) -> PlayerChoice:
     """The player; exports the demo policy unless an earlier command did."""
-    from vpp_edge.workflow.closed_loop.players import EXPERT, RANDOM, PlayerChoice
+    from vpp_edge.workflow.closed_loop.players import PlayerChoice
 
     policy, demo_options = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
     unusable = [] if policy == DEMO else [name for name, value in demo_options.items() if value is not None]

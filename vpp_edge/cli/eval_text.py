@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vpp_edge.bundle.engine import PRECISION_FROM_CHECKPOINT
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.wording import counted
-from vpp_edge.workflow.closed_loop.evaluation import WORLDS_PER_SEED
+from vpp_edge.workflow.closed_loop.bounds import WORLDS_PER_SEED
 from vpp_edge.workflow.closed_loop.summary import SUCCESS, TIMEOUT, WRONG
 
 if TYPE_CHECKING:

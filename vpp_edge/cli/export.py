@@ -20,11 +20,14 @@ from vpp_edge.cli.calibration_arguments import (
     data_options,
     is_table,
 )
+from vpp_edge.cli.numbers import FRAMES, STEPS, Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import COUNT, SEED, above, whole
 from vpp_edge.outputs import check_temporary_files
 from vpp_edge.progress import Progress, ProgressCallback
 from vpp_edge.spec.policy import QUATERNION_ORDERS
+from vpp_edge.workflow.closed_loop.bounds import EPISODES
 
 if TYPE_CHECKING:
     from vpp_edge.bundle.manifest import Bundle, Manifest
@@ -53,6 +56,11 @@ that fit the simulated hand, and stores both success rates in the bundle.
   vpp-edge export my_checkpoint/ -o my_int8_bundle/ --precision int8 --calibration my_recordings/
   vpp-edge export my_bundle/ -o my_fp16_bundle/ --precision fp16
   vpp-edge export --video-model svd/ --text-encoder clip/ --policy policy.pt -o my_bundle/"""
+
+
+VIEWS = whole(1, 16)
+ACTIONS_HZ = above(0, 1000)
+BUDGET = above(0, 0.999)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,21 +99,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--budget",
-        type=float,
+        type=Number(BUDGET),
         default=DEFAULT_BUDGET,
         metavar="E",
         help=f"int8: allowed error of the actions, relative RMS ({DEFAULT_BUDGET})",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="sampling steps of the action head (as trained)")
+    parser.add_argument(
+        "--steps", type=Number(STEPS), metavar="N", help="sampling steps of the action head (as trained)"
+    )
     parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the action head (as trained)")
     parser.add_argument(
-        "--frames", type=int, metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
+        "--frames", type=Number(FRAMES), metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
     )
     parser.add_argument("--variant", choices=VARIANTS, help="meaning of the actions (from the checkpoint)")
     views = {variant: len(names) for variant, names in CAMERAS.items()}
-    parser.add_argument("--cameras", type=int, metavar="V", help=f"number of views ({_by_variant(views)})")
+    parser.add_argument("--cameras", type=Number(VIEWS), metavar="V", help=f"number of views ({_by_variant(views)})")
     parser.add_argument(
-        "--action-rate", type=float, metavar="HZ", help=f"actions per second ({_by_variant(ACTION_RATE_HZ)})"
+        "--action-rate",
+        type=Number(ACTIONS_HZ),
+        metavar="HZ",
+        help=f"actions per second ({_by_variant(ACTION_RATE_HZ)})",
     )
     parser.add_argument(
         "--quaternion-order",
@@ -119,15 +132,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a real-robot policy without bounds was trained on metres and radians; without this it is refused",
     )
     parser.add_argument(
-        "--parity-samples", type=int, default=2, metavar="N", help="observations for the parity check (2)"
+        "--parity-samples", type=Number(COUNT), default=2, metavar="N", help="observations for the parity check (2)"
     )
     parser.add_argument(
         "--closed-loop",
-        type=int,
+        type=Number(EPISODES),
         metavar="N",
         help="play N episodes of the simulated task with the bundle and with float32, for its certificate",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of these observations and episodes (0)")
+    parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of these observations and episodes (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     add_calibration_arguments(parser)
 
@@ -141,8 +154,6 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.export.bundle_writer import check_target
     from vpp_edge.export.exporter import ExportOptions
 
-    if arguments.parity_samples < 1:
-        raise BadInputError("--parity-samples must be at least 1: a bundle is never written unchecked")
     choices = Choices(
         variant=arguments.variant,
         cameras=arguments.cameras,

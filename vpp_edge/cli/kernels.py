@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.libraries import install_command, is_installed
+from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.number_range import whole
 from vpp_edge.outputs import check_output_folder
 from vpp_edge.progress import Progress
 from vpp_edge.wording import counted
@@ -23,10 +25,17 @@ HELP = """Compile the GPU kernels of this package ahead of time, or list what th
   vpp-edge kernels list                               (bytes per inference with two cameras: counted, not measured)"""
 
 
+ARCHITECTURE = whole(10, 999)  # which of them the kernels support, the compiler says
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("compile", "list"))
     parser.add_argument(
-        "--sm", type=int, nargs="+", metavar="XY", help="architectures, 10 * major + minor (default: all supported)"
+        "--sm",
+        type=Number(ARCHITECTURE),
+        nargs="+",
+        metavar="XY",
+        help="architectures, 10 * major + minor (default: all supported)",
     )
     parser.add_argument("--kernel", nargs="+", metavar="NAME", help="only these operations (default: all)")
     parser.add_argument("--case", nargs="+", metavar="NAME", help="only these cases (default: all full-size ones)")

@@ -14,17 +14,16 @@ import os
 import sys
 import traceback
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
 
 from vpp_edge import __version__
 from vpp_edge.cli.libraries import LIBRARIES, install_command
+from vpp_edge.cli.parser import Formatter, Parser
 from vpp_edge.cli.signals import ended_by_signals
 from vpp_edge.cli.streams import Output, usable_streams
 from vpp_edge.errors import BadInputError, MissingDependencyError, VppEdgeError
-from vpp_edge.files import path_from_text
 from vpp_edge.machine_limits import limit_behind
+from vpp_edge.spec.instruction import truncation_told_to
 
 COMMANDS = {
     "export": "turn a trained checkpoint into a bundle that a robot can run",
@@ -50,21 +49,6 @@ EPILOG = (
     "See `vpp-edge COMMAND --help`. Exit status: 0 ok, 1 failed check, 2 wrong usage or bad input, 3 inconclusive, "
     "130 interrupted."
 )
-
-
-class UsageError(BadInputError):
-    """The command line cannot be parsed."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises a UsageError instead of ending the process, and knows `~` in `--option=~/file`."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.register("type", Path, lambda text: Path(path_from_text(text)))
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}. See: {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +77,8 @@ def _status(words: list[str], output: Output | None) -> int:
     """Runs one command and reports the error that ended it, if any; its exit status."""
     as_json = "--json" in words
     try:
-        return _run(words)
+        with truncation_told_to(_print_note):
+            return _run(words)
     except VppEdgeError as error:
         return _report(str(error), error.exit_status, as_json)
     except KeyboardInterrupt:
@@ -154,13 +139,6 @@ def build_parser(filled: Collection[str]) -> argparse.ArgumentParser:
     return parser
 
 
-class Formatter(argparse.HelpFormatter):
-    """Help with a wide enough column for most options."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
-
-
 def is_in_this_build(name: str) -> bool:
     """Whether the module of the command is installed; imports nothing of it."""
     return importlib.util.find_spec(f"vpp_edge.cli.{name}") is not None
@@ -219,6 +197,11 @@ def _check_working_directory() -> None:
         raise BadInputError(
             f"the working directory does not exist any more ({error.strerror}); change to another folder and try again"
         ) from error
+
+
+def _print_note(note: str) -> None:
+    over_progress = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{over_progress}note: {note}", file=sys.stderr)
 
 
 def _report(message: str, exit_status: int, as_json: bool) -> int:

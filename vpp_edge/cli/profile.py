@@ -11,14 +11,18 @@ from pathlib import Path
 
 from vpp_edge.bundle.engine import ONNXRUNTIME
 from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.cli.completion_scripts import offered_for
 from vpp_edge.cli.engine_arguments import (
     ALL_CORES,
+    BACKENDS,
     add_checkpoint_argument,
     add_engine_arguments,
     add_threads_argument,
 )
+from vpp_edge.cli.numbers import Number
 from vpp_edge.doctor.host import processor_name
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import COUNT, COUNT_OR_NONE
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
 from vpp_edge.wording import counted
@@ -33,10 +37,17 @@ HELP = """Measure the latency of every stage on this machine, or predict it for 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     add_engine_arguments(parser)
-    parser.add_argument("--compare", metavar="BACKEND", help="second backend, measured alternately with the first")
+    second = parser.add_argument(
+        "--compare", metavar="BACKEND", help="second backend, measured alternately with the first"
+    )
+    offered_for(second, BACKENDS)
     add_checkpoint_argument(parser)
-    parser.add_argument("--inferences", type=int, default=20, metavar="N", help="measured inferences per backend (20)")
-    parser.add_argument("--warmup", type=int, default=3, metavar="N", help="warm-up inferences, not measured (3)")
+    parser.add_argument(
+        "--inferences", type=Number(COUNT), default=20, metavar="N", help="measured inferences per backend (20)"
+    )
+    parser.add_argument(
+        "--warmup", type=Number(COUNT_OR_NONE), default=3, metavar="N", help="warm-up inferences, not measured (3)"
+    )
     add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
         "--roofline",
@@ -47,7 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="for --roofline: predict for this precision (that of the bundle)"
     )
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="for --roofline: how many layers to list (10)")
+    parser.add_argument(
+        "--top",
+        type=Number(COUNT_OR_NONE),
+        default=10,
+        metavar="N",
+        help="for --roofline: how many layers to list (10)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,8 +82,6 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     if arguments.compare:
         raise BadInputError("--compare needs a measurement, and --roofline only predicts; leave one of them out")
-    if arguments.top < 0:
-        raise BadInputError("--top must be at least 0")
     prediction = predict_bundle(Bundle(arguments.bundle), DEVICES[arguments.roofline], arguments.precision)
     if arguments.json:
         print(json.dumps({"bundle": str(arguments.bundle), **prediction.to_json(arguments.top)}))
@@ -80,8 +95,6 @@ def _measure(arguments: argparse.Namespace) -> int:
     from vpp_edge.profile.latency import STAGES, profile_policies
     from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 
-    if arguments.inferences < 1 or arguments.warmup < 0:
-        raise BadInputError("--inferences must be at least 1 and --warmup at least 0")
     backends = [arguments.backend] + ([arguments.compare] if arguments.compare else [])
     if len(set(backends)) < len(backends):
         raise BadInputError(f"--compare {arguments.compare} is the measured backend itself; name another one")

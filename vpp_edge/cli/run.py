@@ -9,10 +9,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from vpp_edge.cli.completion_scripts import completed_by, words_then_files
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
+from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import SEED
+from vpp_edge.runtime.hands.kinds import hand_kinds
 from vpp_edge.runtime.policy.handover_modes import MODES
-from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.config import ARM, CPU, DURATION_S, LOG_FRAMES_HZ, RATE_HZ, SessionConfig
 
 if TYPE_CHECKING:
     from vpp_edge.runtime.interfaces import Hand
@@ -36,19 +40,26 @@ The summary on stdout reports the timing of the loop, the latency of the policy,
 --backend scripted needs no bundle (write `latency_ms=50` instead): it swings the hand, to test cameras and hand."""
 
 LOG_INTERVAL_S = 5.0
+CAMERA_WORDS = ("realsense:", "software:", "bag:", "video:")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder that `vpp-edge export` wrote")
-    parser.add_argument("--camera", action="append", metavar="VIEW=KIND:SOURCE", default=[], help="one per view")
-    parser.add_argument(
+    camera = parser.add_argument(
+        "--camera", action="append", metavar="VIEW=KIND:SOURCE", default=[], help="one per view"
+    )
+    completed_by(camera, words_then_files(CAMERA_WORDS))
+    hand = parser.add_argument(
         "--hand", default="sim", metavar="KIND", help="hand to move: sim, or sim:SEED for the world of an episode (sim)"
     )
+    completed_by(hand, words_then_files(hand_kinds()))
     parser.add_argument("--instruction", required=True, metavar="TEXT", help="what the hand should do")
-    parser.add_argument("--duration", type=float, metavar="S", help="seconds from the first chunk (until Ctrl-C)")
+    parser.add_argument(
+        "--duration", type=Number(DURATION_S), metavar="S", help="seconds from the first chunk (until Ctrl-C)"
+    )
     parser.add_argument(
         "--rate-hz",
-        type=float,
+        type=Number(RATE_HZ),
         default=SessionConfig.rate_hz,
         metavar="HZ",
         help=f"rate of the control loop ({SessionConfig.rate_hz:g})",
@@ -69,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
-    parser.add_argument("--seed", type=int, default=0, help="seed of the policy's noise (0)")
+    parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of the policy's noise (0)")
     parser.add_argument("--log", metavar="FILE.mcap", help="log the whole run to a file, for Foxglove or similar")
     parser.add_argument(
         "--rerun",
@@ -80,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-frames",
-        type=float,
+        type=Number(LOG_FRAMES_HZ),
         default=SessionConfig.log_frames_hz,
         metavar="HZ",
         help=f"images of each view per second in --log and --rerun ({SessionConfig.log_frames_hz:g})",
@@ -88,14 +99,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", metavar="WHERE", help="serve counters for Prometheus on a Unix socket (a path) or a loopback port"
     )
-    parser.add_argument("--control-cpu", type=int, metavar="N", help="core reserved for the control loop (none)")
+    parser.add_argument(
+        "--control-cpu", type=Number(CPU), metavar="N", help="core reserved for the control loop (none)"
+    )
     parser.add_argument("--no-real-time", action="store_true", help="normal scheduling, even if real-time is permitted")
     parser.add_argument(
-        "--arm", type=int, default=0, metavar="N", help="arm of a two-armed policy that this hand is (0)"
+        "--arm", type=Number(ARM), default=0, metavar="N", help="arm of a two-armed policy that this hand is (0)"
     )
     parser.add_argument(
         "--start-timeout",
-        type=float,
+        type=Number(DURATION_S),
         default=SessionConfig.start_s,
         metavar="S",
         help=f"seconds to wait for the first chunk ({SessionConfig.start_s:g})",
@@ -110,12 +123,6 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.runtime.session.hooks import RunHooks
     from vpp_edge.runtime.session.run import policy_spec, run_session
 
-    if arguments.threads is not None and arguments.threads < 1:
-        raise BadInputError(f"--threads {arguments.threads}: expected at least 1")
-    if not 0 < arguments.start_timeout < 1e6:
-        raise BadInputError(f"--start-timeout {arguments.start_timeout}: expected a positive number of seconds")
-    if arguments.seed < 0:
-        raise BadInputError(f"--seed {arguments.seed}: expected 0 or more")
     given = [camera_from_text(text) for text in arguments.camera]
     spec = policy_spec(arguments.bundle, arguments.backend)
     cameras = cameras_by_view(spec, given)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from vpp_edge.cli.certificate_text import segment_line
 from vpp_edge.cli.engine_arguments import ALL_CORES, add_engine_arguments, add_threads_argument
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import COUNT, SEED
 
 HELP = """Compare a bundle with its checkpoint or with recorded outputs.
 
@@ -43,9 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES)
     parser.add_argument(
-        "--samples", type=int, default=2, metavar="N", help="random observations to compare with a checkpoint (2)"
+        "--samples",
+        type=Number(COUNT),
+        default=2,
+        metavar="N",
+        help="random observations to compare with a checkpoint (2)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of these observations (1)")
+    parser.add_argument("--seed", type=Number(SEED), default=1, help="seed of these observations (1)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import FINITE
 from vpp_edge.spec.pose import PoseLayout
 
 _POSITIVE_BY_JOINT = ("joint_speed_rad_s", "joint_acceleration_rad_s2", "joint_jerk_rad_s3", "joint_tracking_rad")
@@ -63,18 +64,27 @@ class HandLimits:
 
     def __post_init__(self) -> None:
         for name in ("joint_lower_rad", "joint_upper_rad", *_POSITIVE_BY_JOINT):
-            if len(getattr(self, name)) != self.joints:
-                raise BadInputError(
-                    f"hand limits: {name} has {len(getattr(self, name))} values, expected {self.joints}"
-                )
+            self._check(name, self.joints)
+        for name in ("wrist_lower_m", "wrist_upper_m"):
+            self._check(name, 3)
+        for name in _POSITIVE_OF_WRIST:
+            self._check(name, None)
         for name in (*_POSITIVE_BY_JOINT, *_POSITIVE_OF_WRIST):
-            values = np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64))
-            if not (np.isfinite(values).all() and (values > 0).all()):
+            if not (np.asarray(getattr(self, name)) > 0).all():
                 raise BadInputError(f"hand limits: {name} must be finite and positive, got {getattr(self, name)}")
         for lower, upper in (("joint_lower_rad", "joint_upper_rad"), ("wrist_lower_m", "wrist_upper_m")):
             low, high = (np.asarray(getattr(self, n), dtype=np.float64) for n in (lower, upper))
-            if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+            if not (low < high).all():
                 raise BadInputError(f"hand limits: {lower} must be finite and below {upper}: {low} .. {high}")
+
+    def _check(self, name: str, count: int | None) -> None:
+        """Raises BadInputError unless the value is one finite number, or `count` of them."""
+        value = getattr(self, name)
+        numbers = [value] if count is None else value
+        if not isinstance(numbers, (tuple, list, np.ndarray)) or len(numbers) != (count or 1):
+            raise BadInputError(f"hand limits: {name} is {value!r:.80}, expected {count or 1} values")
+        if not all(number in FINITE for number in numbers):
+            raise BadInputError(f"hand limits: {name} must be finite, got {value!r:.80}")
 
     @property
     def joints(self) -> int:

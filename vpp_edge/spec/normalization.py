@@ -50,7 +50,7 @@ def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarr
     Raises:
         BadInputError: a wrong shape, or no state where one is needed.
     """
-    actions = checked_vector(actions, spec.chunk_shape, "actions")
+    actions, state = checked_vector(actions, spec.chunk_shape, "actions"), _checked_state(spec, state)
     if spec.action.bounds is None:
         physical = actions.copy()
     else:
@@ -60,7 +60,7 @@ def physical_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.ndarr
         if segment.offset_from_state:
             if state is None:
                 raise BadInputError(f"{segment.kind} actions of this {spec.variant} policy are offsets: pass the state")
-            physical[:, segment.columns] += checked_vector(state, (spec.state.dims,), "state")[segment.state_columns]  # type: ignore[union-attr]
+            physical[:, segment.columns] += state[segment.state_columns]
     return physical
 
 
@@ -69,12 +69,12 @@ def normalized_from_actions(spec: PolicySpec, actions: np.ndarray, state: np.nda
 
     A dimension that was constant in training (equal bounds) becomes 0.
     """
-    normalized = checked_vector(actions, spec.chunk_shape, "actions").copy()
+    normalized, state = checked_vector(actions, spec.chunk_shape, "actions").copy(), _checked_state(spec, state)
     for segment in spec.action.segments:
         if segment.offset_from_state:
             if state is None:
                 raise BadInputError(f"{segment.kind} actions of this {spec.variant} policy are offsets: pass the state")
-            normalized[:, segment.columns] -= checked_vector(state, (spec.state.dims,), "state")[segment.state_columns]  # type: ignore[union-attr]
+            normalized[:, segment.columns] -= state[segment.state_columns]
     if spec.action.bounds is None:
         return normalized
     lower, upper = bounds_arrays(spec.action.bounds)
@@ -87,11 +87,23 @@ def bounds_arrays(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(bounds.lower, dtype=np.float64), np.asarray(bounds.upper, dtype=np.float64)
 
 
+def _checked_state(spec: PolicySpec, state: np.ndarray | None) -> np.ndarray | None:
+    """The state of a policy that has one, checked; None where it was left out, or means nothing."""
+    return None if state is None or spec.state is None else checked_vector(state, (spec.state.dims,), "state")
+
+
 def checked_vector(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     """float64 of the given shape, finite; BadInputError otherwise."""
-    values = np.asarray(array, dtype=np.float64)
-    if values.shape != shape:
-        raise BadInputError(f"{name} has shape {values.shape}, expected {shape}")
+    try:
+        given = np.asarray(array)
+    except ValueError:  # lists of different lengths
+        raise BadInputError(f"{name} is a ragged {type(array).__name__}, expected numbers of shape {shape}") from None
+    if given.dtype.kind not in "fiu":
+        got = type(array).__name__ if given.dtype == object else f"{given.dtype} {given.shape}"
+        raise BadInputError(f"{name} is {got}, expected numbers of shape {shape}")
+    if given.shape != shape:
+        raise BadInputError(f"{name} has shape {given.shape}, expected {shape}")
+    values = given.astype(np.float64)
     if not np.isfinite(values).all():
         raise BadInputError(f"{name} holds NaN or infinity")
     return values

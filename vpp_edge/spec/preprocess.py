@@ -26,9 +26,13 @@ def frames_from_images(spec: PolicySpec, images: Sequence[np.ndarray]) -> np.nda
     Raises:
         BadInputError: wrong number of images, or an image is not uint8 RGB.
     """
-    if len(images) != len(spec.cameras):
-        names = ", ".join(c.name for c in spec.cameras)
-        raise BadInputError(f"got {counted(len(images), 'image')}, expected {len(spec.cameras)} ({names})")
+    names = ", ".join(c.name for c in spec.cameras)
+    try:
+        count = len(images)
+    except TypeError:
+        raise BadInputError(f"got {type(images).__name__}, expected {len(spec.cameras)} images ({names})") from None
+    if count != len(spec.cameras):
+        raise BadInputError(f"got {counted(count, 'image')}, expected {len(spec.cameras)} ({names})")
     return np.stack([resized_square(image, c.height) for image, c in zip(images, spec.cameras, strict=True)])
 
 

@@ -52,7 +52,7 @@ def act_inputs(
     if spec.state is not None:
         if proprio is None:
             raise BadInputError(f"this policy needs proprio, ({spec.state.dims},) float32; normalize_state makes it")
-        inputs["proprio"] = np.reshape(proprio, (1, 1, -1))
+        inputs["proprio"] = proprio.reshape(1, 1, -1) if isinstance(proprio, np.ndarray) else proprio
     elif proprio is not None:
         raise BadInputError("this policy takes no proprioception; leave proprio out")
     return inputs

@@ -17,6 +17,7 @@ from vpp_edge.bundle.tensor_check import TensorCheck, check_tensors
 from vpp_edge.errors import BadInputError
 from vpp_edge.foreign_files import foreign_content
 from vpp_edge.json_file import read_json_file
+from vpp_edge.number_range import COUNT, SEED
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.verification.bundles import compare_bundles
 from vpp_edge.verification.policy_outputs import kept_references, limits_from_manifest, outputs_from_sample
@@ -44,8 +45,8 @@ class VerifyOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise BadInputError(f"{self.samples} samples; verification against a checkpoint needs at least one")
+        COUNT.check("samples", self.samples)
+        SEED.check("seed", self.seed)
 
     def load(self, path: Path) -> EdgePolicy:
         """A bundle on the engine of these options."""

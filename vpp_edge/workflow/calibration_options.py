@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import COUNT_OR_NONE, above, real
+
+PERCENTILE = above(0, 100)
+ALPHA = real(0, 1)
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,9 @@ class CalibrationOptions:
     sensitivity_samples: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise BadInputError(f"SmoothQuant's alpha is {self.alpha:g}; it must be from 0 (no smoothing) to 1")
-        if not 0 < self.percentile <= 100:
-            raise BadInputError(f"percentile {self.percentile:g} must be above 0 and at most 100")
-        if self.sensitivity_samples < 0:
-            raise BadInputError("the number of observations for sensitivities cannot be negative")
+        ALPHA.check("SmoothQuant's alpha", self.alpha)
+        PERCENTILE.check("percentile", self.percentile)
+        COUNT_OR_NONE.check("sensitivity_samples", self.sensitivity_samples)
 
 
 DEFAULT_OPTIONS = CalibrationOptions()

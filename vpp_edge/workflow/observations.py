@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.separation import RecordingContent, Separation, separation
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import COUNT
 from vpp_edge.spec.policy import PolicySpec
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class DataOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.held_out_samples < 1:
-            raise BadInputError("calibration and evaluation need at least one observation each")
+        COUNT.check("samples", self.samples)
+        COUNT.check("held_out_samples", self.held_out_samples)
 
 
 @dataclass(frozen=True)

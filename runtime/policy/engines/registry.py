@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from vpp_edge.bundle.engine import Backend, Engine, EngineOptions, check_provider_belongs
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
+from vpp_edge.suggestion import check_text, did_you_mean
 
 GROUP = "vpp_edge.backends"
 
@@ -19,6 +20,15 @@ GROUP = "vpp_edge.backends"
 def backend_names() -> list[str]:
     """Names of the installed backends."""
     return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def check_backend(backend: str) -> None:
+    """Raises BadInputError for a backend that is not installed."""
+    check_text("backend", backend)
+    names = backend_names()
+    if backend not in names:
+        hint = did_you_mean(backend, names)
+        raise BadInputError(f"unknown backend {backend!r}{hint}; installed: {', '.join(names)}")
 
 
 def open_engines(bundle: Bundle, backend: str, options: EngineOptions) -> Mapping[str, Engine]:
@@ -29,9 +39,7 @@ def open_engines(bundle: Bundle, backend: str, options: EngineOptions) -> Mappin
         MissingDependencyError: its library is not installed.
         BundleError: a file of the bundle is not as its manifest states.
     """
-    points = entry_points(group=GROUP, name=backend)
-    if not points:
-        raise BadInputError(f"unknown backend {backend!r}; installed: {', '.join(backend_names())}")
+    check_backend(backend)
     check_provider_belongs(backend, options.provider)
-    open_backend: Backend = next(iter(points)).load()
+    open_backend: Backend = next(iter(entry_points(group=GROUP, name=backend))).load()
     return open_backend(bundle, options)

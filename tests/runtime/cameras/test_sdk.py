@@ -1,4 +1,4 @@
-"""The RealSense SDK: recording and playback, pipeline, memory and clocks."""
+"""The RealSense SDK: recording and playback, pipeline and memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vpp_edge.errors import BadInputError, EndOfStreamError, HardwareFaultError
 from vpp_edge.runtime.cameras import realsense as realsense_module
 from vpp_edge.runtime.cameras.bag import IncreasingNumbers
 from vpp_edge.runtime.cameras.config import camera_from_text
-from vpp_edge.runtime.cameras.device_clock import LONGEST_JITTER_NS, DeviceClock
 from vpp_edge.runtime.cameras.inbox import Inbox
 from vpp_edge.runtime.cameras.opening import open_camera
 from vpp_edge.runtime.cameras.sdk_frames import SdkReceiver
@@ -128,7 +125,7 @@ def test_a_camera_streams_through_the_pipeline(realsense, recording, monkeypatch
 def test_frames_are_returned_to_the_sdk_and_leak_no_memory(realsense):
     """A leaked frame would cost 230 kB; an image may be modified once it has been shown."""
     device, inbox = SoftwareDevice(320, 240, 30), Inbox("memory")
-    device.start(SdkReceiver(realsense, "memory", inbox, lambda device_ms, arrival_ns: arrival_ns))
+    device.start(SdkReceiver(realsense, "memory", inbox, lambda device_ms, arrival_ns, number: arrival_ns))
     resident = []
     for number in range(2000):
         image = grey(number, (240, 320))
@@ -155,32 +152,12 @@ def test_bgr_is_converted_and_other_formats_are_rejected(realsense):
         )
 
     inbox = Inbox("formats")
-    receiver = SdkReceiver(realsense, "formats", inbox, lambda device_ms, arrival_ns: arrival_ns)
+    receiver = SdkReceiver(realsense, "formats", inbox, lambda device_ms, arrival_ns, number: arrival_ns)
     receiver(frame(realsense.format.bgr8))
     receiver(frame(realsense.format.yuyv))
     assert inbox.take(0).image[0].tolist() == [[2, 1, 0], [5, 4, 3]]
     with pytest.raises(BadInputError, match="yuyv; expected rgb8 or bgr8"):
         inbox.take(0)
-
-
-@given(st.lists(st.integers(0, LONGEST_JITTER_NS // 2), min_size=1, max_size=200), st.integers(-(10**18), 10**18))
-def test_a_stamp_is_between_exposure_and_arrival(latencies_ns, offset_ns):
-    clock, rounding_ns = DeviceClock(), 200_000  # of a float64 of 1e12 ms
-    for n, latency_ns in enumerate(latencies_ns):
-        exposure_ns = 33_000_000 * n
-        arrival_ns = exposure_ns + latency_ns
-        stamp_ns = clock.stamp_ns((exposure_ns + offset_ns) / 1e6, arrival_ns)
-        assert exposure_ns - rounding_ns <= stamp_ns <= arrival_ns
-
-
-@pytest.mark.parametrize("step_ms", [-3_600_000, -500, 500, 3_600_000])
-def test_setting_the_clock_costs_no_more_than_the_jitter(step_ms):
-    clock = DeviceClock()
-    for n in range(100):
-        arrival_ns = 33_000_000 * n
-        stamp_ns = clock.stamp_ns(33.0 * n + (step_ms if n >= 50 else 0), arrival_ns)
-        assert 0 <= arrival_ns - stamp_ns <= LONGEST_JITTER_NS
-    assert stamp_ns == arrival_ns
 
 
 def test_numbers_increase_across_loops():

@@ -304,7 +304,7 @@ def test_wrong_use_starts_nothing(tmp_path):
     config = SessionConfig("joints=3", (), PerfectHand(MonotonicClock()), "go", backend="scripted")
     with pytest.raises(BadInputError, match="instruction is empty"):
         replace(config, instruction=" ")
-    with pytest.raises(BadInputError, match="control rate"):
+    with pytest.raises(BadInputError, match="rate_hz 0: expected a number from 1 to 1000"):
         replace(config, rate_hz=0)
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInputError, match="--record"):

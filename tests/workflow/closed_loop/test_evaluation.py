@@ -91,13 +91,13 @@ def test_a_policy_that_gives_no_numbers_is_stopped_and_its_reason_counted() -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"episodes": 0}, "0 episodes"),
-        ({"episodes": 10_001}, "expected 1 to 10000"),
+        ({"episodes": 0}, "episodes 0"),
+        ({"episodes": 10_001}, "expected a whole number from 1 to 10000"),
         ({"seed": 1000}, "other worlds are for training"),
         ({"seed": -1}, "seed -1"),
-        ({"delay_ns": -1}, "delayed by"),
-        ({"replan_ns": 0}, "new observation every 0 ms"),
-        ({"time_limit_s": float("nan")}, "time limit of nan"),
+        ({"delay_ns": -1}, "delay_ms -1e-06"),
+        ({"replan_ns": 0}, "replan_ms 0.0: expected a number above 0"),
+        ({"time_limit_s": float("nan")}, "time_limit_s nan"),
     ],
 )
 def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -10,21 +10,31 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from vpp_edge.errors import BadInputError
+from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.control.contract import ControlSettings
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
+from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
+from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.lockstep import Outcome, Pace, play
 from vpp_edge.runtime.sim.smoothness import jerks, seam_jumps
-from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed
+from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed, instruction_for
+from vpp_edge.spec.instruction import warn_if_truncated
+from vpp_edge.workflow.closed_loop.bounds import (
+    DELAY_MS,
+    EPISODE_S,
+    EPISODES,
+    EVALUATION_SEED,
+    PROCESSES,
+    REPLAN_MS,
+    WORLDS_PER_SEED,
+)
 from vpp_edge.workflow.closed_loop.players import Player, PlayerChoice, open_player
 from vpp_edge.workflow.closed_loop.pool import results_in_any_order
-
-WORLDS_PER_SEED = 10_000
-SEEDS = 1_000
 
 
 @dataclass(frozen=True)
@@ -48,17 +58,11 @@ class EvalSettings:
 
     def __post_init__(self) -> None:
         checked_mode(self.chunking)
-        if not 1 <= self.episodes <= WORLDS_PER_SEED:
-            raise BadInputError(f"{self.episodes} episodes; expected 1 to {WORLDS_PER_SEED}")
-        if not 0 <= self.seed < SEEDS:
-            raise BadInputError(f"seed {self.seed}; expected 0 to {SEEDS - 1}; other worlds are for training")
-        if not 0 < self.replan_ns <= 60_000_000_000 or not 0 <= self.delay_ns <= 60_000_000_000:
-            raise BadInputError(
-                f"a new observation every {self.replan_ns / 1e6:g} ms, delayed by {self.delay_ns / 1e6:g} ms; expected "
-                "more than 0 and at least 0, and at most 60,000"
-            )
-        if not 0 < self.time_limit_s <= 600:
-            raise BadInputError(f"a time limit of {self.time_limit_s} s; expected more than 0, at most 600")
+        EPISODES.check("episodes", self.episodes)
+        EVALUATION_SEED.check("seed", self.seed)
+        REPLAN_MS.check("replan_ms", self.replan_ns / 1e6)
+        DELAY_MS.check("delay_ms", self.delay_ns / 1e6)
+        EPISODE_S.check("time_limit_s", self.time_limit_s)
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,10 @@ def evaluate(
         BadInputError: the policy cannot drive the simulated hand, or cannot be loaded.
         VppEdgeError: a process died or failed.
     """
-    if processes is not None and processes < 1:
-        raise BadInputError(f"{processes} processes; expected at least one")
+    if processes is not None:
+        PROCESSES.check("processes", processes)
     report("load", 0)
+    _warn_of_truncation(choice)
     found: dict[int, EpisodeResult] = {}
     for number, result in results_in_any_order(open_play, (choice, settings), settings.episodes, processes or _cores()):
         found[number] = result
@@ -124,6 +129,17 @@ def play_episode(player: Player, settings: EvalSettings, number: int) -> Episode
     thinker, pace = player.enter(episode, (settings.seed, number)), _pace(player, settings)
     outcome = play(episode, thinker, player.horizon, pace, time_limit_s=settings.time_limit_s)
     return _result(outcome, player)
+
+
+def _warn_of_truncation(choice: PlayerChoice) -> None:
+    """Warns of the words of the task's instructions that the policy does not read, once for all processes."""
+    if not choice.is_bundle:
+        return
+    bundle = Bundle(Path(choice.policy))
+    spec = bundle.manifest.policy
+    tokenizer = InstructionTokenizer(bytes(bundle.open_verified(bundle.manifest.tokenizer)), spec.pad_token_id)
+    for instruction in map(instruction_for, COLOURS):
+        warn_if_truncated(instruction, [tokenizer.tokens(instruction, length) for length in spec.text_lengths])
 
 
 def _pace(player: Player, settings: EvalSettings) -> Pace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,11 +23,12 @@ from vpp_edge.runtime.sim.lockstep import SimObservation, TargetFunction
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
+from vpp_edge.spec.instruction import TruncatedInstructionWarning
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.wording import counted
+from vpp_edge.workflow.closed_loop.bounds import EXPERT, RANDOM
 
-EXPERT, RANDOM = "expert", "random"
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
 RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about the expert's step sizes
 
@@ -139,7 +141,9 @@ class PolicyPlayer:
 
     def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         self.inference_ns = []
-        self._policy.instruct(episode.instruction)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TruncatedInstructionWarning)  # `evaluate` says it, once for all processes
+            self._policy.instruct(episode.instruction)
         actions: list[np.ndarray] = []
 
         def targets(observation: SimObservation) -> np.ndarray:

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import whole
+from vpp_edge.suggestion import did_you_mean
 
-LEVELS = range(6)
+LEVELS = whole(0, 5)
+AUXILIARY_STREAMS = whole(0, 1024)
+MOST_POOL_BYTES = 2**63 - 1
 TILINGS = ("none", "fast", "moderate", "full")
 VERBOSITIES = ("layer_names_only", "detailed", "none")
 # Names of memory pools in trtexec and in TensorRT; without those of DLA, where the stages do not run.
@@ -46,15 +50,19 @@ class BuildFlags:
     profiling_verbosity: str = "layer_names_only"
 
     def __post_init__(self) -> None:
-        if self.optimization_level is not None and self.optimization_level not in LEVELS:
-            raise BadInputError(f"--builderOptimizationLevel is {self.optimization_level}, expected 0 to {LEVELS[-1]}")
-        if self.max_aux_streams is not None and self.max_aux_streams < 0:
-            raise BadInputError(f"--maxAuxStreams is {self.max_aux_streams}, expected 0 or more")
+        if self.optimization_level is not None:
+            LEVELS.check("--builderOptimizationLevel", self.optimization_level)
+        if self.max_aux_streams is not None:
+            AUXILIARY_STREAMS.check("--maxAuxStreams", self.max_aux_streams)
         if self.tiling is not None and self.tiling not in TILINGS:
-            raise BadInputError(f"--tilingOptimizationLevel is {self.tiling!r}, expected one of {', '.join(TILINGS)}")
+            raise BadInputError(
+                f"--tilingOptimizationLevel is {self.tiling!r}{did_you_mean(self.tiling, TILINGS)}, expected one of "
+                f"{', '.join(TILINGS)}"
+            )
         if self.profiling_verbosity not in VERBOSITIES:
             raise BadInputError(
-                f"--profilingVerbosity is {self.profiling_verbosity!r}, expected one of {', '.join(VERBOSITIES)}"
+                f"--profilingVerbosity is {self.profiling_verbosity!r}"
+                f"{did_you_mean(self.profiling_verbosity, VERBOSITIES)}, expected one of {', '.join(VERBOSITIES)}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +104,11 @@ def memory_pools_from_text(text: str) -> tuple[tuple[str, int], ...]:
         match = _POOL.fullmatch(part)
         if match is None or match[1] not in POOLS:
             raise BadInputError(
-                f"--memPoolSize has {part!r}, expected POOL:SIZE[B|K|M|G] with a pool of {', '.join(POOLS)}"
+                f"--memPoolSize has {part!r:.60}{did_you_mean(part.partition(':')[0], POOLS)}, expected "
+                f"POOL:SIZE[B|K|M|G] with a pool of {', '.join(POOLS)}"
             )
-        pools[match[1]] = int(float(match[2]) * _UNITS[match[3] or "M"])
+        size = float(match[2]) * _UNITS[match[3] or "M"]
+        if size > MOST_POOL_BYTES:
+            raise BadInputError(f"--memPoolSize has {part!r:.60}, expected at most 2**63 - 1 bytes")
+        pools[match[1]] = int(size)
     return tuple(pools.items())

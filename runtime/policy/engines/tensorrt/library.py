@@ -15,6 +15,7 @@ from types import ModuleType
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.installing import pip_install
+from vpp_edge.suggestion import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,10 @@ def library_of_backend(backend: str | None) -> Library:
     """
     if backend is not None:
         if backend not in LIBRARIES:
-            raise BadInputError(f"backend {backend!r} has no engines to build; expected one of: {', '.join(LIBRARIES)}")
+            raise BadInputError(
+                f"backend {backend!r}{did_you_mean(backend, LIBRARIES)} has no engines to build; expected one of: "
+                f"{', '.join(LIBRARIES)}"
+            )
         return LIBRARIES[backend]
     found = next((library for library in LIBRARIES.values() if library.is_installed), None)
     if found is None:

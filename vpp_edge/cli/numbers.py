@@ -1,0 +1,34 @@
+"""Numbers of the command line: argparse reads them with their range."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.number_range import NumberRange, whole
+
+STEPS = whole(1, 1000)  # of the sampler
+FRAMES = whole(1, 1024)  # which of them divide those of the policy, the checkpoint says
+
+_ARGUMENT = re.compile(r"argument (?P<option>\S+): (?P<value>.{1,60}: expected )", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A `type` for `add_argument`: reads an int of a range of whole numbers, a float of any other."""
+
+    within: NumberRange
+
+    def __call__(self, text: str) -> Any:
+        try:
+            return self.within.from_text(text)
+        except BadInputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def without_prefix(message: str) -> str:
+    """argparse's `argument --seed: -1: expected a ...` as `--seed -1: expected a ...`; other messages as they are."""
+    return _ARGUMENT.sub(r"\g<option> \g<value>", message)
