@@ -68,7 +68,8 @@ class Supervisor(threading.Thread):
 
     @property
     def hopeless(self) -> str:
-        return one_sentence(self._hopeless)
+        names = (child.name for child in self._children)  # in the order of the views
+        return one_sentence({name: self._hopeless[name] for name in names if name in self._hopeless})
 
     def finish(self) -> None:
         """Ends the children, then the thread."""
