@@ -65,7 +65,7 @@ class NumberRange:
         return value
 
     def _refusal(self, value: object) -> str:
-        return f"{_shown(value)}: expected {self}" + (f"; {self.why}" if self.why else "")
+        return f"{shown(value)}: expected {self}" + (f"; {self.why}" if self.why else "")
 
 
 def whole(low: int, high: int, why: str = "") -> NumberRange:
@@ -90,7 +90,7 @@ PORT = whole(1, 65535)
 FINITE = real(-sys.float_info.max, sys.float_info.max)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """The value as a message shows it: text that could be misread in quotes, and nothing longer than a line."""
     if isinstance(value, int) and abs(value) > 10**_SHOWN_CHARACTERS:  # Python refuses to write very long ones
         return f"({value.bit_length()} bits)"

@@ -19,7 +19,7 @@ from vpp_edge.runtime.policy.engines.tensorrt.flags import memory_pools_from_tex
 from vpp_edge.runtime.policy.scripted import options_from_text
 from vpp_edge.runtime.session.systemd import SystemdNotifier
 from vpp_edge.runtime.sim.hand import sim_hand_from_address
-from vpp_edge.runtime.telemetry.prometheus import checked_address
+from vpp_edge.runtime.telemetry.prometheus import check_address
 from vpp_edge.runtime.telemetry.viewer import check_viewer
 
 REQUIRED = {"run": ["b", "--instruction", "x"], "calibrate": ["b", "d", "-o", "t.json"], "export": ["c", "-o", "b"]}
@@ -118,7 +118,7 @@ def test_a_simulated_hand_s_seed(seed: str) -> None:
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "9" * 5000, "80.0", "²"])
 def test_ports(port: str) -> None:
     with pytest.raises(BadInputError, match="a whole number from 1 to 65535"):
-        checked_address(port)
+        check_address(port)
     pytest.importorskip("pymodbus")
     with pytest.raises(BadInputError, match="PORT is a whole number from 1 to 65535"):
         ModbusDevice(f"tcp/localhost/{port}", unit=1, baud=115200, timeout_ms=10, word=0)

@@ -1,14 +1,14 @@
-"""Check one number of a checkpoint against its bounds: in, a value from a stranger's file; out, an int or a float."""
+"""Check one number of a checkpoint against its range: in, a value from a stranger's file; out, an int or a float."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from vpp_edge.errors import CheckpointError
+from vpp_edge.number_range import real, whole
+from vpp_edge.number_range import shown as shown_number
 
 LARGEST_SIZE = 65536  # of any one dimension of a policy; the released policies have at most 49,408
-_LONGEST_SHOWN = 60
 
 
 def whole_number(value: Any, where: str, lowest: int = 1, highest: int = LARGEST_SIZE) -> int:
@@ -20,10 +20,11 @@ def whole_number(value: Any, where: str, lowest: int = 1, highest: int = LARGEST
     Raises:
         CheckpointError: it is anything else.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not lowest <= value <= highest or value != int(value):
-        raise CheckpointError(f"{where} is {shown(value)}, expected a whole number from {lowest} to {highest}")
-    return int(value)
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    within = whole(lowest, highest)
+    if number not in within:
+        raise CheckpointError(f"{where} is {shown(value)}, expected {within}")
+    return int(number)
 
 
 def real_number(value: Any, where: str, lowest: float, highest: float) -> float:
@@ -32,21 +33,13 @@ def real_number(value: Any, where: str, lowest: float, highest: float) -> float:
     Raises:
         CheckpointError: it is anything else.
     """
-    number = value
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-    if isinstance(number, bool) or not isinstance(number, int | float) or not lowest <= number <= highest:
-        raise CheckpointError(f"{where} is {shown(value)}, expected a number from {lowest:g} to {highest:g}")
+    within = real(lowest, highest)
+    number = within.parsed(value) if isinstance(value, str) else value
+    if number not in within:
+        raise CheckpointError(f"{where} is {shown(value)}, expected {within}")
     return float(number)
 
 
 def shown(value: Any) -> str:
-    """`value` for an error message: its repr, shortened."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to write out integers of more than 4300 digits
-        return "an integer of thousands of digits"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+    """A value of a file as a message shows it: "64" in quotes where the file has text instead of a number."""
+    return repr(shown_number(value)) if isinstance(value, str) else shown_number(value)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vpp_edge.checkpoint.bounded import real_number, whole_number
+from vpp_edge.checkpoint.bounded import shown
 from vpp_edge.checkpoint.config import MOST_STEPS, SAMPLERS, PolicyConfig
 from vpp_edge.checkpoint.policy_spec import VARIANTS
 from vpp_edge.errors import CheckpointError
+from vpp_edge.number_range import real, whole
 
 WEIGHTS = ("model", "ema")
-MOST_CAMERAS = 16
-ACTION_RATES_HZ = (0.1, 1000.0)
+STEPS = whole(1, MOST_STEPS)  # of the sampler
+FRAMES = whole(1, 1024)  # which of them divide those of the policy, the checkpoint says
+VIEWS = whole(1, 16)
+ACTIONS_HZ = real(0.1, 1000)
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,10 @@ class Choices:
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in VARIANTS:
             raise CheckpointError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")
-        if self.cameras is not None:
-            whole_number(self.cameras, "the number of cameras", 1, MOST_CAMERAS)
-        if self.action_rate_hz is not None:
-            real_number(self.action_rate_hz, "the action rate in Hz", *ACTION_RATES_HZ)
-        if self.steps is not None:
-            whole_number(self.steps, "the number of sampling steps", 1, MOST_STEPS)
+        ranges = {"cameras": VIEWS, "action_rate_hz": ACTIONS_HZ, "steps": STEPS, "frames": FRAMES}
+        for name, within in ranges.items():
+            if (value := getattr(self, name)) is not None and value not in within:
+                raise CheckpointError(f"{name} is {shown(value)}, expected {within}")
         if self.weights is not None and self.weights not in WEIGHTS:
             raise CheckpointError(f"weights {self.weights!r} is not one of {', '.join(WEIGHTS)}")
         if self.solver is not None and self.solver not in SAMPLERS:

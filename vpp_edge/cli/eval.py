@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from vpp_edge.bundle.engine import ONNXRUNTIME, PRECISION_FROM_CHECKPOINT, check_provider_belongs
 from vpp_edge.bundle.tolerances import PRECISIONS
+from vpp_edge.checkpoint.choices import FRAMES, STEPS
 from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.cli.completion_scripts import completed_by, words_and_files
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import add_checkpoint_argument, add_engine_arguments
-from vpp_edge.cli.numbers import FRAMES, STEPS, Number
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import real

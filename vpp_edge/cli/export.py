@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, PRECISIONS
-from vpp_edge.checkpoint.choices import WEIGHTS, Choices
+from vpp_edge.checkpoint.choices import ACTIONS_HZ, FRAMES, STEPS, VIEWS, WEIGHTS, Choices
 from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.checkpoint.policy_spec import ACTION_RATE_HZ, CAMERAS, VARIANTS
 from vpp_edge.cli.calibration_arguments import (
@@ -20,10 +20,10 @@ from vpp_edge.cli.calibration_arguments import (
     data_options,
     is_table,
 )
-from vpp_edge.cli.numbers import FRAMES, STEPS, Number
+from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
-from vpp_edge.number_range import COUNT, SEED, above, whole
+from vpp_edge.number_range import COUNT, SEED, above
 from vpp_edge.outputs import check_temporary_files
 from vpp_edge.progress import Progress, ProgressCallback
 from vpp_edge.spec.policy import QUATERNION_ORDERS
@@ -58,8 +58,6 @@ that fit the simulated hand, and stores both success rates in the bundle.
   vpp-edge export --video-model svd/ --text-encoder clip/ --policy policy.pt -o my_bundle/"""
 
 
-VIEWS = whole(1, 16)
-ACTIONS_HZ = above(0, 1000)
 BUDGET = above(0, 0.999)
 
 

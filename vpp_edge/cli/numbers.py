@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.number_range import NumberRange, whole
-
-STEPS = whole(1, 1000)  # of the sampler
-FRAMES = whole(1, 1024)  # which of them divide those of the policy, the checkpoint says
+from vpp_edge.number_range import NumberRange
 
 _ARGUMENT = re.compile(r"argument (?P<option>\S+): (?P<value>.{1,60}: expected )", re.DOTALL)
 
