@@ -8,10 +8,11 @@ import torch
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, draw_noise
 
-# Tabletop instructions, one of a few tokens and one longer than the policy's limit.
+# One of a few tokens, and one longer than a policy reads; the note about its lost words quotes its beginning.
 INSTRUCTIONS = (
     "pick up the red block",
-    "move the mango to the basket, then press the green button twice and put the spoon back on the tray it came from",
+    "a sentence of the parity check, too long on purpose: move the mango to the basket, then press the green button "
+    "twice and put the spoon back on the tray it came from",
 )
 
 

@@ -9,6 +9,7 @@ from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.installing import pip_install
 from vpp_edge.kernels.launch import Launch
 from vpp_edge.kernels.operation import Case, Operation, TensorFactory
+from vpp_edge.suggestion import did_you_mean
 
 OPERATIONS = (
     "temporal_attention",
@@ -24,7 +25,9 @@ OPERATIONS = (
 def check_name(name: str) -> None:
     """Raises BadInputError for a name that is not in OPERATIONS."""
     if name not in OPERATIONS:
-        raise BadInputError(f"unknown kernel {name!r}; expected one of {', '.join(OPERATIONS)}")
+        raise BadInputError(
+            f"unknown kernel {name!r}{did_you_mean(name, OPERATIONS)}; expected one of {', '.join(OPERATIONS)}"
+        )
 
 
 def load_operation(name: str) -> Operation:

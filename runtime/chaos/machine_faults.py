@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from vpp_edge.runtime.chaos.result import (
     unless_normal_end,
 )
 from vpp_edge.runtime.chaos.trial import Awaited, Trial, TrialSetup
+from vpp_edge.runtime.ipc.loop_state import Phase
 
 HEAT_MS = 1000.0
 RATED = 3  # intervals between inferences that a rate is measured over
-LOWERED = 0.75  # of the rate before, at most; the runtime halves it
+LOWERED = 0.75  # of the rate before, or of the share of time that the policy works, at most; the runtime halves it
 WAYS = {  # to slow a machine down: a file of the kernel, its content then, and before
     "heat": ("class/thermal/thermal_zone0/temp", "95000", "40000"),
     "power mode": ("devices/system/cpu/cpufreq/policy0/scaling_max_freq", "700000", "2000000"),
@@ -92,20 +94,19 @@ def throttled(setup: TrialSetup) -> TrialResult:
         trial = Trial(
             setup, machine.begin, 1.0, awaited=awaited, settle_answers=RATED + 1, on_poll=machine.poll, sysfs=sysfs
         ).run()
-    before_ns = _begun_ns(trial, 0, trial.injected_ns)[-RATED - 1 :]
-    after_ns = _begun_ns(trial, machine.slow_ns) if machine.slow_ns else np.zeros(0)
-    before_hz, after_hz = _rate_hz(before_ns), _rate_hz(after_ns[: RATED + 1])
+    before = _work(trial, _begun_ns(trial, 0, trial.injected_ns)[-RATED - 1 :])
+    after = _work(trial, _begun_ns(trial, machine.slow_ns or trial.times_ns[-1])[: RATED + 1])
+    lowered = after.hz > 0 and (after.hz <= LOWERED * before.hz or after.busy <= LOWERED * before.busy)
     notes = [note for note in trial.report.notes if "throttled" in note]
     missed = [name for name in WAYS if name not in machine.noticed_ms]
-    seen = after_hz > 0
     return TrialResult(
-        observed=f"policy at {before_hz:.1f} Hz before and {after_hz:.1f} Hz after; ms until noticed: "
+        observed=f"policy at {before} before and {after} after; ms until noticed: "
         + ", ".join(f"{name} {ms:.0f}" for name, ms in machine.noticed_ms.items()),
         measured_ms=max(machine.noticed_ms.values(), default=None),
         bound_ms=HEAT_MS,
         measures="until the slowest was noticed",
         problems=(
-            *unless_answering(trial, seen and after_hz <= LOWERED * before_hz, "the policy rate was not lowered"),
+            *unless_answering(trial, lowered, "the policy rate was not lowered"),
             *unless_answering(trial, not missed, f"not noticed: {', '.join(missed)}"),
             *unless(len(notes) >= len(machine.noticed_ms) > 0, "no warning in the report"),
             *unless_normal_end(trial),
@@ -134,9 +135,23 @@ def _begun_ns(trial: Trial, from_ns: int, until_ns: int | None = None) -> np.nda
     return starts_ns[(starts_ns >= from_ns) & (starts_ns < (until_ns or times_ns[-1] + 1))]
 
 
-def _rate_hz(times_ns: np.ndarray) -> float:
-    """How often something happens that happened at these times; 0 for less than twice."""
-    return (len(times_ns) - 1) * 1e9 / float(np.ptp(times_ns)) if len(times_ns) > 1 else 0.0
+class _Work(NamedTuple):
+    """How often a policy infers, and which share of the time it works; the second one does not follow other load."""
+
+    hz: float
+    busy: float
+
+    def __str__(self) -> str:
+        return f"{self.hz:.2f} Hz (busy for {100 * self.busy:.0f} % of the time)"
+
+
+def _work(trial: Trial, begun_ns: np.ndarray) -> _Work:
+    """From the first to the last of these beginnings of an inference; zeros for less than two."""
+    if len(begun_ns) < 2:
+        return _Work(0.0, 0.0)
+    between = (trial.times_ns >= begun_ns[0]) & (trial.times_ns < begun_ns[-1])
+    hz = (len(begun_ns) - 1) * 1e9 / float(begun_ns[-1] - begun_ns[0])
+    return _Work(hz, float((trial.column("phase")[between] == Phase.WORKING).mean()))
 
 
 def clock_step(setup: TrialSetup) -> TrialResult:

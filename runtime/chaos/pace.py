@@ -109,9 +109,9 @@ def measure_pace(setup: TrialSetup) -> Pace:
 
 
 def stop_if_interrupted(report: RunReport) -> None:
-    """Raises KeyboardInterrupt if a signal ended the run: it is for the whole command."""
-    if report.control.cause == Cause.SIGNAL:
-        raise KeyboardInterrupt(report.ended)
+    """Raises KeyboardInterrupt if a signal came during the run: it is for the whole command."""
+    if report.signals:
+        raise KeyboardInterrupt(report.signals[0])
 
 
 class _Answers:

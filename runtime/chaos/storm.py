@@ -15,7 +15,6 @@ import numpy as np
 from vpp_edge.runtime.chaos.limit_usage import ROUNDING, largest_limit_usage
 from vpp_edge.runtime.chaos.orders import CameraFault, PolicyFault
 from vpp_edge.runtime.chaos.trial import Trial, TrialSetup
-from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.wording import counted
 
 INTERVAL_S = (0.2, 1.2)  # between two faults
@@ -90,7 +89,7 @@ def storm(setup: TrialSetup, seconds: float, seed: int) -> StormReport:
         trial = Trial(setup, lambda trial: None, remaining_s, on_poll=faults.inject_when_due, stops_itself=True)
         trial.run()
         report.add(trial)
-        report.interrupted = trial.report.control.cause == Cause.SIGNAL
+        report.interrupted = bool(trial.report.signals)
     report.seconds = time.monotonic() - begun_s
     return report
 

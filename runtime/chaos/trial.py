@@ -132,7 +132,7 @@ class Trial(CommandLog):
         self.channels: Channels
         self.report: RunReport
         self.started_ns = self.loaded_ns = 0
-        self._busy = False  # the policy, before the injection
+        self._silent = False  # the policy, so that nothing could be injected
         self._overdue = False  # the trial ended before it saw what it waited for
 
     def run(self) -> Trial:
@@ -167,7 +167,7 @@ class Trial(CommandLog):
             stop_if_interrupted(self.report)
         if not self.injected_ns:
             waited = self.report.control.cause in (Cause.REQUESTED, Cause.NO_FIRST_CHUNK)
-            error = InconclusiveError if waited and self._busy else CheckFailedError
+            error = InconclusiveError if waited and self._silent else CheckFailedError
             raise error(f"the run ended before anything was injected: {self.report.ended}")
         return self
 
@@ -189,12 +189,12 @@ class Trial(CommandLog):
 
     def _inject_when_settled(self, now_ns: int) -> bool:
         """Injects the fault if the hand moves and has done so for long enough; whether it did."""
-        started_ns = self.loop.started_ns
+        started_ns, board = self.loop.started_ns, self.channels.policy
         if not self.loop.ending:
-            self._busy = self.channels.policy["phase"] != Phase.RUNNING
+            self._silent = board["phase"] != Phase.RUNNING and board["inferences"] <= self._settle_answers
         if started_ns is None:
             return False
-        moving = self.loop.state.playing >= 0 and self.channels.policy["inferences"] >= self._settle_answers
+        moving = self.loop.state.playing >= 0 and board["inferences"] >= self._settle_answers
         if moving and now_ns - started_ns >= SETTLE_S * 1e9:
             self.injected_ns = time.monotonic_ns()
             self._inject(self)

@@ -89,6 +89,7 @@ class RunReport:
     Attributes:
         seconds: from the first chunk to the stop.
         notes: those of the bundle, how the loop was scheduled, and the like.
+        signals: that came, also when the run had already ended for another reason.
     """
 
     instruction: str
@@ -102,6 +103,7 @@ class RunReport:
     log: LogReport | None
     recording: RecordingReport | None
     notes: tuple[str, ...]
+    signals: tuple[str, ...] = ()
 
     @property
     def ended(self) -> str:

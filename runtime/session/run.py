@@ -11,8 +11,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from vpp_edge.bundle.certificate import certificate_from_json
 from vpp_edge.bundle.manifest import Bundle
@@ -79,7 +79,7 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
                 settings=_control_settings(config),
             )
             children = children_from_config(config, spec, channels)
-            with _signals_stop(loop):
+            with _signals_stop(loop) as signals:
                 for child in children:
                     child.start()
                 supervisor = Supervisor(
@@ -102,7 +102,8 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
                 *supervisor.unread,
                 *(f"throttled: {cause}" for cause in supervisor.throttled),
             )
-            return _report(config, loop, control, link=link, channels=channels, children=children, notes=notes)
+            report = _report(config, loop, control, link=link, channels=channels, children=children, notes=notes)
+            return replace(report, signals=tuple(signals))
     finally:
         channels.orders["stopping"] = 1
         end_children(list(children or ()))
@@ -216,18 +217,21 @@ def _stop_and_go(control: ControlReport, policy: PolicyReport, chunk_s: float) -
 
 
 @contextlib.contextmanager
-def _signals_stop(loop: ControlLoop) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal take the safe stop; repeating them changes nothing."""
+def _signals_stop(loop: ControlLoop) -> Iterator[list[str]]:
+    """Ctrl-C, SIGTERM and a closed terminal take the safe stop; repeating them changes nothing. Lists what came."""
+    received: list[str] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
     names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
-    stop = partial(loop.request_stop, cause=Cause.SIGNAL)
-    before = {
-        number: signal.signal(number, lambda number, _frame: stop(names[signal.Signals(number)])) for number in names
-    }
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(names[signal.Signals(number)])
+        loop.request_stop(received[-1], cause=Cause.SIGNAL)
+
+    before = {number: signal.signal(number, stop) for number in names}
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

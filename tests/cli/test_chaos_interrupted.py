@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import IO
 
 import pytest
 from cpu_time import HANGS_S
 
 from vpp_edge.errors import MissingDependencyError
+from vpp_edge.runtime.cameras.config import camera_from_text
 from vpp_edge.runtime.cameras.sdk import load_realsense
+from vpp_edge.runtime.chaos.pace import stop_if_interrupted
+from vpp_edge.runtime.control.contract import Cause
+from vpp_edge.runtime.control.loop import ControlLoop
+from vpp_edge.runtime.ipc.channels import Channels
+from vpp_edge.runtime.policy.scripted import scripted_spec
+from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.runtime.session.hooks import RunHooks
+from vpp_edge.runtime.session.run import run_session
+from vpp_edge.runtime.sim.hand import SimHand
 from vpp_edge.runtime.sim.mujoco_import import import_mujoco
+from vpp_edge.runtime.sim.view_names import VIEWS
 
 pytestmark = pytest.mark.live
 
@@ -75,3 +88,23 @@ def test_an_interrupted_storm_says_how_it_went_so_far() -> None:
     answer = json.loads(out)
     assert process.returncode == 130, err
     assert answer["interrupted"] and answer["passed"] and answer["commands"] > 100 and answer["seconds"] < 60
+
+
+def test_a_signal_after_a_run_has_ended_for_another_reason_counts_too() -> None:
+    """The children of a run take a while to end, in which signals do not reach Python's own handler."""
+    spec = scripted_spec({})
+    cameras = tuple(camera_from_text(f"software:sim/{view}") for view in VIEWS[: len(spec.cameras)])
+
+    def stop_and_signal(loop: ControlLoop, channels: Channels) -> None:
+        if not loop.ending:
+            loop.request_stop("enough")
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with closing(SimHand()) as hand:
+        config = SessionConfig(
+            bundle="latency_ms=30", cameras=cameras, hand=hand, instruction="swing", backend="scripted"
+        )
+        report = run_session(config, RunHooks(on_poll=stop_and_signal))
+    assert report.control.cause == Cause.REQUESTED and report.ended.startswith("enough")
+    with pytest.raises(KeyboardInterrupt, match="Ctrl-C"):
+        stop_if_interrupted(report)

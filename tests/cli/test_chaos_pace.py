@@ -90,7 +90,7 @@ class TestAMisbehavingRuntime:
         judge = loop.ControlLoop._judge
 
         def stuck(self: Any, chunk: Any, now_ns: int) -> tuple[Verdict, int]:
-            if self.counts.used >= 4:
+            if self.counts.used >= 2:
                 self.counts.late += 1
                 self.state.request = chunk.request
                 return Verdict.LATE, 0

@@ -85,7 +85,7 @@ def test_every_file_is_in_the_manifest(small_bundle: Path) -> None:
     assert (
         found
         == set(manifest["files"]) | {"manifest.json"}
-        == stages | {"tokenizer.json", "parity.npz", "manifest.json"}
+        == stages | {"tokenizer.json", "parity.npz", "work.json", "manifest.json"}
     )
 
 

@@ -60,5 +60,5 @@ def test_a_single_recording_is_split_in_time(spec: PolicySpec, robot_recordings:
 def test_wrong_choices_are_named(spec: PolicySpec, robot_recordings: Path) -> None:
     with pytest.raises(BadInputError, match="no recording '7'"):
         observations(spec, DataOptions(robot_recordings, ("0", "7")))
-    with pytest.raises(BadInputError, match="at least one observation each"):
+    with pytest.raises(BadInputError, match="held_out_samples 0: expected a whole number from 1"):
         DataOptions(robot_recordings, held_out_samples=0)

@@ -201,6 +201,9 @@ def export_command(checkpoint: Path) -> str:
     return shlex.join(["vpp-edge", "export", str(checkpoint), "-o", f"{checkpoint.resolve().name}_bundle"])
 
 
+_ZIPPED = (".pt", ".pth", ".ckpt", ".npz")  # files that users take for a bundle, zip archives themselves
+
+
 class Bundle:
     """A bundle folder whose manifest was read and checked. Files are verified when they are opened.
 
@@ -214,7 +217,7 @@ class Bundle:
         """Raises BundleError when the folder or its manifest is missing, malformed or unsafe."""
         self.path = path
         if path.is_file():
-            found = foreign_content(path, zipped=True) or "a file, but a bundle is a folder"
+            found = foreign_content(path, zipped=path.suffix in _ZIPPED) or "a file, but a bundle is a folder"
             raise BundleError(f"{path}: {found}. `vpp-edge export` makes a bundle of a checkpoint.")
         if not path.is_dir():
             raise BundleError(f"{path}: no such bundle folder. `vpp-edge export CHECKPOINT -o {path}` makes one.")

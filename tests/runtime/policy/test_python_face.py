@@ -15,6 +15,7 @@ from vpp_edge.runtime.cameras.config import CameraConfig, camera_from_text
 from vpp_edge.runtime.hands.kinds import hand_from_text
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 from vpp_edge.runtime.session.config import SessionConfig
+from vpp_edge.wording import counted
 
 JUNK: list[Any] = [
     None, True, 5, -1, 10**5000, float("nan"), 1j, "", "x", "\udc80", b"x", [], [1], [[1, 2], [3]], (), {}, {"a": 1},
@@ -96,7 +97,7 @@ def test_any_type_of_an_argument_is_taken_or_refused_by_name(policy: EdgePolicy,
 def test_missing_and_extra_views(policy: EdgePolicy) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     for count in (0, 1, 3):
-        with pytest.raises(BadInputError, match=rf"got {count} images, expected 2 \(static, wrist\)"):
+        with pytest.raises(BadInputError, match=rf"got {counted(count, 'image')}, expected 2 \(static, wrist\)"):
             policy.prepare([image] * count)
         shape = (count, *policy.spec.frames_shape[1:])
         with pytest.raises(BadInputError, match=rf"frames must be uint8 \(2, .*, got uint8 \({count}, "):

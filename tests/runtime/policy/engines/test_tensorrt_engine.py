@@ -5,6 +5,7 @@ No GPU takes part: these tests say nothing about TensorRT itself.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fake_tensorrt import DOUBLE, FakeTensorRT
 from vpp_edge.bundle.engine import EngineOptions
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
+from vpp_edge.installing import pip_install
 from vpp_edge.runtime.policy.engines.registry import backend_names, open_engines
 from vpp_edge.runtime.policy.engines.tensorrt import build, cuda, engine
 from vpp_edge.runtime.policy.engines.tensorrt.build import Target
@@ -120,7 +122,7 @@ def test_a_missing_library_names_its_installation(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Library, "is_installed", property(lambda self: False))
     with pytest.raises(MissingDependencyError, match="apt-get install python3-libnvinfer"):
         open_tensorrt(bundle_copy)
-    with pytest.raises(MissingDependencyError, match=r"vpp-edge\[tensorrt-rtx\]"):
+    with pytest.raises(MissingDependencyError, match=re.escape(pip_install("tensorrt-rtx"))):
         open_engines(Bundle(bundle_copy), "tensorrt-rtx", EngineOptions())
 
 
