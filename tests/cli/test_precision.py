@@ -89,7 +89,7 @@ class TestBundles:
     ) -> None:
         status, out, _ = run(capsys, "inspect", int8_bundle)
         assert status == 0
-        assert "INT8: 98.0 % of all multiply-accumulates, budget 20 %; 0 layers" in out
+        assert "INT8: 98.0 % of all multiply-accumulates, budget 20 %; kept in FP16: 0 layers" in out
         assert re.search(r"joint_position +RMS \S+ rad, largest \S+ rad", out)
         assert re.search(r"delta_position +RMS \S+ mm", out) and re.search(r"relative_rotation +RMS \S+ deg", out)
 
