@@ -21,7 +21,7 @@ from documents import put_table
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.demo.bundle import DemoOptions, demo_bundle
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate, progress_stages

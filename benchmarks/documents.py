@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 
 
 def put_table(document: Path, script: str, text: str) -> None:

@@ -32,7 +32,7 @@ from vpp_edge.checkpoint.untrained import RELEASED_XHAND, UntrainedSizes, write_
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.torch_cuda.backend import usable_gpu
 from vpp_edge.export.torch_cuda.operations import Operations, kernel_operations, reference_operations
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 from vpp_edge.kernels.catalogue import OPERATIONS
 
 RESULTS = Path(__file__).parent / "results"

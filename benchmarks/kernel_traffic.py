@@ -7,7 +7,7 @@ Needs PyTorch and no GPU. A test fails where the table is not current.
 
 from __future__ import annotations
 
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 from vpp_edge.kernels.catalogue import OPERATIONS, load_operation
 from vpp_edge.kernels.listing import KEPT, text_of_rows
 from vpp_edge.kernels.traffic import row_of_case

@@ -22,10 +22,10 @@ from vpp_edge.bundle.reference import Reference, arrays_from_references
 from vpp_edge.bundle.work import WORK_NAME, work_json
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.counting import graph_from_file
-from vpp_edge.files import write_whole
+from vpp_edge.files.outputs import check_output_folder
+from vpp_edge.files.partial import partial_folder, remove_dead, replace_folder
+from vpp_edge.files.writing import write_whole
 from vpp_edge.machine_limits import FULL
-from vpp_edge.outputs import check_output_folder
-from vpp_edge.partial import partial_folder, remove_dead, replace_folder
 
 # Observations kept in a bundle with the reference outputs: a few megabytes at most.
 KEPT_OBSERVATIONS = 2

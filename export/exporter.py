@@ -23,7 +23,7 @@ from vpp_edge.export.parity import ParityCheck, references_from_policy
 from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
-from vpp_edge.files import data_files
+from vpp_edge.files.paths import data_files
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 
 FORMAT = 1
 TENSOR, SCRATCH = "tensor", "scratch"

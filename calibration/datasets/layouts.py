@@ -8,7 +8,7 @@ from vpp_edge.calibration.datasets.lerobot import is_lerobot, open_lerobot
 from vpp_edge.calibration.datasets.recording import Dataset
 from vpp_edge.calibration.datasets.trajectories import is_trajectories, open_trajectories
 from vpp_edge.errors import BadInputError
-from vpp_edge.foreign_files import foreign_content
+from vpp_edge.files.foreign import foreign_content
 
 
 def open_dataset(path: Path) -> Dataset:

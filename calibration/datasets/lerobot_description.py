@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.json_file import read_json_file
 
 _VERSION = re.compile(r"v?(\d{1,3})(\.\d{1,3}){0,2}")
 VIDEO, IMAGES = "video", "image"  # dtypes of cameras

@@ -8,8 +8,8 @@ from typing import Any
 
 from vpp_edge.calibration.datasets.recording import file_inside
 from vpp_edge.errors import BadInputError, MissingDependencyError
-from vpp_edge.files import data_files
-from vpp_edge.foreign_files import foreign_content
+from vpp_edge.files.foreign import foreign_content
+from vpp_edge.files.paths import data_files
 from vpp_edge.installing import pip_install
 
 _LARGEST = 2.0**63

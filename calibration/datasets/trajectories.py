@@ -19,8 +19,8 @@ from vpp_edge.calibration.datasets.recording import (
 )
 from vpp_edge.calibration.datasets.video_part import FramesByNumber, VideoPart
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import data_files
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.json_file import read_json_file
+from vpp_edge.files.paths import data_files
 
 
 def is_trajectories(path: Path) -> bool:

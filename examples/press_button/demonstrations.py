@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as functional
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import data_files
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.json_file import read_json_file
+from vpp_edge.files.paths import data_files
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.spec.rotation import quaternion_product
 from vpp_edge.video import read_frames

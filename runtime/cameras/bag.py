@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.foreign_files import foreign_content
+from vpp_edge.files.foreign import foreign_content
 from vpp_edge.runtime.cameras.device_clock import DeviceClock
 from vpp_edge.runtime.cameras.inbox import InboxCamera
 from vpp_edge.runtime.cameras.sdk import load_realsense

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import path_from_text
+from vpp_edge.files.paths import path_from_text
 from vpp_edge.number_range import above, whole
 from vpp_edge.runtime.interfaces import Camera, LatestState
 from vpp_edge.runtime.ipc.dtypes import MOST_PIXEL_BYTES

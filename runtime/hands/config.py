@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import path_from_text
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.json_file import read_json_file
+from vpp_edge.files.paths import path_from_text
 from vpp_edge.number_range import FINITE, whole
 from vpp_edge.spec.hand_limits import HandLimits
 from vpp_edge.suggestion import did_you_mean

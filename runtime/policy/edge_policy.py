@@ -12,7 +12,7 @@ import numpy as np
 from vpp_edge.bundle.engine import ONNXRUNTIME, Engine, EngineOptions, close_engines, closed_on_error
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError, HardwareFaultError
-from vpp_edge.files import checked_path
+from vpp_edge.files.paths import checked_path
 from vpp_edge.number_range import SEED
 from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.runtime.policy.engines.registry import open_engines

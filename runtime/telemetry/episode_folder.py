@@ -12,7 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
-from vpp_edge.partial import locked, remove, taken_over
+from vpp_edge.files.partial import locked, remove, taken_over
 
 KINDS = ("videos", "timings", "annotation")
 ANNOTATION, TIMINGS = "annotation.json", "timings.npz"

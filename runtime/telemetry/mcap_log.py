@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.files.outputs import check_output_file
+from vpp_edge.files.partial import PartialFile, partials, taken_over
 from vpp_edge.installing import pip_install
-from vpp_edge.outputs import check_output_file
-from vpp_edge.partial import PartialFile, partials, taken_over
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.video import load_av
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
-from vpp_edge.files import write_whole
+from vpp_edge.files.outputs import check_output_folder
+from vpp_edge.files.writing import write_whole
 from vpp_edge.installing import pip_install
-from vpp_edge.outputs import check_output_folder
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.child_body import child_body
 from vpp_edge.runtime.ipc.codecs import read_frame

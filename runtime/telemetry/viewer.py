@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from vpp_edge.errors import BadInputError, HardwareFaultError, MissingDependencyError
+from vpp_edge.files.outputs import check_output_file
 from vpp_edge.installing import pip_install
 from vpp_edge.number_range import PORT
-from vpp_edge.outputs import check_output_file
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.spec.pose import PoseLayout
 

@@ -8,7 +8,7 @@ import pytest
 from made_datasets import write_lerobot, write_trajectories
 
 from vpp_edge.calibration.datasets import open_dataset
-from vpp_edge.files import data_files
+from vpp_edge.files.paths import data_files
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 LEFT_BEHIND = [

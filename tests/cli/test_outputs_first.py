@@ -148,7 +148,7 @@ def test_metrics_on_a_port_in_use_are_refused(capsys: pytest.CaptureFixture[str]
 def test_a_signal_ends_a_command_as_ctrl_c_does(number: signal.Signals, tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom vpp_edge.cli import main as cli\n"
-        "from vpp_edge.partial import partial_folder\n"
+        "from vpp_edge.files.partial import partial_folder\n"
         "def run(words):\n"
         "    with partial_folder(Path('bundle')) as folder:\n"
         "        (folder / 'half').touch()\n"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.foreign_files import foreign_content
+from vpp_edge.files.foreign import foreign_content
 from vpp_edge.spec.policy import PolicySpec, TensorSpec, policy_spec_from_json
 from vpp_edge.suggestion import did_you_mean
 

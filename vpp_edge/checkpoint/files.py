@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import CheckpointError
-from vpp_edge.files import PARTIAL_SUFFIXES
-from vpp_edge.foreign_files import foreign_content
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.foreign import foreign_content
+from vpp_edge.files.json_file import read_json_file
+from vpp_edge.files.paths import PARTIAL_SUFFIXES
 
 _ZIPPED = (".pt", ".pth", ".ckpt")  # PyTorch's files are zip archives themselves
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.json_file import read_json_file
 
 _MOST_BYTES = 1 << 20
 SUPPORTED = "vpp-edge exports VPP (arXiv 2412.14803), whose video model is Stable Video Diffusion"

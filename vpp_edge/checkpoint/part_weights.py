@@ -18,7 +18,7 @@ from vpp_edge.checkpoint.lora import LORA_NAME, Tensors, merge_lora
 from vpp_edge.checkpoint.training_names import unwrapped
 from vpp_edge.checkpoint.weights import load_tensor_file, weight_files
 from vpp_edge.errors import CheckpointError
-from vpp_edge.files import is_left_behind
+from vpp_edge.files.paths import is_left_behind
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _WEIGHTS = (*_PICKLES, ".safetensors")

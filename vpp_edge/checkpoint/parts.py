@@ -16,7 +16,7 @@ from vpp_edge.checkpoint.foreign_models import foreign_model
 from vpp_edge.checkpoint.model_configs import check_unet, check_vae, checked_text_config
 from vpp_edge.checkpoint.part_weights import PartWeights, read_part_weights
 from vpp_edge.errors import CheckpointError
-from vpp_edge.files import is_left_behind
+from vpp_edge.files.paths import is_left_behind
 
 Tensors = dict[str, torch.Tensor]
 

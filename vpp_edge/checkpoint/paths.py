@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vpp_edge.checkpoint.foreign_models import foreign_folder, json_object
 from vpp_edge.errors import CheckpointError
-from vpp_edge.files import is_left_behind
+from vpp_edge.files.paths import is_left_behind
 
 POLICY_FILES = ("policy.pt", "policy.safetensors")
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")

@@ -22,7 +22,7 @@ from vpp_edge.checkpoint.safe_pickle import load_policy_pickle
 from vpp_edge.checkpoint.training_names import unwrapped
 from vpp_edge.checkpoint.weights import load_tensor_file
 from vpp_edge.errors import CheckpointError
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 
 _ANCHORS = (f"{names.HEAD_PREFIX}action_pred.bias", f"{names.FORMER_PREFIX}latents", f"{names.FORMER_PREFIX}weight")
 _TRAINED = (names.HEAD_PREFIX, names.FORMER_PREFIX)

@@ -13,8 +13,8 @@ from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.cli.completion_scripts import offered_for
 from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import write_whole
-from vpp_edge.outputs import check_output_file
+from vpp_edge.files.outputs import check_output_file
+from vpp_edge.files.writing import write_whole
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.engines.tensorrt.flags import (
     AUXILIARY_STREAMS,

@@ -10,9 +10,9 @@ from vpp_edge.cli.calibration_arguments import add_calibration_arguments, calibr
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import write_whole
+from vpp_edge.files.outputs import check_output_file, check_output_folder, check_temporary_files
+from vpp_edge.files.writing import write_whole
 from vpp_edge.number_range import SEED
-from vpp_edge.outputs import check_output_file, check_output_folder, check_temporary_files
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.progress import Progress
 

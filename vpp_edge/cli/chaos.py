@@ -14,8 +14,8 @@ from vpp_edge.cli.main import STATUS_INTERRUPTED
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import InconclusiveError
+from vpp_edge.files.outputs import check_output_file, check_temporary_files
 from vpp_edge.number_range import SEED, real, whole
-from vpp_edge.outputs import check_output_file, check_temporary_files
 from vpp_edge.runtime.chaos.result import FAILED, INCONCLUSIVE
 
 if TYPE_CHECKING:

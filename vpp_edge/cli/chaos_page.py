@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.cli.chaos_rows import Row, Rows, counts_of, measured
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 from vpp_edge.html_page import Cell, html_page, html_table
 from vpp_edge.origin import versions_line
 from vpp_edge.runtime.chaos.result import FAILED, PASSED

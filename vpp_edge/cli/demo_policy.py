@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vpp_edge.outputs import check_output_folder
+from vpp_edge.files.outputs import check_output_folder
 
 DEMO = "demo"
 """What a user writes instead of a bundle folder to name the policy of this package."""

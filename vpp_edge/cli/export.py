@@ -23,8 +23,8 @@ from vpp_edge.cli.calibration_arguments import (
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
+from vpp_edge.files.outputs import check_temporary_files
 from vpp_edge.number_range import COUNT, SEED, above
-from vpp_edge.outputs import check_temporary_files
 from vpp_edge.progress import Progress, ProgressCallback
 from vpp_edge.spec.policy import QUATERNION_ORDERS
 from vpp_edge.workflow.closed_loop.bounds import EPISODES

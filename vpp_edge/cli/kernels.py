@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from vpp_edge.cli.libraries import install_command, is_installed
 from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.files.outputs import check_output_folder
 from vpp_edge.number_range import whole
-from vpp_edge.outputs import check_output_folder
 from vpp_edge.progress import Progress
 from vpp_edge.wording import counted
 

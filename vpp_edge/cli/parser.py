@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from vpp_edge.cli.numbers import without_prefix
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import path_from_text
+from vpp_edge.files.paths import path_from_text
 from vpp_edge.suggestion import did_you_mean
 
 _INVALID_CHOICE = re.compile(r"invalid choice: (?P<word>.*) \(choose from (?P<known>.*)\)", re.DOTALL)

@@ -15,8 +15,8 @@ from vpp_edge.bundle.manifest import Bundle, is_bundle
 from vpp_edge.bundle.reference import Reference, references_from_arrays
 from vpp_edge.bundle.tensor_check import TensorCheck, check_tensors
 from vpp_edge.errors import BadInputError
-from vpp_edge.foreign_files import foreign_content
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.foreign import foreign_content
+from vpp_edge.files.json_file import read_json_file
 from vpp_edge.number_range import COUNT, SEED
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.verification.bundles import compare_bundles

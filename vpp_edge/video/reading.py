@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.foreign_files import foreign_content
+from vpp_edge.files.foreign import foreign_content
 from vpp_edge.video.library import load_av
 from vpp_edge.video.orientation import Orientation, orientation_of_frame
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.partial import PartialFile
+from vpp_edge.files.partial import PartialFile
 from vpp_edge.video.library import load_av
 
 HIGHEST_FPS = 1000.0

@@ -15,8 +15,8 @@ from vpp_edge.export import exporter
 from vpp_edge.export.bundle_writer import check_target
 from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.samples import random_samples
-from vpp_edge.json_file import read_json_file
-from vpp_edge.partial import partial_folder
+from vpp_edge.files.json_file import read_json_file
+from vpp_edge.files.partial import partial_folder
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
 from vpp_edge.workflow import calibrating, lowering

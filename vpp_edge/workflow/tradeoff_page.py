@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import BadInputError
-from vpp_edge.files import write_whole
+from vpp_edge.files.writing import write_whole
 from vpp_edge.html_page import Cell, html_page, html_table
 from vpp_edge.origin import origin_of_results, versions_line
 from vpp_edge.workflow.scatter_plot import scatter_svg

@@ -108,7 +108,11 @@ def test_commands_say_it_as_a_note_on_stderr(small_bundle: Path, capsys: pytest.
         out, err = capsys.readouterr()
         json.loads(out)
         notes = [line for line in err.splitlines() if line.startswith("note: ")]
-        assert any('the instruction "a sentence of the parity check, too long on purpose' in note and "tray it came from" in note for note in notes)
+        assert any(
+            'the instruction "a sentence of the parity check, too long on purpose' in note
+            and "tray it came from" in note
+            for note in notes
+        )
         assert len(notes) == len(set(notes)) and "Warning" not in err
 
 

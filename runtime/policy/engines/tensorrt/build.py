@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from vpp_edge.bundle.manifest import Bundle, StageRecord
 from vpp_edge.errors import BadInputError, BundleError
-from vpp_edge.outputs import check_output_folder
+from vpp_edge.files.outputs import check_output_folder
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.policy.engines.tensorrt.builder import TimingCache, compile_stage
 from vpp_edge.runtime.policy.engines.tensorrt.cache import EngineCache, EngineKey, EngineRecord

@@ -1,4 +1,4 @@
-"""Paths that callers give, files that appear whole or not at all, and folders without what tools leave in them."""
+"""Paths that callers give, and folders without what tools leave in them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,9 @@ import os
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.partial import PartialFile
 
 PARTIAL_SUFFIXES = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
 _LEFT_BEHIND = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "lost+found"}
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes to a hidden file next to `path`, then renames it; an existing file stays until that moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with PartialFile(path) as partial:
-        partial.path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        partial.complete()
 
 
 def data_files(folder: Path, pattern: str) -> list[Path]:

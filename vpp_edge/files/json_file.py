@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.foreign_files import foreign_content
+from vpp_edge.files.foreign import foreign_content
 
 MOST_BYTES = 256 << 20
 

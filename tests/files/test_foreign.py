@@ -23,7 +23,7 @@ from vpp_edge.calibration.datasets import open_dataset
 from vpp_edge.checkpoint.files import read_json
 from vpp_edge.cli.main import main
 from vpp_edge.errors import BadInputError
-from vpp_edge.foreign_files import foreign_content
+from vpp_edge.files.foreign import foreign_content
 from vpp_edge.runtime.cameras.config import camera_from_text
 from vpp_edge.runtime.hands.config import config_from_file
 from vpp_edge.runtime.hands.leap import LeapConfig

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from vpp_edge.files import write_whole
-from vpp_edge.partial import PartialFile, partial_folder, partials, remove_dead, replace_folder
+from vpp_edge.files.partial import PartialFile, partial_folder, partials, remove_dead, replace_folder
+from vpp_edge.files.writing import write_whole
 
-FILE = "from vpp_edge.partial import PartialFile; p = PartialFile(target); p.path.write_text('half')"
+FILE = "from vpp_edge.files.partial import PartialFile; p = PartialFile(target); p.path.write_text('half')"
 FOLDER = (
-    "from vpp_edge.partial import partial_folder; f = partial_folder(target); (f.__enter__() / 'half').write_text('')"
+    "from vpp_edge.files import partial as p; f = p.partial_folder(target); (f.__enter__() / 'half').write_text('')"
 )
 REPLACING = (
-    "from vpp_edge.partial import partial_folder; f = partial_folder(target); target.rename(f.__enter__() / 'replaced')"
+    "from vpp_edge.files import partial as p; f = p.partial_folder(target); target.rename(f.__enter__() / 'replaced')"
 )
 HANGS_S = 60
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vpp_edge.cli.main import Parser, main
-from vpp_edge.files import path_from_text
+from vpp_edge.files.paths import path_from_text
 from vpp_edge.runtime.hands.config import device_and_file
 
 

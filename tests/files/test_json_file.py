@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpp_edge.errors import BadInputError, CheckpointError
-from vpp_edge.json_file import read_json_file
+from vpp_edge.files.json_file import read_json_file
 
 TEXT = '{"task": "Größe, 手"}'
 

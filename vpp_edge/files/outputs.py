@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.partial import partial_name
+from vpp_edge.files.partial import partial_name
 
 _TRIAL_BYTES = 4096  # a page: shows a full disk
 
