@@ -48,11 +48,14 @@ def chaos(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[i
 
 
 @pytest.mark.parametrize(
-    ("latency_ms", "numbers"), [(500, (2, 3, 8, 10, 11, 22, 23, 26)), (1500, (8, 9, 10, 11, 14, 23, 26))]
+    ("latency_ms", "numbers"),
+    [(500, (8, 10, 11, 22)), (1500, (8, 23, 26))],  # those that a fixed window failed; all: `vpp-edge chaos`
 )
 def test_a_slow_policy_is_waited_for(chaos: Any, latency_ms: int, numbers: tuple[int, ...]) -> None:
     status, rows, lines = chaos(f"latency_ms={latency_ms}", *numbers)
-    assert rows.pop(11) in ("passed", "inconclusive"), lines  # its answers come with pauses, now and then or always
+    assert rows.pop(11, "passed") in ("passed", "inconclusive"), (
+        lines
+    )  # its answers come with pauses, now and then or always
     assert status in (0, 3) and set(rows.values()) == {"passed"}, lines
 
 
