@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,12 +26,16 @@ def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], coun
     Raises:
         BadInputError: fewer rows than observations, fewer views than cameras, or states of another size.
     """
-    generator, samples = np.random.default_rng(seed), []
+    return list(iterate_samples(spec, recordings, count, seed))
+
+
+def iterate_samples(spec: PolicySpec, recordings: Sequence[Recording], count: int, seed: int) -> Iterator[Sample]:
+    """As `samples_from_dataset`, one recording after another; no more than one is in memory."""
+    generator = np.random.default_rng(seed)
     for recording, rows in picked_rows(recordings, count):
         for row, images in zip(rows, recording.images(rows, len(spec.cameras)) if rows else [], strict=True):
             state = _state(spec, recording, row)
-            samples.append(sample_from_images(spec, recording.instruction, images, state=state, generator=generator))
-    return samples
+            yield sample_from_images(spec, recording.instruction, images, state=state, generator=generator)
 
 
 def picked_rows(recordings: Sequence[Recording], count: int) -> list[tuple[Recording, list[int]]]:

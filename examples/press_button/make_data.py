@@ -65,6 +65,9 @@ def demonstration(seed: int) -> Demonstration | None:
     if outcome.verdict != "success":
         return None
     ticks = [round(moment.seconds * 100) for moment in moments]
+    while ticks[-1] >= len(outcome.commands):  # seen when the episode had just ended: no command followed
+        ticks.pop()
+        moments.pop()
     return Demonstration(
         episode,
         np.stack([moment.state for moment in moments]),

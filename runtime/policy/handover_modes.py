@@ -15,6 +15,15 @@ SYNCHRONOUS = "synchronous"  # a chunk is played to its end, then the hand waits
 MODES = (RTC, NAIVE, ENSEMBLE, SYNCHRONOUS)
 
 
+def check_steps(mode: str, steps: int) -> None:
+    """Raises BadInputError where real-time chunking is asked of a policy that cannot follow its prefix."""
+    if mode == RTC and steps == 1:
+        raise BadInputError(
+            f"chunking {RTC}: this policy samples its actions in one step, which ends before it has seen how the chunk "
+            f"being executed goes on; run it with --chunking {NAIVE}, or export it with more --steps"
+        )
+
+
 def checked_mode(mode: str) -> str:
     """`mode` itself; raises BadInputError where it is not one of MODES."""
     check_text("chunking", mode)

@@ -10,7 +10,6 @@ Source: arXiv 2506.07339 (real-time chunking), equation 5 for the weights.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from vpp_edge.runtime.control.chunk_player import pose_at
 from vpp_edge.runtime.interfaces import Chunk, Grip, Policy
 from vpp_edge.runtime.policy.targets import actions_from_targets
+from vpp_edge.spec.prefix import prefix_weights
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,6 @@ class PreviousChunk:
     actions: np.ndarray
     observed_ns: int
     delay_ns: int
-
-
-def prefix_weights(horizon: int, frozen: int, covered: int) -> np.ndarray:
-    """(T,) float32: 1 for the first `frozen` actions, falling to 0 at `covered`, the end of the present chunk."""
-    steps = np.arange(horizon)
-    share = np.clip((covered - steps) / (covered - frozen + 1), 0, 1) if covered > frozen else np.zeros(horizon)
-    falling = share * np.expm1(share) / math.expm1(1)
-    return np.where(steps < min(frozen, covered), 1.0, falling).astype(np.float32)
 
 
 def prefix_from_previous(

@@ -57,7 +57,7 @@ def scripted_spec(options: dict[str, int]) -> PolicySpec:
         pad_token_id=0,
         action=ActionSpec(dims=6 + joints, horizon=8, period_ns=period_ms * 1_000_000, bounds=None, segments=segments),
         state=StateSpec(PoseLayout.dims(joints), bounds=None, quaternions=(3,)),
-        sigmas=(1.0, 0.0),
+        sigmas=(1.0, 0.5, 0.0),
         notes=("scripted: no network behind it",),
     )
 

@@ -29,6 +29,7 @@ from vpp_edge.runtime.ipc.dtypes import pixel_bytes_of
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.real_time import on_cpus, quiet_interpreter, real_time_thread
 from vpp_edge.runtime.policy.engines.registry import check_backend
+from vpp_edge.runtime.policy.handover_modes import check_steps
 from vpp_edge.runtime.policy.scripted import options_from_text, scripted_spec
 from vpp_edge.runtime.session.children import Children, children_from_config
 from vpp_edge.runtime.session.config import SessionConfig
@@ -56,6 +57,7 @@ def run_session(config: SessionConfig, hooks: RunHooks | None = None) -> RunRepo
         CheckFailedError: the bundle's parity certificate is missing or over its limits. The hand has not moved.
     """
     spec = policy_spec(config.bundle, config.backend)
+    check_steps(config.chunking, len(spec.sigmas) - 1)
     config = replace(config, cameras=cameras_by_view(spec, config.cameras))
     notes = check_before_start(config)
     channels = Channels.create(

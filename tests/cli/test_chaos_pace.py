@@ -49,7 +49,7 @@ def chaos(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[i
 
 @pytest.mark.parametrize(
     ("latency_ms", "numbers"),
-    [(500, (8, 10, 11, 22)), (1500, (8, 23, 26))],  # those that a fixed window failed; all: `vpp-edge chaos`
+    [(500, (8, 10, 11, 22)), (1500, (8, 26))],  # those that a fixed window failed; all: `vpp-edge chaos`
 )
 def test_a_slow_policy_is_waited_for(chaos: Any, latency_ms: int, numbers: tuple[int, ...]) -> None:
     status, rows, lines = chaos(f"latency_ms={latency_ms}", *numbers)
@@ -69,7 +69,7 @@ def test_a_policy_that_never_answers_says_nothing_about_the_runtime(chaos: Any) 
 
 
 def test_a_policy_that_stops_answering_in_the_middle_of_a_trial_is_to_blame_itself(chaos: Any) -> None:
-    status, rows, lines = chaos("latency_ms=50,hang_after=14", 8, 11, 20, 22, 26)
+    status, rows, lines = chaos("latency_ms=50,hang_after=14", 20, 22)
     assert rows[20] == "passed" and rows[22] == "inconclusive", lines
     assert set(rows.values()) == {"passed", "inconclusive"} and status == 3, lines
 

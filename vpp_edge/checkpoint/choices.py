@@ -64,6 +64,12 @@ def chosen_config(trained: PolicyConfig, choices: Choices) -> PolicyConfig:
     if computed < 1 or frames % computed:
         divisors = ", ".join(str(n) for n in range(1, frames + 1) if frames % n == 0)
         raise CheckpointError(f"{computed} frames do not divide the policy's {frames}; expected one of {divisors}")
+    distilled = trained.distilled_steps
+    if distilled is not None and (choices.steps not in (None, distilled) or choices.solver not in (None, "ddim")):
+        raise CheckpointError(
+            f"this head was distilled to {distilled} DDIM steps and gives other actions in any other number; leave out "
+            "--steps and --solver, or export its teacher"
+        )
     sampler = replace(
         trained.sampler, name=choices.solver or trained.sampler.name, steps=choices.steps or trained.sampler.steps
     )

@@ -80,6 +80,7 @@ class PolicyConfig:
 
     Attributes:
         computed_frames: how many of the `former.frames` F are computed; F as trained.
+        distilled_steps: the only number of sampling steps that a distilled head was made for; None: not distilled.
     """
 
     former: FormerConfig
@@ -91,6 +92,7 @@ class PolicyConfig:
     text_length: int
     position_encoding: bool
     computed_frames: int
+    distilled_steps: int | None = None
 
 
 def policy_config(
@@ -120,7 +122,14 @@ def policy_config(
         # The real-robot code always adds the position table (docs/vpp.md, step 1).
         position_encoding=variant != "calvin" or arguments.flag("model.use_position_encoding", True),
         computed_frames=former.frames,
+        distilled_steps=_distilled_steps(arguments),
     )
+
+
+def _distilled_steps(arguments: Arguments) -> int | None:
+    if arguments.get("distilled.head_steps") is None:
+        return None
+    return arguments.integer("distilled.head_steps", highest=MOST_STEPS)
 
 
 def _former_config(arguments: Arguments, shapes: Shapes) -> FormerConfig:

@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": "compare a bundle with its checkpoint, another bundle or recorded outputs",
     "run": "run a bundle on cameras and a hand",
     "chaos": "inject faults into live runs and measure how the runtime reacts",
+    "distill": "make a student of a trained policy that samples its actions in fewer steps",
     "eval": "play the simulated task with a policy and count successes",
     "profile": "measure the latency of every stage on this machine",
     "inspect": "show what is in a bundle or a checkpoint",

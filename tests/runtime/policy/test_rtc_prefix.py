@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from vpp_edge.runtime.interfaces import Chunk
 from vpp_edge.runtime.policy.inference import infer_targets
-from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk, prefix_from_previous, prefix_weights
+from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk, prefix_from_previous
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 from vpp_edge.runtime.policy.targets import state_from_hand, targets_from_actions
 from vpp_edge.runtime.sim.smoothness import seam_jumps
+from vpp_edge.spec.prefix import prefix_weights
 
 MS = 1_000_000
 PERIOD_NS = 100 * MS

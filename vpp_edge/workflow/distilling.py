@@ -1,0 +1,227 @@
+"""Make a student of a trained policy: a checkpoint in the same format whose action head samples in fewer steps.
+
+In: a checkpoint and recordings of the robot. Out: a checkpoint folder that `export` takes like any other, with a card
+of what the student kept, measured on recordings that it was not trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vpp_edge.bundle.manifest import file_record
+from vpp_edge.calibration.datasets import Recording, open_dataset
+from vpp_edge.calibration.samples import iterate_samples, split_recordings
+from vpp_edge.checkpoint import names
+from vpp_edge.checkpoint.paths import CheckpointPaths
+from vpp_edge.checkpoint.policy_file import load_policy_file, save_policy_file
+from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
+from vpp_edge.errors import BadInputError
+from vpp_edge.export.distill.head import Sampler, Seen, distill_head, student_sigmas
+from vpp_edge.export.distill.loop import Schedule
+from vpp_edge.export.distill.measures import DRAWS, HeadMeasures, measure_head
+from vpp_edge.export.distill.teacher import bytes_of, keep_teacher
+from vpp_edge.export.tokenizer import load_tokenizer
+from vpp_edge.files.json_file import read_json_file
+from vpp_edge.files.partial import partial_folder
+from vpp_edge.files.writing import write_whole
+from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
+from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.wording import counted
+from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
+
+_SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class StudentCard:
+    """Where a student comes from and what it kept; stored in its arguments as `distilled`.
+
+    Attributes:
+        teacher_sha256: of the teacher's policy file.
+        sigmas: the student's noise levels.
+        data, held_out: what it was trained and measured on, in words.
+        measures: on the held-out observations.
+    """
+
+    teacher_sha256: str
+    head_steps: int
+    sigmas: tuple[float, ...]
+    training: dict[str, Any]
+    data: str
+    held_out: str
+    measures: HeadMeasures
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "sigmas": list(self.sigmas)}
+
+
+def distill(
+    paths: CheckpointPaths, target: Path, options: DistillOptions, report: ProgressCallback = ignore_progress
+) -> StudentCard:
+    """Makes a student of a checkpoint and writes it to `target`.
+
+    Raises:
+        CheckpointError: the checkpoint is not usable.
+        BadInputError: the target exists, the data set does not fit the policy, or settings changed before a resume.
+    """
+    check_target(target, options.resume)
+    report("read", 0)
+    checkpoint = read_checkpoint(paths, Choices())
+    work = work_folder(target)
+    work.mkdir(parents=True, exist_ok=True)
+    settings = _settings(checkpoint, options)
+    _keep_settings(work, settings)
+    training, judging = _split(options)
+    teaching = _Teaching(checkpoint, policy_from_checkpoint(checkpoint), work, report)
+    seen = teaching.seen("teacher", training, options.observations, options.seed)
+    held_out = teaching.seen("held-out", judging, options.held_out, options.seed + 1)
+    spec = checkpoint.spec
+    teacher = teaching.policy.head
+    of, to = Sampler(spec.sigmas, spec.sampler), Sampler(student_sigmas(options.head_steps, spec.sigmas))
+    student = distill_head(
+        teacher,
+        seen,
+        of=of,
+        to=to,
+        horizon=spec.action.horizon,
+        schedule=Schedule(steps=options.steps, rate=options.rate),
+        batch=options.batch,
+        seed=options.seed,
+        folder=work,
+        report=report,
+    )
+    report("measure", 0)
+    measures = measure_head(
+        teacher, student, held_out, of=of, to=to, horizon=spec.action.horizon, seed=options.seed + 2
+    )
+    card = StudentCard(
+        teacher_sha256=settings["teacher_sha256"],
+        head_steps=options.head_steps,
+        sigmas=to.sigmas,
+        training={key: settings[key] for key in ("steps", "batch", "rate", "seed")},
+        data=_words(training, len(seen)),
+        held_out=_words(judging, len(held_out)),
+        measures=measures,
+    )
+    report("write", 0)
+    _write(checkpoint, student.state_dict(), card, target)
+    shutil.rmtree(work)
+    return card
+
+
+def _settings(checkpoint: Checkpoint, options: DistillOptions) -> dict[str, Any]:
+    """What must not change between the parts of one run."""
+    return {
+        "teacher_sha256": file_record(checkpoint.paths.policy).sha256,
+        "dataset": str(options.dataset.resolve()),
+        "views": list(options.views),
+        "head_steps": options.head_steps,
+        "observations": options.observations,
+        "held_out": options.held_out,
+        "steps": options.steps,
+        "batch": options.batch,
+        "rate": options.rate,
+        "seed": options.seed,
+    }
+
+
+def _keep_settings(work: Path, settings: dict[str, Any]) -> None:
+    path = work / _SETTINGS
+    if not path.exists():
+        write_whole(path, json.dumps(settings, indent=1))
+        return
+    before = read_json_file(path, "the settings of an unfinished distillation")
+    changed = [name for name, value in settings.items() if before.get(name) != value]
+    if changed:
+        words = ", ".join(f"{name} was {before.get(name)}, is {settings[name]}" for name in changed)
+        raise BadInputError(f"{work}: begun with other settings ({words}); repeat those, or remove the folder")
+
+
+def _split(options: DistillOptions) -> tuple[list[Recording], list[Recording]]:
+    """The recordings to train on and those to measure on."""
+    training, judging = split_recordings(open_dataset(options.dataset).recordings)
+    return [r.with_views(options.views) for r in training], [r.with_views(options.views) for r in judging]
+
+
+@dataclass(frozen=True)
+class _Teaching:
+    """The teacher, and where its outputs are kept."""
+
+    checkpoint: Checkpoint
+    policy: VideoPredictionPolicy
+    work: Path
+    report: ProgressCallback
+
+    def seen(self, name: str, recordings: Sequence[Recording], count: int, seed: int) -> Seen:
+        """What its head sees of `count` observations, or of all of them where there are fewer."""
+        spec = self.checkpoint.spec
+        count = min(count, sum(recording.length for recording in recordings))
+        _check_room(self.work, spec, count)
+        return keep_teacher(
+            self.policy,
+            spec,
+            load_tokenizer(self.checkpoint.paths.text_encoder),
+            samples=iterate_samples(spec, recordings, count, seed),
+            count=count,
+            folder=self.work,
+            name=name,
+            report=self.report,
+        )
+
+
+def _check_room(folder: Path, spec: PolicySpec, count: int) -> None:
+    needed, free = bytes_of(spec, count), shutil.disk_usage(folder).free
+    if needed > free:
+        raise BadInputError(
+            f"{folder}: the tokens of {counted(count, 'observation')} take {needed / 2**20:.0f} MiB, "
+            f"{free / 2**20:.0f} MiB are free; use fewer --observations, or another disk for -o"
+        )
+
+
+def _words(recordings: Sequence[Recording], count: int) -> str:
+    return f"{counted(count, 'observation')} of {counted(len(recordings), 'recording')}"
+
+
+def _write(checkpoint: Checkpoint, head: dict[str, Any], card: StudentCard, target: Path) -> None:
+    """Writes the student: the teacher's other parts, linked where the disk allows it, and a new policy file."""
+    policy = load_policy_file(checkpoint.paths.policy)
+    arguments = policy.arguments
+    arguments["distilled"] = card.to_json()
+    arguments["model"] |= {
+        "num_sampling_steps": card.head_steps,
+        "sigma_min": card.sigmas[-2] if card.head_steps > 1 else checkpoint.config.sampler.sigma_min,
+        "sampler_type": "ddim",
+    }
+    trained = {names.FORMER_PREFIX + name: tensor for name, tensor in checkpoint.former.items()}
+    trained |= {names.HEAD_PREFIX + name: tensor for name, tensor in head.items()}
+    with partial_folder(target) as staging:
+        student = staging / "student"
+        student.mkdir()
+        for name, part in (("svd", checkpoint.paths.video_model), ("clip", checkpoint.paths.text_encoder)):
+            shutil.copytree(part, student / name, copy_function=_link_or_copy)
+        save_policy_file(student / "policy.safetensors", trained, arguments)
+        student.rename(target)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def measure_lines(measures: HeadMeasures) -> Iterator[str]:
+    """The measures for people."""
+    m = measures
+    yield f"  actions, same noise  RMS {m.action_rms:.4f}, normalized; {m.action_rms_prefixed:.4f} under prefixes"
+    yield f"  spread over noise    {m.student_spread:.4f}, the teacher's {m.teacher_spread:.4f}"
+    yield f"  nearest chunk        that of the same noise, of {DRAWS}, in {100 * m.same_mode:.1f} %"
+    yield f"  follows a prefix     {m.student_following:.2f}, the teacher {m.teacher_following:.2f}"
