@@ -200,7 +200,9 @@ def _write(checkpoint: Checkpoint, head: dict[str, Any], card: StudentCard, targ
         "sigma_min": card.sigmas[-2] if card.head_steps > 1 else checkpoint.config.sampler.sigma_min,
         "sampler_type": "ddim",
     }
-    trained = {names.FORMER_PREFIX + name: tensor for name, tensor in checkpoint.former.items()}
+    unused = {names.HEAD_PREFIX + name for name in names.UNUSED}  # part of the format; one of them states a size
+    trained = {name: tensor for name, tensor in policy.tensors.items() if name in unused}
+    trained |= {names.FORMER_PREFIX + name: tensor for name, tensor in checkpoint.former.items()}
     trained |= {names.HEAD_PREFIX + name: tensor for name, tensor in head.items()}
     with partial_folder(target) as staging:
         student = staging / "student"

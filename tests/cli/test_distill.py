@@ -1,0 +1,78 @@
+"""`vpp-edge distill`: a student in the checkpoint's format from a checkpoint and recordings; wrong use is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpp_edge.checkpoint.paths import paths_from_folder
+from vpp_edge.checkpoint.policy_file import load_policy_file
+from vpp_edge.checkpoint.reader import Choices, read_checkpoint
+from vpp_edge.cli.main import main
+from vpp_edge.errors import BadInputError, CheckpointError
+from vpp_edge.runtime.policy.handover_modes import check_steps
+from vpp_edge.workflow.distill_options import work_folder
+
+QUICK = ["--observations", "6", "--held-out-samples", "2", "--steps", "3", "--batch", "2", "--quiet"]
+
+
+@pytest.fixture
+def command(small_checkpoint: Path, robot_recordings: Path, tmp_path: Path) -> list[str]:
+    return ["distill", str(small_checkpoint), "--data", str(robot_recordings), "-o", str(tmp_path / "student"), *QUICK]
+
+
+def test_a_student_is_a_checkpoint_with_two_steps(
+    command: list[str], small_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--json"]) == 0
+    card: dict[str, Any] = json.loads(capsys.readouterr().out)
+    paths = paths_from_folder(tmp_path / "student")
+    student, teacher = read_checkpoint(paths), read_checkpoint(paths_from_folder(small_checkpoint))
+    assert student.spec.sigmas == pytest.approx((80, 0.3, 0)) and len(teacher.spec.sigmas) == 4
+    assert student.spec.tokens == teacher.spec.tokens and student.spec.action == teacher.spec.action
+    assert all((student.former[name] == tensor).all() for name, tensor in teacher.former.items())
+    assert card["measures"]["observations"] == 2 and card["held_out"].startswith("2 observations of 1 recording")
+    assert load_policy_file(paths.policy).arguments["distilled"]["teacher_sha256"] == card["teacher_sha256"]
+    assert not work_folder(tmp_path / "student").exists()
+    with pytest.raises(CheckpointError, match="distilled to 2 DDIM steps"):
+        read_checkpoint(paths, Choices(steps=10))
+
+
+def test_one_step_is_not_for_real_time_chunking() -> None:
+    check_steps("rtc", 2)
+    check_steps("naive", 1)
+    with pytest.raises(BadInputError, match=r"samples its actions in one step.*--chunking naive"):
+        check_steps("rtc", 1)
+
+
+def test_an_interrupted_run_is_not_overwritten_and_goes_on(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "vpp_edge.workflow.distilling.distill_head", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        assert main(command) == 130
+    assert work_folder(tmp_path / "student").is_dir() and not (tmp_path / "student").exists()
+    assert main(command) == 2 and "go on with --resume, or remove it" in capsys.readouterr().err
+    assert main([*command, "--resume", "--rate", "0.1"]) == 2
+    assert "begun with other settings (rate was 0.0003, is 0.1)" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert main(command) == 2 and "student exists; choose another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--resume"], "there is no unfinished distillation"),
+        (["--head-steps", "0"], "--head-steps 0: expected a whole number from 1 to 10"),
+        (["--data", "nowhere"], "nowhere: no such data set"),
+        (["--rate", "2"], "--rate 2: expected a number above 0, at most 1"),
+    ],
+)
+def test_wrong_use(command: list[str], words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, *words]) == 2
+    assert said in capsys.readouterr().err
