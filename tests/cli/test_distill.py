@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.policy_file import load_policy_file
@@ -41,6 +43,20 @@ def test_a_student_is_a_checkpoint_with_two_steps(
         read_checkpoint(paths, Choices(steps=10))
 
 
+def test_a_student_has_the_weights_that_its_teacher_was_read_with(command: list[str], small_copy: Path) -> None:
+    """A LoRA that lies beside the policy is in the student's UNet, not beside it."""
+    layer = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    factors = {f"{layer}.lora_A.weight": torch.ones(1, 32), f"{layer}.lora_B.weight": torch.ones(32, 1)}
+    save_file(factors, small_copy / "adapter_model.safetensors")
+    command[1] = str(small_copy)
+    assert main(command) == 0
+    student, teacher = (read_checkpoint(paths_from_folder(Path(f))) for f in (command[5], small_copy))
+    assert teacher.notes and not student.notes
+    for part in ("unet", "vae", "text"):
+        tensors = getattr(student, part).tensors
+        assert all(torch.equal(tensors[name], tensor) for name, tensor in getattr(teacher, part).tensors.items())
+
+
 def test_one_step_is_not_for_real_time_chunking() -> None:
     check_steps("rtc", 2)
     check_steps("naive", 1)
@@ -73,6 +89,9 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         (["--rate", "2"], "--rate 2: expected a number above 0, at most 1"),
     ],
 )
-def test_wrong_use(command: list[str], words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use(
+    command: list[str], words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*command, *words]) == 2
     assert said in capsys.readouterr().err
+    assert not work_folder(tmp_path / "student").exists()

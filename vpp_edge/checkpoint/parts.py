@@ -20,7 +20,7 @@ from vpp_edge.files.paths import is_left_behind
 
 Tensors = dict[str, torch.Tensor]
 
-_DIFFUSERS_STEM, _TRANSFORMERS_STEM = "diffusion_pytorch_model", "model"
+DIFFUSERS_STEM, TRANSFORMERS_STEM = "diffusion_pytorch_model", "model"
 # Folders of a StableVideoDiffusionPipeline; any other one in it may hold a LoRA.
 _PIPELINE_FOLDERS = ("unet", "vae", "image_encoder", "scheduler", "feature_extractor", "text_encoder", "tokenizer")
 # The other half of a complete CLIP model, which is accepted too.
@@ -79,7 +79,7 @@ def read_video_weights(video_model: Path, policy: Path, weights: str | None) -> 
     )
     unet = read_part_weights(
         video_model / "unet",
-        _DIFFUSERS_STEM,
+        DIFFUSERS_STEM,
         anchors=("conv_in.weight",),
         weights=weights,
         beside=(video_model, *extra, policy.parent),
@@ -88,14 +88,14 @@ def read_video_weights(video_model: Path, policy: Path, weights: str | None) -> 
     if models and weights != "model":
         note = f"{video_model.name}/ also holds the models {', '.join(models)}, which are not read"
         unet = replace(unet, notes=(*unet.notes, note))
-    vae = read_part_weights(video_model / "vae", _DIFFUSERS_STEM, anchors=("encoder.conv_in.weight",), weights=weights)
+    vae = read_part_weights(video_model / "vae", DIFFUSERS_STEM, anchors=("encoder.conv_in.weight",), weights=weights)
     return unet, vae
 
 
 def read_text_weights(folder: Path, weights: str | None) -> PartWeights:
     """The weights of the text encoder; see `read_part_weights`."""
     read = read_part_weights(
-        folder, _TRANSFORMERS_STEM, anchors=("text_model.embeddings.token_embedding.weight",), weights=weights
+        folder, TRANSFORMERS_STEM, anchors=("text_model.embeddings.token_embedding.weight",), weights=weights
     )
     tensors = {
         n: t for n, t in read.tensors.items() if not n.startswith(_OTHER_HALF) and not n.endswith("position_ids")

@@ -14,10 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
 from vpp_edge.bundle.manifest import file_record
 from vpp_edge.calibration.datasets import Recording, open_dataset
 from vpp_edge.calibration.samples import iterate_samples, split_recordings
 from vpp_edge.checkpoint import names
+from vpp_edge.checkpoint.parts import DIFFUSERS_STEM, TRANSFORMERS_STEM, Tensors
 from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.policy_file import load_policy_file, save_policy_file
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
@@ -29,6 +33,7 @@ from vpp_edge.export.distill.teacher import bytes_of, keep_teacher
 from vpp_edge.export.tokenizer import load_tokenizer
 from vpp_edge.files.json_file import read_json_file
 from vpp_edge.files.partial import partial_folder
+from vpp_edge.files.paths import data_files
 from vpp_edge.files.writing import write_whole
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
@@ -74,12 +79,12 @@ def distill(
     """
     check_target(target, options.resume)
     report("read", 0)
+    training, judging = _split(options)
     checkpoint = read_checkpoint(paths, Choices())
     work = work_folder(target)
     work.mkdir(parents=True, exist_ok=True)
     settings = _settings(checkpoint, options)
     _keep_settings(work, settings)
-    training, judging = _split(options)
     teaching = _Teaching(checkpoint, policy_from_checkpoint(checkpoint), work, report)
     seen = teaching.seen("teacher", training, options.observations, options.seed)
     held_out = teaching.seen("held-out", judging, options.held_out, options.seed + 1)
@@ -191,7 +196,44 @@ def _words(recordings: Sequence[Recording], count: int) -> str:
 
 
 def _write(checkpoint: Checkpoint, head: dict[str, Any], card: StudentCard, target: Path) -> None:
-    """Writes the student: the teacher's other parts, linked where the disk allows it, and a new policy file."""
+    """Writes the student: the weights that were read, a LoRA merged into them included, and a new policy file."""
+    with partial_folder(target) as staging:
+        student = staging / "student"
+        video, text = checkpoint.paths.video_model, checkpoint.paths.text_encoder
+        shutil.copytree(video, student / "svd", ignore=_left_out, copy_function=_link_or_copy)
+        _write_part(video / "unet", student / "svd" / "unet", checkpoint.unet.tensors, DIFFUSERS_STEM)
+        _write_part(video / "vae", student / "svd" / "vae", checkpoint.vae.tensors, DIFFUSERS_STEM)
+        _write_part(text, student / "clip", checkpoint.text.tensors, TRANSFORMERS_STEM)
+        _write_policy(checkpoint, head, card, student / "policy.safetensors")
+        student.rename(target)
+
+
+def _left_out(folder: str, entries: list[str]) -> list[str]:
+    """What of a video model is written anew, and what at its top is no part of it, such as a LoRA."""
+    if not (Path(folder) / "model_index.json").exists():
+        return []
+    return [name for name in entries if name in ("unet", "vae") or Path(name).suffix not in ("", ".json")]
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _write_part(source: Path, target: Path, tensors: Tensors, stem: str) -> None:
+    """A model's configuration and tokenizer, copied, and its weights as they were used, in half where that is exact."""
+    target.mkdir(parents=True)
+    for file in data_files(source, "*"):
+        if file.suffix in (".json", ".txt") and not file.name.startswith((stem, "adapter_")):
+            shutil.copy2(file, target)
+    halves = {name: tensor.half() for name, tensor in tensors.items()}
+    exact = {name: half if torch.equal(half.float(), tensors[name]) else tensors[name] for name, half in halves.items()}
+    save_file({name: tensor.contiguous() for name, tensor in exact.items()}, target / f"{stem}.safetensors")
+
+
+def _write_policy(checkpoint: Checkpoint, head: dict[str, Any], card: StudentCard, path: Path) -> None:
     policy = load_policy_file(checkpoint.paths.policy)
     arguments = policy.arguments
     arguments["distilled"] = card.to_json()
@@ -204,20 +246,7 @@ def _write(checkpoint: Checkpoint, head: dict[str, Any], card: StudentCard, targ
     trained = {name: tensor for name, tensor in policy.tensors.items() if name in unused}
     trained |= {names.FORMER_PREFIX + name: tensor for name, tensor in checkpoint.former.items()}
     trained |= {names.HEAD_PREFIX + name: tensor for name, tensor in head.items()}
-    with partial_folder(target) as staging:
-        student = staging / "student"
-        student.mkdir()
-        for name, part in (("svd", checkpoint.paths.video_model), ("clip", checkpoint.paths.text_encoder)):
-            shutil.copytree(part, student / name, copy_function=_link_or_copy)
-        save_policy_file(student / "policy.safetensors", trained, arguments)
-        student.rename(target)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copy2(source, target)
+    save_policy_file(path, trained, arguments)
 
 
 def measure_lines(measures: HeadMeasures) -> Iterator[str]:
