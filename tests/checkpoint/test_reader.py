@@ -62,6 +62,12 @@ def test_choices_replace_what_the_checkpoint_does_not_tell(small_checkpoint: Pat
     assert len(spec.sigmas) == 6
 
 
+def test_one_sampling_step_is_said_to_be_for_naive_chunking(small_checkpoint: Path) -> None:
+    (note,) = read(small_checkpoint, steps=1).notes
+    assert "--chunking naive" in note
+    assert read(small_checkpoint, steps=2).notes == ()
+
+
 @pytest.mark.parametrize("wrong", [{"variant": "panda"}, {"cameras": 0}, {"action_rate_hz": 0}, {"steps": 0}])
 def test_choices_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError):

@@ -38,6 +38,9 @@ __all__ = ["Checkpoint", "Choices", "ModelPart", "read_checkpoint"]
 
 _AS_TRAINED = Choices()
 _MOST_PROBLEMS_SHOWN = 40
+_ONE_STEP = (
+    "one sampling step cannot follow the chunk that is being executed: `run` takes this policy with --chunking naive"
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
         *(note for part in parts for note in part.notes),
         *text_copy_notes(extra, text),
         *bounds.notes,
+        *((_ONE_STEP,) if config.sampler.steps == 1 else ()),
     )
     latent_side = image // 2 ** (len(vae.config["block_out_channels"]) - 1)
     feature = (latent_side >> (len(unet.config["down_block_types"]) - 1)) << min(
