@@ -94,7 +94,7 @@ def test_training_gives_a_checkpoint_that_is_read_and_goes_on_where_it_was(
     for out, stops in ((tmp_path / "whole", False), (tmp_path / "stopped", True)):
         monkeypatch.setattr(sys, "argv", ["train", str(data), str(out)])
         if stops:
-            monkeypatch.setattr(example("loop"), "SAVE_S", 0.0)
+            monkeypatch.setattr("vpp_edge.export.distill.loop.SAVE_S", 0.0)
             stop_after_a_step(example, monkeypatch)
             with pytest.raises(KeyboardInterrupt):
                 train.main()
