@@ -13,7 +13,6 @@ from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.model.head import ActionHead
 
 DRAWS = 16  # chunks per observation, to see the spread over noise
-_BATCH = 64
 
 
 @dataclass(frozen=True)

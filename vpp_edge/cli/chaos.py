@@ -131,10 +131,6 @@ def _facts(setup: TrialSetup, rows: Rows) -> dict[str, Any]:
     }
 
 
-def _needing(count: int) -> str:
-    return f"{count} {'needs' if count == 1 else 'need'} hardware"
-
-
 def _listed(fault: Fault) -> str:
     return f"{fault.number:3}  {fault.name:45}  {fault.reaction} [{fault.bound}]"
 

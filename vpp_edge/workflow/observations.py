@@ -11,6 +11,7 @@ from vpp_edge.bundle.separation import RecordingContent, Separation, separation
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import COUNT
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.wording import counted
 
 if TYPE_CHECKING:
     from vpp_edge.spec.sample import Sample  # loads numpy, which --help must not
@@ -123,7 +124,7 @@ def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], co
     viewed = [r.with_views(views) for r in recordings]
     samples = tuple(samples_from_dataset(spec, viewed, count, seed))
     names = [str(r.name) for r in recordings]
-    description = f"{_counted(len(samples), 'observation')} of {'recording' if len(names) == 1 else 'recordings'} "
+    description = f"{counted(len(samples), 'observation')} of {'recording' if len(names) == 1 else 'recordings'} "
     description += ", ".join(names[:8])
     if len(names) > 8:
         description += f" and {len(names) - 8} more"
@@ -133,7 +134,3 @@ def _taken(spec: PolicySpec, recordings: Sequence[Any], views: Sequence[str], co
         data={"recordings": names, "samples": len(samples), "seed": seed},
         content=tuple(recording_content(recording, rows) for recording, rows in picked_rows(recordings, count)),
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
