@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vpp_edge.export.samples import random_samples
 from vpp_edge.export.stages import stages_from_policy
 from vpp_edge.export.tokenizer import load_tokenizer, write_tokenizer
 from vpp_edge.files.paths import data_files
+from vpp_edge.installing import installed_version
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
@@ -139,7 +139,7 @@ def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any
     hashes = checkpoint_hashes(checkpoint.paths)
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {name: _version(name) for name in _LIBRARIES},
+        "versions": {name: installed_version(name) for name in _LIBRARIES},
         "checkpoint": {name: str(path.resolve()) for name, path in checkpoint.paths.parts().items()},
         "checkpoint_sha256": hashes,
         "id": bundle_id(hashes, options.choices),
@@ -160,10 +160,3 @@ def _fingerprint(path: Path) -> dict[str, str]:
         else [p for p in data_files(path, "**/*.safetensors") if "image_encoder" not in p.parts]
     )
     return {p.name if p == path else p.relative_to(path).as_posix(): file_record(p).sha256 for p in files}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -1,4 +1,4 @@
-"""The command that installs an extra of this package: in, the extra's name; out, what to type on this machine.
+"""What is installed here, and the command that installs an extra of this package, as it is typed on this machine.
 
 No package index has vpp-edge, so its name alone installs nothing: an extra is added from where this copy came from. The
 only place that says how.
@@ -7,6 +7,7 @@ only place that says how.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shlex
@@ -25,6 +26,22 @@ CUDA_EXTRA = "jetson" if os.uname().machine == "aarch64" else "cuda"
 def pip_install(*extras: str) -> str:
     """The command that installs extras into the environment of this process; without extras, the package itself."""
     return f"{shlex.quote(sys.executable)} -m pip install {_package_with(extras)}"
+
+
+def is_installed(module: str) -> bool:
+    """Whether `module` can be found; does not import it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of a distribution of the package index, without importing it; None if it has no metadata."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _package_with(extras: Sequence[str]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from vpp_edge import __version__
+from vpp_edge.installing import installed_version
 
 LIBRARIES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "torch")
 
@@ -16,11 +16,7 @@ LIBRARIES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "torch")
 def origin_of_results() -> dict[str, Any]:
     """`date` (UTC, to the minute), `versions` of this package and of the libraries that compute, and `machine`."""
     found = {"vpp-edge": __version__, "Python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    found |= {name: number for name in LIBRARIES if (number := installed_version(name)) is not None}
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": found,

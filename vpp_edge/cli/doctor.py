@@ -12,9 +12,10 @@ from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
-from vpp_edge.cli.libraries import LIBRARIES, install_command, installed_version, is_installed
+from vpp_edge.cli.libraries import LIBRARIES, install_command
 from vpp_edge.doctor import devices, host, serial_ports
 from vpp_edge.doctor.checks import MISSING, OK, Check
+from vpp_edge.installing import installed_version, is_installed
 
 HELP = """Report what this machine can run, and how to install what is missing.
 
@@ -73,7 +74,9 @@ def check_library(module: str) -> Check:
     return Check(
         name=module,
         status=OK if installed else MISSING,
-        detail=(installed_version(module) or "version unknown") if installed else "not installed",
+        detail=(installed_version(LIBRARIES[module].distribution) or "version unknown")
+        if installed
+        else "not installed",
         needed_for=library.needed_for,
         fix="" if installed else install_command(module),
         required=library.extra == "",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from vpp_edge.bundle.manifest import ORIGIN, Bundle, Manifest, export_command, is_checkpoint
 from vpp_edge.cli.certificate_text import certificate_lines
-from vpp_edge.cli.libraries import install_command, is_installed
+from vpp_edge.cli.libraries import install_command
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.installing import is_installed
 from vpp_edge.spec.policy import SEGMENT_KINDS, PolicySpec
 from vpp_edge.wording import counted
 

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vpp_edge.cli.libraries import install_command, is_installed
+from vpp_edge.cli.libraries import install_command
 from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.files.outputs import check_output_folder
+from vpp_edge.installing import is_installed
 from vpp_edge.number_range import whole
 from vpp_edge.progress import Progress
 from vpp_edge.wording import counted

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import shlex
 import sys
 from dataclasses import dataclass
@@ -68,19 +66,3 @@ def install_command(module: str) -> str:
     if library.extra is None:
         return library.install.replace("{pip}", f"{shlex.quote(sys.executable)} -m pip")
     return pip_install(*filter(None, [library.extra]))
-
-
-def is_installed(module: str) -> bool:
-    """Whether `module` can be found; does not import it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def installed_version(module: str) -> str | None:
-    """The version of an installed library of LIBRARIES, without importing it; None if it has no metadata."""
-    try:
-        return importlib.metadata.version(LIBRARIES[module].distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.errors import MissingDependencyError
-from vpp_edge.installing import pip_install
+from vpp_edge.installing import is_installed, pip_install
 
 EXPORTED = Path(vpp_edge.__file__).with_name("demo_bundle")
 """The bundle in float32 and as trained. A checkout has none: it exports its policy on first use."""
@@ -29,7 +28,7 @@ def shipped_bundle(options: Mapping[str, Any], fresh: bool) -> Path | None:
         BundleError: it is damaged.
         MissingDependencyError: nothing can be exported here, and the package has no bundle with these options.
     """
-    missing = [name for name in _EXPORT_NEEDS if not _is_installed(name)]
+    missing = [name for name in _EXPORT_NEEDS if not is_installed(name)]
     if not missing:
         return None
     if fresh or set(options.items()) - {("precision", "fp32")}:
@@ -40,10 +39,3 @@ def shipped_bundle(options: Mapping[str, Any], fresh: bool) -> Path | None:
     else:
         purpose = "exporting the demo policy, which a wheel of `make wheel` would have brought as a bundle,"
     raise MissingDependencyError(missing[0], purpose, pip_install("export"))
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
