@@ -146,9 +146,19 @@ def test_what_a_finished_download_left_behind_is_no_reason_to_refuse(small_copy:
 
 
 @pytest.mark.parametrize(
-    "name", ["._policy.pt", ".DS_Store", ".ipynb_checkpoints", "svd/._unet", "svd/unet/._config.json"]
+    "name",
+    [
+        "svd/unet/._a.ema.safetensors",
+        "svd/unet/.cache/lora.safetensors",
+        "._policy.pt",
+        ".DS_Store",
+        ".ipynb_checkpoints",
+        "svd/._unet",
+        "svd/unet/._config.json",
+    ],
 )
 def test_hidden_files_are_passed_over(small_copy: Path, name: str) -> None:
+    (small_copy / name).parent.mkdir(exist_ok=True)
     (small_copy / name).write_bytes(b"\0\5\x16\7")
     assert read_checkpoint(paths_from_folder(small_copy)).notes == ()
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
+from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import CheckpointError
+from vpp_edge.files.paths import is_left_behind
 
 _AVERAGED = re.compile(r"(?<![a-z])(ema|swa|averaged?|shadow)(?![a-z])", re.IGNORECASE)
 _NOT_AVERAGED = re.compile(r"(?<![a-z])non[_-]?(ema|swa)(?![a-z])", re.IGNORECASE)
 _DEEPEST = 4  # Lightning keeps them in callbacks > EMA > ema_weights
-
-Tensors = dict[str, torch.Tensor]
 
 
 def is_averaged(name: str) -> bool:
@@ -68,7 +68,8 @@ def averaged_places(folder: Path) -> list[Path]:
     """Files in a model's folder, and folders beside it, with averaged weights: `unet_ema/`, `*.ema.safetensors`."""
     inside = [p for p in folder.iterdir() if is_averaged(p.name)]
     beside = [p for p in folder.parent.iterdir() if p.is_dir() and folder.name in p.name and is_averaged(p.name)]
-    return sorted(p for p in (*inside, *beside) if p.is_dir() or p.suffix == ".safetensors")
+    found = (p for p in (*inside, *beside) if p.is_dir() or p.suffix == ".safetensors")
+    return sorted(p for p in found if not is_left_behind(Path(p.name)))
 
 
 def _averaged_values(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -9,9 +9,9 @@ import torch
 from vpp_edge.checkpoint import names
 from vpp_edge.checkpoint.config import PolicyConfig
 from vpp_edge.checkpoint.lora import LORA_NAME
-from vpp_edge.checkpoint.parts import ModelPart, Tensors
+from vpp_edge.checkpoint.parts import ModelPart
 from vpp_edge.checkpoint.shapes import text_shapes, unet_shapes, vae_shapes
-from vpp_edge.checkpoint.weights import tensor_problems
+from vpp_edge.checkpoint.weights import Tensors, tensor_problems
 
 # Relative difference up to which a copy of the text encoder counts as the same weights (fp16 rounding is 5e-4).
 _SAME_WEIGHTS = 1e-3

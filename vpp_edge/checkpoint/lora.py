@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from vpp_edge.checkpoint.bounded import LARGEST_SIZE, real_number, whole_number
 from vpp_edge.checkpoint.files import check_file, read_json
-from vpp_edge.checkpoint.weights import load_tensor_file
+from vpp_edge.checkpoint.weights import Tensors, load_tensor_file
 from vpp_edge.errors import CheckpointError
 
 LORA_NAME = re.compile(r"lora[._]?(a|b|up|down|embedding|magnitude)", re.IGNORECASE)
@@ -39,8 +39,6 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "trainable_token_indices": (None,),
     "target_parameters": (None, []),
 }
-
-Tensors = dict[str, torch.Tensor]
 
 
 @dataclass

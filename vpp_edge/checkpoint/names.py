@@ -16,6 +16,7 @@ OPENAI_CLIP_PREFIX = "language_goal.clip_rn50."
 UNUSED = ("pos_emb", "goal_emb.0.weight", "goal_emb.0.bias", "goal_emb.2.weight", "goal_emb.2.bias")
 
 Shapes = dict[str, tuple[int, ...]]
+UNUSED_IN_FILE = frozenset(HEAD_PREFIX + name for name in UNUSED)
 
 
 def former_tensors(c: FormerConfig) -> Shapes:

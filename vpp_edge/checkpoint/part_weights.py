@@ -14,11 +14,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from vpp_edge.checkpoint.averaged import averaged_places, is_averaged
-from vpp_edge.checkpoint.lora import LORA_NAME, Tensors, merge_lora
+from vpp_edge.checkpoint.lora import LORA_NAME, merge_lora
 from vpp_edge.checkpoint.training_names import unwrapped
-from vpp_edge.checkpoint.weights import load_tensor_file, weight_files
+from vpp_edge.checkpoint.weights import Tensors, load_tensor_file, weight_files
 from vpp_edge.errors import CheckpointError
-from vpp_edge.files.paths import is_left_behind
+from vpp_edge.files.paths import data_files
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _WEIGHTS = (*_PICKLES, ".safetensors")
@@ -107,11 +107,11 @@ def _merge(adapters: Sequence[Path], tensors: Tensors, folder: Path) -> str:
 def _found(folder: Path, stem: str, used: Sequence[Path], beside: Iterable[Path]) -> _Found:
     """Adapters for this model, and weight files in its folder that are neither read nor another format of the same."""
     found = _Found()
-    here = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    there = [p for place in beside if place.is_dir() for p in sorted(place.iterdir()) if p.is_file()]
+    here = data_files(folder, "**/*")
+    there = [path for place in beside if place.is_dir() for path in data_files(place, "*")]
     for path in dict.fromkeys((*here, *there)):
         inside = path in here
-        if path in used or path.suffix not in _WEIGHTS or is_left_behind(Path(path.name)) or is_averaged(path.name):
+        if path in used or path.suffix not in _WEIGHTS or is_averaged(path.name):
             continue
         if inside and any(is_averaged(parent.name) for parent in path.relative_to(folder).parents):
             continue

@@ -7,18 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vpp_edge.checkpoint.averaged import is_averaged
 from vpp_edge.checkpoint.bounded import whole_number
 from vpp_edge.checkpoint.files import read_json, refuse_partial_downloads
 from vpp_edge.checkpoint.foreign_models import foreign_model
 from vpp_edge.checkpoint.model_configs import check_unet, check_vae, checked_text_config
 from vpp_edge.checkpoint.part_weights import PartWeights, read_part_weights
+from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import CheckpointError
 from vpp_edge.files.paths import is_left_behind
-
-Tensors = dict[str, torch.Tensor]
 
 DIFFUSERS_STEM, TRANSFORMERS_STEM = "diffusion_pytorch_model", "model"
 # Folders of a StableVideoDiffusionPipeline; any other one in it may hold a LoRA.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vpp_edge.checkpoint.foreign_models import foreign_folder, json_object
 from vpp_edge.errors import CheckpointError
-from vpp_edge.files.paths import is_left_behind
+from vpp_edge.files.paths import data_files, is_left_behind
 
 POLICY_FILES = ("policy.pt", "policy.safetensors")
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
@@ -145,12 +145,8 @@ def _policy_files(folder: Path) -> list[Path]:
 
 
 def _direct_files(folder: Path) -> list[Path]:
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix in _SUFFIXES
-        and p.is_file()
-        and not is_left_behind(Path(p.name))
-        and "lora" not in p.name
-        and "adapter" not in p.name
-    )
+    return [
+        path
+        for path in data_files(folder, "*")
+        if path.suffix in _SUFFIXES and "lora" not in path.name and "adapter" not in path.name
+    ]

@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vpp_edge.checkpoint import names
-from vpp_edge.checkpoint.averaged import Tensors, averaged_in_content, split_averaged
+from vpp_edge.checkpoint.averaged import averaged_in_content, split_averaged
 from vpp_edge.checkpoint.plain_values import plain_values
 from vpp_edge.checkpoint.safe_pickle import load_policy_pickle
 from vpp_edge.checkpoint.training_names import unwrapped
-from vpp_edge.checkpoint.weights import load_tensor_file
+from vpp_edge.checkpoint.weights import Tensors, checked_weights, load_tensor_file
 from vpp_edge.errors import CheckpointError
 from vpp_edge.files.writing import write_whole
 
@@ -33,7 +33,7 @@ class PolicyFile:
     """What a policy's file holds.
 
     Attributes:
-        tensors: by name, as stored.
+        tensors: by name; those of Video Former and action head checked, as float32.
         arguments: nested dicts, lists and scalars; interpolations unresolved.
         averaged: the tensors are the averaged (EMA) weights.
         notes: what was found beside the weights or taken from their names, one sentence each.
@@ -53,7 +53,8 @@ def load_policy_file(path: Path, weights: str | None = None) -> PolicyFile:
 
     Raises:
         CheckpointError: the file is missing, truncated, an LFS pointer, holds anything but tensors and
-            configuration, one of the two is missing, or there are several averaged weights to choose from.
+            configuration, one of the two is missing, a weight is quantized, NaN or infinite, or there are several
+            averaged weights to choose from.
     """
     if path.suffix == ".safetensors":
         stored, arguments = _load_safetensors(path)
@@ -67,7 +68,11 @@ def load_policy_file(path: Path, weights: str | None = None) -> PolicyFile:
     plain, inner = split_averaged(stored)
     chosen, used, notes = _choose(path, plain, averaged | inner, weights)
     named = unwrapped(chosen, _ANCHORS, path)
-    return PolicyFile(tensors=named.tensors, arguments=arguments, averaged=used, notes=(*notes, *named.note(path.name)))
+    tensors = named.tensors
+    if path.suffix != ".safetensors":  # whose tensors were checked when they were read
+        trained = {n: t for n, t in tensors.items() if n.startswith(_TRAINED) and n not in names.UNUSED_IN_FILE}
+        tensors = tensors | checked_weights(path, trained)
+    return PolicyFile(tensors=tensors, arguments=arguments, averaged=used, notes=(*notes, *named.note(path.name)))
 
 
 def save_policy_file(path: Path, tensors: dict[str, torch.Tensor], arguments: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ number of a configuration, then every tensor of every part against the sizes, wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vpp_edge.checkpoint import names
@@ -19,7 +18,6 @@ from vpp_edge.checkpoint.foreign_models import foreign_model
 from vpp_edge.checkpoint.model_configs import check_scheduler, image_size
 from vpp_edge.checkpoint.parts import (
     ModelPart,
-    Tensors,
     pad_token_id,
     read_configs,
     read_text_weights,
@@ -30,7 +28,7 @@ from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.policy_bounds import policy_bounds
 from vpp_edge.checkpoint.policy_file import load_policy_file
 from vpp_edge.checkpoint.policy_spec import policy_spec_from_config, variant_from_arguments
-from vpp_edge.checkpoint.weights import checked_weights
+from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import CheckpointError
 from vpp_edge.spec.policy import PolicySpec
 
@@ -98,7 +96,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
     image = image_size(configs.unet, configs.vae, unet_path)
     check_scheduler(configs.scheduler, scheduler_path(paths.video_model), config.video_steps)
     pad = pad_token_id(paths.text_encoder, configs.text["vocab_size"])
-    former, head, extra = _split(policy.tensors, paths.policy)
+    former, head, extra = _split(policy.tensors)
 
     unet_weights, vae_weights = read_video_weights(paths.video_model, paths.policy, choices.weights)
     text_weights = read_text_weights(paths.text_encoder, choices.weights)
@@ -171,11 +169,9 @@ def _raise_problems(problems: list[str]) -> None:
     )
 
 
-def _split(tensors: Tensors, path: Path) -> tuple[Tensors, Tensors, Tensors]:
-    """The checked weights of Video Former and action head without their prefix, and all other tensors."""
+def _split(tensors: Tensors) -> tuple[Tensors, Tensors, Tensors]:
+    """The weights of Video Former and action head without their prefix, and all other tensors."""
     prefixes = (names.FORMER_PREFIX, names.HEAD_PREFIX)
-    unused = [names.HEAD_PREFIX + name for name in names.UNUSED]
-    used = {n: t for n, t in tensors.items() if n.startswith(prefixes) and n not in unused}
-    used = checked_weights(path, used)
+    used = {n: t for n, t in tensors.items() if n not in names.UNUSED_IN_FILE}
     former, head = ({n[len(p) :]: t for n, t in used.items() if n.startswith(p)} for p in prefixes)
     return former, head, {n: t for n, t in tensors.items() if not n.startswith(prefixes)}

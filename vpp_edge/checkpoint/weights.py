@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 from vpp_edge.checkpoint.files import check_file, read_json
 from vpp_edge.errors import CheckpointError
 
+Tensors = dict[str, torch.Tensor]
+
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _INTEGERS = (
     torch.int64,
@@ -68,7 +70,7 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def load_tensor_file(path: Path) -> dict[str, torch.Tensor]:
+def load_tensor_file(path: Path) -> Tensors:
     """Every tensor of a safetensors file, checked, as float32 (integers as they are).
 
     Raises:
@@ -83,7 +85,7 @@ def load_tensor_file(path: Path) -> dict[str, torch.Tensor]:
     return checked_weights(path, stored)
 
 
-def checked_weights(where: Path | str, stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def checked_weights(where: Path | str, stored: Mapping[str, torch.Tensor]) -> Tensors:
     """The tensors as float32 (integers as they are), after a look at every number.
 
     Args:
@@ -140,7 +142,7 @@ def _is_finite(tensor: torch.Tensor) -> bool:
 
 def tensor_problems(
     part: str,
-    found: dict[str, torch.Tensor],
+    found: Tensors,
     expected: dict[str, tuple[int, ...]],
     optional: frozenset[str] = frozenset(),
 ) -> list[str]:

@@ -21,10 +21,11 @@ from vpp_edge.bundle.manifest import file_record
 from vpp_edge.calibration.datasets import Recording, open_dataset
 from vpp_edge.calibration.samples import iterate_samples, split_recordings
 from vpp_edge.checkpoint import names
-from vpp_edge.checkpoint.parts import DIFFUSERS_STEM, TRANSFORMERS_STEM, Tensors
+from vpp_edge.checkpoint.parts import DIFFUSERS_STEM, TRANSFORMERS_STEM
 from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.policy_file import load_policy_file, save_policy_file
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
+from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.head import Sampler, Seen, distill_head, student_sigmas
 from vpp_edge.export.distill.loop import Schedule
@@ -242,8 +243,8 @@ def _write_policy(checkpoint: Checkpoint, head: dict[str, Any], card: StudentCar
         "sigma_min": card.sigmas[-2] if card.head_steps > 1 else checkpoint.config.sampler.sigma_min,
         "sampler_type": "ddim",
     }
-    unused = {names.HEAD_PREFIX + name for name in names.UNUSED}  # part of the format; one of them states a size
-    trained = {name: tensor for name, tensor in policy.tensors.items() if name in unused}
+    # The unused ones are part of the format; one of them states a size.
+    trained = {name: tensor for name, tensor in policy.tensors.items() if name in names.UNUSED_IN_FILE}
     trained |= {names.FORMER_PREFIX + name: tensor for name, tensor in checkpoint.former.items()}
     trained |= {names.HEAD_PREFIX + name: tensor for name, tensor in head.items()}
     save_policy_file(path, trained, arguments)
