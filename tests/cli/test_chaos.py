@@ -8,23 +8,10 @@ from pathlib import Path
 import pytest
 
 from vpp_edge.cli.main import main
-from vpp_edge.errors import MissingDependencyError
-from vpp_edge.runtime.cameras.sdk import load_realsense
 from vpp_edge.runtime.chaos.catalogue import FAULTS
-from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("simulated_cameras")]
 POLICY = "latency_ms=30"
-
-
-@pytest.fixture(autouse=True)
-def simulator() -> None:
-    """Simulated cameras need the simulator, and the camera SDK for its software device."""
-    try:
-        load_realsense()
-        import_mujoco()
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
 
 
 def chaos(capsys: pytest.CaptureFixture[str], policy: str, *options: str) -> tuple[int, dict, str]:

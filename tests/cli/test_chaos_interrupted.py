@@ -14,9 +14,7 @@ from typing import IO
 import pytest
 from cpu_time import HANGS_S
 
-from vpp_edge.errors import MissingDependencyError
 from vpp_edge.runtime.cameras.config import camera_from_text
-from vpp_edge.runtime.cameras.sdk import load_realsense
 from vpp_edge.runtime.chaos.pace import stop_if_interrupted
 from vpp_edge.runtime.control.contract import Cause
 from vpp_edge.runtime.control.loop import ControlLoop
@@ -26,20 +24,9 @@ from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.session.hooks import RunHooks
 from vpp_edge.runtime.session.run import run_session
 from vpp_edge.runtime.sim.hand import SimHand
-from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 from vpp_edge.runtime.sim.view_names import VIEWS
 
-pytestmark = pytest.mark.live
-
-
-@pytest.fixture(autouse=True)
-def simulator() -> None:
-    """Simulated cameras need the simulator, and the camera SDK for its software device."""
-    try:
-        load_realsense()
-        import_mujoco()
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("simulated_cameras")]
 
 
 def started(*options: str) -> subprocess.Popen[str]:

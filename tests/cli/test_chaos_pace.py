@@ -10,28 +10,15 @@ from typing import Any
 import pytest
 
 from vpp_edge.cli.main import main
-from vpp_edge.errors import MissingDependencyError
-from vpp_edge.runtime.cameras.sdk import load_realsense
 from vpp_edge.runtime.chaos.catalogue import FAULTS
 from vpp_edge.runtime.control import loop
 from vpp_edge.runtime.control.guards import RunawayGuard
 from vpp_edge.runtime.ipc.counters import Verdict
 from vpp_edge.runtime.session.supervisor import Supervisor
-from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.usefixtures("simulated_cameras")]
 UNPACED = {fault.number for fault in FAULTS if not fault.paced}
 ON_SERVOS = {15, 16, 17, 18, 19}  # which a busy machine disturbs, with their own policy
-
-
-@pytest.fixture(autouse=True)
-def simulator() -> None:
-    """Simulated cameras need the simulator, and the camera SDK for its software device."""
-    try:
-        load_realsense()
-        import_mujoco()
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -29,12 +29,7 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings to calibrate on, comma-separated; the others are held out (the first part of the data); with "
         "a saved table, those to leave out of --held-out",
     )
-    group.add_argument(
-        "--views",
-        metavar="NAMES",
-        default="",
-        help="views to use as the policy's cameras, comma-separated names or numbers, static first (the first ones)",
-    )
+    add_views_argument(group)
     group.add_argument(
         "--held-out", type=Path, metavar="DATASET", help="data set to evaluate on (the other recordings)"
     )
@@ -80,11 +75,26 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_views_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds --views, which `names_from_text` reads."""
+    parser.add_argument(
+        "--views",
+        metavar="NAMES",
+        default="",
+        help="views to use as the policy's cameras, comma-separated names or numbers, static first (the first ones)",
+    )
+
+
+def names_from_text(text: str) -> tuple[str, ...]:
+    """The names in a comma-separated list."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def data_options(arguments: argparse.Namespace, dataset: Path) -> DataOptions:
     return DataOptions(
         dataset=dataset,
-        recordings=_names(arguments.recordings),
-        views=_names(arguments.views),
+        recordings=names_from_text(arguments.recordings),
+        views=names_from_text(arguments.views),
         held_out=arguments.held_out,
         samples=arguments.samples,
         held_out_samples=arguments.held_out_samples,
@@ -99,7 +109,3 @@ def calibration_options(arguments: argparse.Namespace) -> CalibrationOptions:
         alpha=arguments.alpha,
         sensitivity_samples=arguments.sensitivity_samples,
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

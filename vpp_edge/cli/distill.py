@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from vpp_edge.cli.calibration_arguments import add_views_argument, names_from_text
 from vpp_edge.cli.demo_policy import DEMO
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
@@ -40,12 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="STUDENT", help="checkpoint folder to write"
     )
     default = DistillOptions
-    parser.add_argument(
-        "--views",
-        metavar="NAMES",
-        default="",
-        help="views to use as the policy's cameras, comma-separated names or numbers, static first (the first ones)",
-    )
+    add_views_argument(parser)
     numbers = (
         ("--head-steps", HEAD_STEPS, default.head_steps, "sampling steps of the student's action head"),
         ("--observations", COUNT, default.observations, "observations to train on"),
@@ -68,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = DistillOptions(
         dataset=arguments.data,
-        views=tuple(name.strip() for name in arguments.views.split(",") if name.strip()),
+        views=names_from_text(arguments.views),
         head_steps=arguments.head_steps,
         observations=arguments.observations,
         held_out=arguments.held_out_samples,
