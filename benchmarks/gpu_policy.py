@@ -71,7 +71,8 @@ def fp16_policy(policy: VideoPredictionPolicy) -> VideoPredictionPolicy:
     half = copy.deepcopy(policy)
     for module in (half.video, half.former, half.head):
         module.to(HALF)
-    half.video.encoder = nn.Sequential(_Half(), half.video.encoder)
+    encoder = half.video.encoder
+    encoder.network = nn.Sequential(_Half(), encoder.network)
     return half
 
 

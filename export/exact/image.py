@@ -1,4 +1,4 @@
-"""The VAE encoder, reduced to the mode of its posterior."""
+"""The image encoder: of a KL VAE, reduced to the mode of its posterior, or of a tiny one; pixels are scaled by weights."""
 
 from __future__ import annotations
 
@@ -16,22 +16,41 @@ from vpp_edge.export.exact.folding import (
 )
 from vpp_edge.export.exact.resnet import ImageResnet
 from vpp_edge.export.functions.calls import group_norm_silu, spatial_attention
+from vpp_edge.model.images import KLEncoder, TinyEncoder, pixels
 
 
-class ImageEncoder(nn.Module):
-    """(V, 4, h, w) latents from (V, H, W, 3) uint8 frames.
+def exact_encoder(encoder: KLEncoder | TinyEncoder) -> nn.Module:
+    """The lean form of an image encoder: (V, 4, h, w) latents from (V, H, W, 3) uint8 frames."""
+    return LeanTinyEncoder(encoder) if isinstance(encoder, TinyEncoder) else LeanKLEncoder(encoder)
+
+
+class LeanTinyEncoder(nn.Module):
+    """An AutoencoderTiny's encoder, with the scaling of pixels folded into the first convolution.
+
+    Pixels are scaled to [0, 1], where black and the padding stay 0.
+    """
+
+    def __init__(self, encoder: TinyEncoder) -> None:
+        super().__init__()
+        first, *others = encoder.network
+        self.layers = nn.Sequential(conv_from_tensors(first.weight.detach() / 255, first.bias, padding=1), *others)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        latents: Tensor = self.layers(pixels(frames))
+        return latents
+
+
+class LeanKLEncoder(nn.Module):
+    """A KL VAE's encoder.
 
     The scaling of pixels is folded into the first convolution. Its padding is 0 after the scaling, so the middle of the
     range is subtracted before it. The last convolution is composed with the 1x1 one after it, without the half that
     computes variances.
-
-    Args:
-        encoder: diffusers' Encoder.
-        quant_conv: the 1x1 convolution to means and variances, None if the VAE has none.
     """
 
-    def __init__(self, encoder: Any, quant_conv: nn.Conv2d | None) -> None:
+    def __init__(self, whole: KLEncoder) -> None:
         super().__init__()
+        encoder: Any = whole.network
         first = encoder.conv_in
         self.conv_in = conv_from_tensors(first.weight.detach() / 127.5, first.bias, padding=1)
         self.blocks = nn.ModuleList(nn.Sequential(*(ImageResnet(r) for r in b.resnets)) for b in encoder.down_blocks)
@@ -42,11 +61,10 @@ class ImageEncoder(nn.Module):
             if attention is not None:
                 self.middle.append(PixelAttention(attention))
             self.middle.append(ImageResnet(resnet))
-        self.norm_out, self.conv_out = encoder.conv_norm_out, mean_conv(encoder.conv_out, quant_conv)
+        self.norm_out, self.conv_out = encoder.conv_norm_out, mean_conv(encoder.conv_out, whole.quant_conv)
 
     def forward(self, frames: Tensor) -> Tensor:
-        # Contiguous, and float32 before the permutation, for the reasons given in the eager model.
-        x = self.conv_in(frames.to(torch.float32).permute(0, 3, 1, 2).contiguous() - 127.5)
+        x = self.conv_in(pixels(frames) - 127.5)
         for block, downsampler in zip(self.blocks, self.downsamplers, strict=True):
             x = downsampler(block(x))
         return self.conv_out(group_norm_silu(self.middle(x), self.norm_out))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vpp_edge.export.exact.convolutions import DoubledConv, SharedImageConv
 from vpp_edge.export.exact.folding import bias_of, linear_from_tensors
-from vpp_edge.export.exact.image import ImageEncoder
+from vpp_edge.export.exact.image import exact_encoder
 from vpp_edge.export.exact.resnet import VideoResnet
 from vpp_edge.export.exact.transformer import VideoTransformer
 from vpp_edge.model.tvp import VideoPredictionModel
@@ -24,7 +24,7 @@ _Step = Callable[[Tensor], Tensor]
 
 
 class VideoReader(nn.Module):
-    """VAE encoder, UNet up to the extracted block, and the Linear that reads its features.
+    """Image encoder, UNet up to the extracted block, and the Linear that reads its features.
 
     Args:
         video: the eager model.
@@ -38,7 +38,7 @@ class VideoReader(nn.Module):
         self.stride, frames = stride, video.frames // stride
         with torch.no_grad():
             embedding = video.time_embedding(reader.weight.dtype)
-        self.encoder = ImageEncoder(video.encoder, video.quant_conv)
+        self.encoder = exact_encoder(video.encoder)
         self.conv_in = SharedImageConv(unet.conv_in, video.init_noise_sigma * video.input_scale)
         self.down = nn.ModuleList(_Block(block, embedding, frames, stride) for block in unet.down_blocks)
         self.downsamplers = nn.ModuleList(nn.Sequential(*(b.downsamplers or ())) for b in unet.down_blocks)

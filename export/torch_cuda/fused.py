@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vpp_edge.export.exact.convolutions import DoubledConv
 from vpp_edge.export.exact.former import LeanFormer
-from vpp_edge.export.exact.image import ImageEncoder
+from vpp_edge.export.exact.image import LeanKLEncoder, LeanTinyEncoder
 from vpp_edge.export.exact.resnet import VideoResnet
 from vpp_edge.export.exact.transformer import VideoTransformer
 from vpp_edge.export.stages import PerceiveStage
@@ -52,7 +52,7 @@ def _fused(module: nn.Module, operations: Operations) -> nn.Module:
         return FusedFormer(module, operations)
     if isinstance(module, DoubledConv):
         return TransposedConv(module)
-    if isinstance(module, ImageEncoder):  # stays in float32, which the kernels do not support
+    if isinstance(module, LeanKLEncoder | LeanTinyEncoder):  # stay in float32, which the kernels do not support
         return module
     children: Any = list(module.named_children())
     for name, child in children:

@@ -1,4 +1,4 @@
-"""Check the configurations of the video model and the text encoder before anything is built from them.
+"""Check the configurations of UNet, scheduler and text encoder before anything is built from them.
 
 In: the config.json of a diffusers or transformers model. Out: the same, with every number that decides a size within
 its bounds. Without this, a damaged number shows up as an error from deep inside a library, or as an hour of allocation.
@@ -7,17 +7,26 @@ its bounds. Without this, a damaged number shows up as an error from deep inside
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vpp_edge.checkpoint.bounded import LARGEST_SIZE, shown, whole_number
+from vpp_edge.checkpoint.bounded import (
+    LARGEST_SIZE,
+    MOST_BLOCK_LAYERS,
+    check_lists,
+    check_numbers,
+    check_present,
+    count_of_sizes,
+    shown,
+    whole_number,
+)
 from vpp_edge.checkpoint.config import GOAL_TEXT_LENGTH, MOST_STEPS
+from vpp_edge.checkpoint.vaes import latent_factor
 from vpp_edge.errors import CheckpointError
 
 _MOST_VOCABULARY = 10_000_000
 _MOST_CLIP_LAYERS = 64
-_MOST_BLOCK_LAYERS = 16  # in one block of UNet or VAE; Stable Video Diffusion has 2
 _LOWEST_PIXELS = 2  # at one pixel there is nothing to normalize over
 
 # Key -> the highest value of a number, or of every number in its list.
@@ -31,17 +40,10 @@ _UNET_NUMBERS = {
 }
 _UNET_LISTS = {
     "block_out_channels": LARGEST_SIZE,
-    "layers_per_block": _MOST_BLOCK_LAYERS,
-    "transformer_layers_per_block": _MOST_BLOCK_LAYERS,
+    "layers_per_block": MOST_BLOCK_LAYERS,
+    "transformer_layers_per_block": MOST_BLOCK_LAYERS,
     "num_attention_heads": LARGEST_SIZE,
 }
-_VAE_NUMBERS = {
-    "in_channels": LARGEST_SIZE,
-    "out_channels": LARGEST_SIZE,
-    "latent_channels": LARGEST_SIZE,
-    "layers_per_block": _MOST_BLOCK_LAYERS,
-}
-_VAE_LISTS = {"block_out_channels": LARGEST_SIZE}
 _TEXT_NUMBERS = {
     "hidden_size": LARGEST_SIZE,
     "intermediate_size": LARGEST_SIZE,
@@ -59,10 +61,8 @@ _UNET_REQUIRED = (
     "up_block_types",
     "cross_attention_dim",
 )
-_VAE_REQUIRED = ("block_out_channels", "latent_channels")
 _TIME_IDS = 3  # frame rate, motion bucket and noise augmentation
 _TIME_WIDTHS = {"addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 768}  # diffusers' defaults
-_MOST_SIZES = 8  # of images in a UNet or VAE, one for each block
 # Defaults of transformers' CLIP for sizes that a configuration may omit.
 _TEXT_DEFAULTS = {
     "hidden_size": 512,
@@ -74,10 +74,10 @@ _TEXT_DEFAULTS = {
 
 def check_unet(config: Mapping[str, Any], path: Path) -> None:
     """Raises CheckpointError unless every size of a UNetSpatioTemporalConditionModel's config is usable."""
-    _check_present(config, path, _UNET_REQUIRED)
-    _check_numbers(config, path, _UNET_NUMBERS)
-    _check_lists(config, path, _UNET_LISTS)
-    blocks = _sizes(config, path)
+    check_present(config, path, _UNET_REQUIRED)
+    check_numbers(config, path, _UNET_NUMBERS)
+    check_lists(config, path, _UNET_LISTS)
+    blocks = count_of_sizes(config, path)
     for key in ("down_block_types", "up_block_types"):
         if not isinstance(config[key], list) or len(config[key]) != blocks:
             raise CheckpointError(
@@ -88,19 +88,6 @@ def check_unet(config: Mapping[str, Any], path: Path) -> None:
         raise CheckpointError(
             f"{path}: projection_class_embeddings_input_dim is {together}, expected {_TIME_IDS} times "
             f"addition_time_embed_dim ({each})"
-        )
-
-
-def check_vae(config: Mapping[str, Any], path: Path) -> None:
-    """Raises CheckpointError unless every size of an AutoencoderKLTemporalDecoder's config is usable."""
-    _check_present(config, path, _VAE_REQUIRED)
-    _check_numbers(config, path, _VAE_NUMBERS)
-    _check_lists(config, path, _VAE_LISTS)
-    blocks = _sizes(config, path)
-    types = config.get("down_block_types", [""])
-    if not isinstance(types, list) or len(types) != blocks:
-        raise CheckpointError(
-            f"{path}: down_block_types is {shown(types)}, expected one name for each of the {blocks} block_out_channels"
         )
 
 
@@ -115,20 +102,20 @@ def image_size(unet: Mapping[str, Any], vae: Mapping[str, Any], path: Path) -> i
     Raises:
         CheckpointError: `sample_size` is no number, or the UNet cannot halve the image as often as it has blocks.
     """
-    latent_factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    factor = latent_factor(vae)
     halvings = len(unet["block_out_channels"]) - 1
     where = f"{path}: sample_size"
     sample = unet["sample_size"]
     if isinstance(sample, list):
         raise CheckpointError(f"{where} is {shown(sample)}, expected one number: VPP's images are square")
-    size = whole_number(sample, where, 1, LARGEST_SIZE // latent_factor)
+    size = whole_number(sample, where, 1, LARGEST_SIZE // factor)
     step = 3 * 2**halvings
     if size % step or size < _LOWEST_PIXELS * step:
         raise CheckpointError(
             f"{where} is {size}, expected a multiple of {step} from {_LOWEST_PIXELS * step}: the policy sees a third "
             f"of it, which the UNet halves {halvings} times"
         )
-    return size // 3 * latent_factor
+    return size // 3 * factor
 
 
 def checked_text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -141,7 +128,7 @@ def checked_text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]
     if not isinstance(inner, Mapping):
         raise CheckpointError(f"{path}: text_config is {shown(inner)}, expected the text encoder's configuration")
     filled = {"projection_dim": config.get("projection_dim", 512), **_TEXT_DEFAULTS, **inner}
-    _check_numbers(filled, path, _TEXT_NUMBERS)
+    check_numbers(filled, path, _TEXT_NUMBERS)
     if filled["max_position_embeddings"] < GOAL_TEXT_LENGTH:
         raise CheckpointError(
             f"{path}: max_position_embeddings is {filled['max_position_embeddings']}, expected at least the "
@@ -168,40 +155,3 @@ def check_scheduler(config: Mapping[str, Any], path: Path, steps: int) -> None:
         raise CheckpointError(f"{path}: cannot build the scheduler from it ({error})") from error
     if not all(math.isfinite(level) for level in levels) or levels[0] <= 0:
         raise CheckpointError(f"{path}: the first noise level is {levels[0]:g}, expected a positive number")
-
-
-def _check_present(config: Mapping[str, Any], path: Path, keys: tuple[str, ...]) -> None:
-    missing = [key for key in keys if key not in config]
-    if missing:
-        raise CheckpointError(f"{path}: misses {', '.join(missing)}. Download or copy it again.")
-
-
-def _check_numbers(config: Mapping[str, Any], path: Path, highest: Mapping[str, int]) -> None:
-    for key, most in highest.items():
-        if key in config:
-            whole_number(config[key], f"{path}: {key}", 1, most)
-
-
-def _check_lists(config: Mapping[str, Any], path: Path, highest: Mapping[str, int]) -> None:
-    """Every number in these lists; `num_attention_heads` and the like may also be one number for all blocks."""
-    for key, most in highest.items():
-        for value in _leaves(config.get(key, 1)):
-            whole_number(value, f"{path}: {key}", 1, most)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """The numbers in a list, or in a list of lists as `transformer_layers_per_block` may be."""
-    if not isinstance(value, list):
-        yield value
-        return
-    for inner in value:
-        yield from inner if isinstance(inner, list) else (inner,)
-
-
-def _sizes(config: Mapping[str, Any], path: Path) -> int:
-    channels = config["block_out_channels"]
-    if not isinstance(channels, list) or not 1 <= len(channels) <= _MOST_SIZES:
-        raise CheckpointError(
-            f"{path}: block_out_channels is {shown(channels)}, expected a list of 1 to {_MOST_SIZES} numbers"
-        )
-    return len(channels)

@@ -11,8 +11,9 @@ from vpp_edge.checkpoint.averaged import is_averaged
 from vpp_edge.checkpoint.bounded import whole_number
 from vpp_edge.checkpoint.files import read_json, refuse_partial_downloads
 from vpp_edge.checkpoint.foreign_models import foreign_model
-from vpp_edge.checkpoint.model_configs import check_unet, check_vae, checked_text_config
+from vpp_edge.checkpoint.model_configs import check_unet, checked_text_config
 from vpp_edge.checkpoint.part_weights import PartWeights, read_part_weights
+from vpp_edge.checkpoint.vaes import VAES, check_vae_entry, checked_vae_config
 from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import CheckpointError
 from vpp_edge.files.paths import is_left_behind
@@ -55,10 +56,14 @@ def read_configs(video_model: Path, text_encoder: Path) -> PartConfigs:
     """
     for folder in (video_model, text_encoder):
         refuse_partial_downloads(folder)
-    _read_config(video_model / "model_index.json", "StableVideoDiffusionPipeline")
+    index_path, vae_path = video_model / "model_index.json", video_model / "vae" / "config.json"
+    index = _read_config(index_path, "StableVideoDiffusionPipeline")
+    unet = _read_config(video_model / "unet" / "config.json", "UNetSpatioTemporalConditionModel", check=check_unet)
+    vae = _read_config(vae_path, *VAES)
+    check_vae_entry(index, index_path, vae["_class_name"])
     return PartConfigs(
-        unet=_read_config(video_model / "unet" / "config.json", "UNetSpatioTemporalConditionModel", check_unet),
-        vae=_read_config(video_model / "vae" / "config.json", "AutoencoderKLTemporalDecoder", check_vae),
+        unet=unet,
+        vae=checked_vae_config(vae, vae_path),
         scheduler=_read_config(scheduler_path(video_model), "EulerDiscreteScheduler"),
         text=_read_text_config(text_encoder / "config.json"),
     )
@@ -85,8 +90,8 @@ def read_video_weights(video_model: Path, policy: Path, weights: str | None) -> 
     if models and weights != "model":
         note = f"{video_model.name}/ also holds the models {', '.join(models)}, which are not read"
         unet = replace(unet, notes=(*unet.notes, note))
-    vae = read_part_weights(video_model / "vae", DIFFUSERS_STEM, anchors=("encoder.conv_in.weight",), weights=weights)
-    return unet, vae
+    anchors = tuple(vae.anchor for vae in VAES.values())
+    return unet, read_part_weights(video_model / "vae", DIFFUSERS_STEM, anchors=anchors, weights=weights)
 
 
 def read_text_weights(folder: Path, weights: str | None) -> PartWeights:
@@ -125,13 +130,14 @@ def pad_token_id(folder: Path, vocabulary_size: int) -> int:
 
 
 def _read_config(
-    path: Path, class_name: str, check: Callable[[Mapping[str, Any], Path], None] | None = None
+    path: Path, *classes: str, check: Callable[[Mapping[str, Any], Path], None] | None = None
 ) -> dict[str, Any]:
-    config = read_json(path, f"the configuration of a diffusers {class_name}")
+    expected = " or ".join(classes)
+    config = read_json(path, f"the configuration of a diffusers {expected}")
     found = config.get("_class_name")
-    if found != class_name:
+    if found not in classes:
         hint = foreign_model(found) or "Is this VPP's video model?"
-        raise CheckpointError(f"{path}: holds a {found}, expected a {class_name}. {hint}")
+        raise CheckpointError(f"{path}: holds a {found}, expected a {expected}. {hint}")
     _refuse_quantization(config, path)
     if check is not None:
         check(config, path)

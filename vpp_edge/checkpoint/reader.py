@@ -28,6 +28,7 @@ from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.policy_bounds import policy_bounds
 from vpp_edge.checkpoint.policy_file import load_policy_file
 from vpp_edge.checkpoint.policy_spec import policy_spec_from_config, variant_from_arguments
+from vpp_edge.checkpoint.vaes import latent_factor
 from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import CheckpointError
 from vpp_edge.spec.policy import PolicySpec
@@ -119,7 +120,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
         *bounds.notes,
         *((_ONE_STEP,) if config.sampler.steps == 1 else ()),
     )
-    latent_side = image // 2 ** (len(vae.config["block_out_channels"]) - 1)
+    latent_side = image // latent_factor(vae.config)
     feature = (latent_side >> (len(unet.config["down_block_types"]) - 1)) << min(
         config.extract_layer + 1, len(unet.config["up_block_types"]) - 1
     )

@@ -19,10 +19,11 @@ def unet_shapes(config: dict[str, Any]) -> Shapes:
 
 
 def vae_shapes(config: dict[str, Any]) -> Shapes:
-    """Tensors of a diffusers AutoencoderKLTemporalDecoder."""
-    from diffusers import AutoencoderKLTemporalDecoder
+    """Tensors of one of the diffusers classes in `vaes`."""
+    import diffusers
 
-    return _shapes(lambda: AutoencoderKLTemporalDecoder.from_config(config), "svd/vae/config.json")
+    kind = getattr(diffusers, config["_class_name"])
+    return _shapes(lambda: kind.from_config(config), "svd/vae/config.json")
 
 
 def text_shapes(config: dict[str, Any]) -> Shapes:

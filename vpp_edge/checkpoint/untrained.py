@@ -34,6 +34,7 @@ _SIZE_STEPS = {
     "text_width": 2,
     "time_width": 2,
     "attention_heads": 1,
+    "tiny_blocks": 1,
 }
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
@@ -46,7 +47,9 @@ class UntrainedSizes:
         image: side of the image in pixels, a multiple of 64 from 128 (the VAE and the UNet halve it six times, and one
             pixel is nothing to normalize over).
         frames: F, predicted video frames.
-        channels: UNet block widths, multiples of 32; vae_channels: those of the VAE.
+        channels: UNet block widths, multiples of 32; vae_channels: those of the VAE, all the same where it is tiny.
+        vae: `kl`: Stable Video Diffusion's AutoencoderKLTemporalDecoder, or `tiny`: an AutoencoderTiny.
+        tiny_blocks: residual blocks at each size of a tiny VAE; the default is TAESD's.
         width: of Video Former and action head, a multiple of 16.
         queries: Video Former queries per frame.
         depth: layers of the Video Former.
@@ -55,7 +58,7 @@ class UntrainedSizes:
         actions, horizon, proprio: A, T and P (None: no proprioception).
         steps: sampling steps.
         text_width: of the text encoder.
-        blocks: residual blocks at each size of UNet and VAE.
+        blocks: residual blocks at each size of the UNet and of a `kl` VAE.
         attention_heads: of the UNet, one number or one per size.
         time_width: of each of the UNet's three added time embeddings.
         head_width: of one attention head of the Video Former; None: `width` divided by its 8 heads.
@@ -68,6 +71,8 @@ class UntrainedSizes:
     frames: int = VIDEO_FRAMES
     channels: tuple[int, ...] = (32, 32, 64, 64)
     vae_channels: tuple[int, ...] = (32, 32, 32, 32)
+    vae: str = "kl"
+    tiny_blocks: tuple[int, ...] = (1, 3, 3, 3)
     width: int = 64
     queries: int = 4
     depth: int = 2
@@ -91,12 +96,15 @@ class UntrainedSizes:
     def __post_init__(self) -> None:
         if self.image % 64 or self.image < 128:
             raise BadInputError(f"image side {self.image} is not a multiple of 64 from 128")
+        if self.vae not in ("kl", "tiny"):
+            raise BadInputError(f"vae {self.vae!r} is not one of kl, tiny")
         for name, step in _SIZE_STEPS.items():
             _check_size(name, getattr(self, name), step)
-        if len(self.channels) != _BLOCKS or len(self.vae_channels) != _BLOCKS:
-            raise BadInputError(
-                f"channels {self.channels} and vae_channels {self.vae_channels} need {_BLOCKS} widths each"
-            )
+        for name in ("channels", "vae_channels", "tiny_blocks"):
+            if len(getattr(self, name)) != _BLOCKS:
+                raise BadInputError(f"{name} {getattr(self, name)} needs {_BLOCKS} numbers, one for each size")
+        if self.vae == "tiny" and len(set(self.vae_channels)) > 1:
+            raise BadInputError(f"vae_channels {self.vae_channels} of a tiny VAE are not all the same")
         heads = self.attention_heads if isinstance(self.attention_heads, tuple) else (self.attention_heads,) * _BLOCKS
         if len(heads) != _BLOCKS or any(c % h for c, h in zip(self.channels, heads, strict=True)):
             raise BadInputError(f"attention_heads {self.attention_heads} do not divide the channels {self.channels}")
@@ -274,7 +282,7 @@ def _draw(prefix: str, shapes: names.Shapes) -> dict[str, torch.Tensor]:
 
 def video_networks(s: UntrainedSizes) -> tuple[Any, Any]:
     """UNet and VAE of an untrained video model, on the default device."""
-    from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
+    from diffusers import AutoencoderKLTemporalDecoder, AutoencoderTiny, UNetSpatioTemporalConditionModel
 
     unet = UNetSpatioTemporalConditionModel(
         sample_size=s.image // 8 * 3,
@@ -288,6 +296,13 @@ def video_networks(s: UntrainedSizes) -> tuple[Any, Any]:
         num_attention_heads=s.attention_heads,
         num_frames=s.frames,
     )
+    if s.vae == "tiny":
+        return unet, AutoencoderTiny(
+            encoder_block_out_channels=s.vae_channels,
+            num_encoder_blocks=s.tiny_blocks,
+            decoder_block_out_channels=s.vae_channels,
+            num_decoder_blocks=s.tiny_blocks[::-1],
+        )
     vae = AutoencoderKLTemporalDecoder(
         down_block_types=("DownEncoderBlock2D",) * 4,
         block_out_channels=s.vae_channels,

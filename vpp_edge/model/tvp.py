@@ -14,21 +14,22 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from vpp_edge.checkpoint.config import FPS, MOTION_BUCKET, NOISE_AUGMENTATION, PolicyConfig
+from vpp_edge.model.images import image_encoder
 
 
 class VideoPredictionModel(nn.Module):
-    """VAE encoder and UNet up to the extracted up block.
+    """Image encoder and UNet up to the extracted up block.
 
     Args:
         unet: diffusers UNetSpatioTemporalConditionModel.
-        vae: diffusers AutoencoderKLTemporalDecoder; only its encoder is used.
+        vae: diffusers AutoencoderKLTemporalDecoder or AutoencoderTiny; only its encoder is used.
         scheduler: diffusers EulerDiscreteScheduler.
         config: block to extract, and whether the blocks before it are concatenated.
     """
 
     def __init__(self, unet: nn.Module, vae: nn.Module, scheduler: Any, config: PolicyConfig) -> None:
         super().__init__()
-        self.unet, self.encoder, self.quant_conv = unet, vae.encoder, vae.quant_conv
+        self.unet, self.encoder = unet, image_encoder(vae)
         self.frames = config.former.frames
         self.extract_layer, self.all_layers = config.extract_layer, config.all_layers
         scheduler.set_timesteps(config.video_steps)
@@ -40,16 +41,13 @@ class VideoPredictionModel(nn.Module):
         self.register_buffer("time_ids", time_ids, persistent=False)
 
     def encode_images(self, frames: Tensor) -> Tensor:
-        """(V, 4, h, w) float32 latents: the mode of the VAE's posterior, without scaling factor.
+        """(V, 4, h, w) float32 latents; gradients reach the encoder's weights.
 
         Args:
             frames: (V, H, W, 3) uint8 RGB.
         """
-        # Contiguous: on channels-last images oneDNN's convolutions lose a digit and a half (4e-5 against 2e-6).
-        # Converted before the permutation: TensorRT accepts uint8 only as an input of the network.
-        images = frames.to(torch.float32).permute(0, 3, 1, 2).contiguous() / 255 * 2 - 1
-        moments = self.quant_conv(self.encoder(images)) if self.quant_conv is not None else self.encoder(images)
-        return moments.chunk(2, dim=1)[0]
+        latents: Tensor = self.encoder(frames)
+        return latents
 
     def forward(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
         """(V, F, C, h', w') features of the first denoising step.
@@ -131,14 +129,16 @@ def video_prediction_model(
     config: PolicyConfig,
 ) -> VideoPredictionModel:
     """The video model from diffusers configs and tensors (used in place, not copied)."""
-    from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
+    import diffusers
 
-    def filled(kind: Any, model_config: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
+    def unfilled(model_config: dict[str, Any]) -> nn.Module:
         with torch.device("meta"):
-            module: nn.Module = kind.from_config(model_config)
-        module.load_state_dict(tensors, assign=True)
+            module: nn.Module = getattr(diffusers, model_config["_class_name"]).from_config(model_config)
         return module.eval()
 
-    unet = filled(UNetSpatioTemporalConditionModel, unet_config, unet_tensors)
-    vae = filled(AutoencoderKLTemporalDecoder, vae_config, vae_tensors)
-    return VideoPredictionModel(unet, vae, EulerDiscreteScheduler.from_config(scheduler_config), config)
+    unet, vae = unfilled(unet_config), unfilled(vae_config)
+    del vae.decoder  # not used, and a checkpoint need not have it
+    unet.load_state_dict(unet_tensors, assign=True)
+    encoder = {name: tensor for name, tensor in vae_tensors.items() if not name.startswith("decoder.")}
+    vae.load_state_dict(encoder, assign=True)
+    return VideoPredictionModel(unet, vae, diffusers.EulerDiscreteScheduler.from_config(scheduler_config), config)
