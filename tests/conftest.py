@@ -76,6 +76,17 @@ def small_checkpoint() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_vae_checkpoint() -> Path:
+    """The same with an AutoencoderTiny as its image encoder. Read only."""
+    from small_policy import TINY_VAE
+
+    from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
+
+    key = material.key_of([material.ROOT / "vpp_edge" / "checkpoint", SMALL_SIZES])
+    return material.made_once("tiny-vae", key, lambda folder: write_untrained_checkpoint(folder, TINY_VAE))
+
+
+@pytest.fixture(scope="session")
 def small_bundle(small_checkpoint: Path) -> Path:
     """Its bundle. Read only."""
     key = material.key_of([*material.sources_of_a_bundle(), material.UNTRAINED, SMALL_SIZES])

@@ -1,4 +1,4 @@
-"""The image encoder: of a KL VAE, reduced to the mode of its posterior, or of a tiny one; pixels are scaled by weights."""
+"""The image encoder with less work: a KL VAE's, reduced to the mode of its posterior, or a tiny one's."""
 
 from __future__ import annotations
 

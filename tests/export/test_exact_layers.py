@@ -15,15 +15,17 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D, SpatioTemporalResBlock
 from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
+from small_modules import tiny_vae
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vpp_edge.export.exact.attention import GatedFeedForward, SelfAttention, TextAttention
 from vpp_edge.export.exact.convolutions import DoubledConv, SharedImageConv, frame_conv
 from vpp_edge.export.exact.folding import grouped, linear_after_norm, standardized
-from vpp_edge.export.exact.image import PixelAttention, mean_conv
+from vpp_edge.export.exact.image import PixelAttention, exact_encoder, mean_conv
 from vpp_edge.export.exact.resnet import ImageResnet, VideoResnet, spatial_share
 from vpp_edge.export.exact.transformer import VideoTransformer
+from vpp_edge.model.images import image_encoder
 
 SIZES = [(2, 3, 5, 7), (1, 1, 2, 1), (1, 4, 8, 3)]  # views, frames, height, width
 
@@ -188,3 +190,16 @@ def test_the_variance_of_the_latents_is_not_computed(quantized: bool) -> None:
     lean = mean_conv(conv, mix)
     assert_equal(lean(x), expected)
     assert operations(lean, x) * 2 == operations(conv, x)
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("size", [(24, 40), (1, 7), (6, 2)])
+def test_a_tiny_encoder_has_the_scale_of_pixels_in_its_first_convolution(
+    size: tuple[int, int], activation: str
+) -> None:
+    vae = tiny_vae(activation)
+    encoder = image_encoder(random(vae))
+    before = {name: parameter.clone() for name, parameter in vae.named_parameters()}
+    frames = torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8)
+    assert_equal(exact_encoder(encoder)(frames), encoder(frames))
+    assert all(torch.equal(parameter, before[name]) for name, parameter in vae.named_parameters())

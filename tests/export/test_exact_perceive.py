@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_modules import FRAMES, VARIANTS, channels_of, former_of, random, video_model
+from small_modules import FRAMES, VARIANTS, channels_of, former_of, random, tiny_vae, video_model
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -47,6 +47,18 @@ def test_tokens_are_those_of_the_eager_model(kind: str, extract_layer: int, all_
         found = lean(reader(frames, text, noise))
     assert_equal(found, expected)
     assert after.get_total_flops() < before.get_total_flops()
+
+
+@torch.no_grad()
+def test_tokens_of_a_tiny_image_encoder_are_those_of_the_eager_model() -> None:
+    torch.manual_seed(0)
+    video, former = video_model(1, False, tiny_vae()), former_of("3d", 64, 8)
+    frames = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8)
+    text, noise = torch.randn(1, 20, 24), torch.randn(2, FRAMES, 4, 12, 20)
+    reader, lean = VideoReader(video, reader_of(former)), exact_former(former)
+    found = lean(reader(frames, text, noise))
+    assert_equal(found, former(tokens_from_views(video(frames, text, noise))))
+    assert not torch.allclose(found, lean(reader(255 - frames, text, noise)), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["3d", "linear"])

@@ -5,7 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
+from diffusers import (
+    AutoencoderKLTemporalDecoder,
+    AutoencoderTiny,
+    EulerDiscreteScheduler,
+    UNetSpatioTemporalConditionModel,
+)
 from torch import nn
 
 from vpp_edge.model.former import LinearFormer, VideoFormer
@@ -20,7 +25,20 @@ def random(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def video_model(extract_layer: int, all_layers: bool) -> VideoPredictionModel:
+def kl_vae() -> AutoencoderKLTemporalDecoder:
+    return AutoencoderKLTemporalDecoder(
+        block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"), layers_per_block=1
+    )
+
+
+def tiny_vae(act_fn: str = "relu") -> AutoencoderTiny:
+    return AutoencoderTiny(
+        encoder_block_out_channels=(16, 16), num_encoder_blocks=(1, 2), decoder_block_out_channels=(8, 8),
+        num_decoder_blocks=(1, 1), act_fn=act_fn,
+    )  # fmt: skip
+
+
+def video_model(extract_layer: int, all_layers: bool, vae: nn.Module | None = None) -> VideoPredictionModel:
     unet = UNetSpatioTemporalConditionModel(
         down_block_types=("CrossAttnDownBlockSpatioTemporal", "CrossAttnDownBlockSpatioTemporal",
                           "DownBlockSpatioTemporal"),
@@ -28,14 +46,11 @@ def video_model(extract_layer: int, all_layers: bool) -> VideoPredictionModel:
         block_out_channels=(32, 64, 64), num_attention_heads=(1, 2, 2), layers_per_block=1, cross_attention_dim=24,
         addition_time_embed_dim=8, projection_class_embeddings_input_dim=24,
     )  # fmt: skip
-    vae = AutoencoderKLTemporalDecoder(
-        block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"), layers_per_block=1
-    )
     scheduler = EulerDiscreteScheduler(prediction_type="v_prediction", use_karras_sigmas=True, sigma_max=700.0)
     config: Any = SimpleNamespace(
         former=SimpleNamespace(frames=FRAMES), extract_layer=extract_layer, all_layers=all_layers, video_steps=20
     )
-    return VideoPredictionModel(random(unet), random(vae), scheduler, config).eval()
+    return VideoPredictionModel(random(unet), random(vae or kl_vae()), scheduler, config).eval()
 
 
 def former_of(kind: str, channels: int, hidden: int) -> nn.Module:

@@ -42,7 +42,10 @@ class TinyEncoder(nn.Module):
         return latents
 
 
-_ENCODERS = {"AutoencoderKLTemporalDecoder": KLEncoder, "AutoencoderTiny": TinyEncoder}
+_ENCODERS: dict[str, type[KLEncoder] | type[TinyEncoder]] = {
+    "AutoencoderKLTemporalDecoder": KLEncoder,
+    "AutoencoderTiny": TinyEncoder,
+}
 
 
 def image_encoder(vae: nn.Module) -> KLEncoder | TinyEncoder:

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from small_modules import FRAMES, VARIANTS, channels_of, former_of, video_model
+from small_modules import FRAMES, VARIANTS, channels_of, former_of, tiny_vae, video_model
+from torch import nn
 
+from vpp_edge.bundle.tolerances import TOLERANCES
 from vpp_edge.export.stages import PerceiveStage
+from vpp_edge.export.torch_cuda.fp16 import Fp16PerceiveStage
 from vpp_edge.export.torch_cuda.fused import FusedPerceiveStage
 from vpp_edge.export.torch_cuda.operations import reference_operations
 from vpp_edge.kernels.catalogue import OPERATIONS
@@ -38,9 +41,11 @@ class Counted(dict[str, Any]):
         return called
 
 
-def perceive_stage(kind: str, extract_layer: int, all_layers: bool, hidden: int, stride: int = 1) -> PerceiveStage:
+def perceive_stage(
+    kind: str, extract_layer: int, all_layers: bool, hidden: int, stride: int = 1, vae: nn.Module | None = None
+) -> PerceiveStage:
     former = former_of(kind, channels_of(extract_layer, all_layers), hidden)
-    policy: Any = SimpleNamespace(video=video_model(extract_layer, all_layers), former=former, frame_stride=stride)
+    policy: Any = SimpleNamespace(video=video_model(extract_layer, all_layers, vae), former=former, frame_stride=stride)
     return PerceiveStage(policy).eval()
 
 
@@ -70,6 +75,22 @@ def test_fewer_frames_are_those_of_the_exact_stage() -> None:
     noise = torch.randn(2, FRAMES, 4, 12, 20)
     fused.cache_text(text)
     torch.testing.assert_close(fused(frames, noise), exact(frames, text, noise), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_tiny_image_encoder_stays_in_float32() -> None:
+    torch.manual_seed(0)
+    exact = perceive_stage("3d", extract_layer=1, all_layers=False, hidden=8, vae=tiny_vae())
+    frames, text = torch.randint(0, 256, (2, 24, 40, 3), dtype=torch.uint8), torch.randn(1, 20, 24)
+    noise = torch.randn(2, FRAMES, 4, 12, 20)
+    latents, tokens = exact.reader.encoder(frames), exact(frames, text, noise)
+    half = Fp16PerceiveStage(FusedPerceiveStage(copy.deepcopy(exact), reference_operations()))
+    half.cache_text(text)
+    encoder: Any = half.fused.reader.encoder
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+    assert torch.equal(encoder(frames), latents.half())
+    worst = float((half(frames, noise) - tokens).abs().max() / tokens.abs().max())
+    assert worst <= TOLERANCES["fp16"]["tokens"].value, f"{worst:.1e} of the largest token"
 
 
 @torch.no_grad()
