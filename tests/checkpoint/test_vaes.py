@@ -64,7 +64,17 @@ def test_diffusers_builds_the_folder_too(tiny_vae_checkpoint: Path) -> None:
 
 
 @torch.no_grad()
-def test_its_decoder_may_be_left_out(copy: Path) -> None:
+def test_an_untrained_one_looks_at_the_image(tiny_vae_checkpoint: Path) -> None:
+    video = policy_from_checkpoint(read(tiny_vae_checkpoint)).video
+    frames = torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8)
+    latents, inverted = video.encode_images(frames), video.encode_images(255 - frames)
+    assert 0.05 < latents.std() < 10 and (latents - inverted).std() > 0.3 * latents.std()
+
+
+@pytest.mark.parametrize("kind", ["tiny_vae_checkpoint", "small_checkpoint"])
+@torch.no_grad()
+def test_the_decoder_may_be_left_out(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(request.getfixturevalue(kind), tmp_path / "checkpoint"))
     frames = torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8)
     before = policy_from_checkpoint(read(copy)).video.encode_images(frames)
 

@@ -282,7 +282,7 @@ def _draw(prefix: str, shapes: names.Shapes) -> dict[str, torch.Tensor]:
 
 def video_networks(s: UntrainedSizes) -> tuple[Any, Any]:
     """UNet and VAE of an untrained video model, on the default device."""
-    from diffusers import AutoencoderKLTemporalDecoder, AutoencoderTiny, UNetSpatioTemporalConditionModel
+    from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 
     unet = UNetSpatioTemporalConditionModel(
         sample_size=s.image // 8 * 3,
@@ -297,18 +297,28 @@ def video_networks(s: UntrainedSizes) -> tuple[Any, Any]:
         num_frames=s.frames,
     )
     if s.vae == "tiny":
-        return unet, AutoencoderTiny(
-            encoder_block_out_channels=s.vae_channels,
-            num_encoder_blocks=s.tiny_blocks,
-            decoder_block_out_channels=s.vae_channels,
-            num_decoder_blocks=s.tiny_blocks[::-1],
-        )
+        return unet, _tiny_vae(s)
     vae = AutoencoderKLTemporalDecoder(
         down_block_types=("DownEncoderBlock2D",) * 4,
         block_out_channels=s.vae_channels,
         layers_per_block=s.blocks,
     )
     return unet, vae
+
+
+def _tiny_vae(s: UntrainedSizes) -> Any:
+    from diffusers import AutoencoderTiny
+
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=s.vae_channels,
+        num_encoder_blocks=s.tiny_blocks,
+        decoder_block_out_channels=s.vae_channels,
+        num_decoder_blocks=s.tiny_blocks[::-1],
+    )
+    for layer in vae.encoder.modules():
+        if isinstance(layer, torch.nn.Conv2d):  # as PyTorch draws them, the latents hardly depend on the image
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    return vae
 
 
 def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
