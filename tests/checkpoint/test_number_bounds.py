@@ -115,7 +115,7 @@ def test_images_that_the_video_model_cannot_halve_are_refused(image: int) -> Non
         {"frames": 0}, {"queries": -1}, {"width": 24}, {"channels": (32, 32, 32)}, {"channels": (32, 48, 32, 32)},
         {"vae_channels": (32,)}, {"kind": "4d"}, {"actions": 0}, {"horizon": 1.5}, {"proprio": 0}, {"steps": True},
         {"text_width": 30}, {"text_width": 33}, {"attention_heads": 3}, {"attention_heads": (2, 2)}, {"depth": 0},
-        {"time_width": 31}, {"vae": "huge"}, {"tiny_blocks": (1, 1)}, {"tiny_blocks": (0, 1, 1, 1)},
+        {"time_width": 31}, {"vae": "huge"}, {"tiny_blocks": (1, 1)}, {"tiny_blocks": (-1, 1, 1, 1)},
         {"vae_channels": (32, 32, 32, 64), "vae": "tiny"},
     ],
 )  # fmt: skip

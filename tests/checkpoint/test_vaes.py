@@ -90,7 +90,7 @@ def test_the_decoder_may_be_left_out(request: pytest.FixtureRequest, kind: str, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda t: t.pop("encoder.layers.1.conv.2.bias"), "svd/vae: missing encoder.layers.1.conv.2.bias (32,)"),
+        (lambda t: t.pop("encoder.layers.2.conv.2.bias"), "svd/vae: missing encoder.layers.2.conv.2.bias (32,)"),
         (lambda t: t.update({"encoder.conv_in.weight": torch.zeros(1)}), "svd/vae: extra encoder.conv_in.weight (1,)"),
         (
             lambda t: t.update({"decoder.layers.0.bias": torch.zeros(5)}),
@@ -117,7 +117,7 @@ def test_tensors_of_another_network_are_named(
         ("encoder_block_out_channels", [32, 32], "expected one number for each of the 2 encoder_block_out_channels"),
         ("encoder_block_out_channels", 64, "is 64, expected a list of 1 to 8 numbers"),
         ("encoder_block_out_channels", [0] * 4, "encoder_block_out_channels is 0"),
-        ("num_encoder_blocks", [1, 1, 1, 17], "num_encoder_blocks is 17, expected a whole number from 1 to 16"),
+        ("num_encoder_blocks", [1, 1, 1, 17], "num_encoder_blocks is 17, expected a whole number from 0 to 16"),
         ("num_decoder_blocks", [10**9] * 4, "num_decoder_blocks is 1000000000"),
         ("decoder_block_out_channels", [64] * 100, "expected a list of 1 to 8 numbers"),
         ("latent_channels", 1.5, "latent_channels is 1.5"),

@@ -10,4 +10,4 @@ from vpp_edge.checkpoint.untrained import UntrainedSizes
 SMALL = UntrainedSizes(
     image=128, channels=(32, 32, 32, 32), width=32, queries=2, depth=1, horizon=4, steps=3, text_width=32
 )
-TINY_VAE = replace(SMALL, vae="tiny", tiny_blocks=(1, 1, 1, 1))
+TINY_VAE = replace(SMALL, vae="tiny", tiny_blocks=(0, 1, 1, 2))

@@ -63,11 +63,11 @@ def check_numbers(config: Mapping[str, Any], path: Path, highest: Mapping[str, i
             whole_number(config[key], f"{path}: {key}", 1, most)
 
 
-def check_lists(config: Mapping[str, Any], path: Path, highest: Mapping[str, int]) -> None:
+def check_lists(config: Mapping[str, Any], path: Path, highest: Mapping[str, int], lowest: int = 1) -> None:
     """The same of every number in lists; `num_attention_heads` and the like may also be one number for all blocks."""
     for key, most in highest.items():
-        for value in _leaves(config.get(key, 1)):
-            whole_number(value, f"{path}: {key}", 1, most)
+        for value in _leaves(config.get(key, lowest)):
+            whole_number(value, f"{path}: {key}", lowest, most)
 
 
 def count_of_sizes(config: Mapping[str, Any], path: Path, key: str = "block_out_channels") -> int:

@@ -34,7 +34,6 @@ _SIZE_STEPS = {
     "text_width": 2,
     "time_width": 2,
     "attention_heads": 1,
-    "tiny_blocks": 1,
 }
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 
@@ -49,7 +48,7 @@ class UntrainedSizes:
         frames: F, predicted video frames.
         channels: UNet block widths, multiples of 32; vae_channels: those of the VAE, all the same where it is tiny.
         vae: `kl`: Stable Video Diffusion's AutoencoderKLTemporalDecoder, or `tiny`: an AutoencoderTiny.
-        tiny_blocks: residual blocks at each size of a tiny VAE; the default is TAESD's.
+        tiny_blocks: residual blocks at each size of a tiny VAE, from 0; the default is TAESD's.
         width: of Video Former and action head, a multiple of 16.
         queries: Video Former queries per frame.
         depth: layers of the Video Former.
@@ -100,6 +99,8 @@ class UntrainedSizes:
             raise BadInputError(f"vae {self.vae!r} is not one of kl, tiny")
         for name, step in _SIZE_STEPS.items():
             _check_size(name, getattr(self, name), step)
+        for number in self.tiny_blocks:
+            whole_number(number, "tiny_blocks", 0)
         for name in ("channels", "vae_channels", "tiny_blocks"):
             if len(getattr(self, name)) != _BLOCKS:
                 raise BadInputError(f"{name} {getattr(self, name)} needs {_BLOCKS} numbers, one for each size")

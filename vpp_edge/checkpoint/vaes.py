@@ -25,12 +25,8 @@ from vpp_edge.errors import CheckpointError
 _COLORS = 3
 _NUMBERS = dict.fromkeys(("in_channels", "out_channels", "latent_channels"), LARGEST_SIZE)
 _WIDTHS, _BLOCKS = "encoder_block_out_channels", "num_encoder_blocks"
-_TINY_LISTS = {
-    _WIDTHS: LARGEST_SIZE,
-    _BLOCKS: MOST_BLOCK_LAYERS,
-    "decoder_block_out_channels": LARGEST_SIZE,
-    "num_decoder_blocks": MOST_BLOCK_LAYERS,
-}
+_TINY_WIDTHS = dict.fromkeys((_WIDTHS, "decoder_block_out_channels"), LARGEST_SIZE)
+_TINY_BLOCKS = dict.fromkeys((_BLOCKS, "num_decoder_blocks"), MOST_BLOCK_LAYERS)
 
 
 @dataclass(frozen=True)
@@ -101,14 +97,12 @@ def _check_kl(config: Mapping[str, Any], path: Path) -> None:
 def _check_tiny(config: Mapping[str, Any], path: Path) -> None:
     check_present(config, path, (_WIDTHS, _BLOCKS, "latent_channels"))
     check_numbers(config, path, _NUMBERS)
-    check_lists(config, path, _TINY_LISTS)
-    sizes = count_of_sizes(config, path, _WIDTHS)
-    for key in ("decoder_block_out_channels", "num_decoder_blocks"):
-        if key in config:
-            count_of_sizes(config, path, key)
-    if count_of_sizes(config, path, _BLOCKS) != sizes:
+    check_lists(config, path, _TINY_WIDTHS)
+    check_lists(config, path, _TINY_BLOCKS, lowest=0)  # a size without blocks only halves the image
+    sizes = {key: count_of_sizes(config, path, key) for key in (*_TINY_WIDTHS, *_TINY_BLOCKS) if key in config}
+    if sizes[_BLOCKS] != sizes[_WIDTHS]:
         raise CheckpointError(
-            f"{path}: {_BLOCKS} is {shown(config[_BLOCKS])}, expected one number for each of the {sizes} {_WIDTHS}"
+            f"{path}: {_BLOCKS} is {shown(config[_BLOCKS])}, expected one number for each of the {sizes[_WIDTHS]} {_WIDTHS}"
         )
     # Its convolutions of stride 2 have as many inputs as outputs.
     if len(set(config[_WIDTHS])) > 1:
