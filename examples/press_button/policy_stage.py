@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from loop import Schedule, train
 from vpp_edge.checkpoint.config import SamplerConfig
-from vpp_edge.model.former import FrameAttention, VideoFormer, tokens_from_views
+from vpp_edge.model.former import VideoFormer, tokens_from_views
 from vpp_edge.model.head import ActionHead
 from vpp_edge.model.tvp import VideoPredictionModel
 from vpp_edge.progress import Progress
@@ -77,7 +77,7 @@ def train_policy(
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
         chosen = torch.from_numpy(random.integers(len(samples.actions), size=BATCH))
-        tokens = tokens_of(former, samples.features[chosen].float())
+        tokens = former(samples.features[chosen].float())
         states = samples.states[chosen] + STATE_NOISE * _normal(random, (BATCH, samples.states.shape[1]))
         states[torch.from_numpy(random.random(BATCH) < STATELESS_SHARE)] = 0
         context = head.encode(tokens, samples.goals[chosen], states[:, None]).repeat_interleave(DRAWS, dim=0)
@@ -92,23 +92,6 @@ def train_policy(
         return (output - wanted).square().mean()
 
     train("policy", {"former": former, "head": head}, loss_of, schedule, folder=folder, seed=seed)
-
-
-def tokens_of(former: VideoFormer, features: Tensor) -> Tensor:
-    """(B, F * q, D) tokens of `former` for a batch of B observations, features (B, F, n, C)."""
-    count, frames = features.shape[:2]
-    features = (former.goal_emb(features) + former.time_pos_emb[:frames]).flatten(0, 1)
-    queries = former.latents.expand(count, -1, -1, -1).flatten(0, 1)
-    for perceive, *mix in former.layers:
-        queries = queries + perceive(features, queries)
-        for module in mix:
-            if isinstance(module, FrameAttention):  # it attends over the first dimension; the second is a batch
-                by_frame = queries.unflatten(0, (count, frames)).transpose(0, 1).flatten(1, 2)
-                mixed = module(by_frame).unflatten(1, (count, -1)).transpose(0, 1).flatten(0, 1)
-            else:
-                mixed = module(queries)
-            queries = queries + mixed
-    return former.norm(queries.unflatten(0, (count, frames)).flatten(1, 2))
 
 
 def _levels(random: np.random.Generator, data: float, sampler: SamplerConfig) -> Tensor:

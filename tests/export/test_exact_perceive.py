@@ -38,7 +38,7 @@ def test_tokens_are_those_of_the_eager_model(kind: str, extract_layer: int, all_
     reader, lean = VideoReader(video, reader_of(former)), exact_former(former)
 
     def eager(*inputs: Tensor) -> Tensor:
-        tokens: Tensor = former(tokens_from_views(video(*inputs)))
+        tokens: Tensor = former(tokens_from_views(video(*inputs))[None])
         return tokens
 
     with FlopCounterMode(display=False) as before:
@@ -71,7 +71,7 @@ def test_fewer_frames_are_those_of_the_eager_model(kind: str) -> None:
     text, noise = torch.randn(1, 20, 24), torch.randn(2, FRAMES, 4, 12, 20)
     features = video(frames, text, noise[:, ::FRAMES])
     assert features.shape[1] == 1
-    expected = former(tokens_from_views(features.expand(-1, FRAMES, -1, -1, -1)))
+    expected = former(tokens_from_views(features.expand(-1, FRAMES, -1, -1, -1))[None])
     reader, lean = VideoReader(video, reader_of(former), FRAMES), exact_former(former)
     assert_equal(lean(reader(frames, text, noise)), expected)
 
@@ -110,7 +110,7 @@ def test_the_former_costs_a_fraction_with_the_features_of_two_cameras() -> None:
     hidden = reader_of(former)(features).unflatten(1, (2, 4, 8, 8)).transpose(0, 1)  # (V, F, P, h, w, K)
     lean = exact_former(former)
     with FlopCounterMode(display=False) as before:
-        expected = former(features)
+        expected = former(features[None])
     with FlopCounterMode(display=False) as after:
         found = lean(hidden)
     assert_equal(found, expected)

@@ -34,9 +34,9 @@ def test_views_are_concatenated_on_tokens_static_first() -> None:
 @pytest.mark.parametrize(("kind", "mixes"), [("3d", True), ("2d", False)])
 def test_frames_meet_in_the_3d_variant_only(kind: str, mixes: bool) -> None:
     module = former(kind)
-    features = torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(1))
+    features = torch.randn(1, 3, 7, 6, generator=torch.Generator().manual_seed(1))
     before = module(features)
-    features[2] += 1
+    features[:, 2] += 1
     after = module(features)
     assert before.shape == (1, 6, 16)
     first_frames = slice(0, 4)
@@ -47,6 +47,14 @@ def test_frames_meet_in_the_3d_variant_only(kind: str, mixes: bool) -> None:
 @torch.no_grad()
 def test_the_linear_variant_makes_a_token_of_every_feature() -> None:
     module = former("linear")
-    features = torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(1))
+    features = torch.randn(1, 3, 7, 6, generator=torch.Generator().manual_seed(1))
     expected = features @ module.weight.T + module.bias
     torch.testing.assert_close(module(features), expected.reshape(1, 21, 16))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["3d", "2d", "linear"])
+def test_observations_of_a_batch_do_not_meet(kind: str) -> None:
+    module = former(kind)
+    features = torch.randn(3, 3, 7, 6, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(module(features), torch.cat([module(one[None]) for one in features]))

@@ -79,14 +79,20 @@ class VideoFormer(nn.Module):
         self.norm = nn.LayerNorm(c.width)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(1, F * q, D) tokens from features (F, V * h' * w', C)."""
-        features = self.goal_emb(features) + self.time_pos_emb[: features.shape[0]]
-        queries = self.latents
+        """(B, F * q, D) tokens from features (B, F, V * h' * w', C)."""
+        count, frames = features.shape[:2]
+        features = (self.goal_emb(features) + self.time_pos_emb[:frames]).flatten(0, 1)
+        queries = self.latents.repeat(count, 1, 1)
         for perceive, *mix in self.layers:
             queries = queries + perceive(features, queries)
             for module in mix:
-                queries = queries + module(queries)
-        return self.norm(queries.flatten(0, 1))[None]
+                if isinstance(module, FrameAttention):  # over the frames; to it, observations are more query positions
+                    by_frame = queries.unflatten(0, (count, frames)).transpose(0, 1).flatten(1, 2)
+                    mixed = module(by_frame).unflatten(1, (count, -1)).transpose(0, 1).flatten(0, 1)
+                else:
+                    mixed = module(queries)
+                queries = queries + mixed
+        return self.norm(queries.unflatten(0, (count, frames)).flatten(1, 2))
 
 
 class LinearFormer(nn.Linear):
@@ -97,8 +103,8 @@ class LinearFormer(nn.Linear):
         self.frames = config.frames
 
     def forward(self, features: Tensor) -> Tensor:
-        """(1, F * V * h' * w', D) tokens from features (F, V * h' * w', C)."""
-        return super().forward(features[: self.frames]).flatten(0, 1)[None]
+        """(B, F * V * h' * w', D) tokens from features (B, F, V * h' * w', C)."""
+        return super().forward(features[:, : self.frames]).flatten(1, 2)
 
 
 def video_former(config: FormerConfig, tensors: dict[str, Tensor]) -> nn.Module:
@@ -110,5 +116,8 @@ def video_former(config: FormerConfig, tensors: dict[str, Tensor]) -> nn.Module:
 
 
 def tokens_from_views(features: Tensor) -> Tensor:
-    """(F, V * h' * w', C) from (V, F, C, h', w'): the views of a frame are concatenated on tokens, static first."""
-    return features.permute(1, 0, 3, 4, 2).flatten(1, 3)
+    """(F, V * h' * w', C) from (V, F, C, h', w'): the views of a frame are concatenated on tokens, static first.
+
+    Dimensions before these stay, such as that of a batch.
+    """
+    return features.movedim((-4, -5, -2, -1, -3), (-5, -4, -3, -2, -1)).flatten(-4, -2)

@@ -46,8 +46,11 @@ class VideoPredictionPolicy:
     @torch.no_grad()
     def perceive(self, frames: Tensor, text_hidden: Tensor, video_noise: Tensor) -> Tensor:
         """(1, L, D) tokens; see VideoPredictionModel.forward for the arguments."""
-        features = self.video(frames, text_hidden, video_noise[:, :: self.frame_stride])
-        return self.former(tokens_from_views(features.repeat_interleave(self.frame_stride, dim=1)))
+        return self.tokens(self.video(frames, text_hidden, video_noise[:, :: self.frame_stride]))
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """(1, L, D) tokens from the features (V, F / frame_stride, C, h', w') of one observation."""
+        return self.former(tokens_from_views(features.repeat_interleave(self.frame_stride, dim=1))[None])
 
     @torch.no_grad()
     def act(self, tokens: Tensor, goal: Tensor, proprio: Tensor | None, action_noise: Tensor) -> Tensor:

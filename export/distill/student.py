@@ -1,0 +1,187 @@
+"""The student's video model at its start: in, a teacher's checkpoint and a specification; out, configurations and tensors.
+
+It computes what the teacher computes as far as its sizes allow: frames keep their place in time, and the embedding of
+the noise level, a constant in a policy, is the teacher's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vpp_edge.checkpoint.config import PolicyConfig
+from vpp_edge.checkpoint.parts import ModelPart
+from vpp_edge.checkpoint.reader import Checkpoint
+from vpp_edge.checkpoint.shapes import unet_shapes, vae_shapes
+from vpp_edge.checkpoint.weights import Tensors
+from vpp_edge.errors import BadInputError
+from vpp_edge.export.distill.slicing import encoder_from_teacher, unet_from_teacher
+from vpp_edge.export.distill.student_spec import CHANNEL_STEP, FULL, KL, StudentSpec
+from vpp_edge.model.tvp import VideoPredictionModel, numbered_frames, video_prediction_model
+
+
+@dataclass(frozen=True)
+class StudentStart:
+    """What a student's video model starts with.
+
+    Attributes:
+        unet, vae: configuration and tensors of its networks.
+        config: sizes of the policy with this video model; its Video Former still reads the teacher's features.
+        stride: the student's frames are the teacher's 0, stride, 2 * stride, ...
+    """
+
+    unet: ModelPart
+    vae: ModelPart
+    config: PolicyConfig
+    stride: int
+
+    def video_model(self, scheduler: dict[str, Any]) -> VideoPredictionModel:
+        """The module, on these tensors."""
+        return video_prediction_model(
+            self.unet.config,
+            unet_tensors=self.unet.tensors,
+            vae_config=self.vae.config,
+            vae_tensors=self.vae.tensors,
+            scheduler_config=scheduler,
+            config=self.config,
+        )
+
+
+def student_configs(teacher: Checkpoint, spec: StudentSpec) -> tuple[dict[str, Any], dict[str, Any], PolicyConfig]:
+    """Configurations of the student's UNet and VAE, and the sizes of its policy.
+
+    Raises:
+        BadInputError: the specification does not fit this teacher.
+    """
+    config = teacher.config
+    frames = spec.frames or config.former.frames
+    if config.former.frames % frames:
+        raise BadInputError(
+            f"student {spec.name}: {frames} frames are no divisor of the teacher's {config.former.frames}"
+        )
+    tap = config.extract_layer if spec.extract_layer_idx is None else spec.extract_layer_idx
+    if tap > config.extract_layer:
+        raise BadInputError(
+            f"student {spec.name}: extract_layer_idx {tap} is beyond the teacher's {config.extract_layer}"
+        )
+    unet = dict(teacher.unet.config)
+    channels = unet["block_out_channels"]
+    own = _channels(spec, channels)
+    heads = unet.get("num_attention_heads", (5, 10, 20, 20))
+    heads = heads if isinstance(heads, (list, tuple)) else [heads] * len(channels)
+    unet |= {
+        "block_out_channels": own,
+        "num_attention_heads": [_heads(h, c, o) for h, c, o in zip(heads, channels, own, strict=True)],
+        "num_frames": frames,
+    }
+    if spec.layers_per_block is not None:
+        unet["layers_per_block"] = spec.layers_per_block
+    sizes = replace(
+        config,
+        former=replace(config.former, frames=frames, time_embeddings=frames),
+        extract_layer=tap,
+        computed_frames=frames,
+    )
+    return unet, _vae_config(teacher, spec), sizes
+
+
+def student_start(teacher: Checkpoint, spec: StudentSpec) -> StudentStart:
+    """What the student starts with. Raises BadInputError if the specification does not fit this teacher."""
+    unet_config, vae_config, config = student_configs(teacher, spec)
+    shapes = unet_shapes(unet_config)
+    unet = unet_from_teacher(teacher.unet.tensors, teacher.unet.config, unet_config, shapes)
+    vae = teacher.vae.tensors
+    if spec.encoder.kind == KL:
+        layers, own_layers = (c.get("layers_per_block", 1) for c in (teacher.vae.config, vae_config))
+        vae = encoder_from_teacher(vae, layers, own_layers, vae_shapes(vae_config))
+    start = StudentStart(
+        unet=ModelPart(unet_config, unet),
+        vae=ModelPart(vae_config, vae),
+        config=config,
+        stride=teacher.config.former.frames // config.former.frames,
+    )
+    _keep_time(teacher, start)
+    return start
+
+
+def former_start(tensors: Tensors, stride: int) -> Tensors:
+    """The Video Former's tensors for the frames that the student computes."""
+    cut = dict(tensors)
+    for name in ("latents", "time_pos_emb"):
+        if name in cut:
+            cut[name] = cut[name][::stride].clone()
+    return cut
+
+
+def _channels(spec: StudentSpec, channels: list[int]) -> list[int]:
+    if spec.block_out_channels is not None:
+        own = list(spec.block_out_channels)
+        if len(own) != len(channels):
+            raise BadInputError(
+                f"student {spec.name}: {len(own)} block_out_channels for a UNet of {len(channels)} blocks"
+            )
+    else:
+        share = spec.width or 1.0
+        own = [max(1, round(share * c / CHANNEL_STEP)) * CHANNEL_STEP for c in channels]
+    if any(o > c for o, c in zip(own, channels, strict=True)):
+        raise BadInputError(f"student {spec.name}: widths {own} are beyond the teacher's {list(channels)}")
+    return own
+
+
+def _heads(heads: int, channels: int, own: int) -> int:
+    """As many heads of the teacher's width as fit, at least one."""
+    return next(n for n in range(max(1, round(heads * own / channels)), 0, -1) if own % n == 0)
+
+
+def _vae_config(teacher: Checkpoint, spec: StudentSpec) -> dict[str, Any]:
+    config, encoder = dict(teacher.vae.config), spec.encoder
+    if encoder.kind == FULL:
+        return config
+    if len(encoder.block_out_channels) != len(config["block_out_channels"]):
+        raise BadInputError(
+            f"student {spec.name}: {len(encoder.block_out_channels)} encoder widths, expected "
+            f"{len(config['block_out_channels'])}: the latent must keep its size"
+        )
+    return config | {
+        "block_out_channels": list(encoder.block_out_channels),
+        "layers_per_block": encoder.layers_per_block[0],
+    }
+
+
+@torch.no_grad()
+def _keep_time(teacher: Checkpoint, start: StudentStart) -> None:
+    """Makes the student's embeddings of noise level and frame numbers the teacher's, in place."""
+    full = _video(teacher)
+    own = start.video_model(teacher.scheduler)
+    wanted = full.time_embedding(torch.float32)[0]
+    picked = torch.arange(own.time_embedding(torch.float32).shape[1]) * len(wanted) // own.time_embedding(
+        torch.float32
+    ).shape[1]
+    own.unet.time_embedding.linear_2.bias += wanted[picked] - own.time_embedding(torch.float32)[0]
+    if start.stride > 1:
+        for module in own.unet.modules():
+            if hasattr(module, "time_pos_embed"):
+                _keep_frames(module, start.config.former.frames, start.stride)
+
+
+def _keep_frames(transformer: Any, frames: int, stride: int) -> None:
+    """Changes the first Linear of an embedding of frame numbers so that frame i is embedded as i * stride was."""
+    linear: nn.Linear = transformer.time_pos_embed.linear_1
+    numbers = torch.arange(frames)
+    before, now = (transformer.time_proj(n).double() for n in (numbers * stride, numbers))
+    missing = (before - now) @ linear.weight.double().T  # (F, E)
+    linear.weight += (torch.linalg.pinv(now) @ missing).T.to(linear.weight.dtype)
+
+
+def _video(teacher: Checkpoint) -> VideoPredictionModel:
+    return video_prediction_model(
+        teacher.unet.config,
+        unet_tensors=teacher.unet.tensors,
+        vae_config=teacher.vae.config,
+        vae_tensors=teacher.vae.tensors,
+        scheduler_config=teacher.scheduler,
+        config=teacher.config,
+    )

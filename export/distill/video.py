@@ -1,0 +1,237 @@
+"""Distill the video model: in, a student at its start and the teacher's outputs; out, networks that act like the teacher.
+
+The student's features, read through a linear projector, imitate the teacher's; its tokens and its actions do too. Features
+alone give the better likeness and the worse policy; without them, tokens and actions learn slowly (docs/distillation.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vpp_edge.export.distill.head import Sampler, Seen
+from vpp_edge.export.distill.loop import Schedule, train
+from vpp_edge.export.distill.observations import Observations
+from vpp_edge.export.distill.prefixes import random_prefixes
+from vpp_edge.model.former import tokens_from_views
+from vpp_edge.model.head import ActionHead
+from vpp_edge.model.tvp import VideoPredictionModel
+from vpp_edge.progress import ProgressCallback
+from vpp_edge.spec.policy import PolicySpec
+
+# Shares of the training between which the student's own latents replace the teacher's as input of its UNet.
+OWN_LATENTS = (0.3, 0.5)
+BALANCED = 50  # steps from one balance of the losses to the next
+STANDARDIZED = 64  # observations that the teacher's features are standardized over
+FITTED = 16  # observations that the projector is fitted to at the start
+RIDGE = 1e-4
+_FEATURES = ("features", "scales", "text_hidden", "latents")
+_HEAD = ("tokens", "goals", "proprio")
+
+
+class VideoStudent(nn.Module):
+    """The student in training. Its Video Former still reads features of the teacher's channels.
+
+    Args:
+        video: reads images and noise.
+        former, head: start as the teacher's.
+        mean, deviation: (C,) of the teacher's features.
+    """
+
+    def __init__(
+        self, video: VideoPredictionModel, former: nn.Module, head: ActionHead, *, mean: Tensor, deviation: Tensor
+    ) -> None:
+        super().__init__()
+        self.video, self.former, self.head = video, former, head
+        self.projector = nn.Linear(_channels(video), len(mean))
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.register_buffer("balance", torch.ones(2))  # factors of the losses of tokens and actions
+
+    def features(self, latents: Tensor, text_hidden: Tensor, noise: Tensor) -> Tensor:
+        """(B, V, F', C', h', w') from latents (B, V, 4, h, w), text (B, 20, S) and noise (B, V, F', 4, h, w)."""
+        count, views, frames = noise.shape[:3]
+        images = latents[:, :, None].expand(-1, -1, frames, -1, -1, -1)
+        noisy = noise * (self.video.init_noise_sigma * self.video.input_scale)
+        sample = torch.cat([noisy, images], dim=3).flatten(0, 1)
+        features = self.video.features(sample, text_hidden.repeat_interleave(views, dim=0))
+        return features.unflatten(0, (count, views))
+
+    def standard(self, features: Tensor) -> Tensor:
+        """(B, F', V * h' * w', C): the student's features as the teacher's standardized ones."""
+        return self.projector(tokens_from_views(features))
+
+    def tokens(self, standard: Tensor) -> Tensor:
+        """(B, F' * q, D) tokens."""
+        return self.former(standard * self.deviation + self.mean)
+
+    @torch.no_grad()
+    def fold_projector(self) -> dict[str, Tensor]:
+        """The Video Former's tensors for the student's own channels, the projector folded into its first Linear."""
+        tensors = {name: tensor.detach().clone() for name, tensor in self.former.state_dict().items()}
+        prefix = "goal_emb.0." if "goal_emb.0.weight" in tensors else ""
+        weight, bias = tensors[f"{prefix}weight"].double(), tensors[f"{prefix}bias"].double()
+        scaled = weight * self.deviation.double()
+        tensors[f"{prefix}weight"] = (scaled @ self.projector.weight.double()).float()
+        shift = scaled @ self.projector.bias.double() + weight @ self.mean.double()
+        tensors[f"{prefix}bias"] = (bias + shift).float()
+        return tensors
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student of the video model learns from.
+
+    Attributes:
+        observations: the teacher's outputs.
+        spec: of the teacher.
+        stride: the student's frames are every `stride`-th of the teacher's.
+        teacher: the teacher's action head; `of`, `to`: how it and the student's sample.
+        own_encoder: the student has an image encoder of its own.
+    """
+
+    observations: Observations
+    spec: PolicySpec
+    stride: int
+    teacher: ActionHead
+    of: Sampler
+    to: Sampler
+    own_encoder: bool
+
+    def student_tokens(self, tokens: Tensor) -> Tensor:
+        """(B, F' * q, D): those of the student's frames, of the teacher's (B, F * q, D)."""
+        return tokens.unflatten(1, (self.spec.frames, -1))[:, :: self.stride].flatten(1, 2)
+
+
+def student_in_training(
+    lesson: Lesson, video: VideoPredictionModel, former: nn.Module, head: ActionHead
+) -> VideoStudent:
+    """The student with standardized features of its teacher, and its projector fitted to them."""
+    some = range(min(STANDARDIZED, len(lesson.observations)))
+    mean, deviation = _moments(lesson, some)
+    student = VideoStudent(video, former, head, mean=mean, deviation=deviation)
+    with torch.no_grad():
+        _fit_projector(student, lesson, some[:FITTED])
+    return student.train().requires_grad_(True)
+
+
+def distill_video(
+    student: VideoStudent,
+    lesson: Lesson,
+    *,
+    schedule: Schedule,
+    batch: int,
+    seed: int,
+    folder: Path,
+    report: ProgressCallback,
+    note: Callable[[str], object],
+) -> list[float]:
+    """Trains the student in place; arguments as for `distill_head`."""
+    names = (*_FEATURES, *_HEAD[:2], *(("proprio",) if lesson.spec.state else ()))
+    names += ("frames",) if lesson.own_encoder else ()
+    spread = float(lesson.observations.all("tokens").float().var(dim=0).mean())  # type: ignore[union-attr]
+    parts: dict[str, float] = {}
+    if not lesson.own_encoder:
+        student.video.encoder.requires_grad_(False)
+        if student.video.quant_conv is not None:
+            student.video.quant_conv.requires_grad_(False)
+
+    def loss_of(random: np.random.Generator, step: int) -> Tensor:
+        chosen = random.integers(len(lesson.observations), size=batch).tolist()
+        rows = lesson.observations.rows(chosen, names)
+        latents = rows["latents"].float()
+        losses: dict[str, Tensor] = {}
+        if lesson.own_encoder:
+            own = student.video.encode_images(rows["frames"].flatten(0, 1)).unflatten(0, latents.shape[:2])
+            losses["latents"] = (own - latents).square().mean() / latents.var()
+            share = _own_share(step / schedule.steps)
+            latents = latents + share * (own - latents)
+        noise = lesson.observations.noise(chosen, lesson.spec, lesson.stride)
+        features = student.features(latents, rows["text_hidden"].float(), noise)
+        standard = student.standard(features)
+        losses["features"] = (standard - _wanted(student, rows)).square().mean()
+        tokens = student.tokens(standard)
+        wanted = lesson.student_tokens(rows["tokens"].float())
+        losses["tokens"] = (tokens - wanted).square().mean() / spread
+        losses["actions"] = _action_loss(student, lesson, rows, tokens, random)
+        if step % BALANCED == 0:
+            _balance(student, features, losses)
+        parts.update({name: float(value.detach()) for name, value in losses.items()})
+        if step % 20 == 0:
+            note(f"{step} " + ", ".join(f"{k} {v:.4f}" for k, v in parts.items()) + f" {student.balance.tolist()}")
+        weighted = student.balance[0] * losses["tokens"] + student.balance[1] * losses["actions"]
+        return losses["features"] + weighted + losses.get("latents", 0.0)
+
+    return train("video", {"student": student}, loss_of, schedule, folder=folder, seed=seed, report=report)
+
+
+def _own_share(done: float) -> float:
+    first, last = OWN_LATENTS
+    return min(1.0, max(0.0, (done - first) / (last - first)))
+
+
+def _balance(student: VideoStudent, features: Tensor, losses: dict[str, Tensor]) -> None:
+    """Weighs tokens and actions so that each changes the features as much as the loss of the features does."""
+    norms = [
+        torch.autograd.grad(losses[name], features, retain_graph=True)[0].norm()
+        for name in ("features", "tokens", "actions")
+    ]
+    student.balance.copy_(torch.stack([norms[0] / norm.clamp_min(1e-12) for norm in norms[1:]]))
+
+
+def _action_loss(
+    student: VideoStudent, lesson: Lesson, rows: dict[str, Tensor], tokens: Tensor, random: np.random.Generator
+) -> Tensor:
+    """Error of the student's actions, where the teacher's start from the same noise under the same prefixes."""
+    taught = Seen(tokens=rows["tokens"].float(), goals=rows["goals"], proprio=rows.get("proprio"))
+    own = Seen(tokens=tokens, goals=rows["goals"], proprio=rows.get("proprio"))
+    shape = (len(tokens), *lesson.spec.chunk_shape)
+    noise, other = (torch.from_numpy(random.standard_normal(shape, dtype=np.float32)) for _ in range(2))
+    with torch.no_grad():
+        free = torch.zeros(shape[:2])
+        executed = lesson.of.actions(lesson.teacher, taught, noise=other, prefix=noise, weight=free)
+        prefix, weight = random_prefixes(executed, random)
+        wanted = lesson.of.actions(lesson.teacher, taught, noise=noise, prefix=prefix, weight=weight)
+    found = lesson.to.actions(student.head, own, noise=noise, prefix=prefix, weight=weight)
+    return (found - wanted).square().mean()
+
+
+def _wanted(student: VideoStudent, rows: dict[str, Tensor]) -> Tensor:
+    """(B, F', V * h' * w', C) standardized features of the teacher."""
+    features = tokens_from_views(rows["features"].float() * rows["scales"][:, None, None, :, None, None])
+    return (features - student.mean) / student.deviation
+
+
+def _moments(lesson: Lesson, some: range) -> tuple[Tensor, Tensor]:
+    rows = lesson.observations.rows(list(some), ("features", "scales"))
+    features = (rows["features"].float() * rows["scales"][:, None, None, :, None, None]).movedim(3, -1).flatten(0, -2)
+    return features.mean(0), features.std(0).clamp_min(1e-6)
+
+
+def _fit_projector(student: VideoStudent, lesson: Lesson, some: range) -> None:
+    """Ridge regression of the teacher's standardized features on the student's first ones."""
+    chosen = list(some)
+    rows = lesson.observations.rows(chosen, _FEATURES)
+    noise = lesson.observations.noise(chosen, lesson.spec, lesson.stride)
+    features = student.features(rows["latents"].float(), rows["text_hidden"].float(), noise)
+    inputs = tokens_from_views(features).flatten(0, -2).double()
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.float64)], dim=1)
+    outputs = _wanted(student, rows).flatten(0, -2).double()
+    products = inputs.T @ inputs
+    products += RIDGE * products.diagonal().mean() * torch.eye(len(products), dtype=torch.float64)
+    solution = torch.linalg.solve(products, inputs.T @ outputs)
+    student.projector.weight.copy_(solution[:-1].T)
+    student.projector.bias.copy_(solution[-1])
+
+
+def _channels(video: Any) -> int:
+    """Channels of the features that a video model gives."""
+    blocks = list(video.unet.config.block_out_channels)[::-1]
+    taken = blocks[: video.extract_layer + 1] if video.all_layers else [blocks[video.extract_layer]]
+    return int(sum(taken))
