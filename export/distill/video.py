@@ -139,8 +139,6 @@ def distill_video(
     parts: dict[str, float] = {}
     if not lesson.own_encoder:
         student.video.encoder.requires_grad_(False)
-        if student.video.quant_conv is not None:
-            student.video.quant_conv.requires_grad_(False)
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
         chosen = random.integers(len(lesson.observations), size=batch).tolist()

@@ -57,7 +57,7 @@ def test_tokens_of_a_tiny_image_encoder_are_those_of_the_eager_model() -> None:
     text, noise = torch.randn(1, 20, 24), torch.randn(2, FRAMES, 4, 12, 20)
     reader, lean = VideoReader(video, reader_of(former)), exact_former(former)
     found = lean(reader(frames, text, noise))
-    assert_equal(found, former(tokens_from_views(video(frames, text, noise))))
+    assert_equal(found, former(tokens_from_views(video(frames, text, noise))[None]))
     assert not torch.allclose(found, lean(reader(255 - frames, text, noise)), atol=1e-3)
 
 

@@ -102,7 +102,8 @@ def _check_tiny(config: Mapping[str, Any], path: Path) -> None:
     sizes = {key: count_of_sizes(config, path, key) for key in (*_TINY_WIDTHS, *_TINY_BLOCKS) if key in config}
     if sizes[_BLOCKS] != sizes[_WIDTHS]:
         raise CheckpointError(
-            f"{path}: {_BLOCKS} is {shown(config[_BLOCKS])}, expected one number for each of the {sizes[_WIDTHS]} {_WIDTHS}"
+            f"{path}: {_BLOCKS} is {shown(config[_BLOCKS])}, expected one number for each of the "
+            f"{sizes[_WIDTHS]} {_WIDTHS}"
         )
     # Its convolutions of stride 2 have as many inputs as outputs.
     if len(set(config[_WIDTHS])) > 1:
