@@ -18,7 +18,9 @@ from vpp_edge.files.writing import write_whole
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.engines.tensorrt.flags import (
     AUXILIARY_STREAMS,
+    ENABLE,
     LEVELS,
+    SPARSITIES,
     TILINGS,
     VERBOSITIES,
     BuildFlags,
@@ -86,6 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what the engine reports about its layers: {', '.join(VERBOSITIES)} ({BuildFlags.profiling_verbosity})",
     )
     offered_for(verbosity, VERBOSITIES)
+    parser.add_argument(
+        "--sparsity",
+        choices=SPARSITIES,
+        help="let TensorRT use sparse kernels where weights are 2:4 sparse and it finds them faster (enable if any are)",
+    )
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")
     precision.add_argument(
@@ -117,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option) is not None:
             raise BadInputError(f"--{option}: {reason}")
     started = time.monotonic()
+    bundle = Bundle(arguments.bundle)
     flags = BuildFlags(
         optimization_level=arguments.builderOptimizationLevel,
         memory_pools=memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
@@ -124,8 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
         tf32=arguments.tf32,
         tiling=arguments.tilingOptimizationLevel,
         profiling_verbosity=arguments.profilingVerbosity,
+        sparsity=arguments.sparsity == ENABLE if arguments.sparsity else bundle.manifest.sparse,
     )
-    bundle = Bundle(arguments.bundle)
     stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
     targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
     if arguments.exportLayerInfo and arguments.sm:
@@ -173,12 +181,16 @@ def _summary(bundle: Bundle, engines: list[BuiltEngine], target: Target, seconds
         "version": target.version,
         "cuda": target.cuda,
         "seconds": round(seconds, 3),
+        "sparsity": any(e.record.key.flags["sparsity"] for e in engines),
         "engines": rows,
     }
 
 
 def _table(summary: dict[str, Any]) -> str:
-    lines = [f"{summary['bundle']}: engines of {summary['library']} {summary['version']}, CUDA {summary['cuda']}"]
+    sparse = ", sparse kernels where they are faster" if summary["sparsity"] else ""
+    lines = [
+        f"{summary['bundle']}: engines of {summary['library']} {summary['version']}, CUDA {summary['cuda']}{sparse}"
+    ]
     for row in summary["engines"]:
         origin = "from the cache" if row["cached"] else f"built in {row['seconds']:.1f} s"
         lines.append(

@@ -80,6 +80,16 @@ def _layers(prediction: Prediction, top: int) -> list[str]:
     return lines
 
 
+def _sparse(prediction: Prediction) -> list[str]:
+    device, share = prediction.device, prediction.stages()["total"].sparse_share
+    if not share:
+        return []
+    return [
+        f"Twice as much where weights are 2:4 sparse, {device.sparse_tops('fp16'):g} / {device.sparse_tops('int8'):g} TOP/s "
+        f"in FP16 / INT8: {share:.1%} of the products."
+    ]
+
+
 def _assumptions(prediction: Prediction) -> list[str]:
     device = prediction.device
     lines = [
@@ -87,6 +97,7 @@ def _assumptions(prediction: Prediction) -> list[str]:
         f"Peaks of {device.name}: {device.fp32_tops:g} / {device.fp16_tops:g} / {device.int8_tops:g} TOP/s dense in "
         f"FP32 / FP16 / INT8, {device.bandwidth_gb_s:g} GB/s.",
         *textwrap.wrap(device.source + ".", _WIDTH, initial_indent="  ", subsequent_indent="  "),
+        *_sparse(prediction),
         f"Floor: these peaks in full. Prediction ({_LABEL}): these shares of them.",
     ]
     for a in prediction.assumptions():
