@@ -160,6 +160,8 @@ def run(arguments: argparse.Namespace) -> int:
     for engine in engines:
         if engine.note:
             print(f"note: {engine.note}", file=sys.stderr)
+        for said in engine.sparsity:
+            print(f"{engine.record.key.stage}: {said:.300}", file=sys.stderr)
     summary = _summary(bundle, engines, targets[0], time.monotonic() - started)
     print(json.dumps(summary) if arguments.json else _table(summary))
     return 0
