@@ -1,4 +1,4 @@
-"""What 2:4 sparse weights cost the demo policy, without training and with some: writes the table of docs/distillation.md.
+"""What 2:4 sparse weights cost the demo policy, without training and with: writes the table of docs/distillation.md.
 
     OMP_NUM_THREADS=1 nice python benchmarks/sparsity.py --steps 200 --episodes 100 --write docs/distillation.md
 

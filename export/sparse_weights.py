@@ -1,8 +1,8 @@
-"""Which products of a graph have 2:4 sparse weights: in, an ONNX model; out, the nodes that sparse tensor cores can run.
+"""Which products of a graph have 2:4 sparse weights: in, an ONNX model; out, the nodes that sparse kernels can run.
 
-A weight is 2:4 sparse if of every 4 consecutive inputs of an output at most 2 are not zero, at each position of a kernel
-on its own. That is what TensorRT looks for when it may use sparse kernels (documentation of TensorRT, "Structured
-Sparsity"); it has none for convolutions in groups (github.com/NVIDIA/TensorRT/issues/4054).
+A weight is 2:4 sparse if of every 4 consecutive inputs of an output at most 2 are not zero, at each position of a
+kernel on its own. That is what TensorRT looks for when it may use sparse kernels (NVIDIA TensorRT documentation,
+"Sparsity"); it has none for convolutions in groups (github.com/NVIDIA/TensorRT/issues/4054).
 """
 
 from __future__ import annotations

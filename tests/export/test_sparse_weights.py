@@ -88,8 +88,12 @@ def test_a_convolution_in_groups_gains_nothing(tmp_path: Path) -> None:
 
 def test_lower_precision_keeps_the_zeros(tmp_path: Path) -> None:
     """Rounding, scales per channel, and SmoothQuant's factors."""
-    nodes = [node("Conv", "x k", "h", pads=[1] * 4), node("Relu", "h", "r"), node("Transpose", "r", "t", perm=[0, 2, 3, 1]),
-             node("MatMul", "t m", "y")]  # fmt: skip
+    nodes = [
+        node("Conv", "x k", "h", pads=[1] * 4),
+        node("Relu", "h", "r"),
+        node("Transpose", "r", "t", perm=[0, 2, 3, 1]),
+        node("MatMul", "t m", "y"),
+    ]
     weights = {"k": pruned(drawn(16, 8, 3, 3), 1), "m": pruned(drawn(16, 12), 0)}
     made = runnable(nodes, {"x": (1, 8, 5, 5)}, {"y": (1, 5, 5, 12)}, weights)
     source = tmp_path / "act.onnx"

@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sparsity",
         choices=SPARSITIES,
-        help="let TensorRT use sparse kernels where weights are 2:4 sparse and it finds them faster (enable if any are)",
+        help="let TensorRT use sparse kernels for 2:4 sparse weights where they are faster (enable if there are any)",
     )
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")

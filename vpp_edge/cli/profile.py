@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sparsity",
         choices=SPARSITIES,
         default=ENABLE,
-        help="for --roofline: sparse kernels where weights are 2:4 sparse (enable), nowhere (disable), or as if all large "
-        "weights were (force)",
+        help="for --roofline: sparse kernels where weights are 2:4 sparse (enable), nowhere (disable), or as if all "
+        "large weights were (force)",
     )
     parser.add_argument(
         "--top",

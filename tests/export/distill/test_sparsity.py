@@ -1,4 +1,4 @@
-"""Weights are trained 2:4 sparse, end up so under their own names, and are still so where the export has folded them."""
+"""Weights are trained 2:4 sparse, end up so under their own names, and stay so where the export folds them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def is_sparse(layer: nn.Module) -> bool:
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 6), st.sampled_from([(), (3, 3), (3, 1, 1)]))
 def test_the_two_largest_of_each_four_stay(seed: int, outputs: int, groups: int, kernel: tuple[int, ...]) -> None:
-    weight = torch.randn(outputs, 4 * groups, *kernel, generator=torch.Generator().manual_seed(seed))
+    """Exactly two, among equal ones too."""
+    weight = torch.randint(-3, 4, (outputs, 4 * groups, *kernel), generator=torch.Generator().manual_seed(seed)).float()
     mask = two_of_four(weight).unflatten(1, (-1, 4))
     size = weight.abs().unflatten(1, (-1, 4))
     assert (mask.sum(2) == 2).all()

@@ -164,7 +164,7 @@ SPARSE = Efficiency(
     "times the share of the dense kernel, so 1.2 times as fast: all of ResNeXt-101 on A100 with TensorRT 8 (NVIDIA "
     "Technical Blog, 'Accelerating Inference with Sparsity Using the NVIDIA Ampere Architecture and NVIDIA TensorRT'); "
     "TensorRT's maintainers usually see 15 % or less for a network (github.com/NVIDIA/TensorRT/issues/2310), and gains "
-    "only from 256 channels in and out (issues/3849, 4065). Not measured on Orin, where Q/DQ graphs were seen to get no "
+    "only from 256 channels in and out (issues/3849, 4065). Not measured on Orin; on a Jetson, a Q/DQ graph got no "
     "sparse kernels at all (issues/4694, TensorRT 8.6)",
 )
 SPARSE_CHANNELS = 256

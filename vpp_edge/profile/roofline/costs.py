@@ -1,9 +1,10 @@
 """Predict the time of every kernel of a graph on a device at a precision: a floor and an expected time.
 
 The floor is a lower bound for any engine with these kernels (Williams et al. 2009, the roofline model): the longest of
-products at peak rate (the doubled one for 2:4 sparse weights), elementwise work, and bytes at full bandwidth, with each activation and weight read once and each
-result written once per kernel. Data that a cache keeps from one kernel to the next (Orin: 4 MB) is not credited. The
-prediction divides each by a measured efficiency. Nothing here is measured on the device.
+products at peak rate (twice the dense one where weights are 2:4 sparse), elementwise work, and bytes at full bandwidth,
+with each activation and weight read once and each result written once per kernel. Data that a cache keeps from one
+kernel to the next (Orin: 4 MB) is not credited. The prediction divides each by a measured efficiency. Nothing here is
+measured on the device.
 """
 
 from __future__ import annotations

@@ -137,9 +137,7 @@ class Prediction:
         }
 
 
-def predict_bundle(
-    bundle: Bundle, device: Device, precision: str | None = None, sparsity: str = ENABLE
-) -> Prediction:
+def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None, sparsity: str = ENABLE) -> Prediction:
     """Predicts every stage of a bundle.
 
     Args:

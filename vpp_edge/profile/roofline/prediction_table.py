@@ -81,12 +81,13 @@ def _layers(prediction: Prediction, top: int) -> list[str]:
 
 
 def _sparse(prediction: Prediction) -> list[str]:
-    device, share = prediction.device, prediction.stages()["total"].sparse_share
+    share = prediction.stages()["total"].sparse_share
     if not share:
         return []
+    fp16, int8 = (prediction.device.sparse_tops(precision) for precision in ("fp16", "int8"))
     return [
-        f"Twice as much where weights are 2:4 sparse, {device.sparse_tops('fp16'):g} / {device.sparse_tops('int8'):g} TOP/s "
-        f"in FP16 / INT8: {share:.1%} of the products."
+        f"Twice as much, {fp16:g} / {int8:g} TOP/s in FP16 / INT8, where weights are 2:4 sparse: "
+        f"{share:.1%} of the products."
     ]
 
 

@@ -188,9 +188,7 @@ def _build_stage(bundle: Bundle, stage: VerifiedStage, target: Target, options: 
         verbose=options.verbose,
     )
     record = cache.store(key, compiled.plan, seconds=compiled.seconds, layers=compiled.layers)
-    return BuiltEngine(
-        record, cached=False, note=note, sparsity=compiled.sparsity, pruned=_prune(cache, key, options)
-    )
+    return BuiltEngine(record, cached=False, note=note, sparsity=compiled.sparsity, pruned=_prune(cache, key, options))
 
 
 def _prune(cache: EngineCache, key: EngineKey, options: BuildOptions) -> tuple[str, ...]:
