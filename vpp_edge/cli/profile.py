@@ -62,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sparsity",
         choices=SPARSITIES,
-        default=ENABLE,
         help="for --roofline: sparse kernels where weights are 2:4 sparse (enable), nowhere (disable), or as if all "
         "large weights were (force)",
     )
@@ -80,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _predict(arguments)
     if arguments.precision is not None:
         raise BadInputError("--precision is for --roofline DEVICE; a measurement uses the precision of the bundle")
+    if arguments.sparsity is not None:
+        raise BadInputError("--sparsity is for --roofline DEVICE; a measurement uses the engines that were built")
     return _measure(arguments)
 
 
@@ -91,7 +92,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         raise BadInputError("--compare needs a measurement, and --roofline only predicts; leave one of them out")
     bundle, device = Bundle(arguments.bundle), DEVICES[arguments.roofline]
-    prediction = predict_bundle(bundle, device, arguments.precision, arguments.sparsity)
+    prediction = predict_bundle(bundle, device, arguments.precision, arguments.sparsity or ENABLE)
     if arguments.json:
         print(json.dumps({"bundle": str(arguments.bundle), **prediction.to_json(arguments.top)}))
     else:

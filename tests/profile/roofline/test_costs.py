@@ -94,6 +94,10 @@ def test_the_command_predicts_what_sparse_weights_could_gain(
     assert "85 / 170 TOP/s in FP16 / INT8" in said and "2:4 sparse 60%: times the share of the dense kernel" in said
     assert main([*words, "--sparsity", "force", "--json"]) == 0
     assert 0.5 < json.loads(capsys.readouterr().out)["stages"]["perceive"]["sparse_share"] < 1
+    assert main(["profile", str(small_bundle), "--sparsity", "force"]) == 2
+    assert "--sparsity is for --roofline DEVICE" in capsys.readouterr().err
+    with pytest.raises(BadInputError, match="unknown sparsity 'some'; expected one of enable, disable, force"):
+        predict_bundle(Bundle(small_bundle), DEVICES["orin-agx-64gb"], sparsity="some")
 
 
 def test_a_tiny_kernel_takes_the_shortest_time() -> None:

@@ -23,7 +23,7 @@ from vpp_edge.profile.roofline.accelerators import (
     VECTOR,
     Device,
 )
-from vpp_edge.profile.roofline.costs import ENABLE, Cost, costs_of_graph, with_sparsity
+from vpp_edge.profile.roofline.costs import ENABLE, SPARSITIES, Cost, costs_of_graph, with_sparsity
 from vpp_edge.profile.roofline.layers import part_of
 
 # One inference with a given instruction, as in measured latencies.
@@ -145,11 +145,13 @@ def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None,
         sparsity: one of SPARSITIES, see `with_sparsity`.
 
     Raises:
-        BadInputError: unknown precision, or a graph without static shapes.
+        BadInputError: unknown precision or sparsity, or a graph without static shapes.
         BundleError: a graph is missing, changed or not an ONNX file.
     """
     if precision is not None and precision not in PRECISIONS:
         raise BadInputError(f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if sparsity not in SPARSITIES:
+        raise BadInputError(f"unknown sparsity {sparsity!r}; expected one of {', '.join(SPARSITIES)}")
     exported = {name: stage.precision for name, stage in bundle.manifest.stages.items()}
     precisions = {name: precision or own for name, own in exported.items()}
     graphs = {name: with_sparsity(graph, sparsity) for name, graph in graphs_of_bundle(bundle).items()}
