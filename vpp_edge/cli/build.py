@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,6 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option) is not None:
             raise BadInputError(f"--{option}: {reason}")
     started = time.monotonic()
-    bundle = Bundle(arguments.bundle)
     flags = BuildFlags(
         optimization_level=arguments.builderOptimizationLevel,
         memory_pools=memory_pools_from_text(arguments.memPoolSize) if arguments.memPoolSize else (),
@@ -132,8 +132,9 @@ def run(arguments: argparse.Namespace) -> int:
         tf32=arguments.tf32,
         tiling=arguments.tilingOptimizationLevel,
         profiling_verbosity=arguments.profilingVerbosity,
-        sparsity=arguments.sparsity == ENABLE if arguments.sparsity else bundle.manifest.sparse,
     )
+    bundle = Bundle(arguments.bundle)
+    sparse = arguments.sparsity == ENABLE if arguments.sparsity else bundle.manifest.sparse
     stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
     targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
     if arguments.exportLayerInfo and arguments.sm:
@@ -144,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_output_file(arguments.timingCacheFile, "--timingCacheFile")
     timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
     options = BuildOptions(
-        flags=flags,
+        flags=replace(flags, sparsity=sparse),
         force=arguments.force,
         prune=arguments.prune,
         timing_cache=timing_cache,
