@@ -67,7 +67,7 @@ def write_bundle(
 
     Args:
         staging: of `staging_folder`, with the files of the bundle.
-        manifest: without `files`, which are hashed here.
+        manifest: without `files`, which are hashed here, and without the stages' shares of sparse weights.
         references: those of the certificate; a few are kept in the bundle.
 
     Returns:
@@ -79,7 +79,8 @@ def write_bundle(
     hashes = {name: file_record(staging / stage.graph).sha256 for name, stage in manifest.stages.items()}
     (staging / WORK_NAME).write_text(work_json(graphs, hashes), encoding="utf-8")
     files = {p.relative_to(staging).as_posix(): file_record(p) for p in sorted(staging.rglob("*")) if p.is_file()}
-    manifest = replace(manifest, files=files)
+    stages = {n: replace(stage, sparse_share=graphs[n].sparse_share()) for n, stage in manifest.stages.items()}
+    manifest = replace(manifest, files=files, stages=stages)
     _write_synced(staging / MANIFEST_NAME, json.dumps(manifest.to_json(), indent=1))
     rename_bundle(staging, target, overwrite)
     return manifest

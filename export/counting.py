@@ -1,4 +1,4 @@
-"""Count operations and tensors per node of an ONNX graph with static shapes; weights are not needed.
+"""Count operations and tensors per node of an ONNX graph with static shapes; the weights say only which are sparse.
 
 An operation is a multiplication or an addition: a multiply-accumulate of a matrix product counts as two, as in
 figures of vendors and papers. Elementwise results and reductions are counted separately: other units compute them.
@@ -30,6 +30,7 @@ from vpp_edge.bundle.work import (
     Tensor,
 )
 from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
+from vpp_edge.export.sparse_weights import sparse_products
 from vpp_edge.installing import pip_install
 
 # Elementwise operations per element that is reduced: mean and variance in one pass (2 + 2), then subtract and scale;
@@ -82,10 +83,11 @@ def graph_of_stage(bundle: Bundle, name: str) -> Graph:
 
 
 def graph_from_file(path: Path) -> Graph:
-    """The work in an ONNX file; its external data is not opened. Errors as `graph_from_model`."""
+    """The work in an ONNX file, and which of its weights are 2:4 sparse. Errors as `graph_from_model`."""
     import onnx
 
-    return graph_from_model(onnx.load(path, load_external_data=False))
+    model = _without_functions(onnx.load(path, load_external_data=False))
+    return replace(graph_from_model(model), sparse=sparse_products(model, path.parent))
 
 
 def graph_from_model(model: Any) -> Graph:

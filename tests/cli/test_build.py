@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cpu_time import run_measured
+from edited import edit_json
 
 from vpp_edge.cli import main as cli
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES
@@ -102,6 +103,29 @@ def test_act_is_built_for_the_other_generation(
     assert (engine["sm"], engine["cached"]) == (sm, False)
 
 
+@needs_rtx
+def test_sparse_kernels_are_allowed_where_weights_are_sparse(
+    bundle_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By default; each choice has an engine of its own."""
+    words = ["build", str(bundle_copy), *RTX, "--stage", "text", "--quiet"]
+
+    def sparsity(*more: str) -> tuple[bool, bool]:
+        assert cli.main([*words, *more, "--json"]) == 0
+        summary = json.loads(capsys.readouterr().out)
+        return summary["sparsity"], summary["engines"][0]["cached"]
+
+    assert sparsity() == (False, False)
+    edit_json(bundle_copy / "manifest.json", lambda data: data["stages"][1].update(sparse_share=0.75))
+    assert cli.main(["inspect", str(bundle_copy)]) == 0
+    assert "75.0% of its products with 2:4 sparse weights" in capsys.readouterr().out
+    assert sparsity() == (True, False)
+    assert sparsity("--sparsity", "disable") == (False, True)
+    assert sparsity("--sparsity", "enable") == (True, True)
+    assert cli.main(words) == 0
+    assert "sparse kernels where they are faster" in capsys.readouterr().out
+
+
 WRONG = {
     "shapes": (["--shapes", "frames:2x64x64x3"], "shapes of a bundle's stages are fixed"),
     "precision": (["--fp16"], "export --precision"),
@@ -111,6 +135,7 @@ WRONG = {
     "pool": (["--memPoolSize", "dlaSRAM:1"], "expected POOL:SIZE"),
     "layers": (["--exportLayerInfo", "layers.json"], "on its device"),
     "backend": (["--backend", "onnxruntime"], "invalid choice"),
+    "sparsity": (["--sparsity", "force"], "invalid choice"),
 }
 
 

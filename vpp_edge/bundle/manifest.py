@@ -53,6 +53,7 @@ class StageRecord:
     Attributes:
         graph, weights: names of files of the bundle; `weights` is None for a graph without external data.
         precision: `fp32`, `fp16` or `int8`.
+        sparse_share: share of its operations in products whose weights are 2:4 sparse.
     """
 
     name: str
@@ -61,6 +62,7 @@ class StageRecord:
     precision: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    sparse_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,22 +91,17 @@ class Manifest:
         found = {stage.precision for stage in self.stages.values()}
         return next((p for p in ("int8", "fp16") if p in found), "fp32")
 
+    @property
+    def sparse(self) -> bool:
+        """Whether any weights are 2:4 sparse."""
+        return any(stage.sparse_share for stage in self.stages.values())
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `manifest_from_json`."""
         return {
             "schema_version": SCHEMA_VERSION,
             "policy": self.policy.to_json(),
-            "stages": [
-                {
-                    "name": s.name,
-                    "graph": s.graph,
-                    "weights": s.weights,
-                    "precision": s.precision,
-                    "inputs": [_tensor_json(t) for t in s.inputs],
-                    "outputs": [_tensor_json(t) for t in s.outputs],
-                }
-                for s in self.stages.values()
-            ],
+            "stages": [_stage_json(s) for s in self.stages.values()],
             "files": {name: {"sha256": f.sha256, "bytes": f.size} for name, f in self.files.items()},
             "tokenizer": self.tokenizer,
             "provenance": self.provenance,
@@ -147,6 +144,19 @@ def manifest_from_json(data: Any) -> Manifest:
     return manifest
 
 
+def _stage_json(record: StageRecord) -> dict[str, Any]:
+    sparse = {"sparse_share": record.sparse_share} if record.sparse_share else {}
+    return {
+        "name": record.name,
+        "graph": record.graph,
+        "weights": record.weights,
+        "precision": record.precision,
+        "inputs": [_tensor_json(t) for t in record.inputs],
+        "outputs": [_tensor_json(t) for t in record.outputs],
+        **sparse,
+    }
+
+
 def _tensor_json(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
 
@@ -164,6 +174,7 @@ def _stage_record(data: dict[str, Any]) -> StageRecord:
         precision=str(data["precision"]),
         inputs=tuple(_tensor(t) for t in data["inputs"]),
         outputs=tuple(_tensor(t) for t in data["outputs"]),
+        sparse_share=float(data.get("sparse_share", 0)),
     )
 
 

@@ -1,7 +1,7 @@
 """The work in the stages of a bundle, counted at export: what the cost model reads where no ONNX library is installed.
 
 A stage's graph is kept as nodes with their operations and as tensors with their shapes, functions inlined, in the file
-`work.json`. The weights themselves are not needed.
+`work.json`. Of the weights, it says only which are 2:4 sparse.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Graph:
     Attributes:
         unknown: number of nodes per operator whose work cannot be counted; their bytes are counted.
         quantized: QuantizeLinear and DequantizeLinear state what runs in INT8.
+        sparse: indices of the products whose weights are 2:4 sparse; empty where the weights were not looked at.
     """
 
     nodes: tuple[Node, ...]
@@ -81,10 +82,16 @@ class Graph:
     outputs: frozenset[str]
     unknown: Mapping[str, int]
     quantized: bool
+    sparse: frozenset[int] = frozenset()
 
     def matrix_operations(self) -> int:
         """Sum over all nodes, 2 per multiply-accumulate."""
         return sum(node.matrix_operations for node in self.nodes)
+
+    def sparse_share(self) -> float:
+        """Share of these operations that multiply with 2:4 sparse weights."""
+        sparse = sum(node.matrix_operations for node in self.nodes if node.index in self.sparse)
+        return sparse / max(1, self.matrix_operations())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `graph_from_json`."""
@@ -95,6 +102,7 @@ class Graph:
             "outputs": sorted(self.outputs),
             "unknown": dict(self.unknown),
             "quantized": self.quantized,
+            "sparse": sorted(self.sparse),
         }
 
 
@@ -107,6 +115,7 @@ def graph_from_json(data: Any) -> Graph:
         outputs=frozenset(map(str, data["outputs"])),
         unknown={str(op): int(count) for op, count in data["unknown"].items()},
         quantized=bool(data["quantized"]),
+        sparse=frozenset(map(int, data.get("sparse", ()))),  # not in bundles of earlier versions
     )
 
 

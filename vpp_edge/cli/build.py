@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from vpp_edge.files.writing import write_whole
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.engines.tensorrt.flags import (
     AUXILIARY_STREAMS,
+    ENABLE,
     LEVELS,
+    SPARSITIES,
     TILINGS,
     VERBOSITIES,
     BuildFlags,
@@ -86,6 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what the engine reports about its layers: {', '.join(VERBOSITIES)} ({BuildFlags.profiling_verbosity})",
     )
     offered_for(verbosity, VERBOSITIES)
+    parser.add_argument(
+        "--sparsity",
+        choices=SPARSITIES,
+        help="let TensorRT use sparse kernels for 2:4 sparse weights where they are faster (enable if there are any)",
+    )
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--noTF32", action="store_true", help="no effect: it is the default here")
     precision.add_argument(
@@ -126,6 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         profiling_verbosity=arguments.profilingVerbosity,
     )
     bundle = Bundle(arguments.bundle)
+    sparse = arguments.sparsity == ENABLE if arguments.sparsity else bundle.manifest.sparse
     stages = [bundle.stage(name).name for name in dict.fromkeys(arguments.stage)] or list(bundle.manifest.stages)
     targets = targets_of_library(library_of_backend(arguments.backend), arguments.sm)
     if arguments.exportLayerInfo and arguments.sm:
@@ -136,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_output_file(arguments.timingCacheFile, "--timingCacheFile")
     timing_cache = _read_timing_cache(arguments.timingCacheFile, targets[0])
     options = BuildOptions(
-        flags=flags,
+        flags=replace(flags, sparsity=sparse),
         force=arguments.force,
         prune=arguments.prune,
         timing_cache=timing_cache,
@@ -152,6 +161,8 @@ def run(arguments: argparse.Namespace) -> int:
     for engine in engines:
         if engine.note:
             print(f"note: {engine.note}", file=sys.stderr)
+        for said in engine.sparsity:
+            print(f"{engine.record.key.stage}: {said:.300}", file=sys.stderr)
     summary = _summary(bundle, engines, targets[0], time.monotonic() - started)
     print(json.dumps(summary) if arguments.json else _table(summary))
     return 0
@@ -173,12 +184,16 @@ def _summary(bundle: Bundle, engines: list[BuiltEngine], target: Target, seconds
         "version": target.version,
         "cuda": target.cuda,
         "seconds": round(seconds, 3),
+        "sparsity": any(e.record.key.flags["sparsity"] for e in engines),
         "engines": rows,
     }
 
 
 def _table(summary: dict[str, Any]) -> str:
-    lines = [f"{summary['bundle']}: engines of {summary['library']} {summary['version']}, CUDA {summary['cuda']}"]
+    sparse = ", sparse kernels where they are faster" if summary["sparsity"] else ""
+    lines = [
+        f"{summary['bundle']}: engines of {summary['library']} {summary['version']}, CUDA {summary['cuda']}{sparse}"
+    ]
     for row in summary["engines"]:
         origin = "from the cache" if row["cached"] else f"built in {row['seconds']:.1f} s"
         lines.append(

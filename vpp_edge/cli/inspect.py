@@ -113,8 +113,9 @@ def _stages(manifest: Manifest) -> list[str]:
     for s in manifest.stages.values():
         signature = ", ".join(f"{t.name} {t.dtype} {t.shape}" for t in s.inputs)
         outputs = ", ".join(f"{t.name} {t.dtype} {t.shape}" for t in s.outputs)
+        sparse = f", {s.sparse_share:.1%} of its products with 2:4 sparse weights" if s.sparse_share else ""
         lines.append(
-            f"  {s.name:<9} {s.precision}  {s.graph}\n            in:  {signature}\n            out: {outputs}"
+            f"  {s.name:<9} {s.precision}  {s.graph}{sparse}\n            in:  {signature}\n            out: {outputs}"
         )
     return lines
 

@@ -24,6 +24,7 @@ from vpp_edge.doctor.host import processor_name
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import COUNT, COUNT_OR_NONE
 from vpp_edge.profile.roofline.accelerators import DEVICES
+from vpp_edge.profile.roofline.costs import ENABLE, SPARSITIES
 from vpp_edge.progress import Progress
 from vpp_edge.wording import counted
 
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, help="for --roofline: predict for this precision (that of the bundle)"
     )
     parser.add_argument(
+        "--sparsity",
+        choices=SPARSITIES,
+        help="for --roofline: sparse kernels where weights are 2:4 sparse (enable), nowhere (disable), or as if all "
+        "large weights were (force)",
+    )
+    parser.add_argument(
         "--top",
         type=Number(COUNT_OR_NONE),
         default=10,
@@ -72,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _predict(arguments)
     if arguments.precision is not None:
         raise BadInputError("--precision is for --roofline DEVICE; a measurement uses the precision of the bundle")
+    if arguments.sparsity is not None:
+        raise BadInputError("--sparsity is for --roofline DEVICE; a measurement uses the engines that were built")
     return _measure(arguments)
 
 
@@ -82,7 +91,8 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     if arguments.compare:
         raise BadInputError("--compare needs a measurement, and --roofline only predicts; leave one of them out")
-    prediction = predict_bundle(Bundle(arguments.bundle), DEVICES[arguments.roofline], arguments.precision)
+    bundle, device = Bundle(arguments.bundle), DEVICES[arguments.roofline]
+    prediction = predict_bundle(bundle, device, arguments.precision, arguments.sparsity or ENABLE)
     if arguments.json:
         print(json.dumps({"bundle": str(arguments.bundle), **prediction.to_json(arguments.top)}))
     else:

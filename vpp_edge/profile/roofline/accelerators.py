@@ -1,7 +1,7 @@
 """Peak rates of devices from vendors' documents, and the measured share of them that kernels reach.
 
 Peaks are dense. Vendors print INT8 (and for desktop and server cards FP16) with 2:4 sparsity, which is twice the dense
-rate; where a figure below is half a printed one, its row says so.
+rate; where a figure below is half a printed one, its row says so. Weights that are 2:4 sparse have that doubled peak.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ class Device:
     source: str
 
     def tops(self, precision: str) -> float:
-        """Peak of matrix products, 10**12 operations per second."""
+        """Dense peak of matrix products, 10**12 operations per second."""
         return {"fp32": self.fp32_tops, "fp16": self.fp16_tops, "int8": self.int8_tops}[precision]
+
+    def sparse_tops(self, precision: str) -> float:
+        """Peak where weights are 2:4 sparse: tensor cores of Ampere, Ada and Hopper skip half of the products."""
+        return self.tops(precision) * (1 if precision == "fp32" else 2)
 
     @property
     def vector_tops(self) -> float:
@@ -153,6 +157,17 @@ EFFICIENCIES: dict[tuple[str, str], Efficiency] = {
     ),
     ("attention", "fp32"): Efficiency(19.8 / 42.5, "taken from the FP16 attention"),
 }
+# Of the doubled peak, and how many channels in and out a sparse kernel needs; with fewer, or in FP32, it is no faster
+# than a dense one, which TensorRT then takes.
+SPARSE = Efficiency(
+    0.6,
+    "times the share of the dense kernel, so 1.2 times as fast: all of ResNeXt-101 on A100 with TensorRT 8 (NVIDIA "
+    "Technical Blog, 'Accelerating Inference with Sparsity Using the NVIDIA Ampere Architecture and NVIDIA TensorRT'); "
+    "TensorRT's maintainers usually see 15 % or less for a network (github.com/NVIDIA/TensorRT/issues/2310), and gains "
+    "only from 256 channels in and out (issues/3849, 4065). Not measured on Orin; on a Jetson, a Q/DQ graph got no "
+    "sparse kernels at all (issues/4694, TensorRT 8.6)",
+)
+SPARSE_CHANNELS = 256
 BANDWIDTH = Efficiency(
     173.0 / 204.8,
     f"173 of 204.8 GB/s, estimated by {_FLASHRT}; a plain read reached only 152.8 GB/s in {_APXINF}",

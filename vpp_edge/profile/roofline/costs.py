@@ -1,22 +1,32 @@
 """Predict the time of every kernel of a graph on a device at a precision: a floor and an expected time.
 
 The floor is a lower bound for any engine with these kernels (Williams et al. 2009, the roofline model): the longest of
-products at peak rate, elementwise work, and bytes at full bandwidth, with each activation and weight read once and each
-result written once per kernel. Data that a cache keeps from one kernel to the next (Orin: 4 MB) is not credited. The
-prediction divides each by a measured efficiency. Nothing here is measured on the device.
+products at peak rate (twice the dense one where weights are 2:4 sparse), elementwise work, and bytes at full bandwidth,
+with each activation and weight read once and each result written once per kernel. Data that a cache keeps from one
+kernel to the next (Orin: 4 MB) is not credited. The prediction divides each by a measured efficiency. Nothing here is
+measured on the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from vpp_edge.bundle.work import CONSTANT, MATRIX, PART, VIEW, VIEWS, Graph, Node
-from vpp_edge.profile.roofline.accelerators import BANDWIDTH, EFFICIENCIES, KERNEL_S, VECTOR, Device
+from vpp_edge.profile.roofline.accelerators import (
+    BANDWIDTH,
+    EFFICIENCIES,
+    KERNEL_S,
+    SPARSE,
+    SPARSE_CHANNELS,
+    VECTOR,
+    Device,
+)
 from vpp_edge.profile.roofline.fusion import Group, groups_from_graph, sources_of
 from vpp_edge.profile.roofline.layers import layer_names
 
 COMPUTE, VECTORS, MEMORY_BOUND, KERNEL = "compute", "vector", "memory", "kernel"
+SPARSITIES = ENABLE, DISABLE, FORCE = "enable", "disable", "force"
 _REAL_BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 2.0}
 _MIN_INT8_CHANNELS = 32
 
@@ -28,6 +38,7 @@ class Cost:
     Attributes:
         layer: path of its module.
         precision: of its products: `fp32`, `fp16` or `int8`.
+        sparse: its weights are 2:4 sparse. The floor is then that of a sparse kernel.
         matrix_operations, vector_operations: as in `Node`.
         weight_bytes, activation_bytes: read and written in memory.
         floor_s, predicted_s: seconds on the device.
@@ -38,6 +49,7 @@ class Cost:
     layer: str
     kind: str
     precision: str
+    sparse: bool
     matrix_operations: int
     vector_operations: int
     weight_bytes: float
@@ -53,7 +65,7 @@ def costs_of_graph(graph: Graph, device: Device, precision: str) -> tuple[Cost, 
     int8 = int8_nodes(graph) if precision == "int8" else frozenset()
     sizes = _element_bytes(graph, precision, int8)
     return tuple(
-        _cost(group, layer=layer, device=device, precision=precision, int8=int8, sizes=sizes)
+        _cost(group, layer=layer, device=device, precision=precision, int8=int8, sizes=sizes, graph=graph)
         for group, layer in zip(groups, layer_names(graph, groups), strict=True)
     )
 
@@ -75,13 +87,29 @@ def int8_nodes(graph: Graph) -> frozenset[int]:
     return frozenset(n.index for n in graph.nodes if n.kind == MATRIX and _fills_int8(n, graph))
 
 
+def with_sparsity(graph: Graph, sparsity: str) -> Graph:
+    """The graph for one of SPARSITIES, named as in trtexec.
+
+    `enable`: weights are sparse where the bundle's are; `disable`: none are; `force`: all are that fill an INT8 tile,
+    which says what training them sparse can gain.
+    """
+    if sparsity == ENABLE:
+        return graph
+    forced = (n.index for n in graph.nodes if n.kind == MATRIX and _fills_int8(n, graph))
+    return replace(graph, sparse=frozenset(forced if sparsity == FORCE else ()))
+
+
 def _fills_int8(node: Node, graph: Graph) -> bool:
+    return _channels(node, graph) >= _MIN_INT8_CHANNELS
+
+
+def _channels(node: Node, graph: Graph) -> int:
+    """The smaller number of channels, in or out, of a product with weights; 0 for other products."""
     weights = [name for name in node.inputs[:2] if name in graph.constants and name in graph.tensors]
     if node.op not in ("Conv", "Gemm", "MatMul") or len(weights) != 1:
-        return False
+        return 0
     shape = graph.tensors[weights[0]].shape
-    channels = shape[:2] if node.op == "Conv" else shape[-2:]
-    return len(shape) > 1 and min(channels) >= _MIN_INT8_CHANNELS
+    return min(shape[:2] if node.op == "Conv" else shape[-2:]) if len(shape) > 1 else 0
 
 
 def _element_bytes(graph: Graph, precision: str, int8: frozenset[int]) -> Mapping[str, float]:
@@ -109,20 +137,30 @@ def _element_bytes(graph: Graph, precision: str, int8: frozenset[int]) -> Mappin
 
 
 def _cost(
-    group: Group, layer: str, device: Device, precision: str, int8: frozenset[int], sizes: Mapping[str, float]
+    group: Group,
+    layer: str,
+    device: Device,
+    precision: str,
+    int8: frozenset[int],
+    sizes: Mapping[str, float],
+    graph: Graph,
 ) -> Cost:
     product = "fp16" if precision == "int8" else precision
     if any(n.index in int8 for n in group.nodes):
         product = "int8"
+    sparse = [n for n in group.nodes if n.index in graph.sparse] if product != "fp32" else []
     weight_bytes = sum(elements * sizes.get(name, 0.0) for name, elements in group.weights.items())
+    if sparse:  # half of the numbers, each with its place among four in two bits
+        weight_bytes = weight_bytes / 2 + sum(group.weights.values()) / 8
     moved = (*group.reads.items(), *group.writes.items())
     activation_bytes = sum(elements * sizes[name] for name, elements in moved)
-    matrix_s = group.matrix_operations / (device.tops(product) * 1e12)
+    matrix_s = group.matrix_operations / (device.sparse_tops(product) if sparse else device.tops(product)) / 1e12
     vector_s = group.vector_operations / (device.vector_tops * 1e12)
     memory_s = (weight_bytes + activation_bytes) / (device.bandwidth_gb_s * 1e9)
     used = EFFICIENCIES.get((group.kind, product))
+    share = (used.share if used else 1.0) * (_share_of_sparse_peak(sparse, graph) if sparse else 1.0)
     expected = {
-        COMPUTE: matrix_s / used.share if used else 0.0,
+        COMPUTE: matrix_s / share if used else 0.0,
         VECTORS: vector_s / VECTOR.share,
         MEMORY_BOUND: memory_s / BANDWIDTH.share,
         KERNEL: KERNEL_S,
@@ -132,6 +170,7 @@ def _cost(
         layer=layer,
         kind=group.kind,
         precision=product,
+        sparse=bool(sparse),
         matrix_operations=group.matrix_operations,
         vector_operations=group.vector_operations,
         weight_bytes=weight_bytes,
@@ -140,3 +179,8 @@ def _cost(
         predicted_s=expected[bound],
         bound=bound,
     )
+
+
+def _share_of_sparse_peak(sparse: Sequence[Node], graph: Graph) -> float:
+    """What a kernel reaches of the doubled peak, relative to its share of the dense one: half where it stays dense."""
+    return SPARSE.share if max(_channels(n, graph) for n in sparse) >= SPARSE_CHANNELS else 0.5

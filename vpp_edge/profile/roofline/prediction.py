@@ -19,10 +19,11 @@ from vpp_edge.profile.roofline.accelerators import (
     EFFICIENCIES,
     KERNEL_S,
     KERNEL_SOURCE,
+    SPARSE,
     VECTOR,
     Device,
 )
-from vpp_edge.profile.roofline.costs import Cost, costs_of_graph
+from vpp_edge.profile.roofline.costs import ENABLE, SPARSITIES, Cost, costs_of_graph, with_sparsity
 from vpp_edge.profile.roofline.layers import part_of
 
 # One inference with a given instruction, as in measured latencies.
@@ -36,6 +37,7 @@ class Sum:
     Attributes:
         operations: of matrix products, 2 per multiply-accumulate. `vector_operations` are the elementwise ones.
         int8_share: share of `operations` that runs in INT8.
+        sparse_share: share of `operations` that multiply with 2:4 sparse weights in FP16 or INT8.
         weight_bytes, activation_bytes: memory traffic, so a weight that two kernels read counts twice.
         bound: the bound with the largest share of the predicted time.
     """
@@ -44,6 +46,7 @@ class Sum:
     operations: int
     vector_operations: int
     int8_share: float
+    sparse_share: float
     weight_bytes: float
     activation_bytes: float
     floor_ms: float
@@ -100,6 +103,8 @@ class Prediction:
             for (kind, precision), e in EFFICIENCIES.items()
             if (kind, precision) in used
         ]
+        if any(c.sparse for costs in self.costs.values() for c in costs):
+            classes.append({"class": "2:4 sparse", "precision": None, "share": SPARSE.share, "source": SPARSE.source})
         return [
             *classes,
             {"class": "elementwise", "precision": "fp32", "share": VECTOR.share, "source": VECTOR.source},
@@ -132,21 +137,24 @@ class Prediction:
         }
 
 
-def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None) -> Prediction:
+def predict_bundle(bundle: Bundle, device: Device, precision: str | None = None, sparsity: str = ENABLE) -> Prediction:
     """Predicts every stage of a bundle.
 
     Args:
         precision: `fp32`, `fp16` or `int8`, also if the bundle was exported in another one; None: that of each stage.
+        sparsity: one of SPARSITIES, see `with_sparsity`.
 
     Raises:
-        BadInputError: unknown precision, or a graph without static shapes.
+        BadInputError: unknown precision or sparsity, or a graph without static shapes.
         BundleError: a graph is missing, changed or not an ONNX file.
     """
     if precision is not None and precision not in PRECISIONS:
         raise BadInputError(f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if sparsity not in SPARSITIES:
+        raise BadInputError(f"unknown sparsity {sparsity!r}; expected one of {', '.join(SPARSITIES)}")
     exported = {name: stage.precision for name, stage in bundle.manifest.stages.items()}
     precisions = {name: precision or own for name, own in exported.items()}
-    graphs = graphs_of_bundle(bundle)
+    graphs = {name: with_sparsity(graph, sparsity) for name, graph in graphs_of_bundle(bundle).items()}
     return Prediction(
         device=device,
         cameras=len(bundle.manifest.policy.cameras),
@@ -170,6 +178,7 @@ def sum_of(costs: Iterable[Cost]) -> Sum:
     all_costs = list(costs)
     operations = sum(c.matrix_operations for c in all_costs)
     in_int8 = sum(c.matrix_operations for c in all_costs if c.precision == "int8")
+    sparse = sum(c.matrix_operations for c in all_costs if c.sparse)
     waits: dict[str, float] = defaultdict(float)
     for cost in all_costs:
         waits[cost.bound] += cost.predicted_s
@@ -178,6 +187,7 @@ def sum_of(costs: Iterable[Cost]) -> Sum:
         operations=operations,
         vector_operations=sum(c.vector_operations for c in all_costs),
         int8_share=in_int8 / operations if operations else 0.0,
+        sparse_share=sparse / operations if operations else 0.0,
         weight_bytes=sum(c.weight_bytes for c in all_costs),
         activation_bytes=sum(c.activation_bytes for c in all_costs),
         floor_ms=1e3 * sum(c.floor_s for c in all_costs),

@@ -80,6 +80,17 @@ def _layers(prediction: Prediction, top: int) -> list[str]:
     return lines
 
 
+def _sparse(prediction: Prediction) -> list[str]:
+    share = prediction.stages()["total"].sparse_share
+    if not share:
+        return []
+    fp16, int8 = (prediction.device.sparse_tops(precision) for precision in ("fp16", "int8"))
+    return [
+        f"Twice as much, {fp16:g} / {int8:g} TOP/s in FP16 / INT8, where weights are 2:4 sparse: "
+        f"{share:.1%} of the products."
+    ]
+
+
 def _assumptions(prediction: Prediction) -> list[str]:
     device = prediction.device
     lines = [
@@ -87,6 +98,7 @@ def _assumptions(prediction: Prediction) -> list[str]:
         f"Peaks of {device.name}: {device.fp32_tops:g} / {device.fp16_tops:g} / {device.int8_tops:g} TOP/s dense in "
         f"FP32 / FP16 / INT8, {device.bandwidth_gb_s:g} GB/s.",
         *textwrap.wrap(device.source + ".", _WIDTH, initial_indent="  ", subsequent_indent="  "),
+        *_sparse(prediction),
         f"Floor: these peaks in full. Prediction ({_LABEL}): these shares of them.",
     ]
     for a in prediction.assumptions():

@@ -82,12 +82,14 @@ class BuiltEngine:
     Attributes:
         cached: it existed before.
         note: why an existing engine was not used; empty if there is none.
+        sparsity: what the compiler said about sparse weights; nothing if it was not asked, or has no such kernels.
         pruned: files of the engines that it replaced.
     """
 
     record: EngineRecord
     cached: bool
     note: str = ""
+    sparsity: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
 
 
@@ -186,7 +188,7 @@ def _build_stage(bundle: Bundle, stage: VerifiedStage, target: Target, options: 
         verbose=options.verbose,
     )
     record = cache.store(key, compiled.plan, seconds=compiled.seconds, layers=compiled.layers)
-    return BuiltEngine(record, cached=False, note=note, pruned=_prune(cache, key, options))
+    return BuiltEngine(record, cached=False, note=note, sparsity=compiled.sparsity, pruned=_prune(cache, key, options))
 
 
 def _prune(cache: EngineCache, key: EngineKey, options: BuildOptions) -> tuple[str, ...]:

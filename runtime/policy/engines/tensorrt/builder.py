@@ -27,11 +27,13 @@ class CompiledStage:
         plan: its bytes, in memory of TensorRT.
         layers: number of layers of the network, before fusion.
         seconds: time for parsing and compiling.
+        sparsity: what the compiler said about sparse weights: for which layers it could take them and did.
     """
 
     plan: memoryview
     layers: int
     seconds: float
+    sparsity: tuple[str, ...] = ()
 
 
 def compile_stage(
@@ -78,7 +80,8 @@ def compile_stage(
     if timing_cache is not None:
         timing_cache.take(config)
     del referred
-    return CompiledStage(memoryview(plan), network.num_layers, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return CompiledStage(memoryview(plan), network.num_layers, seconds, tuple(logger.sparsity))
 
 
 class TimingCache:
@@ -111,12 +114,13 @@ def _set_target(trt: Any, config: Any, sm: str) -> None:
 
 
 def make_logger(trt: Any, verbose: bool = False) -> Any:
-    """An ILogger that keeps errors for our messages, and prints nothing, or everything if `verbose`."""
+    """An ILogger that keeps errors and what is said about sparse weights; it prints nothing, or all if `verbose`."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.sparsity: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             # Without a GPU the compiler repeats this message, and continues.
@@ -125,6 +129,8 @@ def make_logger(trt: Any, verbose: bool = False) -> Any:
                 and "CUDA driver version is insufficient" not in message
             ):
                 self.errors.append(message)
+            if message.startswith("(Sparsity)"):
+                self.sparsity.append(message)
             if verbose:
                 print(f"{severity.name.lower()}: {message}", file=sys.stderr)
 

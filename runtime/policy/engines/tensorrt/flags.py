@@ -18,6 +18,7 @@ LEVELS = whole(0, 5)
 AUXILIARY_STREAMS = whole(0, 1024)
 MOST_POOL_BYTES = 2**63 - 1
 TILINGS = ("none", "fast", "moderate", "full")
+SPARSITIES = DISABLE, ENABLE = "disable", "enable"  # without trtexec's `force`, which overwrites weights
 VERBOSITIES = ("layer_names_only", "detailed", "none")
 # Names of memory pools in trtexec and in TensorRT; without those of DLA, where the stages do not run.
 POOLS = {"workspace": "WORKSPACE", "tacticSharedMem": "TACTIC_SHARED_MEMORY"}
@@ -37,6 +38,7 @@ class BuildFlags:
             bundle was certified without it.
         tiling: one of TILINGS.
         profiling_verbosity: one of VERBOSITIES; the detail of an engine's layer information.
+        sparsity: where weights are 2:4 sparse, TensorRT may use sparse kernels; it does where they are faster.
 
     Raises:
         BadInputError: a value is out of range.
@@ -48,6 +50,7 @@ class BuildFlags:
     tf32: bool = False
     tiling: str | None = None
     profiling_verbosity: str = "layer_names_only"
+    sparsity: bool = False
 
     def __post_init__(self) -> None:
         if self.optimization_level is not None:
@@ -74,6 +77,7 @@ class BuildFlags:
             "tf32": self.tf32,
             "tiling": self.tiling,
             "profiling_verbosity": self.profiling_verbosity,
+            "sparsity": self.sparsity,
         }
 
     def configure(self, trt: Any, config: Any) -> None:
@@ -90,6 +94,8 @@ class BuildFlags:
             if not hasattr(config, "tiling_optimization_level"):
                 raise BadInputError(f"--tilingOptimizationLevel: not supported by TensorRT {trt.__version__}")
             config.tiling_optimization_level = getattr(trt.TilingOptimizationLevel, self.tiling.upper())
+        if self.sparsity:
+            config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
         config.profiling_verbosity = getattr(trt.ProfilingVerbosity, self.profiling_verbosity.upper())
 
 

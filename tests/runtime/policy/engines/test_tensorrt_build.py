@@ -18,7 +18,7 @@ from vpp_edge.bundle.manifest import Bundle, file_record
 from vpp_edge.errors import BadInputError, BundleError, MissingDependencyError
 from vpp_edge.runtime.policy.engines.tensorrt import build as building
 from vpp_edge.runtime.policy.engines.tensorrt.build import BuildOptions, Target, build_engines, targets_of_library
-from vpp_edge.runtime.policy.engines.tensorrt.builder import _interruptible
+from vpp_edge.runtime.policy.engines.tensorrt.builder import _interruptible, make_logger
 from vpp_edge.runtime.policy.engines.tensorrt.cuda import present_device
 from vpp_edge.runtime.policy.engines.tensorrt.flags import BuildFlags
 from vpp_edge.runtime.policy.engines.tensorrt.library import LIBRARIES, library_of_backend
@@ -78,6 +78,16 @@ def test_another_graph_or_flag_is_another_engine(bundle_copy: Path, target: Targ
     changed = build_text(bundle_copy, target, BuildOptions(prune=True))
     assert not changed.cached and changed.record.key.graph != first.record.key.graph
     assert first.record.key.file in changed.pruned and len(changed.pruned) == 2
+
+
+@needs_rtx
+def test_what_the_compiler_says_about_sparse_weights_is_kept() -> None:
+    trt = RTX.load()
+    logger = make_logger(trt)
+    said = "(Sparsity) Layers eligible for sparse math: conv1, conv2"
+    for message in ("Detected 3 inputs", said):
+        logger.log(trt.ILogger.Severity.INFO, message)
+    assert logger.sparsity == [said] and not logger.errors
 
 
 @needs_rtx
