@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.executor.processes import results_in_any_order
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.control.contract import ControlSettings
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
@@ -34,7 +35,6 @@ from vpp_edge.workflow.closed_loop.bounds import (
     WORLDS_PER_SEED,
 )
 from vpp_edge.workflow.closed_loop.players import Player, PlayerChoice, open_player
-from vpp_edge.workflow.closed_loop.pool import results_in_any_order
 
 
 @dataclass(frozen=True)

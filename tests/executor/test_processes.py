@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import closed_loop_work as work
+import numbered_work as work
 import pytest
 
 from vpp_edge.errors import BadInputError, VppEdgeError
-from vpp_edge.workflow.closed_loop.pool import results_in_any_order
+from vpp_edge.executor.processes import results_in_any_order
 
 pytestmark = pytest.mark.live
 

@@ -1,4 +1,4 @@
-"""Work for the processes of the evaluation: functions of a module, which other processes can import."""
+"""Work for the processes of an executor: functions of a module, which other processes can import."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vpp_edge.errors import BadInputError
 # Prints the ids of its two workers, then waits to be interrupted.
 INTERRUPTED = """
 import multiprocessing, sys
-import closed_loop_work as work
-from vpp_edge.workflow.closed_loop.pool import results_in_any_order
+import numbered_work as work
+from vpp_edge.executor.processes import results_in_any_order
 
 if __name__ == "__main__":
     try:

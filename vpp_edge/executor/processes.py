@@ -78,14 +78,12 @@ def _received(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
         kind, value = connection.recv()
     except (EOFError, ConnectionError) as error:
         process.join(5.0)
-        raise VppEdgeError(
-            f"a process of the evaluation {exit_cause(process.exitcode)}; the evaluation is incomplete"
-        ) from error
+        raise VppEdgeError(f"a worker process {exit_cause(process.exitcode)}; the work is incomplete") from error
     if kind == REFUSED:
         text, status = value
         raise (BadInputError if status == BadInputError.exit_status else VppEdgeError)(text)
     if kind == FAILED:
-        raise VppEdgeError(f"a process of the evaluation failed; the evaluation is incomplete:\n{value}")
+        raise VppEdgeError(f"a worker process failed; the work is incomplete:\n{value}")
     return kind, value
 
 
