@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from vpp_edge.errors import BadInputError
 
@@ -13,11 +14,11 @@ from vpp_edge.errors import BadInputError
 INTERRUPTED = """
 import multiprocessing, sys
 import numbered_work as work
-from vpp_edge.executor.processes import results_in_any_order
+from vpp_edge.executor.processes import Processes
 
 if __name__ == "__main__":
     try:
-        for _ in results_in_any_order(work.open_sleeping, (60.0,), 4, 2):
+        for _ in Processes(2).results(work.open_sleeping, (60.0,), range(4)):
             print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -51,3 +52,15 @@ def open_leaving() -> Callable[[int], None]:
 def open_sleeping(seconds: float) -> Callable[[int], None]:
     """The first piece is done at once, the others take their time."""
     return lambda number: time.sleep(seconds if number else 0)
+
+
+def open_killed_once(marker: Path) -> Callable[[int], int]:
+    """Piece 2 kills its worker the first time."""
+
+    def work(number: int) -> int:
+        if number == 2 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number * number
+
+    return work

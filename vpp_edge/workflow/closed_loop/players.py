@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -52,6 +53,17 @@ class PlayerChoice:
     @property
     def is_bundle(self) -> bool:
         return self.policy not in (EXPERT, RANDOM)
+
+    def with_absolute_paths(self) -> PlayerChoice:
+        """The same choice, whatever a worker's working directory is."""
+        if not self.is_bundle:
+            return self
+        checkpoint = None if self.checkpoint is None else os.path.abspath(self.checkpoint)
+        return replace(self, policy=os.path.abspath(self.policy), checkpoint=checkpoint)
+
+    def files(self) -> tuple[Path, ...]:
+        """What it reads."""
+        return tuple(Path(path) for path in (self.policy, self.checkpoint) if self.is_bundle and path is not None)
 
 
 class Player(Protocol):
