@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from vpp_edge import __version__
@@ -13,7 +14,8 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.installing import installed_version
 
 COMPUTING = ("numpy", "onnxruntime", "torch", "mujoco")  # distributions whose version can change how a result rounds
-HASHED_BYTES = 2**20  # of a larger file only the size counts
+FILES = 200  # of a folder, in the order of their names: enough to tell a checkpoint or data set from another
+WHOLE_BYTES, END_BYTES = 2**20, 2**16  # a larger file is told by its size and both ends; trained weights reach the last
 
 
 def versions() -> dict[str, str]:
@@ -23,21 +25,29 @@ def versions() -> dict[str, str]:
 
 
 def content_of(path: Path) -> str:
-    """A hash of what a file or folder holds at its top: names, sizes, and the content of small files.
-
-    A bundle's manifest lists the hash of every other file, so bundles are told apart by any of their weights.
+    """A hash that tells a file or folder from others of the same name.
 
     Raises:
         OSError: it cannot be read.
     """
-    entries = [path] if path.is_file() else sorted(path.iterdir())
     whole = hashlib.sha256()
-    for entry in entries:
-        whole.update(os.fsencode(entry.name))
-        if entry.is_file():
-            size = entry.stat().st_size
-            whole.update(entry.read_bytes() if size <= HASHED_BYTES else str(size).encode())
+    for file in islice(_files_in(path), FILES):
+        size = file.stat().st_size
+        whole.update(f"{file.relative_to(path)} {size}\n".encode(errors="surrogateescape"))
+        with file.open("rb") as content:
+            whole.update(content.read(WHOLE_BYTES if size <= WHOLE_BYTES else END_BYTES))
+            if size > WHOLE_BYTES:
+                content.seek(-END_BYTES, os.SEEK_END)
+                whole.update(content.read())
     return whole.hexdigest()
+
+
+def _files_in(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+        return
+    for entry in sorted(path.iterdir()):
+        yield from _files_in(entry)
 
 
 def contents(files: Iterable[Path]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from vpp_edge.bundle.engine import ONNXRUNTIME
-from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.scalar_rotation import turned
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
@@ -62,8 +62,10 @@ class PlayerChoice:
         return replace(self, policy=os.path.abspath(self.policy), checkpoint=checkpoint)
 
     def files(self) -> tuple[Path, ...]:
-        """What it reads."""
-        return tuple(Path(path) for path in (self.policy, self.checkpoint) if self.is_bundle and path is not None)
+        """What tells it from another: the manifest of a bundle, which has the hashes of its files; its checkpoint."""
+        if not self.is_bundle:
+            return ()
+        return (Path(self.policy) / MANIFEST_NAME, *([] if self.checkpoint is None else [Path(self.checkpoint)]))
 
 
 class Player(Protocol):
