@@ -13,7 +13,9 @@ import numbered_work as work
 import pytest
 
 from vpp_edge.errors import BadInputError, VppEdgeError
+from vpp_edge.executor.interface import Needs
 from vpp_edge.executor.processes import Processes
+from vpp_edge.machine_limits import memory_sizes_bytes
 
 pytestmark = pytest.mark.live
 
@@ -51,6 +53,12 @@ def test_a_worker_that_ends_ends_the_work_with_its_reason(
 ) -> None:
     with pytest.raises(kind, match=message):
         list(Processes(2).results(open_work, (), range(5)))
+
+
+def test_more_processes_than_memory_are_refused() -> None:
+    much = memory_sizes_bytes()["MemTotal"] // 2
+    with pytest.raises(BadInputError, match=r"3 processes would take .* of memory each, .* are free; use"):
+        list(Processes(3).results(work.open_squares, (1,), range(3), Needs(memory_bytes=much)))
 
 
 def test_a_caller_that_stops_reading_leaves_no_worker() -> None:

@@ -64,3 +64,13 @@ def open_killed_once(marker: Path) -> Callable[[int], int]:
         return number * number
 
     return work
+
+
+def open_process_id(seconds: float) -> Callable[[int], int]:
+    """As `open_sleeping`, and returns the id of the process."""
+
+    def work(number: int) -> int:
+        time.sleep(seconds if number else 0)
+        return os.getpid()
+
+    return work
