@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from cpu_time import HANGS_S
 
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.policy_file import load_policy_file
 from vpp_edge.errors import BadInputError, VppEdgeError
 from vpp_edge.executor import ray_order
@@ -151,7 +152,7 @@ def test_a_student_is_that_of_processes(
     words += ["--observations", "17", "--held-out-samples", "1", "--steps", "1", "--batch", "2"]
     for name, where in (("ray", ["--ray", ray.address]), ("here", ["--processes", "1"])):
         assert main([*words, "-o", str(tmp_path / name), *where]) == 0
-    one, other = (load_policy_file(tmp_path / name / "policy.pt") for name in ("ray", "here"))
+    one, other = (load_policy_file(paths_from_folder(tmp_path / name).policy) for name in ("ray", "here"))
     assert one.arguments["distilled"] == other.arguments["distilled"]
     assert all(np.array_equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 
 from vpp_edge.errors import BadInputError
@@ -25,16 +27,16 @@ def drive(connection: Connection, address: str, place: Place, order: bytes, piec
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
     os.chdir("/")
-    kind, value = answer_of(_send_messages, connection, address, place, order, pieces)
+    kind, value = answer_of(_send_messages, connection, address, partial(Handing, place, order, pieces))
     connection.send((OVER, None) if kind == DONE else (ANSWER, (None, pickle.dumps((kind, value)))))
 
 
-def _send_messages(connection: Connection, address: str, place: Place, order: bytes, pieces: list[int]) -> None:
+def _send_messages(connection: Connection, address: str, new_handing: Callable[[], Handing]) -> None:
     import ray
 
     _connect(address)
     try:
-        for message in Handing(place, order, pieces).messages():
+        for message in new_handing().messages():
             connection.send(message)
     finally:
         ray.shutdown()

@@ -19,7 +19,7 @@ class Worker:
         """Opens the work; returns the name of the node and the answer.
 
         Args:
-            order: pickled (versions, contents, pickled (open_work, arguments)), as `Order` writes it.
+            order: as `ray_order.order_for` writes it.
             threads: of the numerical libraries.
         """
         node = socket.gethostname()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpp_edge.calibration.datasets import Recording
@@ -87,8 +87,9 @@ class Teaching:
             work = _teacher(self.checkpoint, self.policy, lesson)
             return ((number, work(number)) for number in numbers)
         paths = self.checkpoint.paths
-        absolute = CheckpointPaths(**{name: path.absolute() for name, path in paths.parts().items()})
-        files = (*absolute.parts().values(), self.dataset.absolute())
+        video, text, policy = (path.absolute() for path in paths.parts().values())
+        absolute = replace(paths, video_model=video, text_encoder=text, policy=policy)
+        files = (video, text, policy, self.dataset.absolute())
         needs = Needs(files=files, memory_bytes=_weight_bytes(self.checkpoint) + _LIBRARIES_BYTES)
         return self.executor.results(open_teacher, (absolute, lesson), numbers, needs)
 
@@ -104,7 +105,7 @@ def _teacher(checkpoint: Checkpoint, policy: VideoPredictionPolicy, lesson: Less
 
     def shard(number: int) -> Shard:
         numbers = shard_numbers(number, lesson.count)
-        samples = numbered_samples(spec, lesson.recordings, lesson.count, lesson.seed, numbers)
+        samples = numbered_samples(spec, lesson.recordings, lesson.count, seed=lesson.seed, numbers=numbers)
         return shard_from_samples(policy, spec, tokenizer, samples)
 
     return shard
