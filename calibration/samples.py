@@ -21,21 +21,46 @@ def samples_from_dataset(spec: PolicySpec, recordings: Sequence[Recording], coun
     """`count` observations, of the rows that `picked_rows` says.
 
     Args:
-        seed: of the noise, standard normal.
+        seed: of the noise, standard normal, drawn for one observation after the other.
 
     Raises:
         BadInputError: fewer rows than observations, fewer views than cameras, or states of another size.
     """
-    return list(iterate_samples(spec, recordings, count, seed))
-
-
-def iterate_samples(spec: PolicySpec, recordings: Sequence[Recording], count: int, seed: int) -> Iterator[Sample]:
-    """As `samples_from_dataset`, one recording after another; no more than one is in memory."""
     generator = np.random.default_rng(seed)
+    return [_sample(spec, *seen, generator) for _, seen in _observed(spec, recordings, count, range(count))]
+
+
+def numbered_samples(
+    spec: PolicySpec, recordings: Sequence[Recording], count: int, seed: int, numbers: range
+) -> Iterator[Sample]:
+    """The observations with these numbers, of the `count` that `samples_from_dataset` takes.
+
+    The noise of number n is drawn from (seed, n), so it does not matter who asks for which of them, nor when. Images of
+    one recording are in memory at a time.
+    """
+    for number, seen in _observed(spec, recordings, count, numbers):
+        yield _sample(spec, *seen, np.random.default_rng((seed, number)))
+
+
+def _observed(
+    spec: PolicySpec, recordings: Sequence[Recording], count: int, numbers: range
+) -> Iterator[tuple[int, tuple[Recording, int, list[np.ndarray]]]]:
+    """(number, (recording, row, images)) of the observations with these numbers."""
+    end = 0
     for recording, rows in picked_rows(recordings, count):
-        for row, images in zip(rows, recording.images(rows, len(spec.cameras)) if rows else [], strict=True):
-            state = _state(spec, recording, row)
-            yield sample_from_images(spec, recording.instruction, images, state=state, generator=generator)
+        start, end = end, end + len(rows)
+        here = range(max(start, numbers.start), min(end, numbers.stop))
+        chosen = [rows[number - start] for number in here]
+        images = recording.images(chosen, len(spec.cameras)) if chosen else []
+        for number, row, pictures in zip(here, chosen, images, strict=True):
+            yield number, (recording, row, pictures)
+
+
+def _sample(
+    spec: PolicySpec, recording: Recording, row: int, images: list[np.ndarray], generator: np.random.Generator
+) -> Sample:
+    state = _state(spec, recording, row)
+    return sample_from_images(spec, recording.instruction, images, state=state, generator=generator)
 
 
 def picked_rows(recordings: Sequence[Recording], count: int) -> list[tuple[Recording, list[int]]]:

@@ -14,7 +14,8 @@ from importlib.metadata import requires
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("realsense", "sim", "video", "log", "leap", "inspire", "export", "kernels", "tensorrt-rtx", "dev")
+CPU = ("realsense", "sim", "video", "log", "leap", "inspire", "export", "lerobot")
+EXTRAS = (*CPU, "kernels", "ray", "tensorrt-rtx", "dev")
 # torch from the package index depends on CUDA packages; its CPU build, which may be on another index, needs only these.
 TORCH_NEEDS = ("filelock", "fsspec", "jinja2", "networkx", "setuptools>=77.0.3", "sympy>=1.13.3", "typing-extensions")
 

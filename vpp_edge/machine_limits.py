@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
@@ -53,3 +54,12 @@ def _limit(name: str, words: str) -> str:
 
     limit = resource.getrlimit(getattr(resource, name))[0]
     return "" if limit == resource.RLIM_INFINITY else f" ({words.format(limit)})"
+
+
+def memory_sizes_bytes() -> dict[str, int]:
+    """What Linux says of its memory by name, e.g. MemTotal and MemAvailable; {} on another system."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}

@@ -100,7 +100,7 @@ def test_constraints_agree_with_the_pins(python: str) -> None:
 
 
 def test_everything_that_is_imported_is_required() -> None:
-    declared = declared_modules("cpu", "cuda", "jetson") | FOUND_ON_THE_MACHINE
+    declared = declared_modules("cpu", "cuda", "jetson", "ray") | FOUND_ON_THE_MACHINE
     for folder in ("vpp_edge", "kernels", "export", "calibration"):
         found = imported_modules(ROOT / folder)
         assert set(found) <= declared, {name: str(found[name]) for name in set(found) - declared}

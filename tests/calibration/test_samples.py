@@ -12,7 +12,7 @@ from made_datasets import number_in, small_spec, states_of, write_lerobot, write
 
 from vpp_edge.calibration.datasets import Recording, open_dataset
 from vpp_edge.calibration.datasets.recording import VideoPart
-from vpp_edge.calibration.samples import samples_from_dataset, split_recordings
+from vpp_edge.calibration.samples import numbered_samples, samples_from_dataset, split_recordings
 from vpp_edge.errors import BadInputError
 
 LENGTHS = (5, 12, 3)
@@ -84,6 +84,18 @@ def test_the_seed_decides_the_noise_and_nothing_else(recordings):
 def test_the_noise_is_standard_normal(long):
     noise = np.concatenate([s.video_noise.ravel() for s in samples_from_dataset(small_spec(), [long], 20, seed=1)])
     assert abs(noise.mean()) < 5 / np.sqrt(len(noise)) and abs(noise.std() - 1) < 5 / np.sqrt(len(noise))
+
+
+@settings(max_examples=10, deadline=None)
+@given(ends=st.tuples(st.integers(0, TOTAL - 1), st.integers(0, TOTAL - 1)))
+def test_a_part_of_the_samples_is_what_it_is_in_the_whole(recordings, ends):
+    spec, numbers = small_spec(), range(min(ends), max(ends))
+    whole = list(numbered_samples(spec, recordings, TOTAL - 1, 5, range(TOTAL - 1)))
+    assert numbers_of(whole) == numbers_of(samples_from_dataset(spec, recordings, TOTAL - 1, 5))
+    part = list(numbered_samples(spec, recordings, TOTAL - 1, 5, numbers))
+    assert numbers_of(part) == numbers_of(whole[numbers.start : numbers.stop])
+    for one, other in zip(part, whole[numbers.start : numbers.stop], strict=True):
+        np.testing.assert_array_equal(one.video_noise, other.video_noise)
 
 
 def test_fewer_views_are_taken_from_the_first(recordings):

@@ -86,6 +86,8 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         (["--resume"], "there is no unfinished distillation"),
         (["--head-steps", "0"], "--head-steps 0: expected a whole number from 1 to 10"),
         (["--data", "nowhere"], "nowhere: no such data set"),
+        (["--worker-threads", "2"], "--worker-threads is for the workers of --processes or --ray"),
+        (["--ray", "head"], "--ray head: expected HOST:PORT"),
         (["--rate", "2"], "--rate 2: expected a number above 0, at most 1"),
     ],
 )

@@ -67,6 +67,8 @@ def test_a_share_that_is_reached_passes(capsys: pytest.CaptureFixture[str]) -> N
         (["no-such-folder"], "no such bundle folder"),
         (["expert", "--chunking", "rtc"], "'expert' has none"),
         (["expert", "--require", "90"], "--require 90: expected a number from 0 to 1"),
+        (["expert", "--ray", "nowhere"], "--ray nowhere: expected HOST:PORT of the cluster's head, or auto"),
+        (["expert", "--ray", "auto", "--processes", "2"], "--processes: not allowed with argument --ray"),
         (["expert", "--processes", "0"], "--processes 0: expected a whole number from 1"),
         (["expert", "--delay-ms", "nan"], "--delay-ms nan"),
         (["demo", "--frames", "5", "--checkpoint", "x"], "--checkpoint is for --backend torch"),

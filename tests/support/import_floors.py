@@ -21,6 +21,7 @@ FLOORS = {
     "vpp_edge.calibration": ("calibration", FLOOR_2),
     "vpp_edge.export": ("export", FLOOR_2),
     "vpp_edge.runtime": ("runtime", ("vpp_edge.kernels",)),
+    "vpp_edge.executor": ("vpp_edge/executor", ("vpp_edge.runtime",)),
     "vpp_edge.profile": ("vpp_edge/profile", None),
     "vpp_edge.verification": ("vpp_edge/verification", None),
     "vpp_edge.doctor": ("vpp_edge/doctor", None),

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from vpp_edge.cli.calibration_arguments import add_views_argument, names_from_text
 from vpp_edge.cli.demo_policy import DEMO
+from vpp_edge.cli.executor_arguments import (
+    add_executor_arguments,
+    add_worker_threads_argument,
+    executor_from_arguments,
+)
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.files.outputs import check_output_folder, check_temporary_files
@@ -31,6 +36,7 @@ held out, to measure on.
 The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
 
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/
+  vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/ --processes 4 --worker-threads 4
   vpp-edge export my_student/ -o my_bundle/"""
 
 
@@ -53,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for option, within, value, meaning in numbers:
         parser.add_argument(option, type=Number(within), default=value, metavar="N", help=f"{meaning} ({value:g})")
+    add_executor_arguments(parser, "for the teacher's part: this one")
+    add_worker_threads_argument(parser)
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
 
 
@@ -74,12 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         resume=arguments.resume,
     )
+    executor = executor_from_arguments(arguments)
     check_target(arguments.output, options.resume)
     check_output_folder(arguments.output, "-o")
     check_temporary_files()
     paths = paths_from_folder(SHIPPED if str(arguments.checkpoint) == DEMO else arguments.checkpoint)
     with Progress("distill", PROGRESS_STAGES, quiet=arguments.quiet) as progress:
-        card = distill(paths, arguments.output, options, report=progress)
+        card = distill(paths, arguments.output, options, report=progress, executor=executor)
     if arguments.json:
         print(json.dumps({"student": str(arguments.output), **card.to_json()}))
         return 0

@@ -13,6 +13,7 @@ from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.cli.completion_scripts import completed_by, words_and_files
 from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import add_checkpoint_argument, add_engine_arguments
+from vpp_edge.cli.executor_arguments import add_executor_arguments, executor_from_arguments
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
@@ -25,7 +26,6 @@ from vpp_edge.workflow.closed_loop.bounds import (
     EPISODES,
     EVALUATION_SEED,
     EXPERT,
-    PROCESSES,
     RANDOM,
     REPLAN_MS,
 )
@@ -45,6 +45,7 @@ Time is simulated: a result depends on the policy, the seed and the options, not
   vpp-edge eval demo --episodes 200 --seed 1
   vpp-edge eval demo --precision int8 --steps 4 --delay-ms 100
   vpp-edge eval my_bundle/ --episodes 50 --require 0.9       (exit status 1 below 90 %)
+  vpp-edge eval my_bundle/ --episodes 10000 --ray auto       (on the Ray cluster that this machine has joined)
   vpp-edge eval expert"""
 
 DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
@@ -90,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_argument(parser, "folder for the bundles of the demo policy")
     add_engine_arguments(parser)
     add_checkpoint_argument(parser)
-    parser.add_argument("--processes", type=Number(PROCESSES), metavar="N", help="parallel processes (one per core)")
+    add_executor_arguments(parser, "one per core")
     parser.add_argument(
         "--require",
         type=Number(real(0, 1)),
@@ -101,14 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
-    settings = _settings(arguments)
+    settings, executor = _settings(arguments), executor_from_arguments(arguments)
     choice = _choice(arguments)
     from vpp_edge.cli.eval_text import facts_of, lines_of
     from vpp_edge.workflow.closed_loop.evaluation import evaluate, progress_stages
     from vpp_edge.workflow.closed_loop.summary import summary_of
 
     with Progress("eval", progress_stages(choice, settings), quiet=arguments.quiet) as progress:
-        results = evaluate(choice, settings, arguments.processes, progress)
+        results = evaluate(choice, settings, executor, progress)
     summary, facts = summary_of(results), {"policy": arguments.policy, **facts_of(choice, settings)}
     passed = arguments.require is None or summary.rate.share >= arguments.require
     if arguments.json:

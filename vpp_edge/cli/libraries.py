@@ -37,6 +37,7 @@ LIBRARIES = {
     "av": Library("av", "video", "demo, run --camera video, software; videos of a recording"),
     "mcap": Library("mcap", "log", "run --log"),
     "rerun": Library("rerun-sdk", "rerun", "run --rerun"),
+    "ray": Library("ray", "ray", "eval, distill --ray"),
     "dynamixel_sdk": Library("dynamixel-sdk", "leap", "run --hand leap"),
     "pymodbus": Library("pymodbus", "inspire", "run --hand inspire"),
     "torch": Library(

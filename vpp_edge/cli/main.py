@@ -18,6 +18,7 @@ from types import ModuleType
 
 from vpp_edge import __version__
 from vpp_edge.cli.libraries import LIBRARIES, install_command
+from vpp_edge.cli.notes import print_note
 from vpp_edge.cli.parser import Formatter, Parser
 from vpp_edge.cli.signals import ended_by_signals
 from vpp_edge.cli.streams import Output, usable_streams
@@ -78,7 +79,7 @@ def _status(words: list[str], output: Output | None) -> int:
     """Runs one command and reports the error that ended it, if any; its exit status."""
     as_json = "--json" in words
     try:
-        with truncation_told_to(_print_note):
+        with truncation_told_to(print_note):
             return _run(words)
     except VppEdgeError as error:
         return _report(str(error), error.exit_status, as_json)
@@ -198,11 +199,6 @@ def _check_working_directory() -> None:
         raise BadInputError(
             f"the working directory does not exist any more ({error.strerror}); change to another folder and try again"
         ) from error
-
-
-def _print_note(note: str) -> None:
-    over_progress = "\r\x1b[K" if sys.stderr.isatty() else ""
-    print(f"{over_progress}note: {note}", file=sys.stderr)
 
 
 def _report(message: str, exit_status: int, as_json: bool) -> int:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from vpp_edge.doctor.checks import LIMITED, MISSING, OK, Check, run_python
+from vpp_edge.machine_limits import memory_sizes_bytes
 from vpp_edge.runtime.ipc.rings import room
 from vpp_edge.wording import counted
 
@@ -85,8 +86,8 @@ def processor_name() -> str:
 
 def check_memory() -> Check:
     """Free memory, compared with what the largest policy needs."""
-    sizes = _memory_sizes_gib()
-    total, available = sizes.get("MemTotal", 0.0), sizes.get("MemAvailable", 0.0)
+    sizes = memory_sizes_bytes()
+    total, available = sizes.get("MemTotal", 0) / GIB, sizes.get("MemAvailable", 0) / GIB
     too_little = available < EXPORT_MEMORY_GIB
     return Check(
         name="memory",
@@ -95,14 +96,6 @@ def check_memory() -> Check:
         needed_for=f"export of a full-size policy: about {EXPORT_MEMORY_GIB} GiB (small ones: 2)",
         fix="export on a larger machine and copy the bundle here" if too_little else "",
     )
-
-
-def _memory_sizes_gib() -> dict[str, float]:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return {}
-    return {line.partition(":")[0]: int(line.split()[1]) * 1024 / GIB for line in lines if line.endswith("kB")}
 
 
 def check_disk(folder: Path) -> Check:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from vpp_edge.bundle.manifest import file_record
 from vpp_edge.calibration.datasets import Recording, open_dataset
-from vpp_edge.calibration.samples import iterate_samples, split_recordings
+from vpp_edge.calibration.samples import split_recordings
 from vpp_edge.checkpoint import names
 from vpp_edge.checkpoint.parts import DIFFUSERS_STEM, TRANSFORMERS_STEM
 from vpp_edge.checkpoint.paths import CheckpointPaths
@@ -27,20 +27,20 @@ from vpp_edge.checkpoint.policy_file import load_policy_file, save_policy_file
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.distill.head import Sampler, Seen, distill_head, student_sigmas
+from vpp_edge.executor.interface import Executor
+from vpp_edge.export.distill.head import Sampler, distill_head, student_sigmas
 from vpp_edge.export.distill.loop import Schedule
 from vpp_edge.export.distill.measures import DRAWS, HeadMeasures, measure_head
-from vpp_edge.export.distill.teacher import bytes_of, keep_teacher
-from vpp_edge.export.tokenizer import load_tokenizer
+from vpp_edge.export.distill.teacher import SHARD
 from vpp_edge.files.json_file import read_json_file
 from vpp_edge.files.partial import partial_folder
 from vpp_edge.files.paths import data_files
 from vpp_edge.files.writing import write_whole
-from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
+from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
-from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.wording import counted
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
+from vpp_edge.workflow.teaching import Teaching
 
 _SETTINGS = "settings.json"
 
@@ -70,13 +70,21 @@ class StudentCard:
 
 
 def distill(
-    paths: CheckpointPaths, target: Path, options: DistillOptions, report: ProgressCallback = ignore_progress
+    paths: CheckpointPaths,
+    target: Path,
+    options: DistillOptions,
+    report: ProgressCallback = ignore_progress,
+    executor: Executor | None = None,
 ) -> StudentCard:
     """Makes a student of a checkpoint and writes it to `target`.
+
+    Args:
+        executor: computes what the teacher sees; None: this process does.
 
     Raises:
         CheckpointError: the checkpoint is not usable.
         BadInputError: the target exists, the data set does not fit the policy, or settings changed before a resume.
+        VppEdgeError: a worker died or failed.
     """
     check_target(target, options.resume)
     report("read", 0)
@@ -86,7 +94,14 @@ def distill(
     work.mkdir(parents=True, exist_ok=True)
     settings = _settings(checkpoint, options)
     _keep_settings(work, settings)
-    teaching = _Teaching(checkpoint, policy_from_checkpoint(checkpoint), work, report)
+    teaching = Teaching(
+        checkpoint=checkpoint,
+        policy=policy_from_checkpoint(checkpoint),
+        dataset=options.dataset,
+        folder=work,
+        executor=executor,
+        report=report,
+    )
     seen = teaching.seen("teacher", training, options.observations, options.seed)
     held_out = teaching.seen("held-out", judging, options.held_out, options.seed + 1)
     spec = checkpoint.spec
@@ -132,6 +147,7 @@ def _settings(checkpoint: Checkpoint, options: DistillOptions) -> dict[str, Any]
         "head_steps": options.head_steps,
         "observations": options.observations,
         "held_out": options.held_out,
+        "shard": SHARD,
         "steps": options.steps,
         "batch": options.batch,
         "rate": options.rate,
@@ -153,43 +169,8 @@ def _keep_settings(work: Path, settings: dict[str, Any]) -> None:
 
 def _split(options: DistillOptions) -> tuple[list[Recording], list[Recording]]:
     """The recordings to train on and those to measure on."""
-    training, judging = split_recordings(open_dataset(options.dataset).recordings)
+    training, judging = split_recordings(open_dataset(options.dataset.absolute()).recordings)
     return [r.with_views(options.views) for r in training], [r.with_views(options.views) for r in judging]
-
-
-@dataclass(frozen=True)
-class _Teaching:
-    """The teacher, and where its outputs are kept."""
-
-    checkpoint: Checkpoint
-    policy: VideoPredictionPolicy
-    work: Path
-    report: ProgressCallback
-
-    def seen(self, name: str, recordings: Sequence[Recording], count: int, seed: int) -> Seen:
-        """What its head sees of `count` observations, or of all of them where there are fewer."""
-        spec = self.checkpoint.spec
-        count = min(count, sum(recording.length for recording in recordings))
-        _check_room(self.work, spec, count)
-        return keep_teacher(
-            self.policy,
-            spec,
-            load_tokenizer(self.checkpoint.paths.text_encoder),
-            samples=iterate_samples(spec, recordings, count, seed),
-            count=count,
-            folder=self.work,
-            name=name,
-            report=self.report,
-        )
-
-
-def _check_room(folder: Path, spec: PolicySpec, count: int) -> None:
-    needed, free = bytes_of(spec, count), shutil.disk_usage(folder).free
-    if needed > free:
-        raise BadInputError(
-            f"{folder}: the tokens of {counted(count, 'observation')} take {needed / 2**20:.0f} MiB, "
-            f"{free / 2**20:.0f} MiB are free; use fewer --observations, or another disk for -o"
-        )
 
 
 def _words(recordings: Sequence[Recording], count: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vpp_edge.errors import BadInputError
+from vpp_edge.executor.processes import Processes
 from vpp_edge.runtime.sim.lockstep import STOPPED, TargetFunction
 from vpp_edge.runtime.sim.task import Episode
 from vpp_edge.workflow.closed_loop.evaluation import EpisodeResult, EvalSettings, evaluate, open_play, play_episode
@@ -29,7 +30,7 @@ def assert_same(found: Sequence[EpisodeResult], expected: Sequence[EpisodeResult
 
 def test_the_expert_presses_every_button_and_smoothly() -> None:
     settings = EvalSettings(episodes=12, seed=5)
-    results = evaluate(PlayerChoice(EXPERT), settings, 2)
+    results = evaluate(PlayerChoice(EXPERT), settings, Processes(2))
     assert [r.seed for r in results] == [50_000 + i for i in range(12)]
     summary = summary_of(results)
     assert summary.rate.share == 1 and summary.press_s is not None and summary.press_s[0] < 2.5
@@ -37,7 +38,7 @@ def test_the_expert_presses_every_button_and_smoothly() -> None:
 
 
 def test_random_motion_hardly_ever_succeeds() -> None:
-    summary = summary_of(evaluate(PlayerChoice(RANDOM), EvalSettings(episodes=12), 2))
+    summary = summary_of(evaluate(PlayerChoice(RANDOM), EvalSettings(episodes=12), Processes(2)))
     assert summary.rate.share < 0.2
     assert sum(summary.verdicts.values()) == 12
 
@@ -48,15 +49,15 @@ def test_results_do_not_depend_on_the_number_of_processes(policy: str) -> None:
     work = open_play(choice, settings)
     alone = [work(number) for number in range(settings.episodes)]
     for processes in (1, 3):
-        assert_same(evaluate(choice, settings, processes), alone)
+        assert_same(evaluate(choice, settings, Processes(processes)), alone)
 
 
 def test_an_exported_policy_plays(small_bundle: Path) -> None:
     """Untrained, it presses nothing; one process or two give the same, because the noise belongs to the episode."""
     settings, choice = EvalSettings(episodes=2, time_limit_s=0.5), PlayerChoice(str(small_bundle))
     seen: list[tuple[str, float]] = []
-    results = evaluate(choice, settings, 2, lambda stage, fraction: seen.append((stage, fraction)))
-    assert_same(evaluate(choice, settings, 1), results)
+    results = evaluate(choice, settings, Processes(2), lambda stage, fraction: seen.append((stage, fraction)))
+    assert_same(evaluate(choice, settings, Processes(1)), results)
     assert [r.verdict for r in results] == [TIMEOUT, TIMEOUT]
     assert [len(r.inference_ns) for r in results] == [3, 3]  # at 0, 0.2 and 0.4 s
     assert seen == [("load", 0), ("play", 0.5), ("play", 1.0)]
@@ -64,7 +65,7 @@ def test_an_exported_policy_plays(small_bundle: Path) -> None:
 
 def test_a_delay_makes_fewer_inferences_than_requested(small_bundle: Path) -> None:
     settings = EvalSettings(episodes=1, time_limit_s=0.7, replan_ns=100_000_000, delay_ns=300_000_000)
-    (result,) = evaluate(PlayerChoice(str(small_bundle)), settings, 1)
+    (result,) = evaluate(PlayerChoice(str(small_bundle)), settings, Processes(1))
     assert len(result.inference_ns) == 3  # the next observation waits for the chunk of the one before
 
 

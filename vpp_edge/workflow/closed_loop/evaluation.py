@@ -6,7 +6,6 @@ no policy is evaluated on an episode that it was trained on.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.executor.interface import Executor, Needs
+from vpp_edge.executor.processes import Processes
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.control.contract import ControlSettings
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
@@ -29,12 +30,10 @@ from vpp_edge.workflow.closed_loop.bounds import (
     EPISODE_S,
     EPISODES,
     EVALUATION_SEED,
-    PROCESSES,
     REPLAN_MS,
     WORLDS_PER_SEED,
 )
 from vpp_edge.workflow.closed_loop.players import Player, PlayerChoice, open_player
-from vpp_edge.workflow.closed_loop.pool import results_in_any_order
 
 
 @dataclass(frozen=True)
@@ -94,25 +93,25 @@ def progress_stages(choice: PlayerChoice, settings: EvalSettings) -> tuple[tuple
 def evaluate(
     choice: PlayerChoice,
     settings: EvalSettings,
-    processes: int | None = None,
+    executor: Executor | None = None,
     report: ProgressCallback = ignore_progress,
 ) -> list[EpisodeResult]:
     """Plays all episodes, in parallel; results in the order of the episodes.
 
     Args:
-        processes: number of processes; None: one per core.
+        executor: where; None: in one process per core.
         report: called with (stage, fraction), stages as in `progress_stages`.
 
     Raises:
         BadInputError: the policy cannot drive the simulated hand, or cannot be loaded.
-        VppEdgeError: a process died or failed.
+        VppEdgeError: a worker died or failed.
     """
-    if processes is not None:
-        PROCESSES.check("processes", processes)
     report("load", 0)
     _warn_of_truncation(choice)
+    choice = choice.with_absolute_paths()
     found: dict[int, EpisodeResult] = {}
-    for number, result in results_in_any_order(open_play, (choice, settings), settings.episodes, processes or _cores()):
+    executor, needs = executor or Processes(), Needs(files=choice.files())
+    for number, result in executor.results(open_play, (choice, settings), range(settings.episodes), needs):
         found[number] = result
         report("play", len(found) / settings.episodes)
     return [found[number] for number in range(settings.episodes)]
@@ -160,8 +159,3 @@ def _result(outcome: Outcome, player: Player) -> EpisodeResult:
         inference_ns=tuple(player.inference_ns),
         stopped=outcome.stopped,
     )
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from vpp_edge.bundle.engine import ONNXRUNTIME
-from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.scalar_rotation import turned
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
@@ -52,6 +53,19 @@ class PlayerChoice:
     @property
     def is_bundle(self) -> bool:
         return self.policy not in (EXPERT, RANDOM)
+
+    def with_absolute_paths(self) -> PlayerChoice:
+        """The same choice, whatever a worker's working directory is."""
+        if not self.is_bundle:
+            return self
+        checkpoint = None if self.checkpoint is None else os.path.abspath(self.checkpoint)
+        return replace(self, policy=os.path.abspath(self.policy), checkpoint=checkpoint)
+
+    def files(self) -> tuple[Path, ...]:
+        """What tells it from another: the manifest of a bundle, which has the hashes of its files; its checkpoint."""
+        if not self.is_bundle:
+            return ()
+        return (Path(self.policy) / MANIFEST_NAME, *([] if self.checkpoint is None else [Path(self.checkpoint)]))
 
 
 class Player(Protocol):

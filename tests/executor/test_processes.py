@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import closed_loop_work as work
+import numbered_work as work
 import pytest
 
 from vpp_edge.errors import BadInputError, VppEdgeError
-from vpp_edge.workflow.closed_loop.pool import results_in_any_order
+from vpp_edge.executor.interface import Needs
+from vpp_edge.executor.processes import Processes
+from vpp_edge.machine_limits import memory_sizes_bytes
 
 pytestmark = pytest.mark.live
 
@@ -27,13 +29,13 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.mark.parametrize("processes", [1, 3])
 def test_every_piece_is_done_once(processes: int) -> None:
-    found = list(results_in_any_order(work.open_squares, (10,), 7, processes))
+    found = list(Processes(processes).results(work.open_squares, (10,), range(7)))
     assert sorted(found) == [(n, n * n + 10) for n in range(7)]
 
 
 def test_workers_have_one_thread_for_numbers() -> None:
     before = os.environ.get("OMP_NUM_THREADS")
-    assert dict(results_in_any_order(work.open_environment, ("OMP_NUM_THREADS",), 1, 1)) == {0: "1"}
+    assert dict(Processes(1).results(work.open_environment, ("OMP_NUM_THREADS",), [0])) == {0: "1"}
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
@@ -50,11 +52,17 @@ def test_a_worker_that_ends_ends_the_work_with_its_reason(
     open_work: Callable, kind: type[VppEdgeError], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        list(results_in_any_order(open_work, (), 5, 2))
+        list(Processes(2).results(open_work, (), range(5)))
+
+
+def test_more_processes_than_memory_are_refused() -> None:
+    much = memory_sizes_bytes()["MemTotal"] // 2
+    with pytest.raises(BadInputError, match=r"3 processes would take .* of memory each, .* are free; use"):
+        list(Processes(3).results(work.open_squares, (1,), range(3), Needs(memory_bytes=much)))
 
 
 def test_a_caller_that_stops_reading_leaves_no_worker() -> None:
-    results = results_in_any_order(work.open_sleeping, (60.0,), 5, 2)
+    results = iter(Processes(2).results(work.open_sleeping, (60.0,), range(5)))
     next(results)
     results.close()
 

@@ -1,4 +1,4 @@
-"""Work for the processes of the evaluation: functions of a module, which other processes can import."""
+"""Work for the processes of an executor: functions of a module, which other processes can import."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from vpp_edge.errors import BadInputError
 
 # Prints the ids of its two workers, then waits to be interrupted.
 INTERRUPTED = """
 import multiprocessing, sys
-import closed_loop_work as work
-from vpp_edge.workflow.closed_loop.pool import results_in_any_order
+import numbered_work as work
+from vpp_edge.executor.processes import Processes
 
 if __name__ == "__main__":
     try:
-        for _ in results_in_any_order(work.open_sleeping, (60.0,), 4, 2):
+        for _ in Processes(2).results(work.open_sleeping, (60.0,), range(4)):
             print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -51,3 +52,25 @@ def open_leaving() -> Callable[[int], None]:
 def open_sleeping(seconds: float) -> Callable[[int], None]:
     """The first piece is done at once, the others take their time."""
     return lambda number: time.sleep(seconds if number else 0)
+
+
+def open_killed_once(marker: Path) -> Callable[[int], int]:
+    """Piece 2 kills its worker the first time."""
+
+    def work(number: int) -> int:
+        if number == 2 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number * number
+
+    return work
+
+
+def open_process_id(seconds: float) -> Callable[[int], int]:
+    """As `open_sleeping`, and returns the id of the process."""
+
+    def work(number: int) -> int:
+        time.sleep(seconds if number else 0)
+        return os.getpid()
+
+    return work

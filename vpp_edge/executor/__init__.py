@@ -1,0 +1,1 @@
+"""Numbered pieces of independent work on many workers: in, a function that opens the work; out, results by number."""

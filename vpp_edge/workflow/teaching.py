@@ -1,0 +1,126 @@
+"""The teacher's outputs for a distillation, computed shard by shard in this process or by an executor, and kept."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vpp_edge.calibration.datasets import Recording
+from vpp_edge.calibration.samples import numbered_samples
+from vpp_edge.checkpoint.paths import CheckpointPaths
+from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
+from vpp_edge.errors import BadInputError
+from vpp_edge.executor.interface import Executor, Needs, Work
+from vpp_edge.export.distill.head import Seen
+from vpp_edge.export.distill.teacher import (
+    Shard,
+    bytes_of,
+    keep_shard,
+    seen_from_shards,
+    shard_files,
+    shard_from_samples,
+    shard_numbers,
+)
+from vpp_edge.export.tokenizer import load_tokenizer
+from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
+from vpp_edge.progress import ProgressCallback
+from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.wording import counted
+
+_LIBRARIES_BYTES = 2**30  # PyTorch and the activations of one observation, beside the weights
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Which observations a teacher sees: `count` of the recordings, their noise from `seed`."""
+
+    recordings: tuple[Recording, ...]
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The teacher, and where its outputs are computed and kept.
+
+    Attributes:
+        dataset: where the recordings are.
+        folder: for the shards.
+        executor: computes them; None: this process does.
+    """
+
+    checkpoint: Checkpoint
+    policy: VideoPredictionPolicy
+    dataset: Path
+    folder: Path
+    executor: Executor | None
+    report: ProgressCallback
+
+    def seen(self, name: str, recordings: Sequence[Recording], count: int, seed: int) -> Seen:
+        """What the head sees of `count` observations, or of all of them where there are fewer.
+
+        A shard that is in the folder already is not computed again.
+
+        Args:
+            name: of the shards, and of the stage that is reported.
+
+        Raises:
+            BadInputError: the data set does not fit the policy, or the disk is too small.
+            VppEdgeError: a worker died or failed.
+        """
+        lesson = Lesson(tuple(recordings), min(count, sum(recording.length for recording in recordings)), seed)
+        _check_room(self.folder, self.checkpoint.spec, lesson.count)
+        files = shard_files(self.folder, name, lesson.count)
+        missing = [number for number, file in enumerate(files) if not file.exists()]
+        kept = len(files) - len(missing)
+        self.report(name, kept / len(files))
+        for number, shard in self._shards(lesson, missing):
+            keep_shard(files[number], shard)
+            kept += 1
+            self.report(name, kept / len(files))
+        return seen_from_shards(files)
+
+    def _shards(self, lesson: Lesson, numbers: list[int]) -> Iterable[tuple[int, Shard]]:
+        if self.executor is None:
+            work = _teacher(self.checkpoint, self.policy, lesson)
+            return ((number, work(number)) for number in numbers)
+        paths = self.checkpoint.paths
+        video, text, policy = (path.absolute() for path in paths.parts().values())
+        absolute = replace(paths, video_model=video, text_encoder=text, policy=policy)
+        files = (video, text, policy, self.dataset.absolute())
+        needs = Needs(files=files, memory_bytes=_weight_bytes(self.checkpoint) + _LIBRARIES_BYTES)
+        return self.executor.results(open_teacher, (absolute, lesson), numbers, needs)
+
+
+def open_teacher(paths: CheckpointPaths, lesson: Lesson) -> Work:
+    """A function that computes a shard by number; it reads the checkpoint."""
+    checkpoint = read_checkpoint(paths, Choices())
+    return _teacher(checkpoint, policy_from_checkpoint(checkpoint), lesson)
+
+
+def _teacher(checkpoint: Checkpoint, policy: VideoPredictionPolicy, lesson: Lesson) -> Work:
+    spec, tokenizer = checkpoint.spec, load_tokenizer(checkpoint.paths.text_encoder)
+
+    def shard(number: int) -> Shard:
+        numbers = shard_numbers(number, lesson.count)
+        samples = numbered_samples(spec, lesson.recordings, lesson.count, seed=lesson.seed, numbers=numbers)
+        return shard_from_samples(policy, spec, tokenizer, samples)
+
+    return shard
+
+
+def _weight_bytes(checkpoint: Checkpoint) -> int:
+    """Memory of the weights, which a policy uses in place."""
+    parts = (part.tensors for part in (checkpoint.unet, checkpoint.vae, checkpoint.text))
+    return sum(tensor.nbytes for part in (*parts, checkpoint.former, checkpoint.head) for tensor in part.values())
+
+
+def _check_room(folder: Path, spec: PolicySpec, count: int) -> None:
+    needed, free = bytes_of(spec, count), shutil.disk_usage(folder).free
+    if needed > free:
+        raise BadInputError(
+            f"{folder}: the tokens of {counted(count, 'observation')} take {needed / 2**20:.0f} MiB, "
+            f"{free / 2**20:.0f} MiB are free; use fewer --observations, or another disk for -o"
+        )
