@@ -84,7 +84,7 @@ def test_what_is_said_about_the_closed_loop_is_what_its_table_says() -> None:
 
 def test_one_act_per_look_is_the_default_because_it_is_the_best_in_the_table() -> None:
     said = prose_of(CLOSED_LOOP).partition("## Acting more often than looking")[2].partition("\n## ")[0]
-    assert "It does not pay here, so the default is 1." in said and SessionConfig.acts_per_look == 1
+    assert "It does not pay here, so the default is 1:" in said and SessionConfig.acts_per_look == 1
     press_s: dict[tuple[str, str], dict[int, float]] = {}
     for chunking, delay_ms, acts, _, _, seconds, *_ in rows_of(CLOSED_LOOP, "acts_per_look.py"):
         press_s.setdefault((chunking, delay_ms), {})[int(acts)] = float(seconds)
