@@ -40,12 +40,28 @@ class Row:
     Attributes:
         player: EXPERT, RANDOM, a bundle folder, or how the demo policy is exported.
         chunking: one of `chunk_handover.MODES`; NAIVE where policies are compared with one another.
+        replan_ms: from one observation to the next; acts_per_look, act_delay_ms: as in `lockstep.Pace`.
     """
 
     name: str
     player: str | DemoOptions
     delay_ms: int = 0
     chunking: str = NAIVE
+    replan_ms: int = 200
+    acts_per_look: int = 1
+    act_delay_ms: int = 0
+
+    def settings(self, episodes: int, seed: int) -> EvalSettings:
+        """As `vpp-edge eval` has them."""
+        return EvalSettings(
+            episodes,
+            seed,
+            replan_ns=self.replan_ms * 1_000_000,
+            delay_ns=self.delay_ms * 1_000_000,
+            chunking=self.chunking,
+            acts_per_look=self.acts_per_look,
+            act_delay_ns=self.act_delay_ms * 1_000_000,
+        )
 
 
 def rows(extra: Sequence[tuple[str, str]]) -> Iterator[Row]:
@@ -77,6 +93,8 @@ class Table:
         """Summary over all seeds, and the number of successes of each."""
         choice = PlayerChoice(self._policy(row))
         way = "" if row.chunking == NAIVE else f"{row.chunking} "
+        if row.replan_ms != Row.replan_ms or row.acts_per_look > 1:
+            way += f"every {row.replan_ms} ms, {row.acts_per_look} acts of {row.act_delay_ms} ms, "
         key = f"{self._identity(choice)} {way}{row.delay_ms} ms, seeds {self._seeds}, {self._episodes} episodes"
         if key not in self._kept:
             self._kept[key] = self._play(row, choice)
@@ -94,7 +112,7 @@ class Table:
     def _play(self, row: Row, choice: PlayerChoice) -> dict[str, Any]:
         everything, successes = [], []
         for seed in self._seeds:
-            settings = EvalSettings(self._episodes, seed, delay_ns=row.delay_ms * 1_000_000, chunking=row.chunking)
+            settings = row.settings(self._episodes, seed)
             with Progress(f"{row.name}, seed {seed}", progress_stages(choice, settings)) as progress:
                 results = evaluate(choice, settings, report=progress)
             everything += results

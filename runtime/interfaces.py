@@ -138,7 +138,9 @@ class Inference:
 
 
 class Policy(Protocol):
-    """A loaded policy: one observation in, one chunk of normalized actions out. Not thread-safe.
+    """A loaded policy: images to tokens, tokens and the hand's state to a chunk of normalized actions.
+
+    Not thread-safe, except that one thread may `perceive` while another one calls anything else but `instruct`.
 
     `EdgePolicy` runs a bundle, `ScriptedPolicy` needs none.
     """
@@ -162,17 +164,19 @@ class Policy(Protocol):
     def normalize_actions(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
         """(T, A) float64 normalized from actions in physical units (T, A)."""
 
-    def infer(
+    def perceive(self, frames: np.ndarray, *, video_noise: np.ndarray | None = None) -> np.ndarray:
+        """(1, L, D) tokens of the present instruction; arguments as for `EdgePolicy.infer`."""
+
+    def act(
         self,
-        frames: np.ndarray,
+        tokens: np.ndarray,
         proprio: np.ndarray | None = None,
         *,
-        video_noise: np.ndarray | None = None,
         action_noise: np.ndarray | None = None,
         prefix: np.ndarray | None = None,
         prefix_weight: np.ndarray | None = None,
-    ) -> Inference:
-        """One chunk of actions; arguments as for `EdgePolicy.infer`."""
+    ) -> np.ndarray:
+        """(1, T, A) float32, normalized; arguments as for `EdgePolicy.act`."""
 
     def close(self) -> None:
         """Releases the device. May be called twice; no other method may be called afterwards."""
@@ -183,14 +187,18 @@ PolicyWrapper = Callable[[Policy], Policy]
 
 @dataclass(frozen=True)
 class Chunk:
-    """T targets of one inference. Target i is due (i + 1) action periods after the observation.
+    """T targets of one act of a policy. Target i is due (i + 1) action periods after the observed pose.
+
+    Targets that are due later than T periods after the images are not played: they would be motion on images older than
+    those of a chunk whose pose and images are of the same moment.
 
     Attributes:
         targets: (T, 7 + J) float64 poses.
         anchor: (7 + J,) float64, the pose that the policy observed.
         observed_ns: monotonic time of that pose.
-        request: number of the inference, growing.
+        request: number of the act, growing.
         episode: the stretch of motion that it belongs to (`LoopState.episode`).
+        image_age_ns: how much older than that pose the oldest image is.
     """
 
     targets: np.ndarray
@@ -198,6 +206,16 @@ class Chunk:
     observed_ns: int
     request: int = 0
     episode: int = 0
+    image_age_ns: int = 0
+
+    @property
+    def seen_ns(self) -> int:
+        """Time of the oldest image that it was made from."""
+        return self.observed_ns - self.image_age_ns
+
+    def end_ns(self, period_ns: int) -> int:
+        """When the last target that is played is due, for targets `period_ns` apart."""
+        return self.seen_ns + len(self.targets) * period_ns
 
 
 @dataclass(frozen=True)

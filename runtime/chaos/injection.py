@@ -16,7 +16,6 @@ from vpp_edge.runtime.interfaces import (
     CameraSource,
     CameraStatistics,
     Frame,
-    Inference,
     LatestState,
     NoisyCamera,
     Policy,
@@ -138,20 +137,22 @@ class UnreliablePolicy:
     def normalize_actions(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
         return self._policy.normalize_actions(actions, state)
 
-    def infer(self, frames: np.ndarray, proprio: np.ndarray | None = None, **options: Any) -> Inference:
+    def perceive(self, frames: np.ndarray, **options: Any) -> np.ndarray:
         apply_clock_offset(self._orders)
         fault = self._orders.policy_fault
         if fault == PolicyFault.SLOW and self._orders.take("policy"):
             time.sleep(self._orders.policy_delay_ms / 1e3)
         if fault == PolicyFault.FAIL and self._orders.take("policy"):
             raise RuntimeError("CUDA error: an illegal memory access was encountered (injected)")
-        out = self._policy.infer(frames, proprio, **options)
-        actions = np.array(out.actions)
-        if fault == PolicyFault.NAN:
+        return self._policy.perceive(frames, **options)
+
+    def act(self, tokens: np.ndarray, proprio: np.ndarray | None = None, **options: Any) -> np.ndarray:
+        actions = np.array(self._policy.act(tokens, proprio, **options))
+        if self._orders.policy_fault == PolicyFault.NAN:
             actions[..., -1, :] = np.nan
-        if fault == PolicyFault.JUMP:
+        if self._orders.policy_fault == PolicyFault.JUMP:
             actions += JUMP * np.where(np.arange(actions.shape[-2]) % 2, -1, 1)[:, None].astype(actions.dtype)
-        return replace(out, actions=actions)
+        return actions
 
     def close(self) -> None:
         self._policy.close()

@@ -13,6 +13,7 @@ from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.trace import Latency, latency_from_ns
 
 KEPT_INFERENCES = 16384  # percentiles cover the last so many; half an hour at 8 Hz
+AGES = ("observation to chunk", "hand to chunk")  # the second where acts repeat: from a pose newer than the images
 
 
 class ChannelLink:
@@ -33,7 +34,7 @@ class ChannelLink:
         self.first_arrival_ns = self.last_arrival_ns = 0
         stages = channels.chunks.dtype["stages_ns"].shape[0]
         self._stages_ns = np.zeros((KEPT_INFERENCES, stages), np.int64)
-        self._ages_ns = np.zeros(KEPT_INFERENCES, np.int64)
+        self._ages_ns = np.zeros((KEPT_INFERENCES, len(AGES)), np.int64)
         for kept in (self._stages_ns, self._ages_ns):
             kept.fill(0)  # touches the pages now rather than in the loop
         self._names: tuple[str, ...] = ()
@@ -66,7 +67,7 @@ class ChannelLink:
         if not self._names:
             self._names = stage_names_from_record(arrival)
         self._stages_ns[place] = arrival["stages_ns"]
-        self._ages_ns[place] = now_ns - chunk.observed_ns
+        self._ages_ns[place] = now_ns - chunk.seen_ns, now_ns - chunk.observed_ns
         self.first_arrival_ns = self.first_arrival_ns or now_ns
         self.last_arrival_ns = now_ns
         self.arrivals += 1
@@ -86,9 +87,13 @@ class ChannelLink:
         return 1e9 * max(0, self.arrivals - 1) / max(1, self.last_arrival_ns - self.first_arrival_ns)
 
     def latencies(self) -> dict[str, Latency]:
-        """Percentiles per stage of inference, and of the age of the observation when its chunk arrived."""
+        """Percentiles per stage of inference, and of the age of images and pose when their chunk arrived."""
         kept = min(self.arrivals, KEPT_INFERENCES)
         if not kept:
             return {}
-        stages = {name: latency_from_ns(self._stages_ns[:kept, i]) for i, name in enumerate(self._names)}
-        return {**stages, "observation to chunk": latency_from_ns(self._ages_ns[:kept])}
+        stages_ns, ages_ns = self._stages_ns[:kept], self._ages_ns[:kept]
+        ran = {name: column[column > 0] for name, column in zip(self._names, stages_ns.T, strict=False)}
+        stages = {name: latency_from_ns(column) for name, column in ran.items() if len(column)}
+        different = (ages_ns[:, 0] != ages_ns[:, 1]).any()
+        ages = AGES if different else AGES[:1]
+        return {**stages, **{name: latency_from_ns(ages_ns[:, i]) for i, name in enumerate(ages)}}

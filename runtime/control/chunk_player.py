@@ -26,6 +26,8 @@ def chunk_fault(chunk: Chunk, horizon: int, dims: int) -> str | None:
     """Why a chunk must not be executed at all, or None: wrong shape, NaN or Inf, no rotation."""
     if chunk.targets.shape != (horizon, dims) or chunk.anchor.shape != (dims,):
         return f"targets {chunk.targets.shape} and anchor {chunk.anchor.shape}, expected ({horizon}, {dims})"
+    if chunk.image_age_ns < 0:  # it would be played for longer than its images allow
+        return f"images {-chunk.image_age_ns} ns newer than the pose that the targets start from"
     if not (np.isfinite(chunk.targets).all() and np.isfinite(chunk.anchor).all()):
         return "NaN or Inf in the targets"
     lengths = np.linalg.norm(np.vstack([chunk.anchor, chunk.targets])[:, QUATERNION], axis=1)
@@ -37,11 +39,16 @@ def chunk_fault(chunk: Chunk, horizon: int, dims: int) -> str | None:
 def chunk_to_play(chunk: Chunk, now_ns: int, loop_state: LoopState) -> Chunk:
     """The chunk as it is played from `now_ns` on: later than intended, if the hand has rested since its observation.
 
-    Nothing has moved since then, so all its actions are still to be done. This is how a policy that is slower than its
-    chunks moves the hand at all: stop and go.
+    Nothing has moved since its images then, so all its actions are still to be done. This is how a policy that is
+    slower than its chunks moves the hand at all: stop and go.
     """
-    rested = chunk.observed_ns <= now_ns and loop_state.rests_since(chunk.observed_ns)
-    return replace(chunk, observed_ns=now_ns) if rested else chunk
+    rested = chunk.observed_ns <= now_ns and loop_state.rests_since(chunk.seen_ns)
+    return chunk_from(chunk, now_ns) if rested else chunk
+
+
+def chunk_from(chunk: Chunk, from_ns: int) -> Chunk:
+    """The chunk with its targets counted from another moment, whole: it is played later because nothing has moved."""
+    return chunk if from_ns == chunk.observed_ns else replace(chunk, observed_ns=from_ns, image_age_ns=0)
 
 
 def pose_at(chunk: Chunk, at_ns: int, period_ns: int) -> np.ndarray:
@@ -84,18 +91,17 @@ class ChunkPlayer:
         """Takes over at `now_ns` from a commanded `pose` (7 + J,) that moves at `speed` (6 + J,), a TwistLayout.
 
         Returns:
-            How many targets are skipped because their time has passed; None if it is all of them. Nothing changes then.
+            How many targets are skipped because their time has passed; None if none is left. Nothing changes then.
         """
-        horizon = len(self._slopes)
-        passed = max(0, (now_ns - chunk.observed_ns) // self.period_ns)
-        if passed >= horizon:
+        if now_ns >= (end_ns := chunk.end_ns(self.period_ns)):
             return None
+        passed = max(0, (now_ns - chunk.observed_ns) // self.period_ns)
         self._knots[0] = chunk.anchor
         self._knots[1:] = chunk.targets
         np.subtract(self._knots[1:], self._knots[:-1], out=self._slopes)
         self._slopes /= self.period_ns
         self._start_ns = chunk.observed_ns
-        self._end_ns = chunk.observed_ns + horizon * self.period_ns
+        self._end_ns = end_ns
         self._set_seam(max(now_ns, chunk.observed_ns), pose, speed)
         return int(passed)
 

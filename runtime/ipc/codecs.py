@@ -105,6 +105,7 @@ def fill_chunk(
         raise BadInputError(f"targets have shape {chunk.targets.shape}, expected {record['targets'].shape}")
     record["targets"], record["anchor"] = chunk.targets, chunk.anchor
     record["observed_ns"], record["request"], record["episode"] = chunk.observed_ns, chunk.request, chunk.episode
+    record["image_age_ns"] = chunk.image_age_ns
     record["frame_numbers"] = [message.value.number for message in frames]
     record["frame_stamps_ns"] = [message.stamp_ns for message in frames]
     record["started_ns"], record["finished_ns"] = started_ns, finished_ns
@@ -122,6 +123,7 @@ def chunk_from_record(record: np.void) -> Chunk:
         observed_ns=int(record["observed_ns"]),
         request=int(record["request"]),
         episode=int(record["episode"]),
+        image_age_ns=int(record["image_age_ns"]),
     )
 
 

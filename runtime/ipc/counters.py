@@ -84,12 +84,13 @@ class PolicyCounts:
     """What the policy process did.
 
     Attributes:
-        inferences: chunks computed.
+        inferences: chunks computed; `looks`: observations that they were made from.
         stale_waits: times that its newest frames were older than two frame periods.
         apart_waits: times that its views were more than one frame period apart.
     """
 
-    inferences: int = _counter("policy_inferences_total", "Inferences.")
+    inferences: int = _counter("policy_inferences_total", "Chunks computed.")
+    looks: int = _counter("policy_looks_total", "Observations that chunks were computed from.")
     stale_waits: int = _counter("policy_stale_waits_total", "Waits for frames newer than two frame periods.")
     apart_waits: int = _counter("policy_apart_waits_total", "Waits for views within one frame period of each other.")
 

@@ -50,6 +50,7 @@ def chunk_dtype(horizon: int, dims: int, views: int) -> np.dtype:
             ("targets", "<f8", (horizon, dims)),
             ("anchor", "<f8", (dims,)),
             ("observed_ns", "<i8"),
+            ("image_age_ns", "<i8"),
             ("request", "<i8"),
             ("episode", "<i8"),
             ("frame_numbers", "<i8", (views,)),

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vpp_edge.runtime.control.chunk_player import pose_at
+from vpp_edge.runtime.control.chunk_player import chunk_from, pose_at
 from vpp_edge.runtime.interfaces import Chunk
 from vpp_edge.runtime.ipc.loop_state import LoopState
 from vpp_edge.runtime.policy.handover_modes import ENSEMBLE, RTC, SYNCHRONOUS, checked_mode
@@ -46,7 +46,7 @@ class ChunkHandover:
             if chunk.request > loop_state.request:  # on its way to the loop, which has not judged it yet
                 return chunk
             if chunk.request == loop_state.playing:
-                return replace(chunk, observed_ns=loop_state.playing_from_ns)
+                return chunk_from(chunk, loop_state.playing_from_ns)
         return None
 
     def chunk_to_play(self, inferred: Chunk, loop_state: LoopState) -> Chunk:
@@ -69,12 +69,9 @@ class ChunkHandover:
         targets, quaternion = newest.targets.copy(), PoseLayout.QUATERNION
         for i in range(len(targets)):
             due_ns = newest.observed_ns + (i + 1) * self._period_ns
-            covering = [chunk for chunk in self._inferred if due_ns <= self._end_ns(chunk)]
-            poses = np.stack([pose_at(chunk, due_ns, self._period_ns) for chunk in covering])
+            earlier = [c for c in self._inferred if c is not newest and due_ns <= c.end_ns(self._period_ns)]
+            poses = np.stack([pose_at(chunk, due_ns, self._period_ns) for chunk in (*earlier, newest)])
             poses[:, quaternion] *= np.where(poses[:, quaternion] @ poses[-1, quaternion] < 0, -1, 1)[:, None]
             targets[i] = np.average(poses, axis=0, weights=np.exp(-AGE_DECAY * np.arange(len(poses))))
             targets[i, quaternion] /= np.linalg.norm(targets[i, quaternion])
         return replace(newest, targets=targets)
-
-    def _end_ns(self, chunk: Chunk) -> int:
-        return chunk.observed_ns + len(chunk.targets) * self._period_ns

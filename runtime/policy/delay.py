@@ -1,4 +1,4 @@
-"""How long a chunk takes from its observation to the control loop, as real-time chunking has to assume it."""
+"""How long a chunk takes from the start of its act to the control loop, as real-time chunking has to assume it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KEPT = 16  # inferences, 2 s at 8 Hz
 
 
 class DelayEstimate:
-    """Upper bound of the delay of the next chunk: the slowest of the last KEPT, without the first WARM_UP."""
+    """Upper bound of the next act's duration: the slowest of the last KEPT, without the first WARM_UP."""
 
     def __init__(self) -> None:
         self._warm_up_ns: list[int] = []

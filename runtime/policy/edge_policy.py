@@ -30,6 +30,8 @@ _STAGES = ("text", "perceive", "act")
 class EdgePolicy:
     """A loaded policy; a context manager that closes it. Not thread-safe; one inference at a time.
 
+    Only `perceive` may run in one thread while another one calls anything else but `instruct` and `close`.
+
     Attributes:
         spec: sizes and meaning of everything that goes in and out.
         bundle: where it was loaded from.
@@ -196,7 +198,10 @@ class EdgePolicy:
         prefix: np.ndarray | None = None,
         prefix_weight: np.ndarray | None = None,
     ) -> np.ndarray:
-        """(1, T, A) normalized actions from tokens; arguments as for `infer`.
+        """(1, T, A) normalized actions from tokens, those of an `infer` included; arguments as for `infer`.
+
+        Acting again on the tokens that it has takes a policy a small part of an inference: the images are those of
+        before, the state is new. The tokens must be of the present instruction.
 
         Args:
             prefix: (1, T, A) normalized actions that the chunk is pulled to, and prefix_weight: (1, T) how much, 0 to

@@ -7,6 +7,7 @@ the chunk that it has, and holds at its end.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.ipc.channels import Channels
@@ -39,11 +40,10 @@ class FrameSync:
         newest = [message for camera in self._cameras if (message := read_frame(camera.frames)) is not None]
         if len(newest) < len(self._cameras):
             return None
-        now_ns, periods_ns = time.monotonic_ns(), [self._period_ns(i) for i in range(len(newest))]
-        if any(now_ns - m.stamp_ns > STALE_PERIODS * p for m, p in zip(newest, periods_ns, strict=True)):
+        if self._any_stale([message.stamp_ns for message in newest]):
             self._count_wait("stale_waits")
             return None
-        apart_ns = APART_PERIODS * max(periods_ns)
+        apart_ns = APART_PERIODS * max(self._period_ns(i) for i in range(len(newest)))
         frames = self._aligned(newest, apart_ns)
         stamps_ns = [message.stamp_ns for message in frames]
         spread_ns = max(stamps_ns) - min(stamps_ns)
@@ -55,6 +55,20 @@ class FrameSync:
             self._nothing_new = arrived
             return None
         return frames
+
+    def all_fresh(self) -> bool:
+        """Whether every view still delivers: its newest frame is fresh enough for a look, used or not."""
+        stamps_ns = [
+            m.stamp_ns for camera in self._cameras if (m := camera.frames.read(lambda record: None)) is not None
+        ]
+        if len(stamps_ns) == len(self._cameras) and not self._any_stale(stamps_ns):
+            return True
+        self._count_wait("stale_waits")
+        return False
+
+    def _any_stale(self, stamps_ns: Sequence[int]) -> bool:
+        now_ns = time.monotonic_ns()
+        return any(now_ns - stamp_ns > STALE_PERIODS * self._period_ns(i) for i, stamp_ns in enumerate(stamps_ns))
 
     def mark_used(self, frames: list[Message[Frame]]) -> None:
         """Notes the frames that an inference was made from."""

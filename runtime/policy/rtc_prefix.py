@@ -58,8 +58,7 @@ def prefix_from_previous(
     """
     spec = policy.spec
     horizon, period_ns = spec.action.horizon, spec.action.period_ns
-    ends_ns = previous.chunk.observed_ns + spec.action.chunk_ns
-    covered = _periods_within(ends_ns - previous.observed_ns, period_ns, horizon)
+    covered = _periods_within(previous.chunk.end_ns(period_ns) - previous.observed_ns, period_ns, horizon)
     frozen = 1 + _periods_within(previous.delay_ns, period_ns, horizon)
     due_ns = previous.observed_ns + period_ns * np.arange(1, horizon + 1)
     targets = np.stack([pose_at(previous.chunk, int(at_ns), period_ns) for at_ns in due_ns])

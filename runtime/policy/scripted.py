@@ -15,7 +15,6 @@ import numpy as np
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import COUNT, whole
-from vpp_edge.runtime.interfaces import Inference
 from vpp_edge.spec.instruction import checked_instruction
 from vpp_edge.spec.normalization import normalized_from_state
 from vpp_edge.spec.policy import ActionSegment, ActionSpec, CameraSpec, PolicySpec, StateSpec
@@ -63,15 +62,15 @@ def scripted_spec(options: dict[str, int]) -> PolicySpec:
 
 
 class ScriptedPolicy:
-    """Swings every joint between 0.1 and 0.6 rad; an inference takes `latency_ms`, every `nan_every`th gives NaN.
+    """Swings every joint between 0.1 and 0.6 rad; a look takes `latency_ms`, every `nan_every`th act gives NaN.
 
-    Options: those of `scripted_spec`, `latency_ms`, `load_ms`, `nan_every`, `hang_after`, `fail_after` (inferences).
+    Options: those of `scripted_spec`, `latency_ms`, `load_ms`, `nan_every` (acts), `hang_after`, `fail_after` (looks).
     """
 
     def __init__(self, options: dict[str, int]) -> None:
         self._options = options
         self.spec = scripted_spec(options)
-        self._count = 0
+        self._looks = self._acts = 0
         time.sleep(options.get("load_ms", 0) / 1e3)
 
     def instruct(self, instruction: str) -> None:
@@ -89,25 +88,28 @@ class ScriptedPolicy:
     def normalize_actions(self, actions: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
         return np.asarray(actions, dtype=np.float64)
 
-    def infer(
-        self,
-        frames: np.ndarray,
-        proprio: np.ndarray | None = None,
-        *,
-        video_noise: np.ndarray | None = None,
-        action_noise: np.ndarray | None = None,
-        prefix: np.ndarray | None = None,
-        prefix_weight: np.ndarray | None = None,
-    ) -> Inference:
-        self._count += 1
-        if self._count == self._options.get("fail_after"):
+    def perceive(self, frames: np.ndarray, *, video_noise: np.ndarray | None = None) -> np.ndarray:
+        self._looks += 1
+        if self._looks == self._options.get("fail_after"):
             raise RuntimeError("CUDA error: an illegal memory access was encountered (scripted)")
-        if self._count == self._options.get("hang_after"):
+        if self._looks == self._options.get("hang_after"):
             time.sleep(3600)
         if (shape := getattr(frames, "shape", None)) != self.spec.frames_shape:
             raise BadInputError(f"frames have shape {shape}, expected {self.spec.frames_shape}")
-        start_ns = time.monotonic_ns()
         time.sleep(self._options.get("latency_ms", 40) / 1e3)
+        return np.zeros((1, *self.spec.tokens), np.float32)
+
+    def act(
+        self,
+        tokens: np.ndarray,
+        proprio: np.ndarray | None = None,
+        *,
+        action_noise: np.ndarray | None = None,
+        prefix: np.ndarray | None = None,
+        prefix_weight: np.ndarray | None = None,
+    ) -> np.ndarray:
+        self._acts += 1
+        start_ns = time.monotonic_ns()
         horizon, dims = self.spec.chunk_shape
         actions = np.zeros((1, horizon, dims))
         for i in range(horizon):
@@ -115,10 +117,9 @@ class ScriptedPolicy:
             actions[0, i, 6:] = 0.35 - 0.25 * math.cos(2 * math.pi * phase / SWING_S)
         if prefix is not None and prefix_weight is not None:
             actions += prefix_weight[..., None] * (prefix - actions)
-        if "nan_every" in self._options and self._count % self._options["nan_every"] == 0:
+        if "nan_every" in self._options and self._acts % self._options["nan_every"] == 0:
             actions[0, horizon // 2] = np.nan
-        tokens = np.zeros((1, *self.spec.tokens), np.float32)
-        return Inference(tokens, actions, {"perceive": time.monotonic_ns() - start_ns, "act": 1000})
+        return actions
 
     def close(self) -> None:
         """Nothing to release."""

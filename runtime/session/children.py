@@ -12,7 +12,8 @@ from vpp_edge.runtime.interfaces import CameraSource, grip_of
 from vpp_edge.runtime.ipc.channels import CameraChannel, Channels
 from vpp_edge.runtime.ipc.child_process import ChildProcess, ChildSettings
 from vpp_edge.runtime.ipc.real_time import other_cpus, usable_cpus
-from vpp_edge.runtime.policy.process import PolicySettings, run_policy
+from vpp_edge.runtime.policy.process import run_policy
+from vpp_edge.runtime.policy.settings import PolicySettings
 from vpp_edge.runtime.session.config import SessionConfig
 from vpp_edge.runtime.telemetry.process import TelemetrySettings, run_telemetry
 from vpp_edge.runtime.telemetry.prometheus import run_metrics
@@ -71,6 +72,7 @@ def _policy(config: SessionConfig, channels: Channels) -> ChildProcess:
         frame_periods_ns=tuple(frame_period_ns(camera) for camera in config.cameras),
         grip=grip_of(config.hand),
         chunking=config.chunking,
+        acts_per_look=config.acts_per_look,
         control_period_ns=round(1e9 / config.rate_hz),
         wrap_policy=config.wrap_policy,
     )
@@ -107,6 +109,7 @@ def _telemetry(config: SessionConfig, channels: Channels) -> ChildProcess:
             "hand": config.hand.name,
             "instruction": config.instruction,
             "rate_hz": f"{config.rate_hz:g}",
+            "acts_per_look": str(config.acts_per_look),
             "vpp_edge": __version__,
         },
     )
@@ -141,6 +144,7 @@ def _recorder(folder: str, config: SessionConfig, spec: PolicySpec, channels: Ch
             "hand": config.hand.name,
             "seed": config.seed,
             "rate_hz": config.rate_hz,
+            "acts_per_look": config.acts_per_look,
         },
     )
     return ChildProcess(

@@ -9,6 +9,7 @@ from vpp_edge.bundle.engine import ONNXRUNTIME, EngineOptions, check_provider_be
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import SEED, above, real, whole
 from vpp_edge.runtime.ipc.real_time import other_cpus
+from vpp_edge.runtime.policy.act_schedule import check_acts_per_look
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
 from vpp_edge.spec.instruction import checked_instruction
 from vpp_edge.suggestion import check_text
@@ -40,6 +41,7 @@ class SessionConfig:
         record: folder of a data set to which the run is added as an episode.
         ignore_certificate: run a bundle whose parity certificate is missing or over its limits.
         chunking: how one chunk hands over to the next, one of `handover_modes.MODES`.
+        acts_per_look: chunks made from the images of one observation; those after the first start from the newest pose.
         start_s: longest wait for the first chunk; engines of the full size take minutes to load.
         policy_silent_s: an inference that takes longer than this counts as hung.
         log: path of an MCAP log of the whole run; None: no log.
@@ -67,6 +69,7 @@ class SessionConfig:
     record: str | None = None
     ignore_certificate: bool = False
     chunking: str = RTC
+    acts_per_look: int = 1
     start_s: float = 300.0
     policy_silent_s: float = 60.0
     log: str | None = None
@@ -85,6 +88,7 @@ class SessionConfig:
         if not isinstance(self.cameras, (tuple, list)) or not all(hasattr(c, "open") for c in self.cameras):
             raise BadInputError("cameras: expected a tuple of cameras, one per view; `camera_from_text` makes them")
         checked_mode(self.chunking)
+        check_acts_per_look(self.acts_per_look, self.chunking)
         EngineOptions(provider=self.provider, threads=self.threads)
         check_provider_belongs(self.backend, self.provider)
         SEED.check("seed", self.seed)

@@ -141,7 +141,8 @@ class RunReport:
     def _policy_lines(self) -> list[str]:
         policy = self.policy
         lines = [
-            f"policy    {policy.rate_hz:.2f} Hz ({counted(policy.inferences, 'inference')}, "
+            f"policy    {policy.rate_hz:.2f} Hz ({counted(policy.inferences, 'inference')} from "
+            f"{counted(policy.looks, 'look')}, "
             f"{counted(policy.stale_waits, 'wait')} on stale frames, {policy.apart_waits} on frames too far apart, "
             f"{counted(len(policy.deaths), 'restart')})"
         ]

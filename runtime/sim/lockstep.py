@@ -7,7 +7,7 @@ processes are replaced.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from vpp_edge.runtime.control.loop import ControlLoop
 from vpp_edge.runtime.interfaces import Chunk, HandState
 from vpp_edge.runtime.ipc.counters import Verdict
 from vpp_edge.runtime.ipc.loop_state import LoopState
+from vpp_edge.runtime.policy.act_schedule import ActSchedule
 from vpp_edge.runtime.policy.chunk_handover import ChunkHandover
 from vpp_edge.runtime.policy.handover_modes import NAIVE
 from vpp_edge.runtime.sim.hand import SimHand
@@ -37,6 +38,7 @@ class SimObservation:
         seconds: since the start of the episode.
         previous: the chunk that the next one has to continue, if any; its request counts the observations.
         delay_ns: upper bound of the time from now until the hand follows the next chunk.
+        seen: the earlier observation whose images the next chunk is made from; None: those of this one.
     """
 
     state: np.ndarray
@@ -44,6 +46,7 @@ class SimObservation:
     seconds: float
     previous: Chunk | None = None
     delay_ns: int = 0
+    seen: SimObservation | None = None
 
     @property
     def stamp_ns(self) -> int:
@@ -62,12 +65,28 @@ class Pace:
         replan_ns: from one observation to the next.
         delay_ns: from an observation to its chunk; the next observation waits for it.
         chunking: how one chunk hands over to the next, one of `handover_modes.MODES`.
+        acts_per_look: chunks made from the images of one observation. With more than one, each is made from the state
+            of the hand `act_delay_ns` before it arrives, the first one arrives as above, and the others follow evenly
+            until the first one of the next observation.
+        act_delay_ns: from a state of the hand to its chunk, part of `delay_ns`.
     """
 
     period_ns: int = 100_000_000
     replan_ns: int = 200_000_000
     delay_ns: int = 0
     chunking: str = NAIVE
+    acts_per_look: int = 1
+    act_delay_ns: int = 0
+
+    @property
+    def interval_ns(self) -> int:
+        """From one observation to the next."""
+        return max(self.replan_ns, self.delay_ns)
+
+    @property
+    def chunk_delay_ns(self) -> int:
+        """From the state of the hand that a chunk is made from to its arrival."""
+        return self.delay_ns if self.acts_per_look == 1 else self.act_delay_ns
 
 
 @dataclass(frozen=True)
@@ -145,6 +164,9 @@ class _LockStepLink:
         self._loop_state = LoopState()
         self._handover = ChunkHandover(pace.chunking, pace.period_ns)
         self._pending: Chunk | None = None
+        self._look: SimObservation | None = None  # being perceived
+        self._perceived: SimObservation | None = None  # the last one that was
+        self._schedule = ActSchedule(pace.acts_per_look)
         self._now_ns = self._observe_at_ns = self._arrives_ns = 0
         self._request = 0
 
@@ -172,30 +194,50 @@ class _LockStepLink:
                 self.request_stop(verdict)
             if self._linger_s == 0:
                 return
-        due = self._pending is None and state.stamp_ns >= self._observe_at_ns
-        if due and self._handover.may_observe(loop_state, state.stamp_ns):
-            self._observe(state, loop_state)
+        if self._pending is None:
+            self._look_and_act(state, loop_state)
 
-    def _observe(self, state: HandState, loop_state: LoopState) -> None:
-        """Computes the next chunk, which arrives `pace.delay_ns` later."""
-        observation = SimObservation(
-            state=state.vector,
-            scene=scene_of(self._hand.world),
-            seconds=state.stamp_ns / 1e9,
+    def _look_and_act(self, state: HandState, loop_state: LoopState) -> None:
+        """Takes and uses observations at their times; perceiving takes what `delay_ns` leaves beside the act."""
+        pace, now_ns = self._pace, state.stamp_ns
+        self._perceive(now_ns)
+        if now_ns >= self._observe_at_ns and self._handover.may_observe(loop_state, now_ns):
+            self._look = SimObservation(state=state.vector, scene=scene_of(self._hand.world), seconds=now_ns / 1e9)
+            self._observe_at_ns = now_ns + pace.interval_ns
+            self._perceive(now_ns)
+        if self._perceived is not None and self._schedule.due(now_ns):
+            seen, newest = self._perceived, replace(self._perceived, state=state.vector, seconds=now_ns / 1e9)
+            self._act(seen if self._schedule.first else newest, seen, now_ns, loop_state)
+            self._schedule.acted(now_ns)
+
+    def _perceive(self, now_ns: int) -> None:
+        """Makes the last observation the one to act on, once perceiving it is over."""
+        look, pace = self._look, self._pace
+        if look is None or now_ns < look.stamp_ns + pace.delay_ns - pace.chunk_delay_ns:
+            return
+        self._look, self._perceived = None, look
+        self._schedule.begin(now_ns, pace.interval_ns)
+
+    def _act(self, moment: SimObservation, seen: SimObservation, now_ns: int, loop_state: LoopState) -> None:
+        """Computes a chunk from the hand's state of one moment and the images of another; it arrives after a while."""
+        arrives_ns = now_ns + self._pace.chunk_delay_ns
+        observation = replace(
+            moment,
             previous=self._handover.chunk_to_continue(loop_state),
-            delay_ns=self._pace.delay_ns + ControlSettings().period_ns,
+            delay_ns=arrives_ns - moment.stamp_ns + ControlSettings().period_ns,
+            seen=seen,
         )
         inferred = Chunk(
             targets=self._targets(observation),
-            anchor=state.vector,
-            observed_ns=state.stamp_ns,
+            anchor=moment.state,
+            observed_ns=moment.stamp_ns,
             request=self._request,
             episode=loop_state.episode,
+            image_age_ns=moment.stamp_ns - seen.stamp_ns,
         )
         self._pending = self._handover.chunk_to_play(inferred, loop_state)
         self._request += 1
-        self._arrives_ns = state.stamp_ns + self._pace.delay_ns
-        self._observe_at_ns = state.stamp_ns + max(self._pace.replan_ns, self._pace.delay_ns)
+        self._arrives_ns = arrives_ns
 
     def log_tick(self, slot_ns: int, late_ns: int, state: HandState, command: np.ndarray, holding: bool) -> None:
         pass

@@ -35,7 +35,7 @@ def seam_jumps(played: Sequence[tuple[Chunk, int]], period_ns: int) -> np.ndarra
     """
     jumps = []
     for (old, _), (new, now_ns) in itertools.pairwise(played):
-        if now_ns >= old.observed_ns + len(old.targets) * period_ns:
+        if now_ns >= old.end_ns(period_ns):
             continue
         index = (now_ns - new.observed_ns) // period_ns
         target, planned = new.targets[index], pose_at(old, new.observed_ns + (index + 1) * period_ns, period_ns)

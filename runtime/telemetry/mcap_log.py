@@ -47,6 +47,7 @@ CHUNK = {
     "dropped": {"type": "integer"},
     "observed_ns": {"type": "integer"},
     "age_ms": {"type": "number"},
+    "image_age_ms": {"type": "number"},
     "targets": {"type": "array", "items": NUMBERS},
     "stages_ms": {"type": "object"},
 }

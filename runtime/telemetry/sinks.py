@@ -27,7 +27,10 @@ class Sink(Protocol):
         """One period of the control loop: `late_ms`, `state` and `command` (7 + J,), `holding`."""
 
     def chunk(self, arrived_ns: int, values: dict[str, Any]) -> None:
-        """One chunk: `request`, `verdict`, `dropped`, `observed_ns`, `age_ms`, `targets` (T, 7 + J), `stages_ms`."""
+        """One chunk: `request`, `verdict`, `dropped`, `observed_ns`, `targets` (T, 7 + J), `stages_ms`.
+
+        `age_ms` and `image_age_ms`: how old the pose that it starts from and its oldest image are on arrival.
+        """
 
     def frame(self, view: str, frame: Frame) -> None:
         """One image of a camera."""
@@ -105,6 +108,7 @@ def _chunk_values(verdict: np.void) -> dict[str, Any]:
         "dropped": int(verdict["dropped"]),
         "observed_ns": int(chunk["observed_ns"]),
         "age_ms": (int(verdict["arrived_ns"]) - int(chunk["observed_ns"])) / 1e6,
+        "image_age_ms": (int(verdict["arrived_ns"]) - int(chunk["observed_ns"]) + int(chunk["image_age_ns"])) / 1e6,
         "targets": chunk["targets"].copy(),
-        "stages_ms": {name: int(ns) / 1e6 for name, ns in zip(names, chunk["stages_ns"], strict=False)},
+        "stages_ms": {name: int(ns) / 1e6 for name, ns in zip(names, chunk["stages_ns"], strict=False) if ns},
     }

@@ -88,7 +88,7 @@ class RerunView:
 
     def chunk(self, arrived_ns: int, values: dict[str, Any]) -> None:
         self._at(arrived_ns)
-        self._stream.log("policy/observation_to_chunk_ms", self._rerun.Scalars(values["age_ms"]))
+        self._stream.log("policy/observation_to_chunk_ms", self._rerun.Scalars(values["image_age_ms"]))
         for name, milliseconds in values["stages_ms"].items():
             self._stream.log(f"policy/{name}_ms", self._rerun.Scalars(milliseconds))
         if np.isfinite(values["targets"]).all():

@@ -9,6 +9,7 @@ import pytest
 from project import ROOT, shell_lines
 
 from vpp_edge.cli.main import COMMANDS, build_parser
+from vpp_edge.runtime.session.config import SessionConfig
 
 CLOSED_LOOP = ROOT / "docs" / "closed-loop.md"
 CARD = ROOT / "vpp_edge" / "demo_policy" / "README.md"
@@ -18,11 +19,11 @@ TABLE = re.compile(
 )
 
 
-def rows_of(document: Path) -> dict[str, list[str]]:
-    """The cells of the generated table of a document by their first."""
-    (table,) = (text for _, text in TABLE.findall(document.read_text(encoding="utf-8")))
-    cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
-    return {first: rest for first, *rest in cells}
+def rows_of(document: Path, script: str) -> list[list[str]]:
+    """The cells of the table that a script has written into a document, without the header."""
+    (table,) = (text for by, text in TABLE.findall(document.read_text(encoding="utf-8")) if by == script)
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def prose_of(document: Path) -> str:
@@ -68,7 +69,8 @@ def test_the_model_card_has_the_sizes_of_its_files() -> None:
 
 
 def test_what_is_said_about_the_closed_loop_is_what_its_table_says() -> None:
-    rows, said = rows_of(CLOSED_LOOP), prose_of(CLOSED_LOOP).partition("Beyond that:")[2]
+    rows = {first: rest for first, *rest in rows_of(CLOSED_LOOP, "closed_loop.py")}
+    said = prose_of(CLOSED_LOOP).partition("Beyond that:")[2]
     share, wrong, late, stopped = (rows["demo, on features of an untrained video model"][i] for i in (2, 3, 4, 5))
     pressed = round(4 * float(share.partition(" ")[0]))  # of 400
     assert pressed + int(wrong) + int(late) + int(stopped) == 400
@@ -78,6 +80,15 @@ def test_what_is_said_about_the_closed_loop_is_what_its_table_says() -> None:
     assert counts is not None and counts.groups() == (str(pressed), wrong, stopped)
     measured = {cell for cells in rows.values() for cell in cells}
     assert set(re.findall(r"\d+\.\d+", said.replace("0.001", ""))) <= measured
+
+
+def test_one_act_per_look_is_the_default_because_it_is_the_best_in_the_table() -> None:
+    said = prose_of(CLOSED_LOOP).partition("## Acting more often than looking")[2].partition("\n## ")[0]
+    assert "It does not pay here, so the default is 1:" in said and SessionConfig.acts_per_look == 1
+    press_s: dict[tuple[str, str], dict[int, float]] = {}
+    for chunking, delay_ms, acts, _, _, seconds, *_ in rows_of(CLOSED_LOOP, "acts_per_look.py"):
+        press_s.setdefault((chunking, delay_ms), {})[int(acts)] = float(seconds)
+    assert len(press_s) > 2 and all(min(found, key=lambda acts: found[acts]) == 1 for found in press_s.values())
 
 
 def test_the_page_on_quantization_counts_its_layers_once() -> None:

@@ -14,7 +14,7 @@ from vpp_edge.demo.bundle import DemoOptions
 
 FACTS = {
     "policy", "bundle", "backend", "precision", "steps", "solver", "frames", "seed", "first_world", "delay_ms",
-    "replan_ms", "time_limit_s", "chunking",
+    "replan_ms", "time_limit_s", "chunking", "acts_per_look", "act_delay_ms",
 }  # fmt: skip
 FOUND = {
     "success", "ci95", "successes", "episodes", "passed", "wrong", "timeouts", "by_colour",
@@ -35,6 +35,13 @@ def test_the_expert_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [o["seed"] for o in found["outcomes"]] == [70_000, 70_001, 70_002, 70_003]
     assert all(o["verdict"] == "success" and o["pressed"] == [o["colour"]] for o in found["outcomes"])
     assert found["jerk"]["wrist_m_s3"]["p95"] > 0 and found["seam"]["count"] > 0
+
+
+def test_several_acts_per_look_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--acts-per-look", "3", "--delay-ms", "150", "--act-delay-ms", "5", "--episodes", "2", "--quiet"]
+    assert main(["eval", "expert", *words]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.endswith("naive chunks, 3 per observation, the later ones 5 ms after their state")
 
 
 def test_a_bundle_for_people(small_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +81,10 @@ def test_a_share_that_is_reached_passes(capsys: pytest.CaptureFixture[str]) -> N
         (["demo", "--frames", "5", "--checkpoint", "x"], "--checkpoint is for --backend torch"),
         (["demo", "--precision", "int8", "--backend", "torch"], "runs the checkpoint in fp32"),
         (["expert", "--seed", "1000"], "other worlds are for training"),
+        (["expert", "--acts-per-look", "0"], "--acts-per-look 0: expected a whole number from 1 to 16"),
+        (["expert", "--acts-per-look", "2", "--chunking", "synchronous"], "it plays every chunk to its end"),
+        (["expert", "--act-delay-ms", "5"], "--act-delay-ms is for --acts-per-look 2 or more"),
+        (["expert", "--acts-per-look", "2", "--act-delay-ms", "5"], "act_delay_ms 5 is part of delay_ms"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -11,12 +11,13 @@ from vpp_edge.runtime.interfaces import Frame
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.codecs import write_frame
 from vpp_edge.runtime.ipc.loop_state import LoopState
-from vpp_edge.runtime.policy.process import PolicySettings, PolicyWorker
+from vpp_edge.runtime.policy.settings import PolicySettings
+from vpp_edge.runtime.policy.worker import PolicyWorker
 
 DIMS, HORIZON = 10, 8  # a wrist and three joints; those of the scripted policy
 
 
-def settings(chunking: str) -> PolicySettings:
+def settings(chunking: str, acts_per_look: int = 1) -> PolicySettings:
     return PolicySettings(
         bundle="",
         backend="scripted",
@@ -27,6 +28,7 @@ def settings(chunking: str) -> PolicySettings:
         frame_periods_ns=(0, 0),
         grip=None,
         chunking=chunking,
+        acts_per_look=acts_per_look,
         control_period_ns=10_000_000,
     )
 

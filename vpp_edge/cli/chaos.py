@@ -17,6 +17,7 @@ from vpp_edge.errors import InconclusiveError
 from vpp_edge.files.outputs import check_output_file, check_temporary_files
 from vpp_edge.number_range import SEED, real, whole
 from vpp_edge.runtime.chaos.result import FAILED, INCONCLUSIVE
+from vpp_edge.runtime.policy.act_schedule import ACTS_PER_LOOK
 
 if TYPE_CHECKING:
     from vpp_edge.cli.chaos_rows import Rows
@@ -68,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hand", choices=(SIM,), default=SIM, help="hand to run (sim)")
     parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of scene, noise and storm (0)")
+    parser.add_argument(
+        "--acts-per-look", type=Number(ACTS_PER_LOOK), default=1, metavar="N", help="as in `vpp-edge run` (1)"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the results as an HTML page")
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
@@ -126,6 +130,7 @@ def _facts(setup: TrialSetup, rows: Rows) -> dict[str, Any]:
         "bundle": setup.bundle,
         "manifest_sha256": None if scripted else Bundle(Path(setup.bundle)).manifest_sha256,
         "backend": setup.options["backend"],
+        "acts_per_look": setup.options["acts_per_look"],
         "pace": None if rows.pace is None else rows.pace.to_json(),
         **origin_of_results(),
     }
@@ -154,7 +159,7 @@ def _setup(arguments: argparse.Namespace) -> TrialSetup:
         cameras=cameras,
         instruction=episode.instruction,
         open_hand=lambda: SimHand(episode=episode),
-        options={**engine, "seed": arguments.seed},
+        options={**engine, "seed": arguments.seed, "acts_per_look": arguments.acts_per_look},
         soak_s=arguments.soak,
     )
 

@@ -19,6 +19,7 @@ from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import real
 from vpp_edge.progress import Progress
+from vpp_edge.runtime.policy.act_schedule import ACTS_PER_LOOK
 from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC
 from vpp_edge.workflow.closed_loop.bounds import (
     DELAY_MS,
@@ -64,6 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="D",
         help="simulated time from an observation to its chunk (0)",
+    )
+    parser.add_argument(
+        "--acts-per-look",
+        type=Number(ACTS_PER_LOOK),
+        default=1,
+        metavar="N",
+        help="chunks from the images of one observation; those after the first start from the newest state (1)",
+    )
+    parser.add_argument(
+        "--act-delay-ms",
+        type=Number(DELAY_MS),
+        metavar="D",
+        help="with --acts-per-look, the part of --delay-ms from a state of the hand to its chunk (0)",
     )
     parser.add_argument(
         "--replan-ms",
@@ -126,6 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> EvalSettings:
+    if arguments.act_delay_ms is not None and arguments.acts_per_look == 1:
+        raise BadInputError("--act-delay-ms is for --acts-per-look 2 or more; with one act, --delay-ms is all there is")
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 
     return EvalSettings(
@@ -135,6 +151,8 @@ def _settings(arguments: argparse.Namespace) -> EvalSettings:
         delay_ns=round(arguments.delay_ms * 1e6),
         time_limit_s=arguments.time_limit,
         chunking=_chunking(arguments),
+        acts_per_look=arguments.acts_per_look,
+        act_delay_ns=round((arguments.act_delay_ms or 0) * 1e6),
     )
 
 

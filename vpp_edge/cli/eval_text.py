@@ -38,6 +38,8 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
         "delay_ms": settings.delay_ns / 1e6,
         "replan_ms": settings.replan_ns / 1e6,
         "chunking": settings.chunking,
+        "acts_per_look": settings.acts_per_look,
+        "act_delay_ms": settings.act_delay_ns / 1e6,
         "time_limit_s": settings.time_limit_s,
     }
 
@@ -56,7 +58,8 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
     press = summary.press_s
     lines = [
         f"{facts['policy']}{how}: {counted(summary.rate.episodes, 'episode')}, seed {facts['seed']}, a new chunk every "
-        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its observation, {facts['chunking']} chunks",
+        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its observation, {facts['chunking']} chunks"
+        f"{_acts(facts)}",
         f"  success         {summary.rate}, 95 % interval",
         f"  wrong button    {summary.verdicts[WRONG]}",
         f"  out of time     {summary.verdicts[TIMEOUT]} (after {facts['time_limit_s']:g} s)",
@@ -71,6 +74,14 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
     if summary.inference_ms is not None:
         lines.append(f"  inference       {summary.inferences:.1f} an episode, {summary.inference_ms:.1f} ms median")
     return lines
+
+
+def _acts(facts: dict[str, Any]) -> str:
+    """How many chunks an observation gives, if more than one."""
+    acts = facts["acts_per_look"]
+    return (
+        "" if acts == 1 else f", {acts} per observation, the later ones {facts['act_delay_ms']:g} ms after their state"
+    )
 
 
 def _by_colour(summary: ClosedLoopSummary) -> str:

@@ -15,6 +15,7 @@ from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import SEED
 from vpp_edge.runtime.hands.kinds import hand_kinds
+from vpp_edge.runtime.policy.act_schedule import ACTS_PER_LOOK
 from vpp_edge.runtime.policy.handover_modes import MODES
 from vpp_edge.runtime.session.config import ARM, CPU, DURATION_S, LOG_FRAMES_HZ, RATE_HZ, SessionConfig
 
@@ -77,6 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=MODES,
         default=SessionConfig.chunking,
         help=f"how one chunk follows another, as in `vpp-edge eval` ({SessionConfig.chunking})",
+    )
+    parser.add_argument(
+        "--acts-per-look",
+        type=Number(ACTS_PER_LOOK),
+        default=SessionConfig.acts_per_look,
+        metavar="N",
+        help="chunks from the images of one observation, each from the hand's newest state; measure it with `vpp-edge "
+        f"eval` first ({SessionConfig.acts_per_look})",
     )
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES_BUT_ONE)
@@ -147,6 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
             record=arguments.record,
             ignore_certificate=arguments.ignore_certificate,
             chunking=arguments.chunking,
+            acts_per_look=arguments.acts_per_look,
             start_s=arguments.start_timeout,
             log=arguments.log,
             viewer=arguments.rerun,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hands_under_test import HOME, LIMITS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vpp_edge.runtime.control.chunk_player import ChunkPlayer, chunk_fault, pose_at
+from vpp_edge.runtime.control.chunk_player import ChunkPlayer, chunk_fault, chunk_to_play, pose_at
 from vpp_edge.runtime.control.limits import Limiter
 from vpp_edge.runtime.control.scalar_rotation import difference, quaternion_from_vector, slerp
 from vpp_edge.runtime.interfaces import Chunk
+from vpp_edge.runtime.ipc.loop_state import LoopState
 
 MS = 1_000_000
 PERIOD_NS = 100 * MS
@@ -52,6 +55,23 @@ def test_late_chunk_starts_where_it_would_be_by_now_and_an_expired_one_changes_n
     before = sampled(player, 300 * MS)
     assert player.accept(chunk_of(-SLOPE, observed_ns=-200 * MS), 300 * MS, HOME, REST) is None
     np.testing.assert_array_equal(sampled(player, 300 * MS), before)
+
+
+def test_targets_that_outlive_the_images_are_not_played():
+    player, aged = ChunkPlayer(4, 10, PERIOD_NS), replace(chunk_of(SLOPE), image_age_ns=150 * MS)
+    assert aged.seen_ns == -150 * MS and aged.end_ns(PERIOD_NS) == 250 * MS
+    assert player.accept(aged, 100 * MS, HOME, REST) == 1
+    assert sampled(player, 250 * MS) is not None and sampled(player, 251 * MS) is None
+    assert player.accept(aged, 249 * MS, HOME, REST) == 2 and player.accept(aged, 250 * MS, HOME, REST) is None
+    assert "newer than the pose" in chunk_fault(replace(aged, image_age_ns=-1), 4, 10)
+
+
+def test_a_chunk_waits_for_a_hand_that_has_rested_since_its_images():
+    aged = replace(chunk_of(SLOPE, observed_ns=500 * MS), image_age_ns=450 * MS)
+    since_images, since_pose = (LoopState(resting_since_ns=at_ns * MS) for at_ns in (50, 400))
+    played = chunk_to_play(aged, 900 * MS, since_images)
+    assert (played.observed_ns, played.image_age_ns) == (900 * MS, 0)  # nothing has moved since the images either
+    assert chunk_to_play(aged, 900 * MS, since_pose) is aged
 
 
 def test_nothing_is_played_before_the_first_and_after_the_last_target():

@@ -12,8 +12,8 @@ from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.dtypes import INSTRUCTION_BYTES
 from vpp_edge.runtime.ipc.instruction import NEVER, Instruction, read_instruction, write_instruction
 from vpp_edge.runtime.ipc.loop_state import LoopState
-from vpp_edge.runtime.policy.process import PolicyWorker
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
+from vpp_edge.runtime.policy.worker import PolicyWorker
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,23 @@ def test_an_inference_has_the_shapes_that_are_promised(policy: EdgePolicy, obser
     assert (out.actions.shape, out.actions.dtype) == ((1, *policy.spec.chunk_shape), np.float32)
     assert np.isfinite(out.actions).all()
     assert all(ns > 0 for ns in out.timings_ns.values())
+
+
+def test_a_policy_acts_again_on_the_tokens_it_has(policy: EdgePolicy, observation: dict[str, Any]) -> None:
+    out, noise = policy.infer(**observation), observation["action_noise"]
+    np.testing.assert_array_equal(policy.act(out.tokens, observation["proprio"], action_noise=noise), out.actions)
+    moved = policy.act(out.tokens, -observation["proprio"], action_noise=noise)
+    assert moved.shape == out.actions.shape and np.abs(moved - out.actions).max() > 1e-5
+
+
+def test_a_policy_acts_while_it_perceives(policy: EdgePolicy, observation: dict[str, Any]) -> None:
+    out, seen = policy.infer(**observation), {name: observation[name] for name in ("frames", "video_noise")}
+    moving = {name: observation[name] for name in ("proprio", "action_noise")}
+    with ThreadPoolExecutor(1) as beside:
+        looks = [beside.submit(policy.perceive, **seen) for _ in range(4)]
+        while not looks[-1].done():
+            np.testing.assert_array_equal(policy.act(out.tokens, **moving), out.actions)
+    assert all((look.result() == out.tokens).all() for look in looks)
 
 
 def test_the_same_noise_gives_the_same_actions(policy: EdgePolicy, observation: dict[str, Any]) -> None:

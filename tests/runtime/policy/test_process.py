@@ -18,8 +18,9 @@ from vpp_edge.runtime.ipc.channels import CHUNK_CAPACITY, Channels
 from vpp_edge.runtime.ipc.instruction import Instruction, write_instruction
 from vpp_edge.runtime.ipc.loop_state import MOVING, LoopState
 from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC, SYNCHRONOUS
-from vpp_edge.runtime.policy.process import PolicyWorker, opened_policy
+from vpp_edge.runtime.policy.process import opened_policy
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
+from vpp_edge.runtime.policy.worker import PolicyWorker
 
 pytestmark = pytest.mark.live
 
@@ -40,9 +41,9 @@ class Guided(ScriptedPolicy):
 
     weight: np.ndarray | None = None
 
-    def infer(self, *inputs, prefix=None, prefix_weight=None, **more):
+    def act(self, *inputs, prefix=None, prefix_weight=None, **more):
         self.weight = prefix_weight
-        return super().infer(*inputs, prefix=prefix, prefix_weight=prefix_weight, **more)
+        return super().act(*inputs, prefix=prefix, prefix_weight=prefix_weight, **more)
 
 
 def worker_of(channels: Channels, mode: str) -> tuple[Guided, PolicyWorker]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpp_edge.runtime.interfaces import Chunk
-from vpp_edge.runtime.policy.inference import infer_targets
+from vpp_edge.runtime.policy.inference import look_at, targets_from_look
 from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk, prefix_from_previous
 from vpp_edge.runtime.policy.scripted import ScriptedPolicy
 from vpp_edge.runtime.policy.targets import state_from_hand, targets_from_actions
@@ -84,7 +84,7 @@ def test_a_chunk_with_a_prefix_takes_over_without_a_jump(observed_ns: int, delay
     images = [np.zeros((64, 64, 3), np.uint8)] * 2
     jumps = []
     for previous in (None, PreviousChunk(plan, actions, observed_ns, delay_ns)):
-        inferred = infer_targets(policy(), images, there, (0,), previous=previous)
+        inferred = targets_from_look(policy(), look_at(policy(), images, (0,)), there, previous=previous)
         chunk = Chunk(inferred.targets, there, observed_ns)
         jumps.append(seam_jumps([(plan, 0), (chunk, observed_ns + delay_ns)], PERIOD_NS)[0])
     assert jumps[1].max() < 1e-6 < jumps[0][2]

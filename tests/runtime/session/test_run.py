@@ -98,6 +98,24 @@ def test_a_run_to_its_end_counts_every_frame_and_keeps_its_rate():
     assert json.loads(json.dumps(report.to_json()))["exit_status"] == 0
 
 
+def test_a_policy_that_acts_again_on_the_same_images_says_so():
+    outcome = run("latency_ms=120,joints=3", acts_per_look=3, duration_s=1.5)
+    report, policy = outcome.report, outcome.report.policy
+    assert report.exit_status == 0 and report.control.chunks.rejected == report.control.chunks.old == 0
+    assert policy.looks + 2 <= policy.inferences <= 3 * policy.looks + 3
+    assert policy.stages["perceive"].p50_ms >= 119 and policy.stages["act"].p50_ms < policy.stages["perceive"].p50_ms
+    ages = policy.stages["observation to chunk"], policy.stages["hand to chunk"]
+    assert ages[0].p50_ms > 119 and ages[1].p50_ms < ages[0].p50_ms  # most chunks start from a newer pose
+    assert f"from {policy.looks} looks" in "\n".join(report.lines())
+
+
+def test_an_engine_that_fails_beside_the_acts_is_built_anew_once():
+    report = run("latency_ms=40,joints=3,fail_after=6", acts_per_look=3, duration_s=None).report
+    assert report.exit_status == 1 and report.control.held and report.control.chunks.used >= 6
+    assert report.ended.startswith("fault: policy failed with status 1 (RuntimeError: CUDA error")
+    assert len(report.policy.deaths) == 2
+
+
 def test_ctrl_c_ends_with_the_hand_held():
     def press(statuses):
         wait_until_moving(statuses)

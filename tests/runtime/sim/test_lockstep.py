@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
 
+from vpp_edge.runtime.policy.handover_modes import RTC
 from vpp_edge.runtime.sim.expert import expert_targets
 from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.layout import COLOURS
@@ -17,7 +19,7 @@ from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 if importlib.util.find_spec("mujoco") is None:
     pytest.skip("the simulated hand needs MuJoCo", allow_module_level=True)
 
-HORIZON = 8
+HORIZON, MS = 8, 1_000_000
 FRESH = range(500_000, 500_040)
 AT_ONCE, DELAYED = Pace(), Pace(delay_ns=200_000_000)
 
@@ -81,3 +83,37 @@ def test_a_policy_observes_as_often_as_its_pace_allows(delay_ms: int) -> None:
     apart_s = np.diff([moment.seconds for moment in seen])
     np.testing.assert_allclose(apart_s, max(200, delay_ms) / 1e3, atol=0.011)
     assert all(moment.scene.shape == (5,) and moment.scene[0] == 1 for moment in seen)
+
+
+@pytest.mark.parametrize("acts", [2, 4])
+def test_later_acts_of_a_look_start_from_newer_states_and_its_images(acts: int) -> None:
+    moments: list[SimObservation] = []
+
+    def think(moment: SimObservation) -> np.ndarray:
+        moments.append(moment)
+        targets = np.tile(moment.state, (HORIZON, 1))
+        targets[:, 0] += 0.002 * np.arange(1, HORIZON + 1)
+        return targets
+
+    pace = Pace(replan_ns=200 * MS, delay_ns=200 * MS, acts_per_look=acts, act_delay_ns=10 * MS, chunking=RTC)
+    outcome = play(episode_from_seed(1), think, HORIZON, pace, time_limit_s=2.0)
+    looks = [list(group) for _, group in groupby(moments, key=lambda moment: id(moment.seen))]
+    assert len(looks) == pytest.approx(10, abs=1) and all(len(look) == acts for look in looks[:-1])
+    for look in looks[:-1]:
+        (first, *later), seen = look, look[0].seen
+        assert seen is not None and first.state is seen.state and first.seconds == seen.seconds
+        assert first.delay_ns == 210 * MS and all(moment.delay_ns == 20 * MS for moment in later)
+        assert all(moment.scene is seen.scene and moment.state is not seen.state for moment in later)
+        ages_ms = [1e3 * (moment.seconds - seen.seconds) for moment in later]
+        np.testing.assert_allclose(ages_ms, [190 + 200 * i / acts for i in range(1, acts)], atol=11)
+    assert moments[acts].previous is not None and moments[acts].previous.request == acts - 1
+    ages_ns = {chunk.image_age_ns for chunk, _ in outcome.played}
+    assert 0 in ages_ns and len(outcome.played) >= acts * (len(looks) - 2)
+
+
+@pytest.mark.parametrize("acts", [2, 5])
+def test_the_expert_succeeds_however_often_it_acts(acts: int) -> None:
+    pace = replace(DELAYED, acts_per_look=acts, act_delay_ns=5 * MS)
+    outcomes = [played(episode_from_seed(seed), pace) for seed in FRESH[:5]]
+    assert [o.verdict for o in outcomes] == ["success"] * 5
+    np.testing.assert_array_equal(outcomes[0].commands, played(episode_from_seed(FRESH[0]), pace).commands)

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor, Needs
 from vpp_edge.executor.processes import Processes
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.control.contract import ControlSettings
+from vpp_edge.runtime.policy.act_schedule import check_acts_per_look
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
 from vpp_edge.runtime.sim.layout import COLOURS
@@ -46,6 +48,7 @@ class EvalSettings:
         replan_ns: time from one observation to the next; `delay_ns`: from an observation to its chunk.
         time_limit_s: a longer episode has failed.
         chunking: how a chunk takes over from the previous one, one of `chunk_handover.MODES`.
+        acts_per_look, act_delay_ns: as in `lockstep.Pace`.
     """
 
     episodes: int = 200
@@ -54,13 +57,21 @@ class EvalSettings:
     delay_ns: int = 0
     time_limit_s: float = TIME_LIMIT_S
     chunking: str = RTC
+    acts_per_look: int = 1
+    act_delay_ns: int = 0
 
     def __post_init__(self) -> None:
         checked_mode(self.chunking)
+        check_acts_per_look(self.acts_per_look, self.chunking)
         EPISODES.check("episodes", self.episodes)
         EVALUATION_SEED.check("seed", self.seed)
         REPLAN_MS.check("replan_ms", self.replan_ns / 1e6)
         DELAY_MS.check("delay_ms", self.delay_ns / 1e6)
+        DELAY_MS.check("act_delay_ms", self.act_delay_ns / 1e6)
+        if self.act_delay_ns > self.delay_ns:
+            raise BadInputError(
+                f"act_delay_ms {self.act_delay_ns / 1e6:g} is part of delay_ms, which is only {self.delay_ns / 1e6:g}"
+            )
         EPISODE_S.check("time_limit_s", self.time_limit_s)
 
 
@@ -143,7 +154,12 @@ def _warn_of_truncation(choice: PlayerChoice) -> None:
 
 def _pace(player: Player, settings: EvalSettings) -> Pace:
     return Pace(
-        period_ns=player.period_ns, replan_ns=settings.replan_ns, delay_ns=settings.delay_ns, chunking=settings.chunking
+        period_ns=player.period_ns,
+        replan_ns=settings.replan_ns,
+        delay_ns=settings.delay_ns,
+        chunking=settings.chunking,
+        acts_per_look=settings.acts_per_look,
+        act_delay_ns=settings.act_delay_ns,
     )
 
 

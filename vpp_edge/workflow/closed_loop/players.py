@@ -15,7 +15,7 @@ from vpp_edge.bundle.manifest import MANIFEST_NAME, Bundle
 from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.scalar_rotation import turned
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
-from vpp_edge.runtime.policy.inference import infer_targets
+from vpp_edge.runtime.policy.inference import Look, look_at, targets_from_look
 from vpp_edge.runtime.policy.rtc_prefix import PreviousChunk
 from vpp_edge.runtime.policy.targets import state_from_hand, targets_from_actions
 from vpp_edge.runtime.sim.expert import expert_targets
@@ -159,8 +159,14 @@ class PolicyPlayer:
             warnings.simplefilter("ignore", TruncatedInstructionWarning)  # `evaluate` says it, once for all processes
             self._policy.instruct(episode.instruction)
         actions: list[np.ndarray] = []
+        looks: list[tuple[SimObservation, Look]] = []
 
         def targets(observation: SimObservation) -> np.ndarray:
+            seen, perceive_ns = observation.seen or observation, 0
+            if not looks or looks[-1][0] is not seen:
+                images = [self._renderer.render(view, seen.state, seen.scene) for view in POLICY_VIEWS]
+                looks.append((seen, look_at(self._policy, images, (*noise, len(looks)))))
+                perceive_ns = looks[-1][1].stages_ns["perceive"]
             previous = None
             if observation.previous is not None:
                 previous = PreviousChunk(
@@ -169,16 +175,11 @@ class PolicyPlayer:
                     observed_ns=observation.stamp_ns,
                     delay_ns=observation.delay_ns,
                 )
-            inferred = infer_targets(
-                self._policy,
-                images=[self._renderer.render(view, observation.state, observation.scene) for view in POLICY_VIEWS],
-                hand=observation.state,
-                noise=(*noise, len(self.inference_ns)),
-                grip=self._grip,
-                previous=previous,
+            inferred = targets_from_look(
+                self._policy, looks[-1][1], observation.state, grip=self._grip, previous=previous
             )
             actions.append(inferred.actions)
-            self.inference_ns.append(inferred.stages_ns["perceive"] + inferred.stages_ns["act"])
+            self.inference_ns.append(perceive_ns + inferred.stages_ns["act"])
             return inferred.targets
 
         return targets
