@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -23,11 +23,12 @@ from vpp_edge.runtime.sim.lockstep import SimObservation, TargetFunction
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
+from vpp_edge.runtime.sim.world import plate_of
 from vpp_edge.spec.instruction import TruncatedInstructionWarning
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.wording import counted
-from vpp_edge.workflow.closed_loop.bounds import EXPERT, RANDOM
+from vpp_edge.workflow.closed_loop.bounds import EXPERT, EXPERT_NOW, RANDOM, SCRIPTED
 
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
 RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about the expert's step sizes
@@ -38,7 +39,7 @@ class PlayerChoice:
     """Choice of a player.
 
     Attributes:
-        policy: EXPERT, RANDOM, or the folder of a bundle.
+        policy: one of SCRIPTED, or the folder of a bundle.
         backend: engine library of a bundle.
         checkpoint: for backends `torch` and `torch-cuda`: current folder of the trained policy.
         provider: of ONNX Runtime, as in `EdgePolicy.load`.
@@ -51,7 +52,7 @@ class PlayerChoice:
 
     @property
     def is_bundle(self) -> bool:
-        return self.policy not in (EXPERT, RANDOM)
+        return self.policy not in SCRIPTED
 
 
 class Player(Protocol):
@@ -76,8 +77,8 @@ def open_player(choice: PlayerChoice) -> Player:
     Raises:
         BadInputError: the bundle or the backend cannot drive the simulated hand.
     """
-    if choice.policy == EXPERT:
-        return ExpertPlayer()
+    if choice.policy in (EXPERT, EXPERT_NOW):
+        return ExpertPlayer(predicts=choice.policy == EXPERT)
     if choice.policy == RANDOM:
         return RandomPlayer()
     check_drives_sim_hand(Bundle(Path(choice.policy)).manifest.policy)
@@ -88,15 +89,26 @@ def open_player(choice: PlayerChoice) -> Player:
 
 
 class ExpertPlayer:
-    """Upper bound of the task: it knows where everything is."""
+    """Upper bound of the task: it knows where everything is.
+
+    Args:
+        predicts: whether it goes to where the button will be; otherwise to where it is now.
+    """
 
     horizon, period_ns = SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS
 
-    def __init__(self) -> None:
+    def __init__(self, predicts: bool = True) -> None:
         self.inference_ns: list[int] = []
+        self._predicts = predicts
 
     def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
-        return lambda moment: expert_targets(episode, moment.state, self.horizon)
+        def targets(moment: SimObservation) -> np.ndarray:
+            plate = plate_of(moment.scene)
+            return expert_targets(
+                episode, moment.state, self.horizon, plate if self._predicts else replace(plate, speed_rad_s=0.0)
+            )
+
+        return targets
 
 
 class RandomPlayer:
