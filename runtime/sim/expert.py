@@ -12,7 +12,7 @@ import numpy as np
 from vpp_edge.runtime.control.scalar_rotation import difference, turned
 from vpp_edge.runtime.sim.scene import PLATE_TOP_M
 from vpp_edge.runtime.sim.task import PALM_DOWN, Episode
-from vpp_edge.runtime.sim.worlds.turning import Plate
+from vpp_edge.runtime.sim.worlds.turning import AT_REST, Plate
 from vpp_edge.spec.pose import PoseLayout
 
 POINTING_RAD = np.array((1.5, 0.9, 0.6, 0.0, 0.6, 0.3, 1.8, 1.7, 1.8, 1.7, 1.8, 1.7))
@@ -28,7 +28,7 @@ SLOPE = 2.5  # height per metre of horizontal distance from the button
 SHAPED_RAD = 0.25
 
 
-def expert_targets(episode: Episode, state: np.ndarray, horizon: int, plate: Plate = Plate()) -> np.ndarray:
+def expert_targets(episode: Episode, state: np.ndarray, horizon: int, plate: Plate = AT_REST) -> np.ndarray:
     """(T, 19) absolute targets, 0.1 s apart, from a state (19,) in the layout of HandState.vector.
 
     Args:
@@ -61,7 +61,7 @@ def _next(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
     aside_m = float(np.hypot(*(goal - place)[:2]))
     shaped = np.abs(POINTING_RAD - fingers).max() < SHAPED_RAD
     above_m = min(HOVER_M, SLOPE * max(0.0, aside_m - NEAR_M)) if shaped else HOVER_M
-    goal = goal + (0.0, 0.0, above_m + (PRESS_M if above_m > 0 else 0.0))
+    goal = goal + np.array((0.0, 0.0, above_m + (PRESS_M if above_m > 0 else 0.0)))
     step = SHARE * (goal - place)
     low = place[2] < goal[2] - 0.01  # next to the button and too low: up first
     step[:2] *= min(1.0, (0.2 if low else 1.0) * STEP_M / max(float(np.hypot(*step[:2])), 1e-9))

@@ -9,7 +9,7 @@ import numpy as np
 
 from vpp_edge.runtime.sim.view_names import POLICY_VIEWS
 from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, WorldKind
-from vpp_edge.runtime.sim.worlds.turning import Place, Plate, Turning
+from vpp_edge.runtime.sim.worlds.turning import STANDING, Place, Plate, Turning
 
 COLOURS = ("red", "green", "blue", "yellow")
 PLATE_CENTRE_M = (0.46, -0.05)
@@ -47,7 +47,7 @@ class Layout:
     light: float
     ambient: float
     light_tilt: tuple[float, float]
-    turning: Turning = Turning()
+    turning: Turning = STANDING
 
     def place_m(self, button: int, plate: Plate) -> Place:
         """(x, y) of a button's axis when the plate is so."""

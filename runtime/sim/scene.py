@@ -99,7 +99,8 @@ def _round_plate() -> str:
     <geom name="lamp" class="thing" type="cylinder" size="{LAMP_M} 0.002" pos="{x} {y} 0.002" rgba="1 1 1 1"/>
     {hand_body()}
     <body name="plate" mocap="true" pos="{x} {y} 0">
-      <geom name="plate" class="thing" type="cylinder" size="{ROUND_PLATE_M} 0.003" pos="0 0 0.003" rgba="{PLATE_RGBA}"/>
+      <geom name="plate" class="thing" type="cylinder" size="{ROUND_PLATE_M} 0.003" pos="0 0 0.003"
+            rgba="{PLATE_RGBA}"/>
       {"".join(_button(i) for i in range(len(COLOURS)))}
     </body>"""
 

@@ -33,12 +33,13 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
         }
     return {
         **policy,
+        "world": settings.world,
         "seed": settings.seed,
         "first_world": settings.seed * WORLDS_PER_SEED,
         "delay_ms": settings.delay_ns / 1e6,
         "replan_ms": settings.replan_ns / 1e6,
         "chunking": settings.chunking,
-        "time_limit_s": settings.time_limit_s,
+        "time_limit_s": settings.limit_s,
     }
 
 
@@ -55,8 +56,9 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
     )
     press = summary.press_s
     lines = [
-        f"{facts['policy']}{how}: {counted(summary.rate.episodes, 'episode')}, seed {facts['seed']}, a new chunk every "
-        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its observation, {facts['chunking']} chunks",
+        f"{facts['policy']}{how}: {counted(summary.rate.episodes, 'episode')} of {facts['world']}, "
+        f"seed {facts['seed']}, a new chunk every {facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its "
+        f"observation, {facts['chunking']} chunks",
         f"  success         {summary.rate}, 95 % interval",
         f"  wrong button    {summary.verdicts[WRONG]}",
         f"  out of time     {summary.verdicts[TIMEOUT]} (after {facts['time_limit_s']:g} s)",

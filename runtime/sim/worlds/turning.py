@@ -28,6 +28,9 @@ class Plate:
         return centre_m[0] + cos * x - sin * y, centre_m[1] + sin * x + cos * y
 
 
+AT_REST = Plate()
+
+
 @dataclass(frozen=True)
 class Turning:
     """Constant speed, and from `reverses_s` on (if ever) the same speed the other way."""
@@ -40,3 +43,6 @@ class Turning:
         there_s = min(seconds, self.reverses_s)
         back_s = seconds - there_s
         return Plate(self.speed_rad_s * (there_s - back_s), -self.speed_rad_s if back_s > 0 else self.speed_rad_s)
+
+
+STANDING = Turning()
