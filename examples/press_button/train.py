@@ -66,7 +66,7 @@ def main() -> None:
     each = -(-PICTURED // len(arguments.data))
     held_out = [one for data in arguments.data for one in read_demonstrations(data, "val")[:each]]
     shown = [one for data in arguments.data for one in read_demonstrations(data)]
-    run = Run(sizes_for(shown + held_out), shown, held_out, arguments.out / "work", arguments.seed)
+    run = Run(sizes_for(shown + held_out), shown, held_out, work=arguments.out / "work", seed=arguments.seed)
     run.work.mkdir(parents=True, exist_ok=True)
     untrained = first_checkpoint(run, arguments.out / "untrained")
     trained = CheckpointFolder(arguments.out / "checkpoint")

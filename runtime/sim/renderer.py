@@ -21,7 +21,7 @@ from vpp_edge.runtime.sim.rasterizer import Rasterizer
 from vpp_edge.runtime.sim.scene import SKY, apply_layout, colour_lamp, scene_xml, turn_plate
 from vpp_edge.runtime.sim.view_names import VIEWS
 from vpp_edge.runtime.sim.world import SCENE_SIZE, depths_of, kind_of, plate_of
-from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, KINDS, WorldKind
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, WorldKind
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.suggestion import did_you_mean
 
@@ -61,7 +61,8 @@ class SimRenderer:
 
     def _build(self, world: WorldKind) -> None:
         """Builds the model of a kind of world, in its nominal layout."""
-        self._world, self._seed = world, None
+        self._world = world
+        self._seed: float | None = None
         self._model = self._mujoco.MjModel.from_xml_string(scene_xml(world))
         self._model.vis.global_.offwidth, self._model.vis.global_.offheight = self.width, self.height
         self._data = self._mujoco.MjData(self._model)
@@ -141,8 +142,6 @@ class SimRenderer:
     def _arrange(self, scene: np.ndarray | None) -> None:
         """Moves everything but hand and buttons to where it is in the scene; the layout once per episode."""
         seed, world = (None, BUTTONS) if scene is None else (float(scene[0]), kind_of(scene))
-        if world is None:
-            raise BadInputError(f"scene of world number {scene[-1]}; expected 0 to {len(KINDS) - 1}")
         if world is not self._world:
             self._enter(world)
         moved = seed != self._seed

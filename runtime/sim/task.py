@@ -62,7 +62,7 @@ def episode_from_seed(seed: int, kind: WorldKind = BUTTONS) -> Episode:
     start[PoseLayout.JOINTS] = np.maximum(joints, 0.0)
     layout = layout_from_seed(seed, kind)
     asked = [colour for colour in COLOURS if layout.colours.count(colour) == kind.alike]
-    return Episode(seed, layout, asked[random.integers(len(asked))], start, kind)
+    return Episode(seed, layout, asked[random.integers(len(asked))], start, kind=kind)
 
 
 class Judge:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from vpp_edge.errors import BadInputError
 from vpp_edge.runtime.control.scalar_rotation import difference, normalized, turned
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.model import (
@@ -148,7 +149,9 @@ def plate_of(scene: np.ndarray) -> Plate:
     return Plate(float(scene[-3]), float(scene[-2]))
 
 
-def kind_of(scene: np.ndarray) -> WorldKind | None:
-    """The kind of the world that a scene shows; None if there is none of that number."""
-    number = int(scene[-1])
-    return KINDS[number] if 0 <= number < len(KINDS) else None
+def kind_of(scene: np.ndarray) -> WorldKind:
+    """The kind of the world that a scene shows. Raises BadInputError if there is none of that number."""
+    number = float(scene[-1])
+    if number not in range(len(KINDS)):
+        raise BadInputError(f"scene of world number {number:g}; expected 0 to {len(KINDS) - 1}")
+    return KINDS[int(number)]

@@ -38,7 +38,7 @@ def test_the_expert_in_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_world_has_its_own_time_limit_and_needs_prediction(capsys: pytest.CaptureFixture[str]) -> None:
-    for policy, share in (("expert", 1.0), ("expert-now", 0.0)):
+    for policy, share in (("expert", 1.0), ("chaser", 0.0)):
         words = ["eval", policy, "--world", "turntable", "--episodes", "3", "--delay-ms", "200", "--json", "--quiet"]
         assert main(words) == 0
         found = json.loads(capsys.readouterr().out)
@@ -79,7 +79,7 @@ def test_a_share_that_is_reached_passes(capsys: pytest.CaptureFixture[str]) -> N
         (["expert", "--delay-ms", "nan"], "--delay-ms nan"),
         (["demo", "--frames", "5", "--checkpoint", "x"], "--checkpoint is for --backend torch"),
         (["demo", "--precision", "int8", "--backend", "torch"], "runs the checkpoint in fp32"),
-        (["expert-now", "--steps", "4"], "--steps cannot be chosen for 'expert-now'"),
+        (["chaser", "--steps", "4"], "--steps cannot be chosen for 'chaser'"),
         (["expert", "--world", "moon"], "buttons"),
         (["expert", "--seed", "1000"], "other worlds are for training"),
     ],

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 HELP = """Play episodes of "press the red button" with a policy and report how many succeed.
 
 POLICY is a bundle folder; `demo`, the trained policy that ships with this package; `expert`, a script that knows where
-the buttons are and will be; `expert-now`, one that goes to where they are now; or `random` motion. The policy gets the
+the buttons are and will be; `chaser`, one that goes to where they are now; or `random` motion. The policy gets the
 images of two simulated cameras and the instruction, and drives the simulated hand through the same control loop, limits
 and chunk hand-over as in `vpp-edge run`.
 
@@ -56,7 +56,7 @@ DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    policy = parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert, expert-now or random")
+    policy = parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert, chaser or random")
     completed_by(policy, words_and_files((DEMO, *SCRIPTED)))
     parser.add_argument("--world", choices=NAMES, default=BUTTONS.name, help="what the episodes ask (buttons)")
     parser.add_argument("--episodes", type=Number(EPISODES), default=200, metavar="N", help="number of episodes (200)")

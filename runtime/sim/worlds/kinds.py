@@ -29,10 +29,10 @@ class WorldKind:
 
 
 BUTTONS = WorldKind("buttons", "press the {colour} button", time_limit_s=8.0, button_radius_m=0.019)
-# A finger tip presses a button down to 8 mm outside its edge, so the radius counts less than the speed of the plate
-# (layout.TURNS_RAD_S). The limit leaves time for one try: whoever went to where the button was cannot catch up with it.
-TURNTABLE = WorldKind("turntable", BUTTONS.instruction, time_limit_s=2.5, button_radius_m=0.009, turns=True)
-# The limit is twice what going straight to a button takes: dithering between the two runs out of time.
+# A finger tip presses a button that it meets within 3 mm of its edge: 13 mm from its axis, which the slowest button
+# (layout.TURNS_RAD_S) covers in 0.2 s. Going to it takes 1.4 s, so the limit leaves no time for a second try.
+TURNTABLE = WorldKind("turntable", BUTTONS.instruction, time_limit_s=2.5, button_radius_m=0.010, turns=True)
+# Going straight to a button takes 1.4 s, so only who cannot decide between the two runs out of time.
 EITHER = WorldKind("either", "press either {colour} button", time_limit_s=4.0, button_radius_m=0.019, alike=2)
 KINDS = (BUTTONS, TURNTABLE, EITHER)
 NAMES = tuple(kind.name for kind in KINDS)

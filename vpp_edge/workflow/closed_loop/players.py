@@ -28,7 +28,7 @@ from vpp_edge.spec.instruction import TruncatedInstructionWarning
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.wording import counted
-from vpp_edge.workflow.closed_loop.bounds import EXPERT, EXPERT_NOW, RANDOM, SCRIPTED
+from vpp_edge.workflow.closed_loop.bounds import CHASER, EXPERT, RANDOM, SCRIPTED
 
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
 RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about the expert's step sizes
@@ -77,7 +77,7 @@ def open_player(choice: PlayerChoice) -> Player:
     Raises:
         BadInputError: the bundle or the backend cannot drive the simulated hand.
     """
-    if choice.policy in (EXPERT, EXPERT_NOW):
+    if choice.policy in (EXPERT, CHASER):
         return ExpertPlayer(predicts=choice.policy == EXPERT)
     if choice.policy == RANDOM:
         return RandomPlayer()
