@@ -22,13 +22,11 @@ from vpp_edge.checkpoint.untrained import UntrainedSizes, quiet_libraries, write
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.model.text import TextStage
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
-from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.spec.policy import PolicySpec
 
 SIZES = UntrainedSizes(
     image=128, frames=4, channels=(32, 64, 64, 64), vae_channels=(32, 32, 64, 64), width=128, queries=16, depth=2,
     actions=18, horizon=10, proprio=19, steps=10, text_width=64,
-    corpus=tuple(f"press the {colour} button" for colour in COLOURS),
 )  # fmt: skip
 TEXT_LENGTH = 20
 
@@ -39,12 +37,12 @@ class CheckpointFolder:
 
     folder: Path
 
-    def create(self, seed: int, state_bounds: Any, action_bounds: Any) -> None:
-        """Writes random weights at SIZES."""
+    def create(self, sizes: UntrainedSizes, seed: int, state_bounds: Any, action_bounds: Any) -> None:
+        """Writes random weights."""
         partial = self.folder.with_name(f".{self.folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        write_untrained_checkpoint(partial, SIZES, seed=seed, state_bounds=state_bounds, action_bounds=action_bounds)
+        write_untrained_checkpoint(partial, sizes, seed=seed, state_bounds=state_bounds, action_bounds=action_bounds)
         partial.rename(self.folder)
 
     def copy_of(self, other: CheckpointFolder) -> None:

@@ -1,16 +1,17 @@
 """Trains the policy of the button task in the stages of VPP: from demonstrations to a checkpoint to export.
 
-    python train.py DATA OUT [--seed 0] [--ablation]
+    python train.py DATA... OUT [--seed 0] [--ablation] [--ablation-no-time]
 
-OUT/checkpoint is the policy. An interrupted run resumes where it stopped. --ablation also trains OUT/ablation: the
-same policy on the features of an untrained video model, to show what prediction contributes.
+OUT/checkpoint is the policy, one for the worlds of all DATA folders. An interrupted run resumes where it stopped. Two
+more policies, trained the same way on other features, show what prediction contributes: OUT/ablation on those of an
+untrained video model, OUT/ablation-no-time on those of the trained one for the present frame only.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from loop import Schedule
 from policy_stage import Samples, features_of, train_policy
 from text_stage import train_text
 from video_stage import Clips, Texts, save_prediction, train_video
+from vpp_edge.checkpoint.untrained import UntrainedSizes
+from vpp_edge.runtime.sim.task import instructions_of
+from vpp_edge.runtime.sim.worlds.kinds import KINDS
 from vpp_edge.spec.normalization import bounds_arrays, normalized_from_state
 
 TEXT = Schedule(steps=100, rate=1e-3)
@@ -40,6 +44,7 @@ LEAST_BOUNDS = 0.02  # m or rad: normalization must not amplify what hardly move
 class Run:
     """What all stages share."""
 
+    sizes: UntrainedSizes
     shown: list[Demonstration]
     held_out: list[Demonstration]
     work: Path
@@ -48,17 +53,20 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="train the policy of the button task")
-    parser.add_argument("data", type=Path, help="folder that make_data.py wrote")
+    parser.add_argument("data", type=Path, nargs="+", help="folders that make_data.py wrote")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ablation", action="store_true", help="also train on features of an untrained video model")
+    parser.add_argument("--ablation-no-time", action="store_true", help="also train on features of one frame only")
     parser.add_argument("--threads", type=int, help="CPU threads (all)")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     begun = time.monotonic()
-    held_out = read_demonstrations(arguments.data, "val")[:PICTURED]
-    run = Run(read_demonstrations(arguments.data), held_out, arguments.out / "work", arguments.seed)
+    each = -(-PICTURED // len(arguments.data))
+    held_out = [one for data in arguments.data for one in read_demonstrations(data, "val")[:each]]
+    shown = [one for data in arguments.data for one in read_demonstrations(data)]
+    run = Run(sizes_for(shown + held_out), shown, held_out, work=arguments.out / "work", seed=arguments.seed)
     run.work.mkdir(parents=True, exist_ok=True)
     untrained = first_checkpoint(run, arguments.out / "untrained")
     trained = CheckpointFolder(arguments.out / "checkpoint")
@@ -68,10 +76,18 @@ def main() -> None:
         ablation = CheckpointFolder(arguments.out / "ablation")
         ablation.copy_of(trained)
         ablation.put_unet(untrained.unet())
-        work = run.work / "ablation"
-        work.mkdir(exist_ok=True)
-        train_on_features(run, ablation, clips, texts, work=work)
+        train_on_features(run, ablation, clips, texts, work=run.work / "ablation")
+    if arguments.ablation_no_time:
+        no_time = one_frame_of(run, trained, arguments.out / "ablation-no-time")
+        train_on_features(run, no_time, clips, texts, work=run.work / "ablation-no-time")
     print(f"trained in {(time.monotonic() - begun) / 60:.0f} min: {trained.folder}")
+
+
+def sizes_for(shown: list[Demonstration]) -> UntrainedSizes:
+    """SIZES, with the instructions of all worlds that are shown as the corpus of the tokenizer."""
+    spoken = {one.instruction for one in shown}
+    known = [instructions_of(kind) for kind in KINDS]
+    return replace(SIZES, corpus=tuple(dict.fromkeys(text for texts in known if spoken & {*texts} for text in texts)))
 
 
 def first_checkpoint(run: Run, folder: Path) -> CheckpointFolder:
@@ -79,21 +95,32 @@ def first_checkpoint(run: Run, folder: Path) -> CheckpointFolder:
     untrained = CheckpointFolder(folder)
     if not folder.exists():
         state = bounds([d.states for d in run.shown], LEAST_BOUNDS)
-        action = bounds([d.chunks(SIZES.horizon) for d in run.shown], LEAST_BOUNDS)
-        untrained.create(run.seed, state, action)
+        action = bounds([d.chunks(run.sizes.horizon) for d in run.shown], LEAST_BOUNDS)
+        untrained.create(run.sizes, run.seed, state, action)
     return untrained
+
+
+def one_frame_of(run: Run, trained: CheckpointFolder, folder: Path) -> CheckpointFolder:
+    """The trained video model as one of a single frame, the present one, with an untrained policy for its features."""
+    one = first_checkpoint(replace(run, sizes=replace(run.sizes, frames=1)), folder)
+    unet = trained.unet()
+    unet.register_to_config(num_frames=1)
+    one.put_unet(unet)
+    one.put_vae(trained.vae())
+    one.put_text(trained.text().encoder)
+    return one
 
 
 def train_video_model(run: Run, untrained: CheckpointFolder, trained: CheckpointFolder) -> tuple[Clips, Texts]:
     """Stages 0 and 1: writes video model and text encoder of `trained`; its policy is still random."""
     vae, unet, text = untrained.vae(), untrained.unet(), untrained.text()
-    train_images(vae, run.shown, SIZES.image, IMAGES, folder=run.work, seed=run.seed)
-    quality = save_reconstructions(vae, run.shown[0], SIZES.image, run.work / "images.png")
+    train_images(vae, run.shown, run.sizes.image, IMAGES, folder=run.work, seed=run.seed)
+    quality = save_reconstructions(vae, run.shown[0], run.sizes.image, run.work / "images.png")
     print(f"images are reconstructed at {quality:.1f} dB, scaling factor {vae.config.scaling_factor}")
     instructions = sorted({d.instruction for d in run.shown + run.held_out})
     texts = untrained.texts(instructions)
     train_text(text, texts, TEXT, folder=run.work, seed=run.seed)
-    latents = kept_tensor(run.work / "latents.npy", lambda: latents_of(vae, run.shown, SIZES.image))
+    latents = kept_tensor(run.work / "latents.npy", lambda: latents_of(vae, run.shown, run.sizes.image))
     clips = clips_of(run.shown, latents, instructions)
     scheduler = untrained.scheduler()
     scheduler.set_timesteps(20)
@@ -109,9 +136,9 @@ def train_video_model(run: Run, untrained: CheckpointFolder, trained: Checkpoint
         folder=run.work,
         seed=run.seed + 1,
     )
-    unseen = clips_of(run.held_out, latents_of(vae, run.held_out, SIZES.image), instructions)
+    unseen = clips_of(run.held_out, latents_of(vae, run.held_out, run.sizes.image), instructions)
     begins = np.array([first + BEGUN for first in np.unique(unseen.last, return_index=True)[1]])
-    futures = unseen.futures(begins, np.arange(len(begins)) % 2, SIZES.frames)
+    futures = unseen.futures(begins, np.arange(len(begins)) % 2, run.sizes.frames)
     text_of_each = hidden[torch.from_numpy(unseen.texts[begins])]
     save_prediction(unet, vae, scheduler, hidden=text_of_each, real=futures, file=run.work / "video.png")
     trained.copy_of(untrained)
@@ -130,6 +157,7 @@ def clips_of(shown: list[Demonstration], latents: Tensor, instructions: list[str
 
 def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: Texts, work: Path) -> None:
     """Stage 2 on the video model of `folder`; writes its policy.pt."""
+    work.mkdir(exist_ok=True)
     policy, spec, config = folder.policy()
     random = np.random.default_rng((run.seed, 20))
     chosen = np.sort(random.permutation(clips.moving())[:OBSERVATIONS])
@@ -137,7 +165,7 @@ def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: T
     with torch.no_grad():
         hidden, goals = texts.hidden(policy.text), texts.goals(policy.text)
     low, high = bounds_arrays(spec.action.bounds)
-    chunks = np.concatenate([d.chunks(SIZES.horizon) for d in run.shown])[chosen]
+    chunks = np.concatenate([d.chunks(run.sizes.horizon) for d in run.shown])[chosen]
     states = np.concatenate([d.states for d in run.shown])[chosen]
     latents = clips.latents[torch.from_numpy(chosen)]
     samples = Samples(

@@ -22,7 +22,7 @@ from vpp_edge.runtime.policy.act_schedule import ActSchedule
 from vpp_edge.runtime.policy.chunk_handover import ChunkHandover
 from vpp_edge.runtime.policy.handover_modes import NAIVE
 from vpp_edge.runtime.sim.hand import SimHand
-from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
+from vpp_edge.runtime.sim.task import Episode, Judge
 from vpp_edge.runtime.sim.world import scene_of
 
 STOPPED = "stopped"  # a verdict of the control loop: it refused to go on
@@ -34,7 +34,7 @@ class SimObservation:
 
     Attributes:
         state: (19,) pose of the hand.
-        scene: (5,) as in `world.scene_of`, for rendering.
+        scene: (8,) as in `world.scene_of`, for rendering.
         seconds: since the start of the episode.
         previous: the chunk that the next one has to continue, if any; its request counts the observations.
         delay_ns: upper bound of the time from now until the hand follows the next chunk.
@@ -120,7 +120,7 @@ def play(
     horizon: int,
     pace: Pace = Pace(),
     *,
-    time_limit_s: float = TIME_LIMIT_S,
+    time_limit_s: float | None = None,
     linger_s: float = 0.0,
 ) -> Outcome:
     """Plays one episode until its verdict, and `linger_s` longer.

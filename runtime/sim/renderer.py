@@ -18,9 +18,10 @@ from vpp_edge.runtime.sim.layout import NOMINAL, layout_from_seed
 from vpp_edge.runtime.sim.model import JOINTS
 from vpp_edge.runtime.sim.mujoco_import import gl_kind, import_mujoco, software_driver
 from vpp_edge.runtime.sim.rasterizer import Rasterizer
-from vpp_edge.runtime.sim.scene import SKY, apply_layout, scene_xml
+from vpp_edge.runtime.sim.scene import SKY, apply_layout, colour_lamp, scene_xml, turn_plate
 from vpp_edge.runtime.sim.view_names import VIEWS
-from vpp_edge.runtime.sim.world import SCENE_SIZE
+from vpp_edge.runtime.sim.world import SCENE_SIZE, depths_of, kind_of, plate_of
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, WorldKind
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.suggestion import did_you_mean
 
@@ -51,20 +52,37 @@ class SimRenderer:
             raise BadInputError(f"renderer {kind!r}; expected 'software' or None (choose GL backends with MUJOCO_GL)")
         self.width, self.height, self.note = width, height, ""
         self._mujoco = import_mujoco()
-        self._model = self._mujoco.MjModel.from_xml_string(scene_xml())
-        self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
-        self._data = self._mujoco.MjData(self._model)
-        self._joints, self._buttons = self._data.qpos[: len(JOINTS)], self._data.qpos[len(JOINTS) :]
-        self._seed: float | None = None
-        self._software: Rasterizer | None = None
+        self._gl, self._software = None, None
+        self._build(BUTTONS)
         self._gl = None if kind == "software" else self._open_gl()
         self.kind = "software" if self._gl is None else self._mujoco.GLContext.__module__.rpartition(".")[2]
         if self._gl is None:
-            background = tuple(map(float, SKY.split()))
-            samples = 2 if width * height <= SMOOTH_PIXELS else 1
-            self._software = Rasterizer(
-                self._mujoco, self._model, width=width, height=height, background=background, samples=samples
-            )
+            self._software = self._open_software()
+
+    def _build(self, world: WorldKind) -> None:
+        """Builds the model of a kind of world, in its nominal layout."""
+        self._world = world
+        self._seed: float | None = None
+        self._model = self._mujoco.MjModel.from_xml_string(scene_xml(world))
+        self._model.vis.global_.offwidth, self._model.vis.global_.offheight = self.width, self.height
+        self._data = self._mujoco.MjData(self._model)
+        self._joints, self._buttons = self._data.qpos[: len(JOINTS)], self._data.qpos[len(JOINTS) :]
+
+    def _open_software(self) -> Rasterizer:
+        background = tuple(map(float, SKY.split()))
+        samples = 2 if self.width * self.height <= SMOOTH_PIXELS else 1
+        return Rasterizer(
+            self._mujoco, self._model, width=self.width, height=self.height, background=background, samples=samples
+        )
+
+    def _enter(self, world: WorldKind) -> None:
+        """Goes to another kind of world. A process has one GL renderer at a time."""
+        self._build(world)
+        if self._gl is not None:
+            self._gl.close()
+            self._gl = self._mujoco.Renderer(self._model, self.height, self.width)
+        if self._software is not None:
+            self._software = self._open_software()
 
     def _open_gl(self) -> Any:
         if gl_kind() == "disable":
@@ -87,14 +105,13 @@ class SimRenderer:
         Args:
             view: one of VIEWS.
             state: (19,) as in HandState.vector: wrist xyz in m, wrist quaternion (xyzw), 12 joint angles in rad.
-            scene: (5,) as in `world.scene_of`: seed of the episode, depth of each button in m; None: the nominal
-                layout with no button down.
+            scene: (8,) as in `world.scene_of`; None: the nominal layout of `buttons` with no button down.
 
         Returns:
             (height, width, 3) uint8 RGB, owned by the caller.
 
         Raises:
-            BadInputError: unknown view, or a state or scene that is not 19 or 5 finite numbers.
+            BadInputError: unknown view, a state or scene that is not 19 or 8 finite numbers, or no such kind of world.
         """
         if view not in VIEWS:
             raise BadInputError(
@@ -107,12 +124,12 @@ class SimRenderer:
         scene = None if scene is None else np.asarray(scene, dtype=np.float64)
         if scene is not None and (scene.shape != (SCENE_SIZE,) or not np.isfinite(scene).all()):
             raise BadInputError(f"scene of shape {scene.shape}: {scene}; expected ({SCENE_SIZE},) finite numbers")
-        self._apply_layout(scene)
+        self._arrange(scene)
         data = self._data
         data.mocap_pos[0] = state[PoseLayout.POSITION]
         data.mocap_quat[0] = state[[6, 3, 4, 5]]
         self._joints[:] = state[PoseLayout.JOINTS]
-        self._buttons[:] = 0 if scene is None else scene[1:]
+        self._buttons[:] = 0 if scene is None else depths_of(scene)
         self._mujoco.mj_kinematics(self._model, data)
         self._mujoco.mj_camlight(self._model, data)
         if self._software is not None:
@@ -122,15 +139,21 @@ class SimRenderer:
         self._gl.update_scene(data, view)
         return self._gl.render()
 
-    def _apply_layout(self, scene: np.ndarray | None) -> None:
-        """Moves everything to the layout of the scene's episode, once per episode."""
-        seed = None if scene is None else float(scene[0])
-        if seed == self._seed:
-            return
-        self._seed = seed
-        layout = NOMINAL if seed is None else layout_from_seed(int(seed))
-        apply_layout(self._mujoco, self._model, layout)
-        if self._software is not None:
+    def _arrange(self, scene: np.ndarray | None) -> None:
+        """Moves everything but hand and buttons to where it is in the scene; the layout once per episode."""
+        seed, world = (None, BUTTONS) if scene is None else (float(scene[0]), kind_of(scene))
+        if world is not self._world:
+            self._enter(world)
+        moved = seed != self._seed
+        if moved:
+            self._seed = seed
+            layout = NOMINAL if seed is None else layout_from_seed(int(seed), world)
+            apply_layout(self._mujoco, self._model, layout)
+        if scene is not None:
+            plate = plate_of(scene)
+            turn_plate(self._model, self._data, plate)
+            moved |= colour_lamp(self._model, plate.speed_rad_s)
+        if moved and self._software is not None:
             self._software.forget()
 
     def close(self) -> None:

@@ -18,7 +18,8 @@ from vpp_edge.runtime.control.scalar_rotation import difference
 from vpp_edge.runtime.ipc.channels import Channels
 from vpp_edge.runtime.ipc.instruction import NEVER, Instruction, write_instruction
 from vpp_edge.runtime.sim.hand import SimHand
-from vpp_edge.runtime.sim.task import TIME_LIMIT_S, Episode, Judge
+from vpp_edge.runtime.sim.task import Episode, Judge
+from vpp_edge.runtime.sim.world import depths_of
 from vpp_edge.spec.pose import PoseLayout
 
 LINGER_S = 0.8  # after the verdict, so that viewers can see it
@@ -65,7 +66,7 @@ class EpisodeSequence:
         episodes: Sequence[Episode],
         hand: SimHand,
         on_result: Callable[[Result], None] = lambda result: None,
-        time_limit_s: float = TIME_LIMIT_S,
+        time_limit_s: float | None = None,
     ) -> None:
         self._waiting, self._hand, self._on_result, self._time_limit_s = list(episodes), hand, on_result, time_limit_s
         self.results: list[Result] = []
@@ -95,7 +96,7 @@ class EpisodeSequence:
                 return
             self._since_ns = tick.stamp_ns
         judge, seconds = self._judge, (tick.stamp_ns - self._since_ns) / 1e9
-        if judge.look(tick.scene[1:], seconds) != "running":
+        if judge.look(depths_of(tick.scene), seconds) != "running":
             self.caption = f"{self._episode.instruction}: {judge.verdict}"
             self.results.append(Result(self._episode, judge.verdict, judge.pressed, judge.seconds))
             self._on_result(self.results[-1])

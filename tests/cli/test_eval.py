@@ -14,7 +14,7 @@ from vpp_edge.demo.bundle import DemoOptions
 
 FACTS = {
     "policy", "bundle", "backend", "precision", "steps", "solver", "frames", "seed", "first_world", "delay_ms",
-    "replan_ms", "time_limit_s", "chunking", "acts_per_look", "act_delay_ms",
+    "replan_ms", "time_limit_s", "chunking", "acts_per_look", "act_delay_ms", "world",
 }  # fmt: skip
 FOUND = {
     "success", "ci95", "successes", "episodes", "passed", "wrong", "timeouts", "by_colour",
@@ -44,11 +44,19 @@ def test_several_acts_per_look_are_told(capsys: pytest.CaptureFixture[str]) -> N
     assert first.endswith("naive chunks, 3 per observation, the later ones 5 ms after their state")
 
 
+def test_a_world_has_its_own_time_limit_and_needs_prediction(capsys: pytest.CaptureFixture[str]) -> None:
+    for policy, share in (("expert", 1.0), ("chaser", 0.0)):
+        words = ["eval", policy, "--world", "turntable", "--episodes", "3", "--delay-ms", "200", "--json", "--quiet"]
+        assert main(words) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["world"], found["time_limit_s"], found["success"]) == ("turntable", 2.5, share)
+
+
 def test_a_bundle_for_people(small_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["eval", str(small_bundle), "--episodes", "2", "--time-limit", "0.4", "--processes", "1", "--quiet"]
     assert main([*words, "--require", "0.5"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert "(fp32, 3 ddim steps, 16 frames, onnxruntime): 2 episodes, seed 0" in lines[0]
+    assert "(fp32, 3 ddim steps, 16 frames, onnxruntime): 2 episodes of buttons, seed 0" in lines[0]
     assert lines[0].endswith("rtc chunks")
     assert "0.0 % (0.0 to 65.8 %), 95 % interval" in lines[1]
     assert "out of time     2 (after 0.4 s)" in "\n".join(lines)
@@ -80,6 +88,8 @@ def test_a_share_that_is_reached_passes(capsys: pytest.CaptureFixture[str]) -> N
         (["expert", "--delay-ms", "nan"], "--delay-ms nan"),
         (["demo", "--frames", "5", "--checkpoint", "x"], "--checkpoint is for --backend torch"),
         (["demo", "--precision", "int8", "--backend", "torch"], "runs the checkpoint in fp32"),
+        (["chaser", "--steps", "4"], "--steps cannot be chosen for 'chaser'"),
+        (["expert", "--world", "moon"], "buttons"),
         (["expert", "--seed", "1000"], "other worlds are for training"),
         (["expert", "--acts-per-look", "0"], "--acts-per-look 0: expected a whole number from 1 to 16"),
         (["expert", "--acts-per-look", "2", "--chunking", "synchronous"], "it plays every chunk to its end"),

@@ -16,6 +16,10 @@ from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes
 from vpp_edge.runtime.policy.targets import targets_from_actions
+from vpp_edge.runtime.sim.expert import chosen_button
+from vpp_edge.runtime.sim.task import PRESSED_M
+from vpp_edge.runtime.sim.world import depths_of
+from vpp_edge.runtime.sim.worlds.kinds import kind_from_name
 
 if any(importlib.util.find_spec(name) is None for name in ("mujoco", "av")):  # importing MuJoCo would choose its GL
     pytest.skip("the demonstrations are simulated with MuJoCo and kept as videos", allow_module_level=True)
@@ -83,6 +87,46 @@ def test_a_demonstration_is_made_once_and_the_same_every_time(example, data: Pat
     example("make_data").make_episode(tmp_path, 0, 1)
     path = Path("annotation") / "train" / "1.json"
     assert (tmp_path / path).read_bytes() == (data / path).read_bytes()
+
+
+@pytest.mark.parametrize("world", ["turntable", "either"])
+def test_the_demonstrated_states_of_every_world_lead_to_a_button(example, world: str) -> None:
+    make_data = example("make_data")
+    for seed in range(make_data.FIRST_SEED, make_data.FIRST_SEED + 4):
+        shown = make_data.demonstration(seed, kind_from_name(world))
+        assert shown is not None and len(shown.states) == len(shown.commands) == len(shown.scenes)
+        pressed = depths_of(shown.scenes[-1]) > PRESSED_M
+        assert [i for i in range(4) if pressed[i]] == [chosen_button(shown.episode)]
+
+
+@pytest.mark.parametrize("seed", ["-1", "10"])
+def test_the_worlds_of_evaluation_and_calibration_are_not_demonstrated(
+    example, seed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["make_data", "nowhere", "--seed", seed])
+    with pytest.raises(SystemExit):
+        example("make_data").main()
+    assert "expected a whole number from 0 to 9" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_policy_is_trained_on_two_worlds_and_one_on_features_of_one_frame(
+    example, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    either = tmp_path / "either"
+    for number in range(2):
+        example("make_data").make_episode(either, 0, number, "either")
+    train = tiny(example, monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["train", str(data), str(either), str(tmp_path / "out"), "--ablation-no-time"])
+    train.main()
+    policy, alone = (
+        read_checkpoint(paths_from_folder(tmp_path / "out" / name)) for name in ("checkpoint", "ablation-no-time")
+    )
+    assert (policy.spec.frames, alone.spec.frames) == (TINY.frames, 1)
+    assert alone.former["latents"].shape[0] == alone.unet.config["num_frames"] == 1
+    assert policy.spec.action == alone.spec.action
+    words = (tmp_path / "out" / "checkpoint" / "clip" / "tokenizer.json").read_text()
+    assert '"either</w>"' in words and '"press</w>"' in words
 
 
 @pytest.mark.slow

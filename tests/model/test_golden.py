@@ -59,7 +59,8 @@ def test_images_and_features(golden: Golden, policy: tuple[VideoPredictionPolicy
 
 @torch.no_grad()
 def test_tokens(golden: Golden, policy: tuple[VideoPredictionPolicy, PolicySpec]) -> None:
-    check(policy[0].former(tokens_from_views(given(golden, "0", "features"))[None]), golden.arrays["0/tokens"], "tokens")
+    features = tokens_from_views(given(golden, "0", "features"))
+    check(policy[0].former(features[None]), golden.arrays["0/tokens"], "tokens")
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ from typing import Any
 
 from vpp_edge.bundle.success_rate import SuccessRate, success_rate_from_json
 
+FIRST_WORLD = "buttons"  # the only one when certificates did not name it
+
 
 @dataclass(frozen=True)
 class ClosedLoopRecord:
@@ -16,6 +18,7 @@ class ClosedLoopRecord:
         task: description of the task.
         policy, reference: successes of the bundle, and of `reference_name`.
         seed: of `vpp-edge eval`.
+        world: of `vpp-edge eval`.
     """
 
     task: str
@@ -23,6 +26,7 @@ class ClosedLoopRecord:
     reference: SuccessRate
     reference_name: str
     seed: int
+    world: str = FIRST_WORLD
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `closed_loop_from_json`."""
@@ -32,6 +36,7 @@ class ClosedLoopRecord:
             "reference": self.reference.to_json(),
             "reference_name": self.reference_name,
             "seed": self.seed,
+            "world": self.world,
         }
 
 
@@ -49,4 +54,5 @@ def closed_loop_from_json(data: Any) -> ClosedLoopRecord | None:
         reference=reference,
         reference_name=str(data["reference_name"]),
         seed=int(data["seed"]),
+        world=str(data.get("world", FIRST_WORLD)),
     )

@@ -21,14 +21,14 @@ from vpp_edge.number_range import real
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.act_schedule import ACTS_PER_LOOK
 from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, KINDS, NAMES
 from vpp_edge.workflow.closed_loop.bounds import (
     DELAY_MS,
     EPISODE_S,
     EPISODES,
     EVALUATION_SEED,
-    EXPERT,
-    RANDOM,
     REPLAN_MS,
+    SCRIPTED,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 HELP = """Play episodes of "press the red button" with a policy and report how many succeed.
 
 POLICY is a bundle folder; `demo`, the trained policy that ships with this package; `expert`, a script that knows where
-the buttons are; or `random` motion. The policy gets the images of two simulated cameras and the instruction, and drives
-the simulated hand through the same control loop, limits and chunk hand-over as in `vpp-edge run`.
+the buttons are and will be; `chaser`, one that goes to where they are now; or `random` motion. The policy gets the
+images of two simulated cameras and the instruction, and drives the simulated hand through the same control loop, limits
+and chunk hand-over as in `vpp-edge run`.
+
+--world chooses what is asked: `buttons` on a plate that stands; on a `turntable`, smaller ones, to be met where they
+will be; or `either` of two buttons of one colour.
 
 Time is simulated: a result depends on the policy, the seed and the options, not on the machine or its load.
 
@@ -47,14 +51,16 @@ Time is simulated: a result depends on the policy, the seed and the options, not
   vpp-edge eval demo --precision int8 --steps 4 --delay-ms 100
   vpp-edge eval my_bundle/ --episodes 50 --require 0.9       (exit status 1 below 90 %)
   vpp-edge eval my_bundle/ --episodes 10000 --ray auto       (on the Ray cluster that this machine has joined)
-  vpp-edge eval expert"""
+  vpp-edge eval expert --world turntable"""
 
+LIMITS = ", ".join(f"{kind.name} {kind.time_limit_s:g}" for kind in KINDS)
 DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    policy = parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert or random")
-    completed_by(policy, words_and_files((DEMO, EXPERT, RANDOM)))
+    policy = parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert, chaser or random")
+    completed_by(policy, words_and_files((DEMO, *SCRIPTED)))
+    parser.add_argument("--world", choices=NAMES, default=BUTTONS.name, help="what the episodes ask (buttons)")
     parser.add_argument("--episodes", type=Number(EPISODES), default=200, metavar="N", help="number of episodes (200)")
     parser.add_argument(
         "--seed", type=Number(EVALUATION_SEED), default=0, metavar="S", help="selects the episodes and the noise (0)"
@@ -91,10 +97,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=MODES,
         help="how one chunk follows another: it continues the current one (rtc), takes over on arrival (naive), is "
         "averaged with earlier ones (ensemble), or waits until the current one has ended (synchronous); default rtc, "
-        "for expert and random naive",
+        "for scripts naive",
     )
     parser.add_argument(
-        "--time-limit", type=Number(EPISODE_S), default=8, metavar="S", help="seconds until an episode times out (8)"
+        "--time-limit", type=Number(EPISODE_S), metavar="S", help=f"seconds until an episode times out ({LIMITS})"
     )
     parser.add_argument("--precision", choices=PRECISIONS, help="precision of the demo policy (fp32)")
     parser.add_argument(
@@ -153,11 +159,12 @@ def _settings(arguments: argparse.Namespace) -> EvalSettings:
         chunking=_chunking(arguments),
         acts_per_look=arguments.acts_per_look,
         act_delay_ns=round((arguments.act_delay_ms or 0) * 1e6),
+        world=arguments.world,
     )
 
 
 def _chunking(arguments: argparse.Namespace) -> str:
-    samples = arguments.policy not in (EXPERT, RANDOM)
+    samples = arguments.policy not in SCRIPTED
     if arguments.chunking == RTC and not samples:
         raise BadInputError(f"--chunking {RTC} guides the sampler of a policy; {arguments.policy!r} has none")
     return str(arguments.chunking or (RTC if samples else NAIVE))
@@ -169,13 +176,13 @@ def _choice(arguments: argparse.Namespace) -> PlayerChoice:
 
     policy, demo_options = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
     unusable = [] if policy == DEMO else [name for name, value in demo_options.items() if value is not None]
-    if policy in (EXPERT, RANDOM):
+    if policy in SCRIPTED:
         engine = ("backend", "provider", "checkpoint")
         unusable += [name for name in engine if getattr(arguments, name) not in (None, ONNXRUNTIME)]
     if unusable:
         raise BadInputError(
             f"{', '.join(f'--{name}' for name in unusable)} cannot be chosen for {policy!r}: a bundle has the settings "
-            f"that it was exported with, {EXPERT} and {RANDOM} have none. Use it with {DEMO!r} or `vpp-edge export`."
+            f"that it was exported with, {', '.join(SCRIPTED)} have none. Use it with {DEMO!r} or `vpp-edge export`."
         )
     check_provider_belongs(arguments.backend, arguments.provider)
     runs_in = PRECISION_FROM_CHECKPOINT.get(arguments.backend)

@@ -33,6 +33,7 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
         }
     return {
         **policy,
+        "world": settings.world,
         "seed": settings.seed,
         "first_world": settings.seed * WORLDS_PER_SEED,
         "delay_ms": settings.delay_ns / 1e6,
@@ -40,7 +41,7 @@ def facts_of(choice: PlayerChoice, settings: EvalSettings) -> dict[str, Any]:
         "chunking": settings.chunking,
         "acts_per_look": settings.acts_per_look,
         "act_delay_ms": settings.act_delay_ns / 1e6,
-        "time_limit_s": settings.time_limit_s,
+        "time_limit_s": settings.limit_s,
     }
 
 
@@ -57,9 +58,9 @@ def lines_of(facts: dict[str, Any], summary: ClosedLoopSummary) -> list[str]:
     )
     press = summary.press_s
     lines = [
-        f"{facts['policy']}{how}: {counted(summary.rate.episodes, 'episode')}, seed {facts['seed']}, a new chunk every "
-        f"{facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its observation, {facts['chunking']} chunks"
-        f"{_acts(facts)}",
+        f"{facts['policy']}{how}: {counted(summary.rate.episodes, 'episode')} of {facts['world']}, "
+        f"seed {facts['seed']}, a new chunk every {facts['replan_ms']:g} ms, {facts['delay_ms']:g} ms after its "
+        f"observation, {facts['chunking']} chunks{_acts(facts)}",
         f"  success         {summary.rate}, 95 % interval",
         f"  wrong button    {summary.verdicts[WRONG]}",
         f"  out of time     {summary.verdicts[TIMEOUT]} (after {facts['time_limit_s']:g} s)",

@@ -26,6 +26,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.files.outputs import check_temporary_files
 from vpp_edge.number_range import COUNT, SEED, above
 from vpp_edge.progress import Progress, ProgressCallback
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, NAMES
 from vpp_edge.spec.policy import QUATERNION_ORDERS
 from vpp_edge.workflow.closed_loop.bounds import EPISODES
 
@@ -138,6 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="play N episodes of the simulated task with the bundle and with float32, for its certificate",
     )
+    parser.add_argument("--world", choices=NAMES, default=BUTTONS.name, help="what these episodes ask (buttons)")
     parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of these observations and episodes (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     add_calibration_arguments(parser)
@@ -179,7 +181,7 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.workflow.closed_loop import certifying
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 
-    played = EvalSettings(episodes=arguments.closed_loop, seed=arguments.seed)
+    played = EvalSettings(episodes=arguments.closed_loop, seed=arguments.seed, world=arguments.world)
     certifying.check_can_play(source, choices)
     stages = (*stages, *certifying.progress_stages(played))
     with Progress("export", stages, quiet=arguments.quiet) as progress:

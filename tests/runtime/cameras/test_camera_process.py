@@ -85,8 +85,8 @@ def test_a_simulated_view_follows_the_states_of_the_loop(realsense):
             message = read_frame(slot)
             return message.value.image if message is not None and message.stamp_ns > since_ns else None
 
-        pressed = (7, 0, 0.008, 0, 0)
-        for x_m, scene in ((0.0, (7, 0, 0, 0, 0)), (0.1, pressed), (0.1, pressed), (0.1, (8, *pressed[1:]))):
+        pressed = (7, 0, 0.008, *(0,) * 5)
+        for x_m, scene in ((0.0, (7, *(0,) * 7)), (0.1, pressed), (0.1, pressed), (0.1, (8, *pressed[1:]))):
             since_ns = publish(x_m, scene)
             images.append(wait_for(lambda since_ns=since_ns: seen(since_ns), process))
     assert not np.array_equal(images[0], images[1])

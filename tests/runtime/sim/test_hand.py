@@ -12,7 +12,7 @@ from vpp_edge.clock import FakeClock
 from vpp_edge.errors import BadInputError, HardwareFaultError
 from vpp_edge.runtime.hands.kinds import hand_from_text, hand_kinds
 from vpp_edge.runtime.sim.hand import LIMITS, WATCHDOG_NS, SimHand
-from vpp_edge.runtime.sim.layout import COLOURS
+from vpp_edge.runtime.sim.scene import BUTTONS_NAMED
 from vpp_edge.runtime.sim.task import START, episode_from_seed
 
 if importlib.util.find_spec("mujoco") is None:
@@ -64,7 +64,7 @@ def test_the_joints_are_in_the_order_of_the_xhand(hand: SimHand) -> None:
     actuators = [hand.world._model.actuator(i).name for i in range(hand.world._model.nu)]
     joints = [hand.world._model.joint(i).name for i in range(hand.world._model.njnt)]
     assert actuators == list(hand.limits.joint_names)
-    assert joints == [*actuators, *COLOURS]
+    assert joints == [*actuators, *BUTTONS_NAMED]
 
 
 def test_the_ranges_contain_the_recordings() -> None:

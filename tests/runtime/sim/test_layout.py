@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.layout import (
-    BUTTON_RADIUS_M,
     COLOURS,
     HEIGHTS_M,
     NOMINAL,
@@ -20,6 +19,7 @@ from vpp_edge.runtime.sim.layout import (
     layout_from_seed,
 )
 from vpp_edge.runtime.sim.task import PALM_DOWN, START, Judge, episode_from_seed
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS
 
 HALF_PLATE_M = 0.11
 FINGER_M = 0.02  # width, which must fit between two buttons
@@ -28,8 +28,12 @@ seeds = st.integers(0, 2**40)
 
 def check_layout(layout: Layout) -> None:
     places = np.array(layout.places_m)
-    assert (np.abs(places - PLATE_CENTRE_M) + BUTTON_RADIUS_M < HALF_PLATE_M).all(), "a button sticks out of the plate"
-    gaps_m = [np.linalg.norm(one - other) - 2 * BUTTON_RADIUS_M for one, other in itertools.combinations(places, 2)]
+    assert (np.abs(places - PLATE_CENTRE_M) + BUTTONS.button_radius_m < HALF_PLATE_M).all(), (
+        "a button sticks out of the plate"
+    )
+    gaps_m = [
+        np.linalg.norm(one - other) - 2 * BUTTONS.button_radius_m for one, other in itertools.combinations(places, 2)
+    ]
     assert min(gaps_m) > FINGER_M
     assert all(HEIGHTS_M[0] <= height <= HEIGHTS_M[1] for height in layout.heights_m)
     assert len(layout.heights_m) == len(COLOURS)

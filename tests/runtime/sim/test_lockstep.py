@@ -15,6 +15,8 @@ from vpp_edge.runtime.sim.hand import LIMITS
 from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.lockstep import Outcome, Pace, SimObservation, play
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
+from vpp_edge.runtime.sim.world import SCENE_SIZE, plate_of
+from vpp_edge.runtime.sim.worlds.kinds import EITHER, TURNTABLE
 
 if importlib.util.find_spec("mujoco") is None:
     pytest.skip("the simulated hand needs MuJoCo", allow_module_level=True)
@@ -34,6 +36,27 @@ def test_the_expert_always_succeeds(pace: Pace) -> None:
     outcomes = [played(episode_from_seed(seed), pace) for seed in FRESH]
     assert [o.verdict for o in outcomes] == ["success"] * len(FRESH)
     assert all(o.pressed == (o.colour,) and 1 < o.seconds < 6 for o in outcomes)
+
+
+@pytest.mark.parametrize("pace", [AT_ONCE, DELAYED, Pace(replan_ns=100_000_000)], ids=["at once", "late", "often"])
+def test_on_a_turntable_only_who_goes_to_where_the_button_will_be_presses_it(pace: Pace) -> None:
+    for predicts, verdict in ((True, "success"), (False, "out of time")):
+        for seed in FRESH[:6]:
+            episode = episode_from_seed(seed, TURNTABLE)
+
+            def targets(moment: SimObservation, episode: Episode = episode, predicts: bool = predicts) -> np.ndarray:
+                plate = plate_of(moment.scene)
+                plate = plate if predicts else replace(plate, speed_rad_s=0.0)
+                return expert_targets(episode, moment.state, HORIZON, plate)
+
+            assert play(episode, targets, HORIZON, pace).verdict == verdict, (seed, predicts)
+
+
+def test_the_expert_presses_one_of_two_buttons() -> None:
+    for seed in FRESH[:8]:
+        episode = episode_from_seed(seed, EITHER)
+        outcome = played(episode, DELAYED)
+        assert (outcome.verdict, outcome.pressed) == ("success", (episode.colour,))
 
 
 def test_another_button_is_the_wrong_button() -> None:
@@ -82,7 +105,7 @@ def test_a_policy_observes_as_often_as_its_pace_allows(delay_ms: int) -> None:
     play(episode_from_seed(1), think, HORIZON, Pace(delay_ns=delay_ms * 1_000_000), time_limit_s=2.0)
     apart_s = np.diff([moment.seconds for moment in seen])
     np.testing.assert_allclose(apart_s, max(200, delay_ms) / 1e3, atol=0.011)
-    assert all(moment.scene.shape == (5,) and moment.scene[0] == 1 for moment in seen)
+    assert all(moment.scene.shape == (SCENE_SIZE,) and moment.scene[0] == 1 for moment in seen)
 
 
 @pytest.mark.parametrize("acts", [2, 4])

@@ -15,9 +15,9 @@ from cpu_time import HANGS_S
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.installing import pip_install
-from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.model import CLOSED_RAD
 from vpp_edge.runtime.sim.renderer import SimRenderer
+from vpp_edge.runtime.sim.scene import BUTTONS_NAMED
 from vpp_edge.runtime.sim.task import START
 from vpp_edge.runtime.sim.view_names import POLICY_VIEWS, VIEWS
 
@@ -103,7 +103,13 @@ def test_both_renderers_agree(gl: SimRenderer, software: SimRenderer, view: str,
     assert np.mean(apart) < 8 and np.mean(apart > 30) < 0.08  # edges, which GL smooths, and borders of shadows
 
 
-SCENES = [(1, 0, 0, 0, 0), (1, 0.008, 0, 0, 0.01), (2, 0, 0, 0, 0), (3, 0, 0.009, 0, 0)]
+STANDING = (0, 0, 0)  # angle and speed of the plate, and the kind of world
+SCENES = [
+    (1, 0, 0, 0, 0, *STANDING),
+    (1, 0.008, 0, 0, 0.01, *STANDING),
+    (2, 0, 0, 0, 0, *STANDING),
+    (3, 0, 0.009, 0, 0, *STANDING),
+]
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -118,6 +124,35 @@ def test_both_renderers_agree_on_buttons(gl: SimRenderer, software: SimRenderer,
         np.testing.assert_allclose(one.mean(axis=0), other.mean(axis=0), atol=0.7)
 
 
+TURNING = [(1, 0, 0, 0.008, 0, 0.0, 1.5, 1), (2, 0, 0, 0, 0, 2.0, -1.2, 1), (3, 0, 0, 0, 0, 0, 0, 2)]
+
+
+@pytest.mark.parametrize("scene", TURNING)
+@pytest.mark.parametrize("view", POLICY_VIEWS)
+def test_both_renderers_agree_on_the_other_worlds(
+    gl: SimRenderer, software: SimRenderer, view: str, scene: tuple
+) -> None:
+    apart = difference(*(renderer.render(view, STATE, np.array(scene)) for renderer in (gl, software)))
+    assert np.mean(apart) < 8 and np.mean(apart > 30) < 0.08
+
+
+@pytest.mark.parametrize("view", POLICY_VIEWS)
+def test_one_image_of_a_turntable_shows_where_it_is_and_how_it_turns(renderer: SimRenderer, view: str) -> None:
+    def image(angle_rad: float, speed_rad_s: float) -> np.ndarray:
+        return renderer.render(view, STATE, np.array((5, 0, 0, 0, 0, angle_rad, speed_rad_s, 1)))
+
+    left, slower, right = image(0.3, 1.6), image(0.3, 1.2), image(0.3, -1.6)
+    lamp = difference(left, right) > 100
+    assert lamp.sum() > 0.02 * WIDTH * HEIGHT
+    green, blue = left[lamp][:, 1].mean(), left[lamp][:, 2].mean()
+    assert min(green, blue) > left[lamp][:, 0].mean() + 50, "cyan"
+    assert right[lamp][:, 1].mean() < min(right[lamp][:, 0].mean(), right[lamp][:, 2].mean()) - 50, "magenta"
+    assert slower[lamp][:, 0].mean() > left[lamp][:, 0].mean() + 20, "paler"
+    turned = difference(left, image(1.1, 1.6)) > 20
+    assert turned.sum() > 8 and not (turned & lamp).sum() > 0.2 * lamp.sum()
+    np.testing.assert_array_equal(image(0.3, 1.6), left)
+
+
 @pytest.mark.parametrize("button", range(4))
 def test_a_pressed_button_appears_lower(renderer: SimRenderer, button: int) -> None:
     up, down = np.array(SCENES[0], float), np.array(SCENES[0], float)
@@ -127,7 +162,7 @@ def test_a_pressed_button_appears_lower(renderer: SimRenderer, button: int) -> N
 
 
 def test_an_episode_has_its_own_buttons_light_and_cameras(renderer: SimRenderer) -> None:
-    images = [renderer.render("top", STATE, np.array((seed, 0, 0, 0, 0))) for seed in (1, 2, 1)]
+    images = [renderer.render("top", STATE, np.array((seed, 0, 0, 0, 0, *STANDING))) for seed in (1, 2, 1)]
     assert (difference(images[0], images[1]) > 20).mean() > 0.02
     np.testing.assert_array_equal(images[0], images[2])
     nominal = renderer.render("top", STATE)
@@ -147,7 +182,7 @@ def test_both_renderers_give_the_hand_the_same_outline(gl: SimRenderer, software
     software.render(view, LOW)
     cast = software._software.layer(software._data, view).ids[::2, ::2]
     first, end = (
-        software._model.body(name).geomadr[0] for name in ("wrist", COLOURS[0])
+        software._model.body(name).geomadr[0] for name in ("wrist", BUTTONS_NAMED[0])
     )  # those of the hand are in between
     one, other = ((first <= ids) & (ids < end) for ids in (drawn, cast))
     assert (one & other).sum() > 0.85 * (one | other).sum()
@@ -176,7 +211,9 @@ def test_invalid_views_and_states_are_rejected(software: SimRenderer, view: str,
         software.render(view, state)
 
 
-@pytest.mark.parametrize("scene", [np.zeros(4), np.full(5, np.nan), np.zeros((5, 1))])
+@pytest.mark.parametrize(
+    "scene", [np.zeros(7), np.full(8, np.nan), np.zeros((8, 1)), np.full(8, 3.0), np.full(8, -1.0)]
+)
 def test_an_invalid_scene_is_rejected(software: SimRenderer, scene: np.ndarray) -> None:
     with pytest.raises(BadInputError, match="scene"):
         software.render("top", STATE, scene)

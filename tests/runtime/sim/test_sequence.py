@@ -139,7 +139,7 @@ class Publisher:
             self.now_ns,
             vector=vector,
             command=vector,
-            scene=np.array((seed, *(depths or (0,) * 4))),
+            scene=np.array((seed, *(depths or (0,) * 4), 0, 0, 0)),
             episode=episode,
             request=request,
             resting_since_ns=0,

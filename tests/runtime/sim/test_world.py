@@ -37,7 +37,7 @@ def test_a_finger_presses_one_button_which_comes_up_again(seed: int) -> None:
     depths_m = world.depths_m()
     assert PRESSED_M < depths_m[asked][0] <= TRAVEL_M + 1e-3
     assert np.abs(depths_m[~asked]).max() < 1e-3
-    np.testing.assert_array_equal(scene_of(world), [seed, *depths_m])
+    np.testing.assert_array_equal(scene_of(world), [seed, *depths_m, 0, 0, 0])
     world.aim(world.vector() + 0.1 * (np.arange(19) == 2))
     pass_time(world, 1.0)
     assert np.abs(world.depths_m()).max() < 1e-3
@@ -68,7 +68,7 @@ def test_entering_resets_everything_and_rearranging_keeps_the_hand() -> None:
     pressed = world.vector()
     world.rearrange(second)
     np.testing.assert_array_equal(world.vector(), pressed)
-    np.testing.assert_array_equal(scene_of(world), [2, 0, 0, 0, 0])
+    np.testing.assert_array_equal(scene_of(world), [2, *(0,) * 7])
     world.enter(second)
     fresh = World(second)
     for one in (world, fresh):

@@ -18,7 +18,7 @@ from vpp_edge.progress import ProgressCallback
 from vpp_edge.workflow.closed_loop.certifying import check_can_play, export_and_play
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 
-SHORT = EvalSettings(episodes=2, seed=3, time_limit_s=0.2)
+SHORT = EvalSettings(episodes=2, seed=3, time_limit_s=0.2, world="either")
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -44,6 +44,7 @@ def test_both_play_and_the_certificate_says_so(
     assert bundle.manifest.certificate == json.loads(json.dumps(written.certificate))
     record = certificate_from_json(bundle.manifest.certificate).closed_loop
     assert record is not None and record.seed == 3
+    assert (record.task, record.world) == ('simulated "press either red button"', "either")
     assert (record.policy.successes, record.policy.episodes, record.reference.episodes) == (0, 2, 2)
     assert record.reference_name == ("the eager float32 policy" if eager else "the float32 bundle")
     assert list(dict.fromkeys(seen)) == ["play", "play float32"]

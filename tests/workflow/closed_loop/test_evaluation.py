@@ -99,6 +99,7 @@ def test_a_policy_that_gives_no_numbers_is_stopped_and_its_reason_counted() -> N
         ({"delay_ns": -1}, "delay_ms -1e-06"),
         ({"replan_ns": 0}, "replan_ms 0.0: expected a number above 0"),
         ({"time_limit_s": float("nan")}, "time_limit_s nan"),
+        ({"world": "moon"}, "unknown world 'moon'"),
     ],
 )
 def test_invalid_settings_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vpp_edge.number_range import above, real, whole
 
-EXPERT, RANDOM = "expert", "random"
+EXPERT, CHASER, RANDOM = "expert", "chaser", "random"
+SCRIPTED = (EXPERT, CHASER, RANDOM)
 WORLDS_PER_SEED = 10_000
 EPISODES = whole(1, WORLDS_PER_SEED)
 EVALUATION_SEED = whole(0, 999, why="other worlds are for training")

@@ -15,11 +15,10 @@ from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.export.bundle_writer import rename_bundle, staging_folder, write_certificate
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.runtime.sim.task import instructions_of
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
 from vpp_edge.workflow.closed_loop.players import PlayerChoice, check_drives_sim_hand
 from vpp_edge.workflow.closed_loop.summary import summary_of
-
-TASK = 'simulated "press the red button"'
 
 
 def progress_stages(settings: EvalSettings) -> tuple[tuple[str, float], ...]:
@@ -68,7 +67,14 @@ def played(
         reference, name = PlayerChoice(str(bundle), "torch"), "the eager float32 policy"
     found = _rate(PlayerChoice(str(bundle)), settings, lambda fraction: report("play", fraction))
     expected = _rate(reference, settings, lambda fraction: report("play float32", fraction))
-    return ClosedLoopRecord(task=TASK, policy=found, reference=expected, reference_name=name, seed=settings.seed)
+    return ClosedLoopRecord(
+        task=f'simulated "{instructions_of(settings.kind)[0]}"',
+        policy=found,
+        reference=expected,
+        reference_name=name,
+        seed=settings.seed,
+        world=settings.world,
+    )
 
 
 def _rate(choice: PlayerChoice, settings: EvalSettings, report: Callable[[float], None]) -> SuccessRate:

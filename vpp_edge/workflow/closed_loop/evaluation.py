@@ -22,10 +22,10 @@ from vpp_edge.runtime.control.contract import ControlSettings
 from vpp_edge.runtime.policy.act_schedule import check_acts_per_look
 from vpp_edge.runtime.policy.handover_modes import RTC, checked_mode
 from vpp_edge.runtime.policy.tokenizer import InstructionTokenizer
-from vpp_edge.runtime.sim.layout import COLOURS
 from vpp_edge.runtime.sim.lockstep import Outcome, Pace, play
 from vpp_edge.runtime.sim.smoothness import jerks, seam_jumps
-from vpp_edge.runtime.sim.task import TIME_LIMIT_S, episode_from_seed, instruction_for
+from vpp_edge.runtime.sim.task import episode_from_seed, instructions_of
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, WorldKind, kind_from_name
 from vpp_edge.spec.instruction import warn_if_truncated
 from vpp_edge.workflow.closed_loop.bounds import (
     DELAY_MS,
@@ -46,19 +46,21 @@ class EvalSettings:
         episodes: number of episodes; episode i is the world of seed `seed` * WORLDS_PER_SEED + i.
         seed: of episodes and noise: inference n of episode i draws from (seed, i, n).
         replan_ns: time from one observation to the next; `delay_ns`: from an observation to its chunk.
-        time_limit_s: a longer episode has failed.
+        time_limit_s: a longer episode has failed; None: the world's limit.
         chunking: how a chunk takes over from the previous one, one of `chunk_handover.MODES`.
         acts_per_look, act_delay_ns: as in `lockstep.Pace`.
+        world: one of `kinds.NAMES`.
     """
 
     episodes: int = 200
     seed: int = 0
     replan_ns: int = 200_000_000
     delay_ns: int = 0
-    time_limit_s: float = TIME_LIMIT_S
+    time_limit_s: float | None = None
     chunking: str = RTC
     acts_per_look: int = 1
     act_delay_ns: int = 0
+    world: str = BUTTONS.name
 
     def __post_init__(self) -> None:
         checked_mode(self.chunking)
@@ -73,6 +75,17 @@ class EvalSettings:
                 f"act_delay_ms {self.act_delay_ns / 1e6:g} is part of delay_ms, which is only {self.delay_ns / 1e6:g}"
             )
         EPISODE_S.check("time_limit_s", self.time_limit_s)
+        EPISODE_S.check("time_limit_s", self.limit_s)
+
+    @property
+    def kind(self) -> WorldKind:
+        """The kind of the world. Raises BadInputError where there is none of that name."""
+        return kind_from_name(self.world)
+
+    @property
+    def limit_s(self) -> float:
+        """The time limit of an episode."""
+        return self.kind.time_limit_s if self.time_limit_s is None else self.time_limit_s
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,7 @@ def evaluate(
     report("load", 0)
     _warn_of_truncation(choice)
     choice = choice.with_absolute_paths()
+    _warn_of_truncation(choice, settings.kind)
     found: dict[int, EpisodeResult] = {}
     executor, needs = executor or Processes(), Needs(files=choice.files())
     for number, result in executor.results(open_play, (choice, settings), range(settings.episodes), needs):
@@ -135,20 +149,20 @@ def open_play(choice: PlayerChoice, settings: EvalSettings) -> Callable[[int], E
 
 def play_episode(player: Player, settings: EvalSettings, number: int) -> EpisodeResult:
     """Plays one of the episodes of an evaluation."""
-    episode = episode_from_seed(settings.seed * WORLDS_PER_SEED + number)
+    episode = episode_from_seed(settings.seed * WORLDS_PER_SEED + number, settings.kind)
     thinker, pace = player.enter(episode, (settings.seed, number)), _pace(player, settings)
     outcome = play(episode, thinker, player.horizon, pace, time_limit_s=settings.time_limit_s)
     return _result(outcome, player)
 
 
-def _warn_of_truncation(choice: PlayerChoice) -> None:
-    """Warns of the words of the task's instructions that the policy does not read, once for all processes."""
+def _warn_of_truncation(choice: PlayerChoice, kind: WorldKind) -> None:
+    """Warns of the words of the world's instructions that the policy does not read, once for all processes."""
     if not choice.is_bundle:
         return
     bundle = Bundle(Path(choice.policy))
     spec = bundle.manifest.policy
     tokenizer = InstructionTokenizer(bytes(bundle.open_verified(bundle.manifest.tokenizer)), spec.pad_token_id)
-    for instruction in map(instruction_for, COLOURS):
+    for instruction in instructions_of(kind):
         warn_if_truncated(instruction, [tokenizer.tokens(instruction, length) for length in spec.text_lengths])
 
 

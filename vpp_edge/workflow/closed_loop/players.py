@@ -24,11 +24,12 @@ from vpp_edge.runtime.sim.lockstep import SimObservation, TargetFunction
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
+from vpp_edge.runtime.sim.world import plate_of
 from vpp_edge.spec.instruction import TruncatedInstructionWarning
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.wording import counted
-from vpp_edge.workflow.closed_loop.bounds import EXPERT, RANDOM
+from vpp_edge.workflow.closed_loop.bounds import CHASER, EXPERT, RANDOM, SCRIPTED
 
 SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS = 8, 100_000_000
 RANDOM_STEP_M, RANDOM_STEP_RAD, RANDOM_BEND_RAD = 0.02, 0.06, 0.3  # about the expert's step sizes
@@ -39,7 +40,7 @@ class PlayerChoice:
     """Choice of a player.
 
     Attributes:
-        policy: EXPERT, RANDOM, or the folder of a bundle.
+        policy: one of SCRIPTED, or the folder of a bundle.
         backend: engine library of a bundle.
         checkpoint: for backends `torch` and `torch-cuda`: current folder of the trained policy.
         provider: of ONNX Runtime, as in `EdgePolicy.load`.
@@ -52,7 +53,7 @@ class PlayerChoice:
 
     @property
     def is_bundle(self) -> bool:
-        return self.policy not in (EXPERT, RANDOM)
+        return self.policy not in SCRIPTED
 
     def with_absolute_paths(self) -> PlayerChoice:
         """The same choice, whatever a worker's working directory is."""
@@ -90,8 +91,8 @@ def open_player(choice: PlayerChoice) -> Player:
     Raises:
         BadInputError: the bundle or the backend cannot drive the simulated hand.
     """
-    if choice.policy == EXPERT:
-        return ExpertPlayer()
+    if choice.policy in (EXPERT, CHASER):
+        return ExpertPlayer(predicts=choice.policy == EXPERT)
     if choice.policy == RANDOM:
         return RandomPlayer()
     check_drives_sim_hand(Bundle(Path(choice.policy)).manifest.policy)
@@ -102,15 +103,26 @@ def open_player(choice: PlayerChoice) -> Player:
 
 
 class ExpertPlayer:
-    """Upper bound of the task: it knows where everything is."""
+    """Upper bound of the task: it knows where everything is.
+
+    Args:
+        predicts: whether it goes to where the button will be; otherwise to where it is now.
+    """
 
     horizon, period_ns = SCRIPTED_HORIZON, SCRIPTED_PERIOD_NS
 
-    def __init__(self) -> None:
+    def __init__(self, predicts: bool = True) -> None:
         self.inference_ns: list[int] = []
+        self._predicts = predicts
 
     def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
-        return lambda moment: expert_targets(episode, moment.state, self.horizon)
+        def targets(moment: SimObservation) -> np.ndarray:
+            plate = plate_of(moment.scene)
+            return expert_targets(
+                episode, moment.state, self.horizon, plate if self._predicts else replace(plate, speed_rad_s=0.0)
+            )
+
+        return targets
 
 
 class RandomPlayer:
