@@ -74,7 +74,6 @@ class EvalSettings:
             raise BadInputError(
                 f"act_delay_ms {self.act_delay_ns / 1e6:g} is part of delay_ms, which is only {self.delay_ns / 1e6:g}"
             )
-        EPISODE_S.check("time_limit_s", self.time_limit_s)
         EPISODE_S.check("time_limit_s", self.limit_s)
 
     @property
@@ -131,9 +130,8 @@ def evaluate(
         VppEdgeError: a worker died or failed.
     """
     report("load", 0)
-    _warn_of_truncation(choice)
-    choice = choice.with_absolute_paths()
     _warn_of_truncation(choice, settings.kind)
+    choice = choice.with_absolute_paths()
     found: dict[int, EpisodeResult] = {}
     executor, needs = executor or Processes(), Needs(files=choice.files())
     for number, result in executor.results(open_play, (choice, settings), range(settings.episodes), needs):
