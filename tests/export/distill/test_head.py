@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from small_policy import SMALL
 
 from vpp_edge.checkpoint.untrained import configs_of
-from vpp_edge.export.distill.head import Sampler, Seen, distill_head, student_sigmas
+from vpp_edge.export.distill.head import Sampler, Seen, distill_head
 from vpp_edge.export.distill.loop import Schedule
 from vpp_edge.export.distill.measures import measure_head
 from vpp_edge.export.distill.prefixes import random_prefixes
+from vpp_edge.export.distill.student_sampler import student_sigmas
 from vpp_edge.export.stages import ActStage
 from vpp_edge.model.head import ActionHead
 
