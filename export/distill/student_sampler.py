@@ -22,7 +22,7 @@ LOOKED_AT = 512  # observations, to count the teacher's pulls
 
 
 def student_sampler(teacher: ActionHead, of: Sampler, seen: Seen, *, steps: int, horizon: int, seed: int) -> Sampler:
-    """A sampler of `steps` steps that pulls to a prefix as far as the teacher's sampler `of` does."""
+    """A sampler of `steps` steps that pulls to a prefix about as far as the teacher's sampler `of` does."""
     pulls = counted_pulls(teacher, of, seen.rows(torch.arange(min(len(seen), LOOKED_AT))), horizon=horizon, seed=seed)
     return Sampler(student_sigmas(steps, of.sigmas), prefix_pulls=pulls)
 
@@ -37,7 +37,7 @@ def student_sigmas(steps: int, teacher: Sequence[float]) -> tuple[float, ...]:
 
 @torch.no_grad()
 def counted_pulls(head: ActionHead, sampler: Sampler, seen: Seen, *, horizon: int, seed: int) -> int:
-    """The k with which chunks pulled by a prefix are nearest to those without one, pulled k times; at least 1.
+    """The most pulls, of one a step, that bring chunks no nearer to a prefix than sampling under it does; at least 1.
 
     The prefixes are those of training, but around the chunk itself: another mode's would move more than they pull.
     """
@@ -45,7 +45,7 @@ def counted_pulls(head: ActionHead, sampler: Sampler, seen: Seen, *, horizon: in
     noise, context = standard_normal(random, shape), context_of(head, seen, horizon)
     free = sampler.chunks(head, context, noise=noise, prefix=noise, weight=torch.zeros(shape[:2]))
     prefix, weight = random_prefixes(free, random)
-    left = sampler.chunks(head, context, noise=noise, prefix=prefix, weight=weight) - prefix
-    kept = 1 - weight[..., None]
-    errors = [float((left - kept**pulls * (free - prefix)).square().mean()) for pulls in range(1, len(sampler.sigmas))]
-    return 1 + int(np.argmin(errors))
+    given = sampler.chunks(head, context, noise=noise, prefix=prefix, weight=weight)
+    pulled = (weight > 0) & (weight < 1)
+    kept, away, left = (1 - weight[pulled])[:, None], (free - prefix)[pulled], (given - prefix)[pulled]
+    return max(1, sum(bool((kept**k * away).norm() > left.norm()) for k in range(1, len(sampler.sigmas))))
