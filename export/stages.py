@@ -18,7 +18,7 @@ from vpp_edge.export.exact.former import exact_former, reader_of
 from vpp_edge.export.exact.video import VideoReader
 from vpp_edge.model.head import ActionHead, Attention, DecoderBlock
 from vpp_edge.model.policy import VideoPredictionPolicy
-from vpp_edge.model.sampler import SAMPLER_FUNCTIONS
+from vpp_edge.model.sampler import SAMPLER_FUNCTIONS, pulled
 from vpp_edge.spec.policy import PolicySpec, TensorSpec
 
 
@@ -38,13 +38,15 @@ class PerceiveStage(nn.Module):
 class ActStage(nn.Module):
     """tokens, goal, proprio and action_noise to normalized actions, pulled to a prefix by its weight.
 
-    At every step the estimate of the clean chunk becomes `(1 - w) * estimate + w * prefix`, w per action: real-time
-    chunking's inpainting (arXiv 2506.07339) for a denoiser that estimates the clean chunk. With w = 0 the stage is
-    the released sampler.
+    At every step the estimate of the clean chunk is pulled to the prefix: real-time chunking's inpainting
+    (arXiv 2506.07339) for a denoiser that estimates the clean chunk. With weight 0 the stage is the released sampler.
     """
 
-    def __init__(self, head: ActionHead, sigmas: Sequence[float], sampler: str, horizon: int) -> None:
+    def __init__(
+        self, head: ActionHead, sigmas: Sequence[float], sampler: str, horizon: int, *, prefix_pulls: int = 1
+    ) -> None:
         super().__init__()
+        self.prefix_pulls = prefix_pulls
         self.sample = SAMPLER_FUNCTIONS[sampler]
         self.head, self.sigmas, self.horizon = head, tuple(sigmas), horizon
         # A float32 level, as the released code computes it, so that folding changes no bit of the embedding.
@@ -71,7 +73,6 @@ class ActStage(nn.Module):
         context = self.head.encode(tokens, goal, proprio)[:, : self.horizon]  # causal: action i sees context 0..i only
         blocks: list[DecoderBlock] = list(self.head.decoder.blocks)
         attended = [_CachedCrossAttention(block.cross_att, context) for block in blocks]
-        weight = prefix_weight[..., None]
         data = self.head.sigma_data
 
         def denoise(actions: Tensor, sigma: float) -> Tensor:
@@ -81,10 +82,10 @@ class ActStage(nn.Module):
             for block, cross, modulation in zip(blocks, attended, modulations, strict=True):
                 x = block.modulated(x, modulation, cross)
             output = self.head.action_pred(self.head.decoder.ln(x))
-            estimate = output * (sigma * data * variance**-0.5) + actions * (data**2 / variance)
-            return estimate + weight * (prefix - estimate)
+            return output * (sigma * data * variance**-0.5) + actions * (data**2 / variance)
 
-        return self.sample(denoise, action_noise * self.sigmas[0], self.sigmas)
+        pull = pulled(denoise, prefix, prefix_weight, self.prefix_pulls)
+        return self.sample(pull, action_noise * self.sigmas[0], self.sigmas)
 
 
 def _constant(tensor: Tensor) -> nn.Parameter:
@@ -164,7 +165,9 @@ def stages_from_policy(policy: VideoPredictionPolicy, spec: PolicySpec) -> tuple
         ),
         outputs=(tokens,),
     )
-    act: nn.Module = ActStage(policy.head, spec.sigmas, spec.sampler, spec.action.horizon)
+    act: nn.Module = ActStage(
+        policy.head, spec.sigmas, spec.sampler, spec.action.horizon, prefix_pulls=spec.prefix_pulls
+    )
     proprio = () if spec.state is None else (TensorSpec("proprio", "float32", (1, 1, spec.state.dims)),)
     if spec.state is None:
         act = _WithoutProprio(act)

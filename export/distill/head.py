@@ -8,7 +8,6 @@ the least that see a prefix (docs/distillation.md).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,8 @@ from torch import Tensor
 from vpp_edge.export.distill.loop import Schedule, train
 from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.model.head import ActionHead
-from vpp_edge.model.sampler import SAMPLER_FUNCTIONS
+from vpp_edge.model.sampler import SAMPLER_FUNCTIONS, pulled
 from vpp_edge.progress import ProgressCallback
-
-# Lowest noise level of a student with more than one step. Its last step starts there; with the teacher's 0.001 it would
-# only repeat the step before.
-STUDENT_SIGMA_MIN = 0.3
 
 
 @dataclass(frozen=True)
@@ -49,25 +44,42 @@ class Seen:
         proprio = None if self.proprio is None else self.proprio[chosen]
         return Seen(tokens=self.tokens[chosen].float(), goals=self.goals[chosen], proprio=proprio)
 
+    def repeated(self, times: int) -> Seen:
+        """Each observation so many times."""
+        proprio = None if self.proprio is None else self.proprio.repeat_interleave(times, 0)
+        return Seen(
+            tokens=self.tokens.repeat_interleave(times, 0),
+            goals=self.goals.repeat_interleave(times, 0),
+            proprio=proprio,
+        )
+
 
 @dataclass(frozen=True)
 class Sampler:
-    """How a head samples: noise levels, the last one 0, and the name of the algorithm."""
+    """How a head samples: noise levels, the last one 0, the name of the algorithm, and how often a step pulls."""
 
     sigmas: tuple[float, ...]
     name: str = "ddim"
+    prefix_pulls: int = 1
 
     def actions(self, head: ActionHead, seen: Seen, *, noise: Tensor, prefix: Tensor, weight: Tensor) -> Tensor:
         """(B, T, A) normalized actions, as the exported stage `act` computes them; arguments likewise, B at once."""
-        context = head.encode(seen.tokens, seen.goals, seen.proprio)
-        pull = weight[..., None]
+        context = context_of(head, seen, noise.shape[1])
+        return self.chunks(head, context, noise=noise, prefix=prefix, weight=weight)
+
+    def chunks(self, head: ActionHead, context: Tensor, *, noise: Tensor, prefix: Tensor, weight: Tensor) -> Tensor:
+        """The same from the encoded context (B, T, D)."""
 
         def denoise(actions: Tensor, sigma: float) -> Tensor:
-            level = torch.tensor([sigma], dtype=actions.dtype, device=actions.device)
-            estimate = head.denoise(actions, level, context)
-            return estimate + pull * (prefix - estimate)
+            return head.denoise(actions, torch.tensor([sigma], dtype=actions.dtype, device=actions.device), context)
 
-        return SAMPLER_FUNCTIONS[self.name](denoise, noise * self.sigmas[0], self.sigmas)
+        pull = pulled(denoise, prefix, weight, self.prefix_pulls)
+        return SAMPLER_FUNCTIONS[self.name](pull, noise * self.sigmas[0], self.sigmas)
+
+
+def context_of(head: ActionHead, seen: Seen, horizon: int) -> Tensor:
+    """(N, T, D): what the decoder sees of each of N observations; causal, so that it sees no more than T of them."""
+    return head.encode(seen.tokens, seen.goals, seen.proprio)[:, :horizon]
 
 
 def distill_head(
@@ -85,34 +97,34 @@ def distill_head(
 ) -> ActionHead:
     """A copy of the teacher's head that samples with `to` what the teacher samples with `of`.
 
+    The encoder sees neither noise nor prefix, so it stays the teacher's and encodes every observation once.
+
     Args:
         seen: observations to train on.
         folder: holds the state from which an interrupted run goes on.
     """
-    student = copy.deepcopy(teacher).train().requires_grad_(True)
+    with torch.no_grad():
+        parts = torch.arange(len(seen)).split(batch)
+        contexts = torch.cat([context_of(teacher, seen.rows(part), horizon) for part in parts])
+    student = copy.deepcopy(teacher).train().requires_grad_(False)
+    for part in (student.decoder, student.sigma_emb, student.action_emb, student.action_pred):
+        part.requires_grad_(True)
     dims = teacher.action_pred.out_features
 
     def loss_of(random: np.random.Generator, step: int) -> Tensor:
-        rows = seen.rows(torch.from_numpy(random.integers(len(seen), size=batch)))
-        noise, other = (_normal(random, (batch, horizon, dims)) for _ in range(2))
+        context = contexts[torch.from_numpy(random.integers(len(seen), size=batch))]
+        noise, other = (standard_normal(random, (batch, horizon, dims)) for _ in range(2))
         with torch.no_grad():
             free = torch.zeros(batch, horizon)
-            executed = of.actions(teacher, rows, noise=other, prefix=noise, weight=free)
+            executed = of.chunks(teacher, context, noise=other, prefix=noise, weight=free)
             prefix, weight = random_prefixes(executed, random)
-            wanted = of.actions(teacher, rows, noise=noise, prefix=prefix, weight=weight)
-        return (to.actions(student, rows, noise=noise, prefix=prefix, weight=weight) - wanted).square().mean()
+            wanted = of.chunks(teacher, context, noise=noise, prefix=prefix, weight=weight)
+        return (to.chunks(student, context, noise=noise, prefix=prefix, weight=weight) - wanted).square().mean()
 
     train("head", {"head": student}, loss_of, schedule, folder=folder, seed=seed, report=report)
     return student.eval().requires_grad_(False)
 
 
-def student_sigmas(steps: int, teacher: Sequence[float]) -> tuple[float, ...]:
-    """The noise levels of a student with `steps` steps: from the teacher's first, evenly in their logarithm."""
-    if steps == 1:
-        return (teacher[0], 0.0)
-    levels = np.geomspace(teacher[0], STUDENT_SIGMA_MIN, steps)
-    return (*map(float, levels), 0.0)
-
-
-def _normal(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+def standard_normal(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Noise of a shape, float32."""
     return torch.from_numpy(random.standard_normal(shape, dtype=np.float32))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vpp_edge.export.distill.head import Sampler, Seen
+from vpp_edge.export.distill.head import Sampler, Seen, standard_normal
 from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.model.head import ActionHead
 
@@ -26,6 +28,7 @@ class HeadMeasures:
         same_mode: share of chunks whose nearest chunk of the teacher, of DRAWS, is that of the same noise.
         teacher_following, student_following: how far a prefix moves the actions that it only pulls, from 0 (as without
             it) to 1 (onto it).
+        teacher_seam, student_seam: rms distance from the prefix to the first action that it only pulls.
         observations: number of them.
     """
 
@@ -36,6 +39,8 @@ class HeadMeasures:
     same_mode: float
     teacher_following: float
     student_following: float
+    teacher_seam: float
+    student_seam: float
     observations: int
 
 
@@ -45,55 +50,53 @@ def measure_head(
 ) -> HeadMeasures:
     """Compares the two on held-out observations, `DRAWS` chunks of each."""
     random, shape = np.random.default_rng(seed), (DRAWS, horizon, teacher.action_pred.out_features)
-    squares: dict[str, list[Tensor]] = {}
+    heads, free = {"teacher": (teacher, of), "student": (student, to)}, torch.zeros(shape[:2])
+    rms: defaultdict[str, _Rms] = defaultdict(_Rms)
     nearest: list[Tensor] = []
-
-    def add(name: str, value: Tensor) -> None:
-        squares.setdefault(name, []).append(value.square().mean())
-
     for number in range(len(seen)):
-        rows = seen.rows(torch.tensor([number]))
-        rows = Seen(
-            tokens=rows.tokens.expand(DRAWS, -1, -1),
-            goals=rows.goals.expand(DRAWS, -1),
-            proprio=None if rows.proprio is None else rows.proprio.expand(DRAWS, -1, -1),
-        )
-        noise, other = (torch.from_numpy(random.standard_normal(shape, dtype=np.float32)) for _ in range(2))
-        free = torch.zeros(shape[:2])
+        rows = seen.rows(torch.tensor([number])).repeated(DRAWS)
+        noise, other = standard_normal(random, shape), standard_normal(random, shape)
         executed = of.actions(teacher, rows, noise=other, prefix=noise, weight=free)
         prefix, weight = random_prefixes(executed, random)
-        plain = {
-            who: with_.actions(head, rows, noise=noise, prefix=noise, weight=free)
-            for who, head, with_ in _pair(teacher, student, of, to)
-        }
-        given = {
-            who: with_.actions(head, rows, noise=noise, prefix=prefix, weight=weight)
-            for who, head, with_ in _pair(teacher, student, of, to)
-        }
-        add("rms", plain["student"] - plain["teacher"])
-        add("prefixed", given["student"] - given["teacher"])
+        pulled = (weight > 0) & (weight < 1)
+        first = pulled & (pulled.cumsum(1) == 1)
+        plain, given = (
+            {who: by.actions(head, rows, noise=noise, prefix=prefix, weight=w) for who, (head, by) in heads.items()}
+            for w in (free, weight)
+        )
+        rms["plain"].add(plain["student"] - plain["teacher"])
+        rms["given"].add(given["student"] - given["teacher"])
         distances = torch.cdist(plain["student"].flatten(1), plain["teacher"].flatten(1))
         nearest.append((distances.argmin(1) == torch.arange(DRAWS)).float())
-        pulled = ((weight > 0) & (weight < 1))[..., None]
-        for who in ("teacher", "student"):
-            add(f"{who} spread", plain[who] - plain[who].mean(0, keepdim=True))
-            add(f"{who} free", (plain[who] - prefix) * pulled)
-            add(f"{who} pulled", (given[who] - prefix) * pulled)
-    rms = {name: float(torch.stack(values).mean().sqrt()) for name, values in squares.items()}
-    following = {who: 1 - rms[f"{who} pulled"] / max(rms[f"{who} free"], 1e-9) for who in ("teacher", "student")}
+        for who in heads:
+            rms[f"{who} spread"].add(plain[who] - plain[who].mean(0, keepdim=True))
+            rms[f"{who} free"].add((plain[who] - prefix)[pulled])
+            rms[f"{who} pulled"].add((given[who] - prefix)[pulled])
+            rms[f"{who} seam"].add((given[who] - prefix)[first])
+    following = {who: 1 - rms[f"{who} pulled"].value / max(rms[f"{who} free"].value, 1e-9) for who in heads}
     return HeadMeasures(
-        action_rms=rms["rms"],
-        action_rms_prefixed=rms["prefixed"],
-        teacher_spread=rms["teacher spread"],
-        student_spread=rms["student spread"],
+        action_rms=rms["plain"].value,
+        action_rms_prefixed=rms["given"].value,
+        teacher_spread=rms["teacher spread"].value,
+        student_spread=rms["student spread"].value,
         same_mode=float(torch.cat(nearest).mean()),
         teacher_following=following["teacher"],
         student_following=following["student"],
+        teacher_seam=rms["teacher seam"].value,
+        student_seam=rms["student seam"].value,
         observations=len(seen),
     )
 
 
-def _pair(
-    teacher: ActionHead, student: ActionHead, of: Sampler, to: Sampler
-) -> tuple[tuple[str, ActionHead, Sampler], ...]:
-    return ("teacher", teacher, of), ("student", student, to)
+class _Rms:
+    """The root mean square of everything added."""
+
+    def __init__(self) -> None:
+        self.squares, self.count = 0.0, 0
+
+    def add(self, values: Tensor) -> None:
+        self.squares, self.count = self.squares + float(values.square().sum()), self.count + values.numel()
+
+    @property
+    def value(self) -> float:
+        return math.sqrt(self.squares / max(self.count, 1))

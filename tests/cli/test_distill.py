@@ -35,6 +35,7 @@ def test_a_student_is_a_checkpoint_with_two_steps(
     student, teacher = read_checkpoint(paths), read_checkpoint(paths_from_folder(small_checkpoint))
     assert student.spec.sigmas == pytest.approx((80, 0.3, 0)) and len(teacher.spec.sigmas) == 4
     assert student.spec.tokens == teacher.spec.tokens and student.spec.action == teacher.spec.action
+    assert student.spec.prefix_pulls == card["prefix_pulls"] >= 1 and teacher.spec.prefix_pulls == 1
     assert all((student.former[name] == tensor).all() for name, tensor in teacher.former.items())
     assert card["measures"]["observations"] == 2 and card["held_out"].startswith("2 observations of 1 recording")
     assert load_policy_file(paths.policy).arguments["distilled"]["teacher_sha256"] == card["teacher_sha256"]

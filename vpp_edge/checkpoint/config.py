@@ -81,6 +81,7 @@ class PolicyConfig:
     Attributes:
         computed_frames: how many of the `former.frames` F are computed; F as trained.
         distilled_steps: the only number of sampling steps that a distilled head was made for; None: not distilled.
+        prefix_pulls: as in `PolicySpec`.
     """
 
     former: FormerConfig
@@ -93,6 +94,7 @@ class PolicyConfig:
     position_encoding: bool
     computed_frames: int
     distilled_steps: int | None = None
+    prefix_pulls: int = 1
 
 
 def policy_config(
@@ -123,6 +125,7 @@ def policy_config(
         position_encoding=variant != "calvin" or arguments.flag("model.use_position_encoding", True),
         computed_frames=former.frames,
         distilled_steps=_distilled_steps(arguments),
+        prefix_pulls=arguments.integer("distilled.prefix_pulls", 1, highest=MOST_STEPS),
     )
 
 

@@ -132,4 +132,5 @@ def policy_spec_from_config(
         notes=notes,
         computed_frames=config.computed_frames if config.computed_frames < former.frames else None,
         raw_actions=bounds.raw,
+        prefix_pulls=config.prefix_pulls,
     )

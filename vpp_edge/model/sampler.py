@@ -52,6 +52,23 @@ def sample_dpmpp_2m(denoise: Denoiser, noise: Tensor, sigmas: Sequence[float]) -
     return actions
 
 
+def pulled(denoise: Denoiser, prefix: Tensor, weight: Tensor, pulls: int = 1) -> Denoiser:
+    """A denoiser whose estimate e becomes `(1 - w) * e + w * prefix`, w per action, `pulls` times.
+
+    Args:
+        prefix: (1, T, A) normalized actions; weight: (1, T), from 0 to 1.
+    """
+    share = weight[..., None]
+    if pulls > 1:
+        share = 1 - (1 - share) ** pulls
+
+    def pulled_estimate(actions: Tensor, sigma: float) -> Tensor:
+        estimate = denoise(actions, sigma)
+        return estimate + share * (prefix - estimate)
+
+    return pulled_estimate
+
+
 # By the name in a checkpoint's `sampler_type` and in PolicySpec.sampler.
 SAMPLER_FUNCTIONS: dict[str, Callable[[Denoiser, Tensor, Sequence[float]], Tensor]] = {
     "ddim": sample_ddim,

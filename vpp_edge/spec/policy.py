@@ -187,6 +187,8 @@ class PolicySpec:
         state: None for policies without proprioception.
         sigmas: noise levels of the action sampler, steps + 1 of them, the last one 0.
         sampler: name of the sampler that `act` unrolls.
+        prefix_pulls: how often a sampling step pulls to the prefix; more than once in a distilled head, whose few steps
+            stand for many.
         computed_frames: frames that the video model computes, whose features are repeated to make F; None: all.
         raw_actions: a real-robot policy that is not normalized, as the user who exported it said.
     """
@@ -205,6 +207,7 @@ class PolicySpec:
     notes: tuple[str, ...] = field(default=())
     computed_frames: int | None = None
     raw_actions: bool = False
+    prefix_pulls: int = 1
 
     @property
     def video_noise_shape(self) -> tuple[int, ...]:

@@ -28,9 +28,10 @@ from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor
-from vpp_edge.export.distill.head import Sampler, distill_head, student_sigmas
+from vpp_edge.export.distill.head import Sampler, distill_head
 from vpp_edge.export.distill.loop import Schedule
 from vpp_edge.export.distill.measures import DRAWS, HeadMeasures, measure_head
+from vpp_edge.export.distill.student_sampler import student_sampler
 from vpp_edge.export.distill.teacher import SHARD
 from vpp_edge.files.json_file import read_json_file
 from vpp_edge.files.partial import partial_folder
@@ -52,6 +53,7 @@ class StudentCard:
     Attributes:
         teacher_sha256: of the teacher's policy file.
         sigmas: the student's noise levels.
+        prefix_pulls: how often one of its steps pulls to a prefix.
         data, held_out: what it was trained and measured on, in words.
         measures: on the held-out observations.
     """
@@ -59,6 +61,7 @@ class StudentCard:
     teacher_sha256: str
     head_steps: int
     sigmas: tuple[float, ...]
+    prefix_pulls: int
     training: dict[str, Any]
     data: str
     held_out: str
@@ -106,13 +109,14 @@ def distill(
     held_out = teaching.seen("held-out", judging, options.held_out, options.seed + 1)
     spec = checkpoint.spec
     teacher = teaching.policy.head
-    of, to = Sampler(spec.sigmas, spec.sampler), Sampler(student_sigmas(options.head_steps, spec.sigmas))
+    horizon, of = spec.action.horizon, Sampler(spec.sigmas, spec.sampler)
+    to = student_sampler(teacher, of, seen, steps=options.head_steps, horizon=horizon, seed=options.seed)
     student = distill_head(
         teacher,
         seen,
         of=of,
         to=to,
-        horizon=spec.action.horizon,
+        horizon=horizon,
         schedule=Schedule(steps=options.steps, rate=options.rate),
         batch=options.batch,
         seed=options.seed,
@@ -120,13 +124,12 @@ def distill(
         report=report,
     )
     report("measure", 0)
-    measures = measure_head(
-        teacher, student, held_out, of=of, to=to, horizon=spec.action.horizon, seed=options.seed + 2
-    )
+    measures = measure_head(teacher, student, held_out, of=of, to=to, horizon=horizon, seed=options.seed + 2)
     card = StudentCard(
         teacher_sha256=settings["teacher_sha256"],
         head_steps=options.head_steps,
         sigmas=to.sigmas,
+        prefix_pulls=to.prefix_pulls,
         training={key: settings[key] for key in ("steps", "batch", "rate", "seed")},
         data=_words(training, len(seen)),
         held_out=_words(judging, len(held_out)),
@@ -238,3 +241,4 @@ def measure_lines(measures: HeadMeasures) -> Iterator[str]:
     yield f"  spread over noise    {m.student_spread:.4f}, the teacher's {m.teacher_spread:.4f}"
     yield f"  nearest chunk        that of the same noise, of {DRAWS}, in {100 * m.same_mode:.1f} %"
     yield f"  follows a prefix     {m.student_following:.2f}, the teacher {m.teacher_following:.2f}"
+    yield f"  seam to a prefix     {m.student_seam:.4f}, the teacher's {m.teacher_seam:.4f}"
