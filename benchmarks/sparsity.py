@@ -12,6 +12,7 @@ import argparse
 import copy
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.demo.bundle import SHIPPED
 from vpp_edge.demo.observations import expert_observations
-from vpp_edge.export.distill.loop import Schedule, train
+from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.sparsity import SparseTraining, make_sparse
 from vpp_edge.export.exporter import PROGRESS_STAGES, export_bundle
 from vpp_edge.export.parity import references_from_policy
@@ -78,17 +79,17 @@ class Comparing:
         """A copy with sparse weights, trained to the features of `video`."""
         student = copy.deepcopy(video).requires_grad_(True)
 
-        def loss_of(random: np.random.Generator, step: int) -> Tensor:
+        def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
             losses = []
-            for number in random.integers(len(self.seen), size=BATCH):
+            for number in (int(random.integers(len(self.seen))) for random in randoms):
                 wanted = features(video, self.seen[number]).detach()
                 losses.append((features(student, self.seen[number]) - wanted).square().mean() / wanted.var())
             return torch.stack(losses).mean()
 
         training = SparseTraining(student.unet, student.encoder)
-        schedule = Schedule(steps=steps, rate=5e-4, warm_up=steps // 10)
+        schedule = Schedule(steps=steps, rate=5e-4, batch=BATCH, warm_up=steps // 10)
         with Progress("train", [("video", 2.0 * steps)]) as progress:
-            train("video", {"video": student}, loss_of, schedule, folder=folder, seed=0, report=progress)
+            train("video", {"video": student}, loss_of, schedule, Trainer(folder=folder, seed=0, report=progress))
         training.finish()
         return student.eval().requires_grad_(False)
 
@@ -103,7 +104,7 @@ def exported(video: VideoPredictionModel, folder: Path) -> Bundle:
     checkpoint = folder / "checkpoint"
     shutil.copytree(SHIPPED, checkpoint)
     vae = load_file(SHIPPED / "svd" / "vae" / WEIGHTS)
-    vae |= {f"encoder.{name}": tensor for name, tensor in video.encoder.state_dict().items()}
+    vae |= {f"encoder.{name}": tensor for name, tensor in video.encoder.network.state_dict().items()}
     for part, tensors in (("unet", video.unet.state_dict()), ("vae", vae)):
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, checkpoint / "svd" / part / WEIGHTS)
     with Progress("export", PROGRESS_STAGES) as progress:

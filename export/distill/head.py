@@ -8,18 +8,17 @@ the least that see a prefix (docs/distillation.md).
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vpp_edge.export.distill.loop import Schedule, train
-from vpp_edge.export.distill.prefixes import random_prefixes
+from vpp_edge.export.distill.loop import Schedule, Trainer, train
+from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
 from vpp_edge.model.head import ActionHead
 from vpp_edge.model.sampler import SAMPLER_FUNCTIONS, pulled
-from vpp_edge.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -86,45 +85,47 @@ def distill_head(
     teacher: ActionHead,
     seen: Seen,
     *,
+    own: Seen | None = None,
     of: Sampler,
     to: Sampler,
     horizon: int,
     schedule: Schedule,
-    batch: int,
-    seed: int,
-    folder: Path,
-    report: ProgressCallback,
+    trainer: Trainer,
 ) -> ActionHead:
     """A copy of the teacher's head that samples with `to` what the teacher samples with `of`.
 
     The encoder sees neither noise nor prefix, so it stays the teacher's and encodes every observation once.
 
     Args:
-        seen: observations to train on.
-        folder: holds the state from which an interrupted run goes on.
+        seen: observations to train on, as the teacher sees them.
+        own: the same as the student sees them; None: as the teacher does.
     """
-    with torch.no_grad():
-        parts = torch.arange(len(seen)).split(batch)
-        contexts = torch.cat([context_of(teacher, seen.rows(part), horizon) for part in parts])
+    device = trainer.device
     student = copy.deepcopy(teacher).train().requires_grad_(False)
     for part in (student.decoder, student.sigma_emb, student.action_emb, student.action_pred):
         part.requires_grad_(True)
-    dims = teacher.action_pred.out_features
+    contexts, own_contexts = (_contexts(teacher, s, horizon, schedule.batch).to(device) for s in (seen, own or seen))
+    teacher.to(device)
+    shape = (horizon, teacher.action_pred.out_features)
 
-    def loss_of(random: np.random.Generator, step: int) -> Tensor:
-        context = contexts[torch.from_numpy(random.integers(len(seen), size=batch))]
-        noise, other = (standard_normal(random, (batch, horizon, dims)) for _ in range(2))
+    def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
+        chosen = torch.tensor([int(random.integers(len(seen))) for random in randoms], device=device)
+        noise, other = (standard_normal(randoms, shape).to(device) for _ in range(2))
         with torch.no_grad():
-            free = torch.zeros(batch, horizon)
+            context, free = contexts[chosen], torch.zeros(noise.shape[:2], device=device)
             executed = of.chunks(teacher, context, noise=other, prefix=noise, weight=free)
-            prefix, weight = random_prefixes(executed, random)
+            prefix, weight = random_prefixes(executed, randoms)
             wanted = of.chunks(teacher, context, noise=noise, prefix=prefix, weight=weight)
-        return (to.chunks(student, context, noise=noise, prefix=prefix, weight=weight) - wanted).square().mean()
+        found = to.chunks(student, own_contexts[chosen], noise=noise, prefix=prefix, weight=weight)
+        return (found - wanted).square().mean()
 
-    train("head", {"head": student}, loss_of, schedule, folder=folder, seed=seed, report=report)
-    return student.eval().requires_grad_(False)
+    train("head", {"head": student}, loss_of, schedule, trainer)
+    teacher.cpu()
+    return student.cpu().eval().requires_grad_(False)
 
 
-def standard_normal(random: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
-    """Noise of a shape, float32."""
-    return torch.from_numpy(random.standard_normal(shape, dtype=np.float32))
+@torch.no_grad()
+def _contexts(head: ActionHead, seen: Seen, horizon: int, batch: int) -> Tensor:
+    """(N, T, D): what the decoder sees of each observation."""
+    parts = torch.arange(len(seen)).split(batch)
+    return torch.cat([context_of(head, seen.rows(part), horizon) for part in parts])

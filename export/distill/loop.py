@@ -1,40 +1,110 @@
-"""The training loop: trains modules on the loss of a batch; a run that was killed goes on where it was.
+"""The training loop: trains modules on the loss of a batch, on one process or many, and goes on where it was killed.
 
-Step i draws from (seed, i), so an interrupted run and an uninterrupted one take the same steps.
+Row r of the batch of step i draws from (seed, i, r), and nothing else is random. So an interrupted run takes the same
+steps as an uninterrupted one, and so do any number of processes that share the batch.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vpp_edge.errors import BadInputError
+from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.files.partial import PartialFile
 from vpp_edge.progress import ProgressCallback, ignore_progress
 
 SAVE_S = 60.0
-NOTED = 100
-LossOf = Callable[[np.random.Generator, int], Tensor]
+NOTED = 100  # steps from one note, and one entry of a log, to the next
+OPTIMIZERS = ("adamw", "adamw8bit")
+LossOf = Callable[[Sequence[np.random.Generator], int], Tensor]
+"""`loss_of(rows, step)`: the mean loss of some rows of the batch of a step, each of which draws from its generator."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How modules are trained: AdamW, warm-up, cosine decay to zero, and a moving average of the weights."""
+    """How modules are trained: AdamW, warm-up, cosine decay to zero, and a moving average of the weights.
+
+    Attributes:
+        steps: of the optimizer.
+        rate: highest learning rate; `warm_up` steps lead to it.
+        batch: rows in the batch of a step, over all processes.
+        decay: of the weights; `average`: share of its past that the moving average keeps; `clip`: norm of the gradient.
+        optimizer: one of OPTIMIZERS; `adamw8bit` keeps its state in 8 bits.
+        judge_every: steps from one judgement to the next; `patience`: judgements without a better one until the
+            training ends; 0: it never ends early.
+    """
 
     steps: int
     rate: float
+    batch: int = 1
     warm_up: int = 100
     decay: float = 0.01
     average: float = 0.998
     clip: float = 1.0
+    optimizer: str = "adamw"
+    judge_every: int = 200
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Where a training runs, and who is told about it.
+
+    Attributes:
+        accelerator: an `accelerate.Accelerator`; None: this process alone, on the CPU.
+        folder: holds the state from which a run goes on.
+        seed: of all batches.
+        accumulate: parts that each process computes its share of a batch in, one after another.
+        report: gets the progress; `note`: the mean loss every NOTED steps, in words.
+    """
+
+    folder: Path
+    seed: int
+    accelerator: Any = None
+    accumulate: int = 1
+    report: ProgressCallback = ignore_progress
+    note: Callable[[str], object] = lambda text: None
+
+    @property
+    def processes(self) -> int:
+        return 1 if self.accelerator is None else int(self.accelerator.num_processes)
+
+    @property
+    def rank(self) -> int:
+        return 0 if self.accelerator is None else int(self.accelerator.process_index)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu") if self.accelerator is None else self.accelerator.device
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return values if self.processes == 1 else self.accelerator.reduce(values, "mean")
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.accelerator is not None:
+            self.accelerator.wait_for_everyone()
+
+
+@dataclass
+class _State:
+    """What a run goes on from."""
+
+    step: int
+    losses: list[float]
+    averaged: dict[str, Tensor]
+    judged: list[float]
+    best: dict[str, Tensor]
 
 
 def train(
@@ -42,65 +112,134 @@ def train(
     modules: dict[str, nn.Module],
     loss_of: LossOf,
     schedule: Schedule,
-    *,
-    folder: Path,
-    seed: int,
-    report: ProgressCallback = ignore_progress,
-    note: Callable[[str], object] = lambda text: None,
+    trainer: Trainer,
+    judge: Callable[[], float] | None = None,
 ) -> list[float]:
-    """Trains `modules` in place; they end up with the moving average of their weights.
+    """Trains `modules` in place; they end up with the moving average of their weights, the best one that was judged.
 
     Args:
-        name: of the progress stage, and of the state in `folder` from which a run goes on, `<name>.pt`.
-        loss_of: called with the step's random generator and the step number.
-        note: gets the mean loss every NOTED steps, in words.
+        name: of the progress stage, and of the state in `trainer.folder`, `<name>.pt`.
+        judge: the error of the modules as they are, lower is better.
 
     Returns:
         The loss of every step.
 
     Raises:
-        BadInputError: a loss is NaN or infinite.
+        BadInputError: a loss is NaN or infinite, or the batch cannot be shared evenly.
     """
-    weights = nn.ModuleDict(modules)
+    weights = nn.ModuleDict(modules).to(trainer.device)
     trained = [parameter for parameter in weights.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=schedule.rate, weight_decay=schedule.decay, betas=(0.9, 0.99))
-    averaged = {key: value.detach().clone() for key, value in weights.state_dict().items()}
-    state_file, first = folder / f"{name}.pt", 0
-    losses: list[float] = []
+    optimizer = _optimizer(trained, schedule)
+    state = _State(0, [], _copied(weights), [], {})
+    state_file = trainer.folder / f"{name}.pt"
     with suppress(FileNotFoundError):
-        state = torch.load(state_file, weights_only=True)
-        weights.load_state_dict(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        averaged, first, losses = state["averaged"], state["step"], state["losses"]
+        kept = torch.load(state_file, weights_only=True, map_location=trainer.device)
+        weights.load_state_dict(kept["weights"])
+        optimizer.load_state_dict(kept["optimizer"])
+        state = _State(**kept["state"])
+    parts = _parts(schedule.batch, trainer)
     saved = time.monotonic()
-    for step in range(first, schedule.steps):
-        report(name, step / schedule.steps)
+    while state.step < schedule.steps and not _given_up(state, schedule):
+        trainer.report(name, state.step / schedule.steps)
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate * _share(step, schedule)
-        loss = loss_of(np.random.default_rng((seed, step)), step)
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            raise BadInputError(f"{name}: the loss of step {step} is {losses[-1]}; train with a lower rate")
+            group["lr"] = schedule.rate * _share(state.step, schedule)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = torch.zeros((), device=trainer.device)
+        for rows in parts:
+            randoms = [np.random.default_rng((trainer.seed, state.step, row)) for row in rows]
+            part = loss_of(randoms, state.step) / len(parts)
+            part.backward()
+            loss += part.detach()
+        state.losses.append(float(trainer.mean(loss)))
+        if not math.isfinite(state.losses[-1]):
+            raise BadInputError(f"{name}: the loss of step {state.step} is {state.losses[-1]}; train with a lower rate")
+        _share_gradients(trained, trainer)
         nn.utils.clip_grad_norm_(trained, schedule.clip)
         optimizer.step()
-        keep = min(schedule.average, (1 + step) / (10 + step))
+        keep = min(schedule.average, (1 + state.step) / (10 + state.step))
         for key, value in weights.state_dict().items():
-            averaged[key].lerp_(value, 1 - keep)
-        if (step + 1) % NOTED == 0:
-            note(f"{name}: step {step + 1} of {schedule.steps}, loss {np.mean(losses[-NOTED:]):.4g}")
-        if step + 1 == schedule.steps or time.monotonic() - saved > SAVE_S:
-            state = {"weights": weights.state_dict(), "optimizer": optimizer.state_dict(), "averaged": averaged}
+            state.averaged[key].lerp_(value, 1 - keep)
+        state.step += 1
+        last = state.step == schedule.steps
+        if judge is not None and (last or state.step % schedule.judge_every == 0):
+            _judge(weights, state, judge)
+        if state.step % NOTED == 0 or last:
+            _tell(name, state, schedule, trainer)
+        if trainer.rank == 0 and (last or time.monotonic() - saved > SAVE_S):
+            kept = {"weights": weights.state_dict(), "optimizer": optimizer.state_dict(), "state": vars(state)}
             with PartialFile(state_file) as partial:
-                torch.save(state | {"step": step + 1, "losses": losses}, partial.path)
+                torch.save(kept, partial.path)
                 partial.complete()
             saved = time.monotonic()
-    weights.load_state_dict(averaged)
-    return losses
+    weights.load_state_dict(state.best or state.averaged)
+    return state.losses
+
+
+def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    settings = {"lr": schedule.rate, "weight_decay": schedule.decay, "betas": (0.9, 0.99)}
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(trained, **settings)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise MissingDependencyError("bitsandbytes", "an optimizer with 8-bit state", _BITSANDBYTES) from error
+    optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
+    return optimizer
+
+
+def _parts(batch: int, trainer: Trainer) -> list[range]:
+    """The rows of a batch that this process computes, in equal parts."""
+    count = trainer.processes * trainer.accumulate
+    if batch % count:
+        raise BadInputError(
+            f"a batch of {batch} cannot be shared evenly by {trainer.processes} processes in {trainer.accumulate} "
+            f"parts each; choose a multiple of {count}"
+        )
+    return [range(part, batch, count) for part in range(trainer.rank, count, trainer.processes)]
+
+
+def _share_gradients(trained: list[nn.Parameter], trainer: Trainer) -> None:
+    """Replaces gradients by their mean over all processes."""
+    if trainer.processes == 1:
+        return
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+    mean = trainer.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _copied(weights: nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in weights.state_dict().items()}
+
+
+def _judge(weights: nn.ModuleDict, state: _State, judge: Callable[[], float]) -> None:
+    """Judges the moving average, and keeps it if it is the best one so far."""
+    now = _copied(weights)
+    weights.load_state_dict(state.averaged)
+    weights.eval()
+    state.judged.append(judge())
+    if state.judged[-1] <= min(state.judged):
+        state.best = _copied(weights)
+    weights.train()
+    weights.load_state_dict(now)
+
+
+def _given_up(state: _State, schedule: Schedule) -> bool:
+    since_best = len(state.judged) - 1 - int(np.argmin(state.judged)) if state.judged else 0
+    return 0 < schedule.patience <= since_best
+
+
+def _tell(name: str, state: _State, schedule: Schedule, trainer: Trainer) -> None:
+    loss = float(np.mean(state.losses[-NOTED:]))
+    judged = f", held-out error {state.judged[-1]:.4g}" if state.judged else ""
+    trainer.note(f"{name}: step {state.step} of {schedule.steps}, loss {loss:.4g}{judged}")
+    if trainer.accelerator is not None:
+        entry = {f"{name}/loss": loss} | ({f"{name}/held-out": state.judged[-1]} if state.judged else {})
+        trainer.accelerator.log(entry, step=state.step)
 
 
 def _share(step: int, schedule: Schedule) -> float:
+    """Of the highest learning rate."""
     if step < schedule.warm_up:
         return (step + 1) / schedule.warm_up
     done = (step - schedule.warm_up) / max(1, schedule.steps - schedule.warm_up)

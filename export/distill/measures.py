@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vpp_edge.export.distill.head import Sampler, Seen, standard_normal
-from vpp_edge.export.distill.prefixes import random_prefixes
+from vpp_edge.export.distill.head import Sampler, Seen, context_of
+from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
 from vpp_edge.model.head import ActionHead
 
 DRAWS = 16  # chunks per observation, to see the spread over noise
@@ -46,22 +46,38 @@ class HeadMeasures:
 
 @torch.no_grad()
 def measure_head(
-    teacher: ActionHead, student: ActionHead, seen: Seen, *, of: Sampler, to: Sampler, horizon: int, seed: int
+    teacher: ActionHead,
+    student: ActionHead,
+    seen: Seen,
+    *,
+    own: Seen | None = None,
+    of: Sampler,
+    to: Sampler,
+    horizon: int,
+    seed: int,
 ) -> HeadMeasures:
-    """Compares the two on held-out observations, `DRAWS` chunks of each."""
-    random, shape = np.random.default_rng(seed), (DRAWS, horizon, teacher.action_pred.out_features)
-    heads, free = {"teacher": (teacher, of), "student": (student, to)}, torch.zeros(shape[:2])
+    """Compares the two on held-out observations, `DRAWS` chunks of each.
+
+    Args:
+        seen: the observations as the teacher sees them; own: as the student does, None: as the teacher.
+    """
+    shape, free = (horizon, teacher.action_pred.out_features), torch.zeros(DRAWS, horizon)
+    heads = {"teacher": (teacher, of, seen), "student": (student, to, own or seen)}
     rms: defaultdict[str, _Rms] = defaultdict(_Rms)
     nearest: list[Tensor] = []
     for number in range(len(seen)):
-        rows = seen.rows(torch.tensor([number])).repeated(DRAWS)
-        noise, other = standard_normal(random, shape), standard_normal(random, shape)
-        executed = of.actions(teacher, rows, noise=other, prefix=noise, weight=free)
-        prefix, weight = random_prefixes(executed, random)
+        randoms = [np.random.default_rng((seed, number, draw)) for draw in range(DRAWS)]
+        contexts = {who: _context(head, of_who, number, horizon) for who, (head, _, of_who) in heads.items()}
+        noise, other = standard_normal(randoms, shape), standard_normal(randoms, shape)
+        executed = of.chunks(teacher, contexts["teacher"], noise=other, prefix=noise, weight=free)
+        prefix, weight = random_prefixes(executed, randoms)
         pulled = (weight > 0) & (weight < 1)
         first = pulled & (pulled.cumsum(1) == 1)
         plain, given = (
-            {who: by.actions(head, rows, noise=noise, prefix=prefix, weight=w) for who, (head, by) in heads.items()}
+            {
+                who: by.chunks(head, contexts[who], noise=noise, prefix=prefix, weight=w)
+                for who, (head, by, _) in heads.items()
+            }
             for w in (free, weight)
         )
         rms["plain"].add(plain["student"] - plain["teacher"])
@@ -86,6 +102,11 @@ def measure_head(
         student_seam=rms["student seam"].value,
         observations=len(seen),
     )
+
+
+def _context(head: ActionHead, seen: Seen, number: int, horizon: int) -> Tensor:
+    """(DRAWS, T, D): what the decoder sees of one observation, for every draw."""
+    return context_of(head, seen.rows(torch.tensor([number])), horizon).expand(DRAWS, -1, -1)
 
 
 class _Rms:

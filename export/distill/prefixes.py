@@ -6,6 +6,8 @@ less, to what is executed. How many are given depends on the latency of the boar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,16 +18,22 @@ FREE_SHARE = 0.3  # of the samples have no prefix: the first chunk of an episode
 OTHER_SPREAD = 0.05  # rms, normalized: the hand is never exactly where an earlier chunk wanted it
 
 
-def random_prefixes(chunks: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+def random_prefixes(chunks: Tensor, randoms: Sequence[np.random.Generator]) -> tuple[Tensor, Tensor]:
     """Prefixes (B, T, A) and their weights (B, T) for the samples whose teacher would execute `chunks` (B, T, A).
 
     Args:
         chunks: of the teacher at the same observations, from other noise: what could be being executed.
+        randoms: one for each sample.
     """
-    count, horizon, dims = chunks.shape
-    noise = random.standard_normal((count, 1, dims), dtype=np.float32)
-    weights = np.stack([_weights(horizon, random) for _ in range(count)])
-    return chunks + OTHER_SPREAD * torch.from_numpy(noise), torch.from_numpy(weights)
+    _, horizon, dims = chunks.shape
+    noise = standard_normal(randoms, (1, dims)).to(chunks.device)
+    weights = np.stack([_weights(horizon, random) for random in randoms])
+    return chunks + OTHER_SPREAD * noise, torch.from_numpy(weights).to(chunks.device)
+
+
+def standard_normal(randoms: Sequence[np.random.Generator], shape: tuple[int, ...]) -> Tensor:
+    """(B, ...) float32 noise, of a shape for each sample."""
+    return torch.from_numpy(np.stack([random.standard_normal(shape, dtype=np.float32) for random in randoms]))
 
 
 def _weights(horizon: int, random: np.random.Generator) -> np.ndarray:

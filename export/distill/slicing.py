@@ -104,7 +104,7 @@ def _tensor(
         rows = _picked_parts((half, half), (shape[0] // 2, shape[0] // 2))
     for dim, chosen in ((0, rows), (1, columns)):
         if dim < len(shape):
-            picked = _picked(tensor.shape[dim], shape[dim]) if chosen is None else chosen
+            picked = evenly(tensor.shape[dim], shape[dim]) if chosen is None else chosen
             tensor = tensor.index_select(dim, picked)
     return tensor.clone()
 
@@ -133,23 +133,24 @@ def _heads(name: str, sizes: _Unet) -> int:
     return sizes.at(found["way"], int(found["block"]))[1] if found else sizes.heads[-1]
 
 
-def _picked(count: int, own_count: int) -> Tensor:
+def evenly(count: int, own_count: int) -> Tensor:
+    """(own_count,) of the numbers below `count`, evenly spread."""
     return torch.arange(own_count) * count // own_count
 
 
 def _picked_parts(counts: tuple[int, ...], own_counts: tuple[int, ...]) -> Tensor:
     starts = [sum(counts[:i]) for i in range(len(counts))]
-    return torch.cat([s + _picked(n, own) for s, n, own in zip(starts, counts, own_counts, strict=True)])
+    return torch.cat([s + evenly(n, own) for s, n, own in zip(starts, counts, own_counts, strict=True)])
 
 
 def _picked_heads(count: int, own_count: int, heads: int, own_heads: int) -> Tensor:
-    numbers = torch.arange(count).view(heads, -1)[_picked(heads, own_heads)]
-    return numbers[:, _picked(count // heads, own_count // own_heads)].flatten()
+    numbers = torch.arange(count).view(heads, -1)[evenly(heads, own_heads)]
+    return numbers[:, evenly(count // heads, own_count // own_heads)].flatten()
 
 
 def _passing(shape: tuple[int, ...]) -> Tensor:
     """(O, I, 1, ...) weights of a convolution that passes on the channels that both sides keep of the teacher's."""
     outputs, inputs = shape[:2]
     count = max(outputs, inputs)
-    same = _picked(count, outputs)[:, None] == _picked(count, inputs)[None]
+    same = evenly(count, outputs)[:, None] == evenly(count, inputs)[None]
     return same.float().view(outputs, inputs, *(1,) * (len(shape) - 2))

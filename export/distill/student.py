@@ -6,6 +6,7 @@ the noise level, a constant in a policy, is the teacher's.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +17,17 @@ from vpp_edge.checkpoint.config import PolicyConfig
 from vpp_edge.checkpoint.parts import ModelPart
 from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.checkpoint.shapes import unet_shapes, vae_shapes
+from vpp_edge.checkpoint.vaes import latent_factor
 from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.distill.slicing import encoder_from_teacher, unet_from_teacher
-from vpp_edge.export.distill.student_spec import CHANNEL_STEP, FULL, KL, StudentSpec
-from vpp_edge.model.tvp import VideoPredictionModel, numbered_frames, video_prediction_model
+from vpp_edge.export.distill.slicing import encoder_from_teacher, evenly, unet_from_teacher
+from vpp_edge.export.distill.student_spec import CHANNEL_STEP, FULL, KL, TINY, StudentSpec
+from vpp_edge.model.tvp import VideoPredictionModel, video_prediction_model
+from vpp_edge.wording import counted
+
+_KL = "AutoencoderKLTemporalDecoder"
+_KEPT = ("in_channels", "out_channels", "latent_channels")
+_UNUSED_IN_VAE = "decoder."
 
 
 @dataclass(frozen=True)
@@ -93,13 +100,9 @@ def student_start(teacher: Checkpoint, spec: StudentSpec) -> StudentStart:
     unet_config, vae_config, config = student_configs(teacher, spec)
     shapes = unet_shapes(unet_config)
     unet = unet_from_teacher(teacher.unet.tensors, teacher.unet.config, unet_config, shapes)
-    vae = teacher.vae.tensors
-    if spec.encoder.kind == KL:
-        layers, own_layers = (c.get("layers_per_block", 1) for c in (teacher.vae.config, vae_config))
-        vae = encoder_from_teacher(vae, layers, own_layers, vae_shapes(vae_config))
     start = StudentStart(
         unet=ModelPart(unet_config, unet),
-        vae=ModelPart(vae_config, vae),
+        vae=ModelPart(vae_config, _encoder(teacher, vae_config, spec.encoder.kind)),
         config=config,
         stride=teacher.config.former.frames // config.former.frames,
     )
@@ -137,30 +140,55 @@ def _heads(heads: int, channels: int, own: int) -> int:
 
 
 def _vae_config(teacher: Checkpoint, spec: StudentSpec) -> dict[str, Any]:
-    config, encoder = dict(teacher.vae.config), spec.encoder
+    config, encoder = teacher.vae.config, spec.encoder
     if encoder.kind == FULL:
         return config
-    if len(encoder.block_out_channels) != len(config["block_out_channels"]):
+    widths, sizes = list(encoder.block_out_channels), latent_factor(config).bit_length()
+    if len(widths) != sizes:
         raise BadInputError(
-            f"student {spec.name}: {len(encoder.block_out_channels)} encoder widths, expected "
-            f"{len(config['block_out_channels'])}: the latent must keep its size"
+            f"student {spec.name}: {counted(len(widths), 'encoder width')}, expected {sizes}: the latent must keep its size"
         )
-    return config | {
-        "block_out_channels": list(encoder.block_out_channels),
-        "layers_per_block": encoder.layers_per_block[0],
-    }
+    common = {key: config[key] for key in _KEPT if key in config}
+    if encoder.kind == TINY:
+        layers = list(encoder.layers_per_block)
+        return {
+            "_class_name": "AutoencoderTiny",
+            "encoder_block_out_channels": widths,
+            "num_encoder_blocks": layers,
+            "decoder_block_out_channels": widths,
+            "num_decoder_blocks": layers[::-1],
+            **common,
+        }
+    if config["_class_name"] != _KL:
+        raise BadInputError(f"student {spec.name}: a kl encoder is cut out of an {_KL}; this teacher has none")
+    return config | {"block_out_channels": widths, "layers_per_block": encoder.layers_per_block[0]}
+
+
+def _encoder(teacher: Checkpoint, config: dict[str, Any], kind: str) -> Tensors:
+    """The tensors of the student's image encoder at its start, without a decoder, which no policy has a use for."""
+    if kind == FULL:
+        return teacher.vae.tensors
+    shapes = {name: shape for name, shape in vae_shapes(config).items() if not name.startswith(_UNUSED_IN_VAE)}
+    if kind == KL:
+        layers = teacher.vae.config.get("layers_per_block", 1)
+        return encoder_from_teacher(teacher.vae.tensors, layers, config["layers_per_block"], shapes)
+    generator = torch.Generator().manual_seed(0)
+    return {name: _drawn(shape, generator) for name, shape in shapes.items()}
+
+
+def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Weights of a convolution that keep the scale of its input; zeros for a bias."""
+    if len(shape) == 1:
+        return torch.zeros(shape)
+    return torch.randn(shape, generator=generator) / math.prod(shape[1:]) ** 0.5
 
 
 @torch.no_grad()
 def _keep_time(teacher: Checkpoint, start: StudentStart) -> None:
     """Makes the student's embeddings of noise level and frame numbers the teacher's, in place."""
-    full = _video(teacher)
     own = start.video_model(teacher.scheduler)
-    wanted = full.time_embedding(torch.float32)[0]
-    picked = torch.arange(own.time_embedding(torch.float32).shape[1]) * len(wanted) // own.time_embedding(
-        torch.float32
-    ).shape[1]
-    own.unet.time_embedding.linear_2.bias += wanted[picked] - own.time_embedding(torch.float32)[0]
+    wanted, found = (model.time_embedding(torch.float32)[0] for model in (_video_model(teacher), own))
+    own.unet.time_embedding.linear_2.bias += wanted[evenly(len(wanted), len(found))] - found
     if start.stride > 1:
         for module in own.unet.modules():
             if hasattr(module, "time_pos_embed"):
@@ -176,7 +204,7 @@ def _keep_frames(transformer: Any, frames: int, stride: int) -> None:
     linear.weight += (torch.linalg.pinv(now) @ missing).T.to(linear.weight.dtype)
 
 
-def _video(teacher: Checkpoint) -> VideoPredictionModel:
+def _video_model(teacher: Checkpoint) -> VideoPredictionModel:
     return video_prediction_model(
         teacher.unet.config,
         unet_tensors=teacher.unet.tensors,

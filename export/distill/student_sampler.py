@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from vpp_edge.export.distill.head import Sampler, Seen, context_of, standard_normal
-from vpp_edge.export.distill.prefixes import random_prefixes
+from vpp_edge.export.distill.head import Sampler, Seen, context_of
+from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
 from vpp_edge.model.head import ActionHead
 
 # Lowest noise level of a student with more than one step. Its last step starts there; with the teacher's 0.001 it would
@@ -41,10 +41,10 @@ def counted_pulls(head: ActionHead, sampler: Sampler, seen: Seen, *, horizon: in
 
     The prefixes are those of training, but around the chunk itself: another mode's would move more than they pull.
     """
-    random, shape = np.random.default_rng(seed), (len(seen), horizon, head.action_pred.out_features)
-    noise, context = standard_normal(random, shape), context_of(head, seen, horizon)
-    free = sampler.chunks(head, context, noise=noise, prefix=noise, weight=torch.zeros(shape[:2]))
-    prefix, weight = random_prefixes(free, random)
+    randoms = [np.random.default_rng((seed, number)) for number in range(len(seen))]
+    noise, context = standard_normal(randoms, (horizon, head.action_pred.out_features)), context_of(head, seen, horizon)
+    free = sampler.chunks(head, context, noise=noise, prefix=noise, weight=torch.zeros(noise.shape[:2]))
+    prefix, weight = random_prefixes(free, randoms)
     given = sampler.chunks(head, context, noise=noise, prefix=prefix, weight=weight)
     pulled = (weight > 0) & (weight < 1)
     kept, away, left = (1 - weight[pulled])[:, None], (free - prefix)[pulled], (given - prefix)[pulled]

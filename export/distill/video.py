@@ -1,28 +1,25 @@
 """Distill the video model: in, a student at its start and the teacher's outputs; out, networks that act like the teacher.
 
-The student's features, read through a linear projector, imitate the teacher's; its tokens and its actions do too. Features
-alone give the better likeness and the worse policy; without them, tokens and actions learn slowly (docs/distillation.md).
+The student's features, read through a linear projector, imitate the teacher's; its tokens do too, and what the teacher's
+action head makes of them. Features alone give the better likeness and the worse policy; without them, tokens and actions
+learn slowly (docs/distillation.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vpp_edge.export.distill.head import Sampler, Seen
-from vpp_edge.export.distill.loop import Schedule, train
+from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.observations import Observations
-from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.model.former import tokens_from_views
 from vpp_edge.model.head import ActionHead
 from vpp_edge.model.tvp import VideoPredictionModel
-from vpp_edge.progress import ProgressCallback
 from vpp_edge.spec.policy import PolicySpec
 
 # Shares of the training between which the student's own latents replace the teacher's as input of its UNet.
@@ -31,8 +28,10 @@ BALANCED = 50  # steps from one balance of the losses to the next
 STANDARDIZED = 64  # observations that the teacher's features are standardized over
 FITTED = 16  # observations that the projector is fitted to at the start
 RIDGE = 1e-4
+# Noise levels at which actions are compared, as shares of the highest: there only tokens and goal say where to go; and
+# near the clean actions.
+LEVELS = (1.0, 1 / 256)
 _FEATURES = ("features", "scales", "text_hidden", "latents")
-_HEAD = ("tokens", "goals", "proprio")
 
 
 class VideoStudent(nn.Module):
@@ -40,15 +39,13 @@ class VideoStudent(nn.Module):
 
     Args:
         video: reads images and noise.
-        former, head: start as the teacher's.
+        former: starts as the teacher's, cut to the student's frames.
         mean, deviation: (C,) of the teacher's features.
     """
 
-    def __init__(
-        self, video: VideoPredictionModel, former: nn.Module, head: ActionHead, *, mean: Tensor, deviation: Tensor
-    ) -> None:
+    def __init__(self, video: VideoPredictionModel, former: nn.Module, *, mean: Tensor, deviation: Tensor) -> None:
         super().__init__()
-        self.video, self.former, self.head = video, former, head
+        self.video, self.former = video, former
         self.projector = nn.Linear(_channels(video), len(mean))
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
@@ -68,7 +65,7 @@ class VideoStudent(nn.Module):
         return self.projector(tokens_from_views(features))
 
     def tokens(self, standard: Tensor) -> Tensor:
-        """(B, F' * q, D) tokens."""
+        """(B, F' * q, D) tokens from features as `standard` gives them."""
         return self.former(standard * self.deviation + self.mean)
 
     @torch.no_grad()
@@ -91,82 +88,79 @@ class Lesson:
     Attributes:
         observations: the teacher's outputs.
         spec: of the teacher.
+        head: the teacher's action head.
         stride: the student's frames are every `stride`-th of the teacher's.
-        teacher: the teacher's action head; `of`, `to`: how it and the student's sample.
         own_encoder: the student has an image encoder of its own.
     """
 
     observations: Observations
     spec: PolicySpec
+    head: ActionHead
     stride: int
-    teacher: ActionHead
-    of: Sampler
-    to: Sampler
     own_encoder: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the observations, those that the lesson needs."""
+        state = ("proprio",) if self.spec.state else ()
+        return (*_FEATURES, "tokens", "goals", "actions", *state, *(("frames",) if self.own_encoder else ()))
 
     def student_tokens(self, tokens: Tensor) -> Tensor:
         """(B, F' * q, D): those of the student's frames, of the teacher's (B, F * q, D)."""
         return tokens.unflatten(1, (self.spec.frames, -1))[:, :: self.stride].flatten(1, 2)
 
 
-def student_in_training(
-    lesson: Lesson, video: VideoPredictionModel, former: nn.Module, head: ActionHead
-) -> VideoStudent:
+def student_in_training(lesson: Lesson, video: VideoPredictionModel, former: nn.Module) -> VideoStudent:
     """The student with standardized features of its teacher, and its projector fitted to them."""
     some = range(min(STANDARDIZED, len(lesson.observations)))
     mean, deviation = _moments(lesson, some)
-    student = VideoStudent(video, former, head, mean=mean, deviation=deviation)
+    student = VideoStudent(video, former, mean=mean, deviation=deviation)
     with torch.no_grad():
         _fit_projector(student, lesson, some[:FITTED])
-    return student.train().requires_grad_(True)
+    student.train().requires_grad_(True)
+    student.video.encoder.requires_grad_(lesson.own_encoder)
+    return student
 
 
 def distill_video(
     student: VideoStudent,
     lesson: Lesson,
-    *,
     schedule: Schedule,
-    batch: int,
-    seed: int,
-    folder: Path,
-    report: ProgressCallback,
-    note: Callable[[str], object],
+    trainer: Trainer,
+    judge: Callable[[], float] | None = None,
 ) -> list[float]:
-    """Trains the student in place; arguments as for `distill_head`."""
-    names = (*_FEATURES, *_HEAD[:2], *(("proprio",) if lesson.spec.state else ()))
-    names += ("frames",) if lesson.own_encoder else ()
-    spread = float(lesson.observations.all("tokens").float().var(dim=0).mean())  # type: ignore[union-attr]
-    parts: dict[str, float] = {}
-    if not lesson.own_encoder:
-        student.video.encoder.requires_grad_(False)
+    """Trains the student in place; returns the loss of every step.
 
-    def loss_of(random: np.random.Generator, step: int) -> Tensor:
-        chosen = random.integers(len(lesson.observations), size=batch).tolist()
-        rows = lesson.observations.rows(chosen, names)
-        latents = rows["latents"].float()
-        losses: dict[str, Tensor] = {}
+    Args:
+        judge: as for `train`.
+    """
+    lesson.head.requires_grad_(False)
+    tokens = lesson.observations.all("tokens")
+    spread = float(tokens.float().var(dim=0).mean())
+
+    def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
+        chosen = [int(random.integers(len(lesson.observations))) for random in randoms]
+        rows = {k: v.to(trainer.device) for k, v in lesson.observations.rows(chosen, lesson.columns).items()}
+        latents, losses = rows["latents"].float(), {}
         if lesson.own_encoder:
             own = student.video.encode_images(rows["frames"].flatten(0, 1)).unflatten(0, latents.shape[:2])
             losses["latents"] = (own - latents).square().mean() / latents.var()
-            share = _own_share(step / schedule.steps)
-            latents = latents + share * (own - latents)
-        noise = lesson.observations.noise(chosen, lesson.spec, lesson.stride)
+            latents = latents + _own_share(step / schedule.steps) * (own - latents)
+        noise = lesson.observations.noise(chosen, lesson.spec, lesson.stride).to(trainer.device)
         features = student.features(latents, rows["text_hidden"].float(), noise)
         standard = student.standard(features)
         losses["features"] = (standard - _wanted(student, rows)).square().mean()
         tokens = student.tokens(standard)
-        wanted = lesson.student_tokens(rows["tokens"].float())
-        losses["tokens"] = (tokens - wanted).square().mean() / spread
-        losses["actions"] = _action_loss(student, lesson, rows, tokens, random)
+        losses["tokens"] = (tokens - lesson.student_tokens(rows["tokens"].float())).square().mean() / spread
+        losses["actions"] = _action_loss(lesson, rows, tokens, randoms)
         if step % BALANCED == 0:
-            _balance(student, features, losses)
-        parts.update({name: float(value.detach()) for name, value in losses.items()})
+            _balance(student, features, losses, trainer)
         if step % 20 == 0:
-            note(f"{step} " + ", ".join(f"{k} {v:.4f}" for k, v in parts.items()) + f" {student.balance.tolist()}")
+            trainer.note(f"{step} " + ", ".join(f"{k} {float(v):.4f}" for k, v in losses.items()))
         weighted = student.balance[0] * losses["tokens"] + student.balance[1] * losses["actions"]
         return losses["features"] + weighted + losses.get("latents", 0.0)
 
-    return train("video", {"student": student}, loss_of, schedule, folder=folder, seed=seed, report=report)
+    return train("video", {"student": student}, loss_of, schedule, trainer, judge)
 
 
 def _own_share(done: float) -> float:
@@ -174,30 +168,29 @@ def _own_share(done: float) -> float:
     return min(1.0, max(0.0, (done - first) / (last - first)))
 
 
-def _balance(student: VideoStudent, features: Tensor, losses: dict[str, Tensor]) -> None:
+def _balance(student: VideoStudent, features: Tensor, losses: dict[str, Tensor], trainer: Trainer) -> None:
     """Weighs tokens and actions so that each changes the features as much as the loss of the features does."""
-    norms = [
-        torch.autograd.grad(losses[name], features, retain_graph=True)[0].norm()
-        for name in ("features", "tokens", "actions")
-    ]
-    student.balance.copy_(torch.stack([norms[0] / norm.clamp_min(1e-12) for norm in norms[1:]]))
+    names = ("features", "tokens", "actions")
+    squares = [torch.autograd.grad(losses[n], features, retain_graph=True)[0].float().square().sum() for n in names]
+    norms = trainer.mean(torch.stack(squares)).sqrt()
+    student.balance.copy_(norms[0] / norms[1:].clamp_min(1e-12))
 
 
 def _action_loss(
-    student: VideoStudent, lesson: Lesson, rows: dict[str, Tensor], tokens: Tensor, random: np.random.Generator
+    lesson: Lesson, rows: dict[str, Tensor], tokens: Tensor, randoms: Sequence[np.random.Generator]
 ) -> Tensor:
-    """Error of the student's actions, where the teacher's start from the same noise under the same prefixes."""
-    taught = Seen(tokens=rows["tokens"].float(), goals=rows["goals"], proprio=rows.get("proprio"))
-    own = Seen(tokens=tokens, goals=rows["goals"], proprio=rows.get("proprio"))
-    shape = (len(tokens), *lesson.spec.chunk_shape)
-    noise, other = (torch.from_numpy(random.standard_normal(shape, dtype=np.float32)) for _ in range(2))
-    with torch.no_grad():
-        free = torch.zeros(shape[:2])
-        executed = lesson.of.actions(lesson.teacher, taught, noise=other, prefix=noise, weight=free)
-        prefix, weight = random_prefixes(executed, random)
-        wanted = lesson.of.actions(lesson.teacher, taught, noise=noise, prefix=prefix, weight=weight)
-    found = lesson.to.actions(student.head, own, noise=noise, prefix=prefix, weight=weight)
-    return (found - wanted).square().mean()
+    """How far the teacher's head estimates other actions from the student's tokens than from the teacher's."""
+    head, goals, state = lesson.head, rows["goals"], rows.get("proprio")
+    contexts = [head.encode(t, goals, state) for t in (tokens, rows["tokens"].float())]
+    clean = rows["actions"].float()
+    noise = np.stack([random.standard_normal(clean.shape[1:], dtype=np.float32) for random in randoms])
+    losses = []
+    for share in LEVELS:
+        level = torch.tensor([share * lesson.spec.sigmas[0]], device=clean.device)
+        noisy = clean + level * torch.from_numpy(noise).to(clean.device)
+        own, wanted = (head.denoise(noisy, level, context) for context in contexts)
+        losses.append((own - wanted).square().mean())
+    return torch.stack(losses).mean()
 
 
 def _wanted(student: VideoStudent, rows: dict[str, Tensor]) -> Tensor:

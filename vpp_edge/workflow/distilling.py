@@ -29,7 +29,7 @@ from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.head import Sampler, distill_head
-from vpp_edge.export.distill.loop import Schedule
+from vpp_edge.export.distill.loop import Schedule, Trainer
 from vpp_edge.export.distill.measures import DRAWS, HeadMeasures, measure_head
 from vpp_edge.export.distill.student_sampler import student_sampler
 from vpp_edge.export.distill.teacher import SHARD
@@ -103,11 +103,12 @@ def distill(
         dataset=options.dataset,
         folder=work,
         executor=executor,
+        stride=None,
         report=report,
     )
-    seen = teaching.seen("teacher", training, options.observations, options.seed)
-    held_out = teaching.seen("held-out", judging, options.held_out, options.seed + 1)
     spec = checkpoint.spec
+    seen = teaching.observations("teacher", training, options.observations, options.seed).seen(spec)
+    held_out = teaching.observations("held-out", judging, options.held_out, options.seed + 1).seen(spec)
     teacher = teaching.policy.head
     horizon, of = spec.action.horizon, Sampler(spec.sigmas, spec.sampler)
     to = student_sampler(teacher, of, seen, steps=options.head_steps, horizon=horizon, seed=options.seed)
@@ -117,11 +118,8 @@ def distill(
         of=of,
         to=to,
         horizon=horizon,
-        schedule=Schedule(steps=options.steps, rate=options.rate),
-        batch=options.batch,
-        seed=options.seed,
-        folder=work,
-        report=report,
+        schedule=Schedule(steps=options.steps, rate=options.rate, batch=options.batch),
+        trainer=Trainer(folder=work, seed=options.seed, report=report),
     )
     report("measure", 0)
     measures = measure_head(teacher, student, held_out, of=of, to=to, horizon=horizon, seed=options.seed + 2)

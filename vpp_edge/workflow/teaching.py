@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +10,11 @@ from vpp_edge.calibration.datasets import Recording
 from vpp_edge.calibration.samples import numbered_samples
 from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
-from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor, Needs, Work
-from vpp_edge.export.distill.head import Seen
+from vpp_edge.export.distill.observations import Observations
 from vpp_edge.export.distill.teacher import (
     Shard,
-    bytes_of,
     keep_shard,
-    seen_from_shards,
     shard_files,
     shard_from_samples,
     shard_numbers,
@@ -26,19 +22,23 @@ from vpp_edge.export.distill.teacher import (
 from vpp_edge.export.tokenizer import load_tokenizer
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback
-from vpp_edge.spec.policy import PolicySpec
-from vpp_edge.wording import counted
 
 _LIBRARIES_BYTES = 2**30  # PyTorch and the activations of one observation, beside the weights
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Which observations a teacher sees: `count` of the recordings, their noise from `seed`."""
+    """What a teacher sees, and which of its outputs are kept.
+
+    Attributes:
+        recordings, count, seed: `count` observations of the recordings, their noise from `seed`.
+        stride: as in `shard_from_samples`.
+    """
 
     recordings: tuple[Recording, ...]
     count: int
     seed: int
+    stride: int | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Teaching:
         dataset: where the recordings are.
         folder: for the shards.
         executor: computes them; None: this process does.
+        stride: as in `shard_from_samples`.
     """
 
     checkpoint: Checkpoint
@@ -56,10 +57,11 @@ class Teaching:
     dataset: Path
     folder: Path
     executor: Executor | None
+    stride: int | None
     report: ProgressCallback
 
-    def seen(self, name: str, recordings: Sequence[Recording], count: int, seed: int) -> Seen:
-        """What the head sees of `count` observations, or of all of them where there are fewer.
+    def observations(self, name: str, recordings: Sequence[Recording], count: int, seed: int) -> Observations:
+        """What the teacher makes of `count` observations, or of all of them where there are fewer.
 
         A shard that is in the folder already is not computed again.
 
@@ -67,11 +69,11 @@ class Teaching:
             name: of the shards, and of the stage that is reported.
 
         Raises:
-            BadInputError: the data set does not fit the policy, or the disk is too small.
+            BadInputError: the data set does not fit the policy.
             VppEdgeError: a worker died or failed.
         """
-        lesson = Lesson(tuple(recordings), min(count, sum(recording.length for recording in recordings)), seed)
-        _check_room(self.folder, self.checkpoint.spec, lesson.count)
+        count = min(count, sum(recording.length for recording in recordings))
+        lesson = Lesson(recordings=tuple(recordings), count=count, seed=seed, stride=self.stride)
         files = shard_files(self.folder, name, lesson.count)
         missing = [number for number, file in enumerate(files) if not file.exists()]
         kept = len(files) - len(missing)
@@ -80,7 +82,7 @@ class Teaching:
             keep_shard(files[number], shard)
             kept += 1
             self.report(name, kept / len(files))
-        return seen_from_shards(files)
+        return Observations(files=tuple(files), count=lesson.count, seed=seed)
 
     def _shards(self, lesson: Lesson, numbers: list[int]) -> Iterable[tuple[int, Shard]]:
         if self.executor is None:
@@ -106,7 +108,7 @@ def _teacher(checkpoint: Checkpoint, policy: VideoPredictionPolicy, lesson: Less
     def shard(number: int) -> Shard:
         numbers = shard_numbers(number, lesson.count)
         samples = numbered_samples(spec, lesson.recordings, lesson.count, seed=lesson.seed, numbers=numbers)
-        return shard_from_samples(policy, spec, tokenizer, samples)
+        return shard_from_samples(policy, spec, tokenizer, samples, lesson.stride)
 
     return shard
 
@@ -115,12 +117,3 @@ def _weight_bytes(checkpoint: Checkpoint) -> int:
     """Memory of the weights, which a policy uses in place."""
     parts = (part.tensors for part in (checkpoint.unet, checkpoint.vae, checkpoint.text))
     return sum(tensor.nbytes for part in (*parts, checkpoint.former, checkpoint.head) for tensor in part.values())
-
-
-def _check_room(folder: Path, spec: PolicySpec, count: int) -> None:
-    needed, free = bytes_of(spec, count), shutil.disk_usage(folder).free
-    if needed > free:
-        raise BadInputError(
-            f"{folder}: the tokens of {counted(count, 'observation')} take {needed / 2**20:.0f} MiB, "
-            f"{free / 2**20:.0f} MiB are free; use fewer --observations, or another disk for -o"
-        )

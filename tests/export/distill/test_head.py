@@ -14,7 +14,7 @@ from small_policy import SMALL
 
 from vpp_edge.checkpoint.untrained import configs_of
 from vpp_edge.export.distill.head import Sampler, Seen, distill_head
-from vpp_edge.export.distill.loop import Schedule
+from vpp_edge.export.distill.loop import Schedule, Trainer
 from vpp_edge.export.distill.measures import measure_head
 from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.export.distill.student_sampler import student_sigmas
@@ -55,11 +55,8 @@ def distilled(teacher: ActionHead, seen: Seen, folder: Path, *, steps: int, stop
         of=OF,
         to=TO,
         horizon=HORIZON,
-        schedule=Schedule(steps=steps, rate=1e-3, warm_up=10),
-        batch=8,
-        seed=0,
-        folder=folder,
-        report=report,
+        schedule=Schedule(steps=steps, rate=1e-3, batch=8, warm_up=10),
+        trainer=Trainer(folder=folder, seed=0, report=report),
     )
 
 
@@ -108,7 +105,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
 @given(seed=st.integers(0, 2**32), horizon=st.integers(1, 20))
 def test_prefixes_are_what_real_time_chunking_can_give(seed: int, horizon: int) -> None:
     chunks = torch.zeros(5, horizon, 3)
-    prefix, weight = random_prefixes(chunks, np.random.default_rng(seed))
+    prefix, weight = random_prefixes(chunks, [np.random.default_rng((seed, row)) for row in range(len(chunks))])
     assert prefix.shape == chunks.shape and weight.shape == (5, horizon)
     assert ((weight >= 0) & (weight <= 1)).all()
     assert (weight.diff(dim=1) <= 1e-6).all()  # falling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from small_modules import VARIANTS, channels_of, former_of, video_model
 from torch import Tensor, nn
 
 from vpp_edge.export.distill import loop
-from vpp_edge.export.distill.loop import Schedule, train
+from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.sparsity import (
     SparseTraining,
     make_sparse,
@@ -68,15 +69,16 @@ def trained(folder: Path, stop_at: int | None = None) -> tuple[nn.Sequential, li
     wanted = network()(x).detach()
     training = SparseTraining(student)
 
-    def loss_of(random: np.random.Generator, step: int) -> Tensor:
-        rows = torch.from_numpy(random.integers(64, size=16))
+    def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
+        rows = torch.tensor([int(random.integers(64)) for random in randoms])
         return (student(x[rows]) - wanted[rows]).square().mean()
 
     def report(_: str, fraction: float) -> None:
         if stop_at is not None and fraction >= stop_at / 60:
             raise KeyboardInterrupt
 
-    losses = train("t", {"t": student}, loss_of, Schedule(60, 3e-3, warm_up=5), folder=folder, seed=0, report=report)
+    schedule = Schedule(steps=60, rate=3e-3, batch=16, warm_up=5)
+    losses = train("t", {"t": student}, loss_of, schedule, Trainer(folder=folder, seed=0, report=report))
     training.finish()
     return student, losses
 
