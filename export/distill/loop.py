@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.files.partial import PartialFile
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.wording import counted
 
 SAVE_S = 60.0
 NOTED = 100  # steps from one note, and one entry of a log, to the next
@@ -89,6 +90,20 @@ class Trainer:
         """In which the loss is computed: in the precision of the accelerator."""
         return nullcontext() if self.accelerator is None else self.accelerator.autocast()
 
+    def parts(self, batch: int) -> list[range]:
+        """The rows of a batch that this process computes, in equal parts.
+
+        Raises:
+            BadInputError: the batch cannot be shared evenly.
+        """
+        count = self.processes * self.accumulate
+        if batch % count:
+            raise BadInputError(
+                f"a batch of {batch} cannot be shared evenly by {counted(self.processes, 'process', 'processes')} in "
+                f"{counted(self.accumulate, 'part')} each; choose a multiple of {count}"
+            )
+        return [range(part, batch, count) for part in range(self.rank, count, self.processes)]
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
         return values if self.processes == 1 else self.accelerator.reduce(values, "mean")
@@ -140,7 +155,7 @@ def train(
         weights.load_state_dict(kept["weights"])
         optimizer.load_state_dict(kept["optimizer"])
         state = _State(**kept["state"])
-    parts = _parts(schedule.batch, trainer)
+    parts = trainer.parts(schedule.batch)
     saved = time.monotonic()
     while state.step < schedule.steps and not _given_up(state, schedule):
         trainer.report(name, state.step / schedule.steps)
@@ -190,17 +205,6 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
         raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", hint) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
-
-
-def _parts(batch: int, trainer: Trainer) -> list[range]:
-    """The rows of a batch that this process computes, in equal parts."""
-    count = trainer.processes * trainer.accumulate
-    if batch % count:
-        raise BadInputError(
-            f"a batch of {batch} cannot be shared evenly by {trainer.processes} processes in {trainer.accumulate} "
-            f"parts each; choose a multiple of {count}"
-        )
-    return [range(part, batch, count) for part in range(trainer.rank, count, trainer.processes)]
 
 
 def _share_gradients(trained: list[nn.Parameter], trainer: Trainer) -> None:
