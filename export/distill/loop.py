@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.files.partial import PartialFile
+from vpp_edge.installing import pip_install
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
 
@@ -148,7 +149,7 @@ def train(
     weights = nn.ModuleDict(modules).to(trainer.device)
     trained = [parameter for parameter in weights.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, schedule)
-    state = _State(0, [], _copied(weights), [], {})
+    state = _State(step=0, losses=[], averaged=_copied(weights), judged=[], best={})
     state_file = trainer.folder / f"{name}.pt"
     with suppress(FileNotFoundError):
         kept = torch.load(state_file, weights_only=True, map_location=trainer.device)
@@ -201,8 +202,7 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        hint = "python -m pip install bitsandbytes"
-        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", hint) from error
+        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", pip_install("adamw8bit")) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
 

@@ -161,7 +161,7 @@ def distill(
         held_out=_words(judging, len(judged)),
         token_error=None if video is None else video.token_error(judged),
         measures=measure_head(policy.head, head, lessons[1], options.seed + 2),
-        physical=measure_physically(policy.head, head, lessons[1], checkpoint.spec, options.seed + 3),
+        physical=measure_physically(policy.head, head, lessons[1], checkpoint.spec, seed=options.seed + 3),
     )
     reports.progress("write", 0)
     write_student(checkpoint, _student(checkpoint, video, head, card), target)
