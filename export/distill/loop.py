@@ -7,6 +7,8 @@ steps as an uninterrupted one, and so do any number of processes that share the 
 from __future__ import annotations
 
 import math
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,6 +27,7 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 SAVE_S = 60.0
 NOTED = 100  # steps from one note, and one entry of a log, to the next
 OPTIMIZERS = ("adamw", "adamw8bit")
+BITSANDBYTES = "bitsandbytes==0.50.2"  # in no extra: only the largest trainings need it
 LossOf = Callable[[Sequence[np.random.Generator], int], Tensor]
 """`loss_of(rows, step)`: the mean loss of some rows of the batch of a step, each of which draws from its generator."""
 
@@ -182,7 +185,8 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise MissingDependencyError("bitsandbytes", "an optimizer with 8-bit state", _BITSANDBYTES) from error
+        install = f"{shlex.quote(sys.executable)} -m pip install {BITSANDBYTES}"
+        raise MissingDependencyError("bitsandbytes", "an optimizer with 8-bit state", install) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
 
