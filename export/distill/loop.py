@@ -7,11 +7,9 @@ steps as an uninterrupted one, and so do any number of processes that share the 
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,6 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 
 SAVE_S = 60.0
 NOTED = 100  # steps from one note, and one entry of a log, to the next
-OPTIMIZERS = ("adamw", "adamw8bit")
-BITSANDBYTES = "bitsandbytes==0.50.2"  # in no extra: only the largest trainings need it
 LossOf = Callable[[Sequence[np.random.Generator], int], Tensor]
 """`loss_of(rows, step)`: the mean loss of some rows of the batch of a step, each of which draws from its generator."""
 
@@ -41,7 +37,7 @@ class Schedule:
         rate: highest learning rate; `warm_up` steps lead to it.
         batch: rows in the batch of a step, over all processes.
         decay: of the weights; `average`: share of its past that the moving average keeps; `clip`: norm of the gradient.
-        optimizer: one of OPTIMIZERS; `adamw8bit` keeps its state in 8 bits.
+        optimizer: `adamw`, or `adamw8bit` of bitsandbytes.
         judge_every: steps from one judgement to the next; `patience`: judgements without a better one until the
             training ends; 0: it never ends early.
     """
@@ -88,6 +84,10 @@ class Trainer:
     @property
     def device(self) -> torch.device:
         return torch.device("cpu") if self.accelerator is None else self.accelerator.device
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """In which the loss is computed: in the precision of the accelerator."""
+        return nullcontext() if self.accelerator is None else self.accelerator.autocast()
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
@@ -150,7 +150,8 @@ def train(
         loss = torch.zeros((), device=trainer.device)
         for rows in parts:
             randoms = [np.random.default_rng((trainer.seed, state.step, row)) for row in rows]
-            part = loss_of(randoms, state.step) / len(parts)
+            with trainer.autocast():
+                part = loss_of(randoms, state.step) / len(parts)
             part.backward()
             loss += part.detach()
         state.losses.append(float(trainer.mean(loss)))
@@ -185,8 +186,8 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        install = f"{shlex.quote(sys.executable)} -m pip install {BITSANDBYTES}"
-        raise MissingDependencyError("bitsandbytes", "an optimizer with 8-bit state", install) from error
+        hint = "python -m pip install bitsandbytes"
+        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", hint) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
 

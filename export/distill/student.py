@@ -95,6 +95,11 @@ def student_configs(teacher: Checkpoint, spec: StudentSpec) -> tuple[dict[str, A
     return unet, _vae_config(teacher, spec), sizes
 
 
+def student_stride(teacher: Checkpoint, spec: StudentSpec) -> int:
+    """The student's frames are the teacher's 0, stride, 2 * stride, ...; errors as for `student_configs`."""
+    return teacher.config.former.frames // student_configs(teacher, spec)[2].former.frames
+
+
 def student_start(teacher: Checkpoint, spec: StudentSpec) -> StudentStart:
     """What the student starts with. Raises BadInputError if the specification does not fit this teacher."""
     unet_config, vae_config, config = student_configs(teacher, spec)

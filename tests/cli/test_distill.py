@@ -18,7 +18,7 @@ from vpp_edge.errors import BadInputError, CheckpointError
 from vpp_edge.runtime.policy.handover_modes import check_steps
 from vpp_edge.workflow.distill_options import work_folder
 
-QUICK = ["--observations", "6", "--held-out-samples", "2", "--steps", "3", "--batch", "2", "--quiet"]
+QUICK = ["--observations", "6", "--held-out-samples", "2", "--head-training-steps", "3", "--quiet"]
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         assert main(command) == 130
     assert work_folder(tmp_path / "student").is_dir() and not (tmp_path / "student").exists()
     assert main(command) == 2 and "go on with --resume, or remove it" in capsys.readouterr().err
-    assert main([*command, "--resume", "--rate", "0.1"]) == 2
-    assert "begun with other settings (rate was 0.0003, is 0.1)" in capsys.readouterr().err
+    assert main([*command, "--resume", "--seed", "1"]) == 2
+    assert "begun with other settings (seed was 0, is 1)" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert main(command) == 2 and "student exists; choose another folder" in capsys.readouterr().err
 
@@ -89,7 +89,7 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         (["--data", "nowhere"], "nowhere: no such data set"),
         (["--worker-threads", "2"], "--worker-threads is for the workers of --processes or --ray"),
         (["--ray", "head"], "--ray head: expected HOST:PORT"),
-        (["--rate", "2"], "--rate 2: expected a number above 0, at most 1"),
+        (["--rate", "2", "--student", "demo"], "--rate 2: expected a number above 0, at most 1"),
     ],
 )
 def test_wrong_use(
