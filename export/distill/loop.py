@@ -7,6 +7,8 @@ steps as an uninterrupted one, and so do any number of processes that share the 
 from __future__ import annotations
 
 import math
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -24,6 +26,7 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 
 SAVE_S = 60.0
 NOTED = 100  # steps from one note, and one entry of a log, to the next
+BITSANDBYTES = "bitsandbytes==0.50.2"  # in no extra: it is for GPUs whose memory is short
 LossOf = Callable[[Sequence[np.random.Generator], int], Tensor]
 """`loss_of(rows, step)`: the mean loss of some rows of the batch of a step, each of which draws from its generator."""
 
@@ -133,7 +136,7 @@ def train(
     weights = nn.ModuleDict(modules).to(trainer.device)
     trained = [parameter for parameter in weights.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, schedule)
-    state = _State(0, [], _copied(weights), [], {})
+    state = _State(step=0, losses=[], averaged=_copied(weights), judged=[], best={})
     state_file = trainer.folder / f"{name}.pt"
     with suppress(FileNotFoundError):
         kept = torch.load(state_file, weights_only=True, map_location=trainer.device)
@@ -186,7 +189,7 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        hint = "python -m pip install bitsandbytes"
+        hint = f"{shlex.quote(sys.executable)} -m pip install {BITSANDBYTES}"
         raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", hint) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer

@@ -111,7 +111,7 @@ def _teacher(checkpoint: Checkpoint, policy: VideoPredictionPolicy, lesson: Less
     def shard(number: int) -> Shard:
         numbers = shard_numbers(number, lesson.count)
         samples = numbered_samples(spec, lesson.recordings, lesson.count, seed=lesson.seed, numbers=numbers)
-        return shard_from_samples(policy, spec, tokenizer, samples, lesson.stride)
+        return shard_from_samples(policy, spec, tokenizer, samples, stride=lesson.stride)
 
     return shard
 
