@@ -39,7 +39,7 @@ class Row:
 
     Attributes:
         player: EXPERT, RANDOM, a bundle folder, or how the demo policy is exported.
-        chunking: one of `chunk_handover.MODES`; NAIVE where policies are compared with one another.
+        chunking: one of `handover_modes.MODES`; NAIVE where policies are compared with one another.
         replan_ms: from one observation to the next; acts_per_look, act_delay_ms: as in `lockstep.Pace`.
     """
 
