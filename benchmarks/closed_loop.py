@@ -125,7 +125,7 @@ def header(seeds: Sequence[int], episodes: int) -> list[str]:
     columns = ["policy", *by_seed, "success (95 % interval)", "wrong button", "out of time",
                "stopped by the loop", "time to press, s", "wrist jerk, m/s^3", "seam jump: wrist, mm",
                "joints, rad"]  # fmt: skip
-    played = f"{episodes} episodes for each of the seeds {', '.join(map(str, seeds))}"
+    played = f"{episodes} episodes per seed ({', '.join(map(str, seeds))})"
     return [
         f"{played}. Times are medians; jerk and jumps are means.",
         "",
