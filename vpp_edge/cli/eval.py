@@ -42,8 +42,8 @@ the buttons are and will be; `chaser`, one that goes to where they are now; or `
 images of two simulated cameras and the instruction, and drives the simulated hand through the same control loop, limits
 and chunk hand-over as in `vpp-edge run`.
 
---world chooses what is asked. `buttons` stand still; on a `turntable` they are smaller and move, so that the hand has to
-go where they will be; with `either`, two have the requested colour, and any one of them counts.
+--world chooses what is asked. `buttons` stand still; on a `turntable` they are smaller and move, so that the hand has
+to go where they will be; with `either`, two have the requested colour, and any one of them counts.
 
 Time is simulated: a result depends on the policy, the seed and the options, not on the machine or its load.
 
