@@ -44,7 +44,7 @@ class Observations:
         return {name: torch.stack(values) for name, values in found.items()}
 
     def noise(self, chosen: Sequence[int], spec: PolicySpec, stride: int = 1) -> tuple[Tensor, Tensor]:
-        """The teacher's noise of these rows, float32: of every `stride`-th frame, (B, V, F', 4, h, w), and (B, T, A)."""
+        """The teacher's float32 noise of these rows: of every `stride`-th frame, (B, V, F', 4, h, w), and (B, T, A)."""
         drawn = [draw_noise(spec, np.random.default_rng((self.seed, row))) for row in chosen]
         video, actions = (np.stack(each) for each in zip(*drawn, strict=True))
         return torch.from_numpy(video[:, :, ::stride]), torch.from_numpy(actions[:, 0])

@@ -1,8 +1,8 @@
-"""Distill the video model: in, a student at its start and the teacher's outputs; out, networks that act like the teacher.
+"""Distill the video model: in, a student at its start and the teacher's outputs; out, networks that act alike.
 
-The student's features, read through a linear projector, imitate the teacher's; its tokens do too, and what the teacher's
-action head makes of them. Features alone give the better likeness and the worse policy; without them, tokens and actions
-learn slowly (docs/distillation.md).
+The student's features, read through a linear projector, imitate the teacher's; its tokens do too, and what the
+teacher's action head makes of them. Features alone give the better likeness and the worse policy; without them, tokens
+and actions learn slowly (docs/distillation.md).
 """
 
 from __future__ import annotations

@@ -99,8 +99,8 @@ def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
         ("--mixed-precision", PRECISIONS, training.mixed_precision, "precision of products"),
         ("--optimizer", OPTIMIZERS, training.optimizer, "adamw8bit keeps its state in 8 bits (bitsandbytes)"),
     )
-    for option, known, value, meaning in words:
-        group.add_argument(option, choices=known, help=f"{meaning} ({value})")
+    for option, known, usual, meaning in words:
+        group.add_argument(option, choices=known, help=f"{meaning} ({usual})")
     flags = (
         ("--gradient-checkpointing", "compute activations again for the gradient, to save memory"),
         ("--sparse", "make its weights 2:4 sparse"),

@@ -139,9 +139,9 @@ def _check_memory(student: VideoStudent, lesson: VideoLesson, options: TrainingO
         free = memory_sizes_bytes().get("MemAvailable", needed)
     if needed > free:
         raise BadInputError(
-            f"training takes about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free: weights and optimizer "
-            f"{(needed - rows * activations) / 2**30:.1f}, and {activations / 2**30:.2f} for each of {rows} observations "
-            "that are computed at once; use a smaller --batch, more --accumulate, or --gradient-checkpointing"
+            f"training takes about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free: weights and optimizer take "
+            f"{(needed - rows * activations) / 2**30:.1f}, each of {rows} observations that are computed at once "
+            f"{activations / 2**30:.2f}; use a smaller --batch, more --accumulate, or --gradient-checkpointing"
         )
 
 
