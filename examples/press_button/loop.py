@@ -19,9 +19,10 @@ LossOf = Callable[[np.random.Generator, int], Tensor]
 def quick_products(frames: int = 1) -> torch.autocast:
     """Context in which products run in bfloat16 where that is quicker and right; elsewhere they stay in float32.
 
-    It is quicker with AVX-512: on an AMD EPYC without AMX (PyTorch 2.13.0, one thread), 2.5 times for encoding images, 1.2
-    times for a step of the video model. There, with two frames, it gains nothing, and the gradient of a convolution over
-    time, a Conv3d of kernel (3, 1, 1), is NaN or noise; with 1, 3, 4, 5, 6, 8 and 16 frames it is right.
+    It is quicker with AVX-512: on an AMD EPYC without AMX (PyTorch 2.13.0, one thread), 2.5 times for encoding images,
+    1.2 times for a step of the video model. There, with two frames, it gains nothing, and the gradient of a
+    convolution over time, a Conv3d of kernel (3, 1, 1), is NaN or noise; with 1, 3, 4, 5, 6, 8 and 16 frames it is
+    right.
 
     Args:
         frames: that convolutions over time see.
