@@ -64,6 +64,13 @@ def test_the_wheel_has_the_table_of_kernels(wheel_names: list[str]) -> None:
     assert "vpp_edge/kernels/traffic.json" in wheel_names
 
 
+def test_the_wheel_has_the_specifications_of_students(wheel_names: list[str]) -> None:
+    folder = ROOT / "export" / "distill" / "students"
+    files = {f"vpp_edge/export/distill/students/{path.name}" for path in folder.iterdir()}
+    assert "vpp_edge/export/distill/students/demo.yaml" in files
+    assert not files - set(wheel_names)
+
+
 def test_a_wheel_for_robots_has_the_exported_demo(wheel_names: list[str], tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     (bundle / "onnx").mkdir(parents=True)

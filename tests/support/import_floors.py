@@ -44,7 +44,8 @@ ROOMS = (
 )
 TRAINING_LIBRARIES = ("torch", "diffusers", "transformers")
 BARE_NAMES = ("calibration", "export", "kernels", "runtime")
-# The stated exceptions: `from vpp_edge import EdgePolicy`, resolved when it is asked for, and what a launcher runs.
+# The stated exceptions: `from vpp_edge import EdgePolicy`, resolved when it is asked for, and what
+# `accelerate launch -m vpp_edge.export.distill` starts, which nothing imports.
 EXCEPTIONS = {
     ("vpp_edge", "vpp_edge.runtime.policy.edge_policy"),
     ("vpp_edge.export.distill.__main__", "vpp_edge.cli.main"),
