@@ -21,7 +21,7 @@ from vpp_edge.cli.main import COMMANDS, build_parser
 from vpp_edge.demo.shipped import EXPORTED
 
 # Imported where they are found and never installed by us: they come with JetPack, a hand or the user's own choice.
-FOUND_ON_THE_MACHINE = {"tensorrt", "tensorrt_rtx_bindings", "xhand_controller"}
+FOUND_ON_THE_MACHINE = {"bitsandbytes", "tensorrt", "tensorrt_rtx_bindings", "xhand_controller"}
 
 
 @pytest.fixture(scope="module")
