@@ -24,8 +24,6 @@ from vpp_edge.model.head import ActionHead
 from vpp_edge.model.tvp import VideoPredictionModel
 from vpp_edge.spec.policy import PolicySpec
 
-# Shares of the training between which the student's own latents replace the teacher's as input of its UNet.
-OWN_LATENTS = (0.3, 0.5)
 BALANCED = 50  # steps from one balance of the losses to the next
 STANDARDIZED = 64  # observations that the teacher's features are standardized over
 FITTED = 16  # observations that the projector is fitted to at the start
@@ -42,11 +40,18 @@ class VideoStudent(nn.Module):
     Args:
         video: reads images and noise.
         former: starts as the teacher's, cut to the student's frames.
-        mean, deviation: (C,) of the teacher's features; spread: mean variance of its tokens.
+        mean, deviation: (C,) of the teacher's features; spread: mean variance of its tokens; latent_variance: (4,).
     """
 
     def __init__(
-        self, video: VideoPredictionModel, former: nn.Module, *, mean: Tensor, deviation: Tensor, spread: Tensor
+        self,
+        video: VideoPredictionModel,
+        former: nn.Module,
+        *,
+        mean: Tensor,
+        deviation: Tensor,
+        spread: Tensor,
+        latent_variance: Tensor,
     ) -> None:
         super().__init__()
         self.video, self.former = video, former
@@ -54,6 +59,7 @@ class VideoStudent(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.register_buffer("spread", spread)
+        self.register_buffer("latent_variance", latent_variance)
         self.register_buffer("balance", torch.ones(2))  # factors of the losses of tokens and actions
 
     def features(self, latents: Tensor, text_hidden: Tensor, noise: Tensor) -> Tensor:
@@ -129,12 +135,25 @@ def student_in_training(lesson: VideoLesson, video: VideoPredictionModel, former
         mean=taught.mean(0),
         deviation=taught.std(0).clamp_min(1e-6),
         spread=rows["tokens"].float().var(dim=0).mean(),
+        latent_variance=rows["latents"].float().var(dim=(0, 1, 3, 4)).clamp_min(1e-12),
     )
     with torch.no_grad():
         _fit_projector(student, {name: tensor[:FITTED] for name, tensor in rows.items()})
     student.train().requires_grad_(True)
     student.video.encoder.requires_grad_(lesson.own_encoder)
     return student
+
+
+def distill_encoder(student: VideoStudent, lesson: VideoLesson, schedule: Schedule, trainer: Trainer) -> list[float]:
+    """Trains the student's image encoder alone, in place, on the teacher's latents; returns the loss of every step."""
+    student.to(trainer.device)
+
+    def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
+        chosen = [int(random.integers(len(lesson.observations))) for random in randoms]
+        rows = lesson.observations.rows(chosen, ("frames", "latents"))
+        return _own_latents(student, {name: tensor.to(trainer.device) for name, tensor in rows.items()})[1]
+
+    return train("encoder", {"encoder": student.video.encoder}, loss_of, schedule=schedule, trainer=trainer)
 
 
 def distill_video(
@@ -154,7 +173,7 @@ def distill_video(
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
         chosen = [int(random.integers(len(lesson.observations))) for random in randoms]
         rows = {k: v.to(trainer.device) for k, v in lesson.rows(chosen).items()}
-        losses, features = student_losses(student, lesson, rows, done=step / schedule.steps, randoms=randoms)
+        losses, features = student_losses(student, lesson, rows, randoms)
         if step % BALANCED == 0:
             _balance(student, features, losses, trainer)
         weighted = student.balance[0] * losses["tokens"] + student.balance[1] * losses["actions"]
@@ -170,21 +189,16 @@ def student_losses(
     student: VideoStudent,
     lesson: VideoLesson,
     rows: dict[str, Tensor],
-    *,
-    done: float,
     randoms: Sequence[np.random.Generator],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The losses by name, and the student's features.
 
     Args:
-        rows: of the lesson, (B, ...) each.
-        done: share of the training, for the latents that the student's UNet sees.
+        rows: of the lesson, (B, ...) each; randoms: one for each of them.
     """
     latents, losses = rows["latents"].float(), {}
     if lesson.own_encoder:
-        own = student.video.encode_images(rows["frames"].flatten(0, 1)).unflatten(0, latents.shape[:2])
-        losses["latents"] = (own - latents).square().mean() / latents.var()
-        latents = latents + _own_share(done) * (own - latents)
+        latents, losses["latents"] = _own_latents(student, rows)
     features = student.features(latents, rows["text_hidden"].float(), rows["noise"])
     standard = student.standard(features)
     losses["features"] = (standard - _wanted(student, rows)).square().mean()
@@ -208,9 +222,12 @@ def student_seen(student: VideoStudent, lesson: VideoLesson, observations: Obser
         yield Seen(tokens=tokens, goals=rows["goals"], proprio=rows.get("proprio"))
 
 
-def _own_share(done: float) -> float:
-    first, last = OWN_LATENTS
-    return min(1.0, max(0.0, (done - first) / (last - first)))
+def _own_latents(student: VideoStudent, rows: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, V, 4, h, w) of the student's image encoder, and its error in units of the variance of the teacher's."""
+    wanted = rows["latents"].float()
+    own = student.video.encode_images(rows["frames"].flatten(0, 1)).unflatten(0, wanted.shape[:2])
+    error = (own - wanted).square().mean(dim=(0, 1, 3, 4)) / student.latent_variance
+    return own, error.mean()
 
 
 def _balance(student: VideoStudent, features: Tensor, losses: dict[str, Tensor], trainer: Trainer) -> None:

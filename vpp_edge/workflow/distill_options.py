@@ -46,7 +46,8 @@ class DistillOptions:
 
 def progress_stages(options: DistillOptions) -> list[tuple[str, float]]:
     """(stage of the progress display, seconds on two cores for the demo policy)."""
-    video = [("video", 0.5 * options.training.steps), ("student", 60.0)] if options.student else []
+    steps = options.training.steps
+    video = [("encoder", 0.1 * steps), ("video", 0.5 * steps), ("student", 60.0)] if options.student else []
     return [
         ("read", 2.0),
         ("teacher", 0.08 * options.observations),

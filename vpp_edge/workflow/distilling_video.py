@@ -23,6 +23,7 @@ from vpp_edge.export.distill.training_options import TrainingOptions
 from vpp_edge.export.distill.video import (
     VideoLesson,
     VideoStudent,
+    distill_encoder,
     distill_video,
     student_in_training,
     student_losses,
@@ -31,6 +32,8 @@ from vpp_edge.export.distill.video import (
 from vpp_edge.machine_limits import memory_sizes_bytes
 from vpp_edge.model.former import video_former
 from vpp_edge.model.head import ActionHead
+
+ENCODER_RATE = 3.0  # of the learning rate: an image encoder that is trained alone takes a higher one
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def trained_video(
         optimizer=options.optimizer,
         patience=options.patience,
     )
+    if lesson.own_encoder:
+        distill_encoder(student, lesson, replace(schedule, rate=ENCODER_RATE * options.rate, patience=0), trainer)
     sparse = SparseTraining(student.video.unet, student.video.encoder) if options.sparse else None
     distill_video(student, lesson, schedule, trainer, judge=lambda: action_error(student, lesson, judged))
     if sparse is not None:
@@ -153,7 +158,7 @@ def _activations_of_a_row(student: VideoStudent, lesson: VideoLesson) -> int:
 
     def loss() -> torch.Tensor:
         of_lesson = replace(lesson, head=head)
-        losses, _ = student_losses(weightless, of_lesson, rows, done=1.0, randoms=[np.random.default_rng(0)])
+        losses, _ = student_losses(weightless, of_lesson, rows, [np.random.default_rng(0)])
         return torch.stack(list(losses.values())).sum()
 
     return activation_bytes(loss, weightless)
