@@ -45,4 +45,4 @@ def train(
 
     with Progress(name, [(name, 1.0)]) as progress:
         trainer = loop.Trainer(folder=folder, seed=seed, report=progress, note=progress.note)
-        loop.train(name, modules, loss_of_row, schedule, trainer=trainer)
+        loop.train(name, modules, loss_of_row, schedule=schedule, trainer=trainer)

@@ -108,6 +108,6 @@ def distill_head(teacher: ActionHead, lesson: HeadLesson, schedule: Schedule, tr
         found = lesson.to.chunks(student, own[chosen], noise=noise, prefix=prefix, weight=weight)
         return (found - wanted).square().mean()
 
-    train("head", {"head": student}, loss_of, schedule, trainer=trainer)
+    train("head", {"head": student}, loss_of, schedule=schedule, trainer=trainer)
     teacher.cpu()
     return student.cpu().eval().requires_grad_(False)

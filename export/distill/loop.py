@@ -7,8 +7,6 @@ steps as an uninterrupted one, and so do any number of processes that share the 
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -22,11 +20,12 @@ from torch import Tensor, nn
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.files.partial import PartialFile
+from vpp_edge.installing import pip_install
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.wording import counted
 
 SAVE_S = 60.0
 NOTED = 100  # steps from one note, and one entry of a log, to the next
-BITSANDBYTES = "bitsandbytes==0.50.2"  # in no extra: it is for GPUs whose memory is short
 LossOf = Callable[[Sequence[np.random.Generator], int], Tensor]
 """`loss_of(rows, step)`: the mean loss of some rows of the batch of a step, each of which draws from its generator."""
 
@@ -92,6 +91,20 @@ class Trainer:
         """In which the loss is computed: in the precision of the accelerator."""
         return nullcontext() if self.accelerator is None else self.accelerator.autocast()
 
+    def parts(self, batch: int) -> list[range]:
+        """The rows of a batch that this process computes, in equal parts.
+
+        Raises:
+            BadInputError: the batch cannot be shared evenly.
+        """
+        count = self.processes * self.accumulate
+        if batch % count:
+            raise BadInputError(
+                f"a batch of {batch} cannot be shared evenly by {counted(self.processes, 'process', 'processes')} in "
+                f"{counted(self.accumulate, 'part')} each; choose a multiple of {count}"
+            )
+        return [range(part, batch, count) for part in range(self.rank, count, self.processes)]
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
         return values if self.processes == 1 else self.accelerator.reduce(values, "mean")
@@ -143,7 +156,7 @@ def train(
         weights.load_state_dict(kept["weights"])
         optimizer.load_state_dict(kept["optimizer"])
         state = _State(**kept["state"])
-    parts = _parts(schedule.batch, trainer)
+    parts = trainer.parts(schedule.batch)
     saved = time.monotonic()
     while state.step < schedule.steps and not _given_up(state, schedule):
         trainer.report(name, state.step / schedule.steps)
@@ -189,21 +202,9 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        hint = f"{shlex.quote(sys.executable)} -m pip install {BITSANDBYTES}"
-        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", hint) from error
+        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", pip_install("adamw8bit")) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
-
-
-def _parts(batch: int, trainer: Trainer) -> list[range]:
-    """The rows of a batch that this process computes, in equal parts."""
-    count = trainer.processes * trainer.accumulate
-    if batch % count:
-        raise BadInputError(
-            f"a batch of {batch} cannot be shared evenly by {trainer.processes} processes in {trainer.accumulate} "
-            f"parts each; choose a multiple of {count}"
-        )
-    return [range(part, batch, count) for part in range(trainer.rank, count, trainer.processes)]
 
 
 def _share_gradients(trained: list[nn.Parameter], trainer: Trainer) -> None:

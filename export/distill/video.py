@@ -154,13 +154,13 @@ def distill_video(
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
         chosen = [int(random.integers(len(lesson.observations))) for random in randoms]
         rows = {k: v.to(trainer.device) for k, v in lesson.rows(chosen).items()}
-        losses, features = student_losses(student, lesson, rows, step / schedule.steps, randoms)
+        losses, features = student_losses(student, lesson, rows, done=step / schedule.steps, randoms=randoms)
         if step % BALANCED == 0:
             _balance(student, features, losses, trainer)
         weighted = student.balance[0] * losses["tokens"] + student.balance[1] * losses["actions"]
         return losses["features"] + weighted + losses.get("latents", 0.0)
 
-    losses = train("video", {"student": student}, loss_of, schedule, trainer, judge)
+    losses = train("video", {"student": student}, loss_of, schedule=schedule, trainer=trainer, judge=judge)
     lesson.head.cpu()
     student.cpu().eval().requires_grad_(False)
     return losses
@@ -170,6 +170,7 @@ def student_losses(
     student: VideoStudent,
     lesson: VideoLesson,
     rows: dict[str, Tensor],
+    *,
     done: float,
     randoms: Sequence[np.random.Generator],
 ) -> tuple[dict[str, Tensor], Tensor]:

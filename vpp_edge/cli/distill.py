@@ -124,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_temporary_files()
     paths = paths_from_folder(SHIPPED if str(arguments.checkpoint) == DEMO else arguments.checkpoint)
     with Progress("distill", progress_stages(options), quiet=arguments.quiet or not first) as progress:
-        card = distill(paths, arguments.output, options, Reports(progress=progress, note=progress.note), executor)
+        reports = Reports(progress=progress, note=progress.note)
+        card = distill(paths, arguments.output, options, reports, executor=executor)
     if card is None:
         return 0
     if arguments.json:

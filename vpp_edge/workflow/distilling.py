@@ -117,10 +117,12 @@ def distill(
     training, judging = _split(options)
     checkpoint = read_checkpoint(paths, Choices())
     work, settings = work_folder(target), _settings(checkpoint, options, student)
-    if process_rank() == 0:
+    trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
+    trainer.parts(HEAD_BATCH)
+    trainer.parts(options.training.batch)
+    if trainer.rank == 0:
         work.mkdir(parents=True, exist_ok=True)
         _keep_settings(work, settings)
-    trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     policy = policy_from_checkpoint(checkpoint)
     teaching = Teaching(
         checkpoint=checkpoint,
@@ -159,7 +161,7 @@ def distill(
         held_out=_words(judging, len(judged)),
         token_error=None if video is None else video.token_error(judged),
         measures=measure_head(policy.head, head, lessons[1], options.seed + 2),
-        physical=measure_physically(policy.head, head, lessons[1], checkpoint.spec, options.seed + 3),
+        physical=measure_physically(policy.head, head, lessons[1], checkpoint.spec, seed=options.seed + 3),
     )
     reports.progress("write", 0)
     write_student(checkpoint, _student(checkpoint, video, head, card), target)

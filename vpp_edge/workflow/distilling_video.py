@@ -108,7 +108,7 @@ def trained_video(
         patience=options.patience,
     )
     sparse = SparseTraining(student.video.unet, student.video.encoder) if options.sparse else None
-    distill_video(student, lesson, schedule, trainer, lambda: action_error(student, lesson, judged))
+    distill_video(student, lesson, schedule, trainer, judge=lambda: action_error(student, lesson, judged))
     if sparse is not None:
         sparse.finish()
     return TrainedVideo(start=start, student=student, lesson=lesson)
@@ -152,8 +152,8 @@ def _activations_of_a_row(student: VideoStudent, lesson: VideoLesson) -> int:
     rows = {name: tensor.to("meta") for name, tensor in lesson.rows([0]).items()}
 
     def loss() -> torch.Tensor:
-        random = [np.random.default_rng(0)]
-        losses, _ = student_losses(weightless, replace(lesson, head=head), rows, 1.0, random)
+        of_lesson = replace(lesson, head=head)
+        losses, _ = student_losses(weightless, of_lesson, rows, done=1.0, randoms=[np.random.default_rng(0)])
         return torch.stack(list(losses.values())).sum()
 
     return activation_bytes(loss, weightless)

@@ -56,7 +56,7 @@ def test_parts_of_a_batch_add_up_to_it(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="a batch of 8 cannot be shared evenly by 1 processes in 3 parts"):
+    with pytest.raises(BadInputError, match="a batch of 8 cannot be shared evenly by 1 process in 3 parts"):
         trained(Schedule(steps=1, rate=0.1, batch=8), Trainer(folder=tmp_path, seed=0, accumulate=3))
 
 

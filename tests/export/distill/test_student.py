@@ -1,4 +1,4 @@
-"""A student starts as what its teacher computes, as far as sizes allow; specifications that do not fit are refused."""
+"""A student starts as what its teacher computes, as far as its sizes allow; wrong specifications are refused."""
 
 from __future__ import annotations
 
