@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from vpp_edge.errors import MissingDependencyError
 from vpp_edge.export.distill.loop import Trainer
 from vpp_edge.export.distill.training_options import TrainingOptions
-from vpp_edge.installing import pip_install
+from vpp_edge.installing import is_installed, pip_install
 from vpp_edge.progress import ProgressCallback
 
 
@@ -47,8 +49,17 @@ def _accelerator(options: TrainingOptions, folder: Path) -> Any:
             "training on GPUs, on many processes, in mixed precision or with a log",
             pip_install("distill"),
         ) from error
+    _check_log_library(options.log_with)
     logs = folder.with_name(f"{folder.name}-logs") if options.log_with else None
     accelerator = Accelerator(mixed_precision=options.mixed_precision, log_with=options.log_with, project_dir=logs)
     if options.log_with:
         accelerator.init_trackers("distill")
     return accelerator
+
+
+def _check_log_library(name: str | None) -> None:
+    """accelerate itself only warns, and would keep no log."""
+    if name is None or is_installed(name):
+        return
+    other = f"{shlex.quote(sys.executable)} -m pip install {name}"  # in no extra
+    raise MissingDependencyError(name, f"--log-with {name}", pip_install("distill") if name == "tensorboard" else other)

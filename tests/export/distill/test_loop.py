@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vpp_edge.errors import BadInputError
+from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.export.distill.accelerating import open_trainer
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
+from vpp_edge.export.distill.training_options import TrainingOptions
+from vpp_edge.installing import pip_install
+from vpp_edge.progress import ignore_progress
 
 WANTED = torch.linspace(-1, 1, 4)
 
@@ -80,3 +86,16 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
             Schedule(steps=1, rate=0.1),
             Trainer(folder=tmp_path, seed=0),
         )
+
+
+def test_a_missing_optimizer_or_log_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bitsandbytes", "tensorboard", "trackio"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingDependencyError, match=re.escape(pip_install("adamw8bit"))):
+        trained(Schedule(steps=1, rate=0.1, optimizer="adamw8bit"), Trainer(folder=tmp_path, seed=0))
+    for name, install in (("tensorboard", pip_install("distill")), ("trackio", "-m pip install trackio")):
+        options = TrainingOptions(log_with=name)
+        with pytest.raises(MissingDependencyError, match=re.escape(install)):
+            open_trainer(options, folder=tmp_path, seed=0, report=ignore_progress, note=lambda text: None)
