@@ -1,7 +1,7 @@
-"""Count the work of a policy that nobody has trained: in, configurations; out, the graphs of its export, without weights.
+"""Count the work of a policy that need not exist: in, its sizes; out, the graphs of its export, without weights.
 
-The stages are built and traced on fake tensors, which have a shape and a type but no numbers, so a policy of any size
-takes no memory. Numbers of one element, the shares of blends, are real, because the export folds them into Python ones.
+The stages are built and traced on fake tensors, which have a shape and a type but no numbers, so that the UNet of a
+policy of full size takes no memory. Tensors of one number, the shares of blends, are real: the export reads them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, is_fake
 
 from vpp_edge.bundle.work import Graph
 from vpp_edge.checkpoint import names
@@ -26,27 +25,23 @@ from vpp_edge.export.counting import graph_from_model
 from vpp_edge.export.onnx_writer import example_input, program_from_stage
 from vpp_edge.export.stages import Stage, stages_from_policy
 from vpp_edge.model.policy import policy_from_checkpoint
-from vpp_edge.progress import ProgressCallback, ignore_progress
 
 COUNTED = ("perceive", "act")  # what runs at every inference
 
 
-def graphs_without_weights(checkpoint: Checkpoint, report: ProgressCallback = ignore_progress) -> dict[str, Graph]:
-    """The work in each of the COUNTED stages that an export of these sizes would have.
+def graphs_without_weights(checkpoint: Checkpoint) -> dict[str, Graph]:
+    """The work in each of the COUNTED stages, as an export of these sizes has it; seconds to a minute at any size.
 
     Args:
         checkpoint: only its configurations and its spec are read, none of its tensors.
-        report: called with (stage, fraction).
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     stages = stages_from_policy(policy_from_checkpoint(_faked(checkpoint, mode)), checkpoint.spec)
     graphs = {}
     for stage in stages:
         if stage.name in COUNTED:
-            report(stage.name, 0)
             graphs[stage.name] = _graph(stage, mode)
             gc.collect()  # the traced program holds itself in reference cycles
-            report(stage.name, 1)
     return graphs
 
 
@@ -89,12 +84,6 @@ def _fill(model: Any) -> None:
 
     for number, (name, value) in enumerate(model.graph.initializers.items()):
         known = value.const_value
-        if _is_fake(known.raw):
+        if is_fake(known.raw):
             same = np.broadcast_to(np.array(0.5 + number / 65536, known.dtype.numpy()), tuple(known.shape))
             value.const_value = ir.Tensor(same, name=name)
-
-
-def _is_fake(raw: Any) -> bool:
-    from torch._subclasses.fake_tensor import is_fake
-
-    return isinstance(raw, Tensor) and bool(is_fake(raw))

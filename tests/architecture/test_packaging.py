@@ -64,6 +64,11 @@ def test_the_wheel_has_the_table_of_kernels(wheel_names: list[str]) -> None:
     assert "vpp_edge/kernels/traffic.json" in wheel_names
 
 
+def test_the_wheel_has_the_shipped_students(wheel_names: list[str]) -> None:
+    names = {Path(name).stem for name in wheel_names if name.startswith("vpp_edge/export/distill/students/")}
+    assert names == {"demo", "orin-agx", "orin-nano", "orin-nx"}
+
+
 def test_a_wheel_for_robots_has_the_exported_demo(wheel_names: list[str], tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     (bundle / "onnx").mkdir(parents=True)

@@ -9,24 +9,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
+from vpp_edge.bundle.work import Graph
 from vpp_edge.checkpoint.config import PolicyConfig
 from vpp_edge.checkpoint.model_configs import feature_pixels
 from vpp_edge.checkpoint.parts import ModelPart
-from vpp_edge.checkpoint.policy_spec import exponential_sigmas
 from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.export.distill.student import student_configs
+from vpp_edge.export.distill.student_sampler import student_sigmas
 from vpp_edge.export.distill.student_spec import StudentSpec
 from vpp_edge.export.weightless import graphs_without_weights
 from vpp_edge.profile.roofline.accelerators import DEVICES
 from vpp_edge.profile.roofline.costs import costs_of_graph
 from vpp_edge.profile.roofline.layers import part_of
+from vpp_edge.profile.roofline.prediction import INFERENCE
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.wording import counted
 
 HEAD_STEPS = 2
+# (stage of the progress display, seconds on one core), whatever the size of the policy.
+PROGRESS_STAGES = (("teacher", 30.0), ("student", 15.0))
 PRECISIONS = ("fp16", "int8")
 _HEAD = "action head"
 
@@ -104,32 +109,41 @@ def plan_of_student(
 
     Args:
         teacher: only its sizes are read.
-        teacher_cost: of `cost_of_policy`, if it is known.
-        report: called with (`teacher` or `student`, fraction).
+        teacher_cost: of `cost_of_policy`, where it is known.
+        report: called with (stage, fraction), stages as in PROGRESS_STAGES.
 
     Raises:
         BadInputError: the specification does not fit this teacher.
     """
     student = student_without_weights(teacher, spec, head_steps)
     if teacher_cost is None:
-        teacher_cost = cost_of_policy(teacher, lambda _, fraction: report("teacher", fraction))
-    cost = cost_of_policy(student, lambda _, fraction: report("student", fraction))
-    return StudentPlan(name=spec.name, cameras=len(teacher.spec.cameras), teacher=teacher_cost, student=cost)
+        report("teacher", 0)
+        teacher_cost = cost_of_policy(teacher)
+    report("student", 0)
+    return StudentPlan(
+        name=spec.name,
+        cameras=len(teacher.spec.cameras),
+        teacher=teacher_cost,
+        student=cost_of_policy(student),
+    )
 
 
-def cost_of_policy(checkpoint: Checkpoint, report: ProgressCallback = ignore_progress) -> PolicyCost:
-    """The cost of a policy of these sizes, exported."""
-    graphs = graphs_without_weights(checkpoint, report)
+def cost_of_policy(checkpoint: Checkpoint) -> PolicyCost:
+    """The cost of a policy of these sizes, once it is exported."""
+    return cost_of_graphs(graphs_without_weights(checkpoint))
+
+
+def cost_of_graphs(graphs: Mapping[str, Graph]) -> PolicyCost:
+    """The cost of one inference from the graphs of its stages."""
     operations: Counter[str] = Counter()
-    predicted_ms = {}
-    for device in DEVICES.values():
-        predicted_ms[device.name] = dict.fromkeys(PRECISIONS, 0.0)
-        for precision in PRECISIONS:
-            costs = [(name, cost) for name, graph in graphs.items() for cost in costs_of_graph(graph, device, precision)]
-            predicted_ms[device.name][precision] = 1e3 * sum(cost.predicted_s for _, cost in costs)
-    for stage, cost in costs:
-        operations[part_of(stage, cost.layer) if stage == "perceive" else _HEAD] += cost.matrix_operations
-    return PolicyCost(dict(operations), predicted_ms)
+    predicted_ms: dict[str, dict[str, float]] = {name: {} for name in DEVICES}
+    for device, precision in product(DEVICES.values(), PRECISIONS):
+        costs = {stage: costs_of_graph(graphs[stage], device, precision) for stage in INFERENCE}
+        predicted_ms[device.name][precision] = 1e3 * sum(c.predicted_s for found in costs.values() for c in found)
+    for stage, found in costs.items():
+        for cost in found:
+            operations[part_of(stage, cost.layer) if stage == "perceive" else _HEAD] += cost.matrix_operations
+    return PolicyCost(operations=dict(operations), predicted_ms=predicted_ms)
 
 
 def student_without_weights(teacher: Checkpoint, spec: StudentSpec, head_steps: int = HEAD_STEPS) -> Checkpoint:
@@ -164,6 +178,6 @@ def _spec(teacher: PolicySpec, config: PolicyConfig, unet: Mapping[str, Any]) ->
         frames=former.frames,
         computed_frames=None,
         tokens=(former.frames * (former.queries_per_frame or pixels), former.width),
-        sigmas=exponential_sigmas(config.sampler),
+        sigmas=student_sigmas(config.sampler.steps, teacher.sigmas),
         sampler=config.sampler.name,
     )
