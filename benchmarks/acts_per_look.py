@@ -71,8 +71,8 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table(arguments.output, arguments.seeds, arguments.episodes, arguments.fresh)
     lines = [
-        f"The demo policy, fp32; {arguments.episodes} episodes for each of the seeds "
-        f"{', '.join(map(str, arguments.seeds))}, {datetime.now(timezone.utc):%Y-%m-%d}. Times are medians; jerk and "
+        f"The demo policy, fp32; {arguments.episodes} episodes per seed "
+        f"({', '.join(map(str, arguments.seeds))}), {datetime.now(timezone.utc):%Y-%m-%d}. Times are medians; jerk and "
         "jumps are means.",
         "",
         "| " + " | ".join(COLUMNS) + " |",

@@ -39,7 +39,7 @@ class Row:
 
     Attributes:
         player: EXPERT, RANDOM, a bundle folder, or how the demo policy is exported.
-        chunking: one of `chunk_handover.MODES`; NAIVE where policies are compared with one another.
+        chunking: one of `handover_modes.MODES`; NAIVE where policies are compared with one another.
         replan_ms: from one observation to the next; acts_per_look, act_delay_ms: as in `lockstep.Pace`.
     """
 
@@ -125,7 +125,7 @@ def header(seeds: Sequence[int], episodes: int) -> list[str]:
     columns = ["policy", *by_seed, "success (95 % interval)", "wrong button", "out of time",
                "stopped by the loop", "time to press, s", "wrist jerk, m/s^3", "seam jump: wrist, mm",
                "joints, rad"]  # fmt: skip
-    played = f"{episodes} episodes for each of the seeds {', '.join(map(str, seeds))}"
+    played = f"{episodes} episodes per seed ({', '.join(map(str, seeds))})"
     return [
         f"{played}. Times are medians; jerk and jumps are means.",
         "",

@@ -14,10 +14,13 @@ from importlib.metadata import requires
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CPU = ("realsense", "sim", "video", "log", "leap", "inspire", "export", "lerobot")
+CPU = ("realsense", "sim", "video", "log", "leap", "inspire", "export", "lerobot", "distill")
 EXTRAS = (*CPU, "kernels", "ray", "tensorrt-rtx", "dev")
-# torch from the package index depends on CUDA packages; its CPU build, which may be on another index, needs only these.
+# torch from the package index depends on CUDA packages, and accelerate on torch. torch's CPU build, which may be on
+# another index, and accelerate need only these.
+TORCH_BASED = ("torch", "accelerate")
 TORCH_NEEDS = ("filelock", "fsspec", "jinja2", "networkx", "setuptools>=77.0.3", "sympy>=1.13.3", "typing-extensions")
+ACCELERATE_NEEDS = ("huggingface-hub", "numpy", "packaging", "psutil", "pyyaml", "safetensors")
 
 
 def main(pythons: list[str]) -> int:
@@ -25,8 +28,8 @@ def main(pythons: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     wanted = direct_requirements()
-    torch = next(r for r in wanted if r.startswith("torch=="))
-    wanted = [*(r for r in wanted if r != torch), *TORCH_NEEDS]
+    torch_based = [r for r in wanted if r.partition("==")[0] in TORCH_BASED]
+    wanted = [*(r for r in wanted if r not in torch_based), *TORCH_NEEDS, *ACCELERATE_NEEDS]
     for python in pythons:
         version = _output(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
         options = ("install", "--quiet", "--quiet", "--dry-run", "--ignore-installed", "--report", "-")
@@ -34,9 +37,9 @@ def main(pythons: list[str]) -> int:
         pins = [f"{item['metadata']['name']}=={item['metadata']['version']}" for item in report["install"]]
         path = ROOT / "constraints" / f"python-{version}.txt"
         path.parent.mkdir(exist_ok=True)
-        lines = ["# Written by `make lock`; not by hand.", *sorted([*pins, torch], key=str.lower), ""]
+        lines = ["# Written by `make lock`; not by hand.", *sorted([*pins, *torch_based], key=str.lower), ""]
         path.write_text("\n".join(lines), encoding="utf-8")
-        print(f"{path.relative_to(ROOT)}: {len(pins) + 1} packages")
+        print(f"{path.relative_to(ROOT)}: {len(pins) + len(torch_based)} packages")
     return 0
 
 

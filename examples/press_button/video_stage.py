@@ -99,7 +99,7 @@ def train_video(
         noisy = clean + sigma * noise
         sample = torch.cat([noisy / root, latents[:, :1].expand_as(latents)], dim=2)
         text = hidden[torch.from_numpy(clips.texts[first])]
-        with quick_products():
+        with quick_products(frames):
             velocity = unet(sample, 0.25 * sigma.flatten().log(), text, time_ids).sample
         wanted = (noisy / root**2 - clean) * root / sigma
         return (velocity.float() - wanted).square().mean()

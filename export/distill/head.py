@@ -8,7 +8,7 @@ the least that see a prefix (docs/distillation.md).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,23 +34,6 @@ class Seen:
     tokens: Tensor
     goals: Tensor
     proprio: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def rows(self, chosen: Tensor) -> Seen:
-        """The observations with these numbers, in float32."""
-        proprio = None if self.proprio is None else self.proprio[chosen]
-        return Seen(tokens=self.tokens[chosen].float(), goals=self.goals[chosen], proprio=proprio)
-
-    def repeated(self, times: int) -> Seen:
-        """Each observation so many times."""
-        proprio = None if self.proprio is None else self.proprio.repeat_interleave(times, 0)
-        return Seen(
-            tokens=self.tokens.repeat_interleave(times, 0),
-            goals=self.goals.repeat_interleave(times, 0),
-            proprio=proprio,
-        )
 
 
 @dataclass(frozen=True)
@@ -78,54 +61,53 @@ class Sampler:
 
 def context_of(head: ActionHead, seen: Seen, horizon: int) -> Tensor:
     """(N, T, D): what the decoder sees of each of N observations; causal, so that it sees no more than T of them."""
-    return head.encode(seen.tokens, seen.goals, seen.proprio)[:, :horizon]
+    return head.encode(seen.tokens.float(), seen.goals, seen.proprio)[:, :horizon]
 
 
-def distill_head(
-    teacher: ActionHead,
-    seen: Seen,
-    *,
-    own: Seen | None = None,
-    of: Sampler,
-    to: Sampler,
-    horizon: int,
-    schedule: Schedule,
-    trainer: Trainer,
-) -> ActionHead:
-    """A copy of the teacher's head that samples with `to` what the teacher samples with `of`.
+@torch.no_grad()
+def contexts_of(head: ActionHead, parts: Iterable[Seen], horizon: int) -> Tensor:
+    """(N, T, D) of all observations, of which only a part is in memory at a time."""
+    return torch.cat([context_of(head, part, horizon) for part in parts])
 
-    The encoder sees neither noise nor prefix, so it stays the teacher's and encodes every observation once.
 
-    Args:
-        seen: observations to train on, as the teacher sees them.
-        own: the same as the student sees them; None: as the teacher does.
+@dataclass(frozen=True)
+class HeadLesson:
+    """What a student of the action head learns from.
+
+    The encoder sees neither noise nor prefix, so the student's stays the teacher's, and encodes every observation once.
+
+    Attributes:
+        contexts: (N, T, D), the observations as the teacher's decoder sees them; `own`: as the student's does.
+        of, to: how the teacher and the student sample.
     """
+
+    contexts: Tensor
+    own: Tensor
+    of: Sampler
+    to: Sampler
+
+
+def distill_head(teacher: ActionHead, lesson: HeadLesson, schedule: Schedule, trainer: Trainer) -> ActionHead:
+    """A copy of the teacher's head that samples with `lesson.to` what the teacher samples with `lesson.of`."""
     device = trainer.device
     student = copy.deepcopy(teacher).train().requires_grad_(False)
     for part in (student.decoder, student.sigma_emb, student.action_emb, student.action_pred):
         part.requires_grad_(True)
-    contexts, own_contexts = (_contexts(teacher, s, horizon, schedule.batch).to(device) for s in (seen, own or seen))
     teacher.to(device)
-    shape = (horizon, teacher.action_pred.out_features)
+    contexts, own = lesson.contexts.to(device), lesson.own.to(device)
+    shape = (contexts.shape[1], teacher.action_pred.out_features)
 
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
-        chosen = torch.tensor([int(random.integers(len(seen))) for random in randoms], device=device)
+        chosen = torch.tensor([int(random.integers(len(contexts))) for random in randoms], device=device)
         noise, other = (standard_normal(randoms, shape).to(device) for _ in range(2))
         with torch.no_grad():
             context, free = contexts[chosen], torch.zeros(noise.shape[:2], device=device)
-            executed = of.chunks(teacher, context, noise=other, prefix=noise, weight=free)
+            executed = lesson.of.chunks(teacher, context, noise=other, prefix=noise, weight=free)
             prefix, weight = random_prefixes(executed, randoms)
-            wanted = of.chunks(teacher, context, noise=noise, prefix=prefix, weight=weight)
-        found = to.chunks(student, own_contexts[chosen], noise=noise, prefix=prefix, weight=weight)
+            wanted = lesson.of.chunks(teacher, context, noise=noise, prefix=prefix, weight=weight)
+        found = lesson.to.chunks(student, own[chosen], noise=noise, prefix=prefix, weight=weight)
         return (found - wanted).square().mean()
 
-    train("head", {"head": student}, loss_of, schedule, trainer)
+    train("head", {"head": student}, loss_of, schedule=schedule, trainer=trainer)
     teacher.cpu()
     return student.cpu().eval().requires_grad_(False)
-
-
-@torch.no_grad()
-def _contexts(head: ActionHead, seen: Seen, horizon: int, batch: int) -> Tensor:
-    """(N, T, D): what the decoder sees of each observation."""
-    parts = torch.arange(len(seen)).split(batch)
-    return torch.cat([context_of(head, seen.rows(part), horizon) for part in parts])

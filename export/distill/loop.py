@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.files.partial import PartialFile
+from vpp_edge.installing import pip_install
 from vpp_edge.progress import ProgressCallback, ignore_progress
+from vpp_edge.wording import counted
 
 SAVE_S = 60.0
 NOTED = 100  # steps from one note, and one entry of a log, to the next
-OPTIMIZERS = ("adamw", "adamw8bit")
 LossOf = Callable[[Sequence[np.random.Generator], int], Tensor]
 """`loss_of(rows, step)`: the mean loss of some rows of the batch of a step, each of which draws from its generator."""
 
@@ -38,7 +39,7 @@ class Schedule:
         rate: highest learning rate; `warm_up` steps lead to it.
         batch: rows in the batch of a step, over all processes.
         decay: of the weights; `average`: share of its past that the moving average keeps; `clip`: norm of the gradient.
-        optimizer: one of OPTIMIZERS; `adamw8bit` keeps its state in 8 bits.
+        optimizer: `adamw`, or `adamw8bit` of bitsandbytes.
         judge_every: steps from one judgement to the next; `patience`: judgements without a better one until the
             training ends; 0: it never ends early.
     """
@@ -86,6 +87,24 @@ class Trainer:
     def device(self) -> torch.device:
         return torch.device("cpu") if self.accelerator is None else self.accelerator.device
 
+    def autocast(self) -> AbstractContextManager[Any]:
+        """In which the loss is computed: in the precision of the accelerator."""
+        return nullcontext() if self.accelerator is None else self.accelerator.autocast()
+
+    def parts(self, batch: int) -> list[range]:
+        """The rows of a batch that this process computes, in equal parts.
+
+        Raises:
+            BadInputError: the batch cannot be shared evenly.
+        """
+        count = self.processes * self.accumulate
+        if batch % count:
+            raise BadInputError(
+                f"a batch of {batch} cannot be shared evenly by {counted(self.processes, 'process', 'processes')} in "
+                f"{counted(self.accumulate, 'part')} each; choose a multiple of {count}"
+            )
+        return [range(part, batch, count) for part in range(self.rank, count, self.processes)]
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
         return values if self.processes == 1 else self.accelerator.reduce(values, "mean")
@@ -130,14 +149,14 @@ def train(
     weights = nn.ModuleDict(modules).to(trainer.device)
     trained = [parameter for parameter in weights.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, schedule)
-    state = _State(0, [], _copied(weights), [], {})
+    state = _State(step=0, losses=[], averaged=_copied(weights), judged=[], best={})
     state_file = trainer.folder / f"{name}.pt"
     with suppress(FileNotFoundError):
         kept = torch.load(state_file, weights_only=True, map_location=trainer.device)
         weights.load_state_dict(kept["weights"])
         optimizer.load_state_dict(kept["optimizer"])
         state = _State(**kept["state"])
-    parts = _parts(schedule.batch, trainer)
+    parts = trainer.parts(schedule.batch)
     saved = time.monotonic()
     while state.step < schedule.steps and not _given_up(state, schedule):
         trainer.report(name, state.step / schedule.steps)
@@ -147,7 +166,8 @@ def train(
         loss = torch.zeros((), device=trainer.device)
         for rows in parts:
             randoms = [np.random.default_rng((trainer.seed, state.step, row)) for row in rows]
-            part = loss_of(randoms, state.step) / len(parts)
+            with trainer.autocast():
+                part = loss_of(randoms, state.step) / len(parts)
             part.backward()
             loss += part.detach()
         state.losses.append(float(trainer.mean(loss)))
@@ -182,20 +202,9 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.O
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise MissingDependencyError("bitsandbytes", "an optimizer with 8-bit state", _BITSANDBYTES) from error
+        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", pip_install("adamw8bit")) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
-
-
-def _parts(batch: int, trainer: Trainer) -> list[range]:
-    """The rows of a batch that this process computes, in equal parts."""
-    count = trainer.processes * trainer.accumulate
-    if batch % count:
-        raise BadInputError(
-            f"a batch of {batch} cannot be shared evenly by {trainer.processes} processes in {trainer.accumulate} "
-            f"parts each; choose a multiple of {count}"
-        )
-    return [range(part, batch, count) for part in range(trainer.rank, count, trainer.processes)]
 
 
 def _share_gradients(trained: list[nn.Parameter], trainer: Trainer) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vpp_edge.export.distill.head import Sampler, Seen, context_of
+from vpp_edge.bundle.certificate import SegmentError, physical_errors
+from vpp_edge.export.distill.head import HeadLesson
 from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
 from vpp_edge.model.head import ActionHead
+from vpp_edge.spec.policy import PolicySpec
 
 DRAWS = 16  # chunks per observation, to see the spread over noise
 
@@ -45,38 +47,28 @@ class HeadMeasures:
 
 
 @torch.no_grad()
-def measure_head(
-    teacher: ActionHead,
-    student: ActionHead,
-    seen: Seen,
-    *,
-    own: Seen | None = None,
-    of: Sampler,
-    to: Sampler,
-    horizon: int,
-    seed: int,
-) -> HeadMeasures:
-    """Compares the two on held-out observations, `DRAWS` chunks of each.
-
-    Args:
-        seen: the observations as the teacher sees them; own: as the student does, None: as the teacher.
-    """
+def measure_head(teacher: ActionHead, student: ActionHead, lesson: HeadLesson, seed: int) -> HeadMeasures:
+    """Compares the two on held-out observations, `DRAWS` chunks of each."""
+    horizon = lesson.contexts.shape[1]
     shape, free = (horizon, teacher.action_pred.out_features), torch.zeros(DRAWS, horizon)
-    heads = {"teacher": (teacher, of, seen), "student": (student, to, own or seen)}
+    heads = {"teacher": (teacher, lesson.of), "student": (student, lesson.to)}
     rms: defaultdict[str, _Rms] = defaultdict(_Rms)
     nearest: list[Tensor] = []
-    for number in range(len(seen)):
+    for number in range(len(lesson.contexts)):
         randoms = [np.random.default_rng((seed, number, draw)) for draw in range(DRAWS)]
-        contexts = {who: _context(head, of_who, number, horizon) for who, (head, _, of_who) in heads.items()}
+        contexts = {
+            who: seen[number].expand(DRAWS, -1, -1)
+            for who, seen in (("teacher", lesson.contexts), ("student", lesson.own))
+        }
         noise, other = standard_normal(randoms, shape), standard_normal(randoms, shape)
-        executed = of.chunks(teacher, contexts["teacher"], noise=other, prefix=noise, weight=free)
+        executed = lesson.of.chunks(teacher, contexts["teacher"], noise=other, prefix=noise, weight=free)
         prefix, weight = random_prefixes(executed, randoms)
         pulled = (weight > 0) & (weight < 1)
         first = pulled & (pulled.cumsum(1) == 1)
         plain, given = (
             {
                 who: by.chunks(head, contexts[who], noise=noise, prefix=prefix, weight=w)
-                for who, (head, by, _) in heads.items()
+                for who, (head, by) in heads.items()
             }
             for w in (free, weight)
         )
@@ -100,13 +92,35 @@ def measure_head(
         student_following=following["student"],
         teacher_seam=rms["teacher seam"].value,
         student_seam=rms["student seam"].value,
-        observations=len(seen),
+        observations=len(lesson.contexts),
     )
 
 
-def _context(head: ActionHead, seen: Seen, number: int, horizon: int) -> Tensor:
-    """(DRAWS, T, D): what the decoder sees of one observation, for every draw."""
-    return context_of(head, seen.rows(torch.tensor([number])), horizon).expand(DRAWS, -1, -1)
+@dataclass(frozen=True)
+class PhysicalMeasures:
+    """How far chunks are apart, in the units of the hand.
+
+    Attributes:
+        student: the student's from the teacher's, from the same noise.
+        noise: two of the teacher's from one another, from different noise.
+    """
+
+    student: tuple[SegmentError, ...]
+    noise: tuple[SegmentError, ...]
+
+
+@torch.no_grad()
+def measure_physically(
+    teacher: ActionHead, student: ActionHead, lesson: HeadLesson, spec: PolicySpec, seed: int
+) -> PhysicalMeasures:
+    """Compares chunks without a prefix, one noise for each held-out observation."""
+    randoms = [np.random.default_rng((seed, number)) for number in range(len(lesson.contexts))]
+    noise, other = standard_normal(randoms, spec.chunk_shape), standard_normal(randoms, spec.chunk_shape)
+    free = {"prefix": noise, "weight": torch.zeros(noise.shape[:2])}
+    taught, otherwise = (lesson.of.chunks(teacher, lesson.contexts, noise=n, **free) for n in (noise, other))
+    learnt = lesson.to.chunks(student, lesson.own, noise=noise, **free)
+    of_student, of_noise = (physical_errors(spec, c.numpy(), taught.numpy()) for c in (learnt, otherwise))
+    return PhysicalMeasures(student=of_student, noise=of_noise)
 
 
 class _Rms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,14 +34,6 @@ class Observations:
     def __len__(self) -> int:
         return self.count
 
-    def all(self, name: str) -> Tensor:
-        """Column `name` of all rows, (N, ...)."""
-        parts = []
-        for file in self.files:
-            with safe_open(file, framework="pt") as opened:
-                parts.append(opened.get_tensor(name))
-        return torch.cat(parts)
-
     def rows(self, chosen: Sequence[int], names: Sequence[str]) -> dict[str, Tensor]:
         """Columns `names` of the rows `chosen`, (B, ...) each."""
         found: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -52,12 +44,22 @@ class Observations:
         return {name: torch.stack(values) for name, values in found.items()}
 
     def noise(self, chosen: Sequence[int], spec: PolicySpec, stride: int = 1) -> tuple[Tensor, Tensor]:
-        """The teacher's noise of these rows, float32: of every `stride`-th frame, (B, V, F', 4, h, w), and (B, T, A)."""
+        """The teacher's float32 noise of these rows: of every `stride`-th frame, (B, V, F', 4, h, w), and (B, T, A)."""
         drawn = [draw_noise(spec, np.random.default_rng((self.seed, row))) for row in chosen]
         video, actions = (np.stack(each) for each in zip(*drawn, strict=True))
         return torch.from_numpy(video[:, :, ::stride]), torch.from_numpy(actions[:, 0])
 
-    def seen(self, spec: PolicySpec) -> Seen:
-        """What the teacher's head sees of all rows."""
-        proprio = None if spec.state is None else self.all("proprio")
-        return Seen(tokens=self.all("tokens"), goals=self.all("goals"), proprio=proprio)
+    def parts(self) -> list[range]:
+        """The rows of each shard."""
+        return [range(first, min(first + SHARD, self.count)) for first in range(0, self.count, SHARD)]
+
+    def seen(self, spec: PolicySpec) -> Iterator[Seen]:
+        """What the teacher's head sees, shard by shard."""
+        for part in self.parts():
+            rows = self.rows(part, head_columns(spec))
+            yield Seen(tokens=rows["tokens"], goals=rows["goals"], proprio=rows.get("proprio"))
+
+
+def head_columns(spec: PolicySpec) -> tuple[str, ...]:
+    """Names of what the action head sees."""
+    return ("tokens", "goals", *(("proprio",) if spec.state else ()))

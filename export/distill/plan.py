@@ -1,4 +1,4 @@
-"""What a distillation will take, computed before anything is: disk for the teacher's outputs, memory for the training."""
+"""What a distillation will take, before it is taken: disk for the teacher's outputs, memory for the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The student's video model at its start: in, a teacher's checkpoint and a specification; out, configurations and tensors.
+"""The student's video model at its start: in, a checkpoint and a specification; out, configurations and tensors.
 
 It computes what the teacher computes as far as its sizes allow: frames keep their place in time, and the embedding of
 the noise level, a constant in a policy, is the teacher's.
@@ -95,6 +95,11 @@ def student_configs(teacher: Checkpoint, spec: StudentSpec) -> tuple[dict[str, A
     return unet, _vae_config(teacher, spec), sizes
 
 
+def student_stride(teacher: Checkpoint, spec: StudentSpec) -> int:
+    """The student's frames are the teacher's 0, stride, 2 * stride, ...; errors as for `student_configs`."""
+    return teacher.config.former.frames // student_configs(teacher, spec)[2].former.frames
+
+
 def student_start(teacher: Checkpoint, spec: StudentSpec) -> StudentStart:
     """What the student starts with. Raises BadInputError if the specification does not fit this teacher."""
     unet_config, vae_config, config = student_configs(teacher, spec)
@@ -111,12 +116,9 @@ def student_start(teacher: Checkpoint, spec: StudentSpec) -> StudentStart:
 
 
 def former_start(tensors: Tensors, stride: int) -> Tensors:
-    """The Video Former's tensors for the frames that the student computes."""
-    cut = dict(tensors)
-    for name in ("latents", "time_pos_emb"):
-        if name in cut:
-            cut[name] = cut[name][::stride].clone()
-    return cut
+    """The Video Former's tensors for the frames that the student computes, its own to train."""
+    by_frame = ("latents", "time_pos_emb")
+    return {name: (tensor[::stride] if name in by_frame else tensor).clone() for name, tensor in tensors.items()}
 
 
 def _channels(spec: StudentSpec, channels: list[int]) -> list[int]:
@@ -146,7 +148,8 @@ def _vae_config(teacher: Checkpoint, spec: StudentSpec) -> dict[str, Any]:
     widths, sizes = list(encoder.block_out_channels), latent_factor(config).bit_length()
     if len(widths) != sizes:
         raise BadInputError(
-            f"student {spec.name}: {counted(len(widths), 'encoder width')}, expected {sizes}: the latent must keep its size"
+            f"student {spec.name}: {counted(len(widths), 'encoder width')}, expected {sizes}: the latent must keep its "
+            "size"
         )
     common = {key: config[key] for key in _KEPT if key in config}
     if encoder.kind == TINY:

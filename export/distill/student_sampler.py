@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from vpp_edge.export.distill.head import Sampler, Seen, context_of
+from vpp_edge.export.distill.head import Sampler
 from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
 from vpp_edge.model.head import ActionHead
 
@@ -21,9 +22,13 @@ STUDENT_SIGMA_MIN = 0.3
 LOOKED_AT = 512  # observations, to count the teacher's pulls
 
 
-def student_sampler(teacher: ActionHead, of: Sampler, seen: Seen, *, steps: int, horizon: int, seed: int) -> Sampler:
-    """A sampler of `steps` steps that pulls to a prefix about as far as the teacher's sampler `of` does."""
-    pulls = counted_pulls(teacher, of, seen.rows(torch.arange(min(len(seen), LOOKED_AT))), horizon=horizon, seed=seed)
+def student_sampler(teacher: ActionHead, of: Sampler, contexts: Tensor, *, steps: int, seed: int) -> Sampler:
+    """A sampler of `steps` steps that pulls to a prefix about as far as the teacher's sampler `of` does.
+
+    Args:
+        contexts: (N, T, D) of observations, from `contexts_of`.
+    """
+    pulls = counted_pulls(teacher, of, contexts[:LOOKED_AT], seed=seed)
     return Sampler(student_sigmas(steps, of.sigmas), prefix_pulls=pulls)
 
 
@@ -36,16 +41,16 @@ def student_sigmas(steps: int, teacher: Sequence[float]) -> tuple[float, ...]:
 
 
 @torch.no_grad()
-def counted_pulls(head: ActionHead, sampler: Sampler, seen: Seen, *, horizon: int, seed: int) -> int:
+def counted_pulls(head: ActionHead, sampler: Sampler, contexts: Tensor, *, seed: int) -> int:
     """The most pulls, of one a step, that bring chunks no nearer to a prefix than sampling under it does; at least 1.
 
     The prefixes are those of training, but around the chunk itself: another mode's would move more than they pull.
     """
-    randoms = [np.random.default_rng((seed, number)) for number in range(len(seen))]
-    noise, context = standard_normal(randoms, (horizon, head.action_pred.out_features)), context_of(head, seen, horizon)
-    free = sampler.chunks(head, context, noise=noise, prefix=noise, weight=torch.zeros(noise.shape[:2]))
+    randoms = [np.random.default_rng((seed, number)) for number in range(len(contexts))]
+    noise = standard_normal(randoms, (contexts.shape[1], head.action_pred.out_features))
+    free = sampler.chunks(head, contexts, noise=noise, prefix=noise, weight=torch.zeros(noise.shape[:2]))
     prefix, weight = random_prefixes(free, randoms)
-    given = sampler.chunks(head, context, noise=noise, prefix=prefix, weight=weight)
+    given = sampler.chunks(head, contexts, noise=noise, prefix=prefix, weight=weight)
     pulled = (weight > 0) & (weight < 1)
     kept, away, left = (1 - weight[pulled])[:, None], (free - prefix)[pulled], (given - prefix)[pulled]
     return max(1, sum(bool((kept**k * away).norm() > left.norm()) for k in range(1, len(sampler.sigmas))))

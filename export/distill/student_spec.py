@@ -46,6 +46,15 @@ class EncoderSpec:
             raise BadInputError(f"a {self.kind} encoder needs block_out_channels and layers_per_block")
         if self.kind == FULL and (self.block_out_channels or self.layers_per_block):
             raise BadInputError("the full encoder is the teacher's; leave block_out_channels and layers_per_block out")
+        layers, sizes = list(self.layers_per_block), list(self.block_out_channels)
+        if self.kind == KL and (len(layers) != 1 or layers[0] < 1):
+            raise BadInputError(f"layers_per_block {layers} of a kl encoder: expected one number from 1")
+        if self.kind == TINY and len(layers) != len(sizes):
+            raise BadInputError(
+                f"layers_per_block {layers} of a tiny encoder: expected {len(sizes)}, one for each size"
+            )
+        if self.kind == TINY and len(set(sizes)) > 1:
+            raise BadInputError(f"block_out_channels {sizes} of a tiny encoder must be all the same")
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,8 @@ def spec_from_yaml(text: str, name: str) -> StudentSpec:
             given["block_out_channels"] = _numbers(given["block_out_channels"])
         if "encoder" in given:
             encoder = _known(given["encoder"], EncoderSpec)
-            given["encoder"] = EncoderSpec(**{k: v if k == "kind" else _numbers(v) for k, v in encoder.items()})
+            sizes: dict[str, Any] = {name: _numbers(encoder[name]) for name in encoder if name != "kind"}
+            given["encoder"] = EncoderSpec(**{**encoder, **sizes})
         return StudentSpec(name=Path(name).stem, **given)
     except BadInputError as error:
         raise BadInputError(f"{name}: {error}") from error

@@ -8,7 +8,8 @@ A shard of N observations holds
 - what the action head reads and says: `tokens` (N, L, D) float16, `goals` (N, G) float32, `proprio` (N, 1, P) float32
   where the policy has a state, `actions` (N, T, A) float16, normalized;
 - and for a student of the video model: `frames` (N, V, H, W, 3) uint8, `text_hidden` (N, 20, S) float16, `latents`
-  (N, V, 4, h, w) float16, and of the student's F' frames `features` (N, V, F', C, h', w') int8, in units of `scales` (N, C).
+  (N, V, 4, h, w) float16, and of the student's F' frames `features` (N, V, F', C, h', w') int8, in units of `scales`
+  (N, C).
 
 The noise of observation n is not kept: it is drawn from (seed, n).
 """

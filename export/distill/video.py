@@ -1,13 +1,13 @@
-"""Distill the video model: in, a student at its start and the teacher's outputs; out, networks that act like the teacher.
+"""Distill the video model: in, a student at its start and the teacher's outputs; out, networks that act alike.
 
-The student's features, read through a linear projector, imitate the teacher's; its tokens do too, and what the teacher's
-action head makes of them. Features alone give the better likeness and the worse policy; without them, tokens and actions
-learn slowly (docs/distillation.md).
+The student's features, read through a linear projector, imitate the teacher's; its tokens do too, and what the
+teacher's action head makes of them. Features alone give the better likeness and the worse policy; without them, tokens
+and actions learn slowly (docs/distillation.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vpp_edge.export.distill.head import Seen, context_of
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
-from vpp_edge.export.distill.observations import Observations
+from vpp_edge.export.distill.observations import Observations, head_columns
+from vpp_edge.export.distill.prefixes import standard_normal
 from vpp_edge.model.former import tokens_from_views
 from vpp_edge.model.head import ActionHead
 from vpp_edge.model.tvp import VideoPredictionModel
@@ -40,15 +42,18 @@ class VideoStudent(nn.Module):
     Args:
         video: reads images and noise.
         former: starts as the teacher's, cut to the student's frames.
-        mean, deviation: (C,) of the teacher's features.
+        mean, deviation: (C,) of the teacher's features; spread: mean variance of its tokens.
     """
 
-    def __init__(self, video: VideoPredictionModel, former: nn.Module, *, mean: Tensor, deviation: Tensor) -> None:
+    def __init__(
+        self, video: VideoPredictionModel, former: nn.Module, *, mean: Tensor, deviation: Tensor, spread: Tensor
+    ) -> None:
         super().__init__()
         self.video, self.former = video, former
         self.projector = nn.Linear(_channels(video), len(mean))
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
+        self.register_buffer("spread", spread)
         self.register_buffer("balance", torch.ones(2))  # factors of the losses of tokens and actions
 
     def features(self, latents: Tensor, text_hidden: Tensor, noise: Tensor) -> Tensor:
@@ -82,7 +87,7 @@ class VideoStudent(nn.Module):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class VideoLesson:
     """What a student of the video model learns from.
 
     Attributes:
@@ -102,21 +107,31 @@ class Lesson:
     @property
     def columns(self) -> tuple[str, ...]:
         """Of the observations, those that the lesson needs."""
-        state = ("proprio",) if self.spec.state else ()
-        return (*_FEATURES, "tokens", "goals", "actions", *state, *(("frames",) if self.own_encoder else ()))
+        return (*_FEATURES, *head_columns(self.spec), "actions", *(("frames",) if self.own_encoder else ()))
+
+    def rows(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """The columns of these observations, and the `noise` (B, V, F', 4, h, w) of the student's frames."""
+        noise, _ = self.observations.noise(chosen, self.spec, self.stride)
+        return {**self.observations.rows(chosen, self.columns), "noise": noise}
 
     def student_tokens(self, tokens: Tensor) -> Tensor:
         """(B, F' * q, D): those of the student's frames, of the teacher's (B, F * q, D)."""
         return tokens.unflatten(1, (self.spec.frames, -1))[:, :: self.stride].flatten(1, 2)
 
 
-def student_in_training(lesson: Lesson, video: VideoPredictionModel, former: nn.Module) -> VideoStudent:
+def student_in_training(lesson: VideoLesson, video: VideoPredictionModel, former: nn.Module) -> VideoStudent:
     """The student with standardized features of its teacher, and its projector fitted to them."""
-    some = range(min(STANDARDIZED, len(lesson.observations)))
-    mean, deviation = _moments(lesson, some)
-    student = VideoStudent(video, former, mean=mean, deviation=deviation)
+    rows = lesson.rows(range(min(STANDARDIZED, len(lesson.observations))))
+    taught = _dequantized(rows).flatten(0, -2)
+    student = VideoStudent(
+        video,
+        former,
+        mean=taught.mean(0),
+        deviation=taught.std(0).clamp_min(1e-6),
+        spread=rows["tokens"].float().var(dim=0).mean(),
+    )
     with torch.no_grad():
-        _fit_projector(student, lesson, some[:FITTED])
+        _fit_projector(student, {name: tensor[:FITTED] for name, tensor in rows.items()})
     student.train().requires_grad_(True)
     student.video.encoder.requires_grad_(lesson.own_encoder)
     return student
@@ -124,7 +139,7 @@ def student_in_training(lesson: Lesson, video: VideoPredictionModel, former: nn.
 
 def distill_video(
     student: VideoStudent,
-    lesson: Lesson,
+    lesson: VideoLesson,
     schedule: Schedule,
     trainer: Trainer,
     judge: Callable[[], float] | None = None,
@@ -134,33 +149,63 @@ def distill_video(
     Args:
         judge: as for `train`.
     """
-    lesson.head.requires_grad_(False)
-    tokens = lesson.observations.all("tokens")
-    spread = float(tokens.float().var(dim=0).mean())
+    lesson.head.requires_grad_(False).to(trainer.device)
 
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
         chosen = [int(random.integers(len(lesson.observations))) for random in randoms]
-        rows = {k: v.to(trainer.device) for k, v in lesson.observations.rows(chosen, lesson.columns).items()}
-        latents, losses = rows["latents"].float(), {}
-        if lesson.own_encoder:
-            own = student.video.encode_images(rows["frames"].flatten(0, 1)).unflatten(0, latents.shape[:2])
-            losses["latents"] = (own - latents).square().mean() / latents.var()
-            latents = latents + _own_share(step / schedule.steps) * (own - latents)
-        noise = lesson.observations.noise(chosen, lesson.spec, lesson.stride).to(trainer.device)
-        features = student.features(latents, rows["text_hidden"].float(), noise)
-        standard = student.standard(features)
-        losses["features"] = (standard - _wanted(student, rows)).square().mean()
-        tokens = student.tokens(standard)
-        losses["tokens"] = (tokens - lesson.student_tokens(rows["tokens"].float())).square().mean() / spread
-        losses["actions"] = _action_loss(lesson, rows, tokens, randoms)
+        rows = {k: v.to(trainer.device) for k, v in lesson.rows(chosen).items()}
+        losses, features = student_losses(student, lesson, rows, done=step / schedule.steps, randoms=randoms)
         if step % BALANCED == 0:
             _balance(student, features, losses, trainer)
-        if step % 20 == 0:
-            trainer.note(f"{step} " + ", ".join(f"{k} {float(v):.4f}" for k, v in losses.items()))
         weighted = student.balance[0] * losses["tokens"] + student.balance[1] * losses["actions"]
         return losses["features"] + weighted + losses.get("latents", 0.0)
 
-    return train("video", {"student": student}, loss_of, schedule, trainer, judge)
+    losses = train("video", {"student": student}, loss_of, schedule=schedule, trainer=trainer, judge=judge)
+    lesson.head.cpu()
+    student.cpu().eval().requires_grad_(False)
+    return losses
+
+
+def student_losses(
+    student: VideoStudent,
+    lesson: VideoLesson,
+    rows: dict[str, Tensor],
+    *,
+    done: float,
+    randoms: Sequence[np.random.Generator],
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The losses by name, and the student's features.
+
+    Args:
+        rows: of the lesson, (B, ...) each.
+        done: share of the training, for the latents that the student's UNet sees.
+    """
+    latents, losses = rows["latents"].float(), {}
+    if lesson.own_encoder:
+        own = student.video.encode_images(rows["frames"].flatten(0, 1)).unflatten(0, latents.shape[:2])
+        losses["latents"] = (own - latents).square().mean() / latents.var()
+        latents = latents + _own_share(done) * (own - latents)
+    features = student.features(latents, rows["text_hidden"].float(), rows["noise"])
+    standard = student.standard(features)
+    losses["features"] = (standard - _wanted(student, rows)).square().mean()
+    tokens = student.tokens(standard)
+    wanted = lesson.student_tokens(rows["tokens"].float())
+    losses["tokens"] = (tokens - wanted).square().mean() / student.spread
+    losses["actions"] = _action_loss(lesson, rows, tokens, randoms)
+    return losses, features
+
+
+@torch.no_grad()
+def student_seen(student: VideoStudent, lesson: VideoLesson, observations: Observations) -> Iterator[Seen]:
+    """What the action head sees through the student, shard by shard."""
+    device = student.mean.device
+    names = ("frames", "text_hidden", *head_columns(lesson.spec)[1:])
+    for part in observations.parts():
+        rows = {name: tensor.to(device) for name, tensor in observations.rows(part, names).items()}
+        latents = student.video.encode_images(rows["frames"].flatten(0, 1)).unflatten(0, rows["frames"].shape[:2])
+        noise = observations.noise(part, lesson.spec, lesson.stride)[0].to(device)
+        tokens = student.tokens(student.standard(student.features(latents, rows["text_hidden"].float(), noise)))
+        yield Seen(tokens=tokens, goals=rows["goals"], proprio=rows.get("proprio"))
 
 
 def _own_share(done: float) -> float:
@@ -177,40 +222,36 @@ def _balance(student: VideoStudent, features: Tensor, losses: dict[str, Tensor],
 
 
 def _action_loss(
-    lesson: Lesson, rows: dict[str, Tensor], tokens: Tensor, randoms: Sequence[np.random.Generator]
+    lesson: VideoLesson, rows: dict[str, Tensor], tokens: Tensor, randoms: Sequence[np.random.Generator]
 ) -> Tensor:
     """How far the teacher's head estimates other actions from the student's tokens than from the teacher's."""
-    head, goals, state = lesson.head, rows["goals"], rows.get("proprio")
-    contexts = [head.encode(t, goals, state) for t in (tokens, rows["tokens"].float())]
     clean = rows["actions"].float()
-    noise = np.stack([random.standard_normal(clean.shape[1:], dtype=np.float32) for random in randoms])
+    noise = standard_normal(randoms, clean.shape[1:]).to(clean.device)
+    contexts = [
+        context_of(lesson.head, Seen(tokens=each, goals=rows["goals"], proprio=rows.get("proprio")), clean.shape[1])
+        for each in (tokens, rows["tokens"])
+    ]
     losses = []
     for share in LEVELS:
         level = torch.tensor([share * lesson.spec.sigmas[0]], device=clean.device)
-        noisy = clean + level * torch.from_numpy(noise).to(clean.device)
-        own, wanted = (head.denoise(noisy, level, context) for context in contexts)
+        own, wanted = (lesson.head.denoise(clean + level * noise, level, context) for context in contexts)
         losses.append((own - wanted).square().mean())
     return torch.stack(losses).mean()
 
 
 def _wanted(student: VideoStudent, rows: dict[str, Tensor]) -> Tensor:
     """(B, F', V * h' * w', C) standardized features of the teacher."""
-    features = tokens_from_views(rows["features"].float() * rows["scales"][:, None, None, :, None, None])
-    return (features - student.mean) / student.deviation
+    return (_dequantized(rows) - student.mean) / student.deviation
 
 
-def _moments(lesson: Lesson, some: range) -> tuple[Tensor, Tensor]:
-    rows = lesson.observations.rows(list(some), ("features", "scales"))
-    features = (rows["features"].float() * rows["scales"][:, None, None, :, None, None]).movedim(3, -1).flatten(0, -2)
-    return features.mean(0), features.std(0).clamp_min(1e-6)
+def _dequantized(rows: dict[str, Tensor]) -> Tensor:
+    """(B, F', V * h' * w', C) features of the teacher."""
+    return tokens_from_views(rows["features"].float() * rows["scales"][:, None, None, :, None, None])
 
 
-def _fit_projector(student: VideoStudent, lesson: Lesson, some: range) -> None:
+def _fit_projector(student: VideoStudent, rows: dict[str, Tensor]) -> None:
     """Ridge regression of the teacher's standardized features on the student's first ones."""
-    chosen = list(some)
-    rows = lesson.observations.rows(chosen, _FEATURES)
-    noise = lesson.observations.noise(chosen, lesson.spec, lesson.stride)
-    features = student.features(rows["latents"].float(), rows["text_hidden"].float(), noise)
+    features = student.features(rows["latents"].float(), rows["text_hidden"].float(), rows["noise"])
     inputs = tokens_from_views(features).flatten(0, -2).double()
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.float64)], dim=1)
     outputs = _wanted(student, rows).flatten(0, -2).double()

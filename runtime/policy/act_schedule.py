@@ -1,8 +1,8 @@
 """When a policy acts on the tokens of one look: as soon as they are ready, then evenly until the next ones are due.
 
-Perceiving takes nearly all the time of an inference, while the hand's own state changes faster than the scene. A policy
-may therefore act several times on one look, each time from the newest state of the hand. In a live run and in simulated
-time alike.
+Perceiving takes nearly all the time of an inference, while the hand's own state changes faster than the scene. So a
+policy may act several times on one look, after the first time from the newest state of the hand. In a live run and in
+simulated time alike.
 """
 
 from __future__ import annotations

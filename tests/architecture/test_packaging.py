@@ -21,7 +21,7 @@ from vpp_edge.cli.main import COMMANDS, build_parser
 from vpp_edge.demo.shipped import EXPORTED
 
 # Imported where they are found and never installed by us: they come with JetPack, a hand or the user's own choice.
-FOUND_ON_THE_MACHINE = {"tensorrt", "tensorrt_rtx_bindings", "xhand_controller"}
+FOUND_ON_THE_MACHINE = {"bitsandbytes", "tensorrt", "tensorrt_rtx_bindings", "xhand_controller"}
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,11 @@ def test_the_wheel_has_the_table_of_kernels(wheel_names: list[str]) -> None:
     assert "vpp_edge/kernels/traffic.json" in wheel_names
 
 
-def test_the_wheel_has_the_shipped_students(wheel_names: list[str]) -> None:
-    names = {Path(name).stem for name in wheel_names if name.startswith("vpp_edge/export/distill/students/")}
-    assert names == {"demo", "orin-agx", "orin-nano", "orin-nx"}
+def test_the_wheel_has_the_specifications_of_students(wheel_names: list[str]) -> None:
+    folder = ROOT / "export" / "distill" / "students"
+    files = {f"vpp_edge/export/distill/students/{path.name}" for path in folder.iterdir()}
+    assert "vpp_edge/export/distill/students/demo.yaml" in files
+    assert not files - set(wheel_names)
 
 
 def test_a_wheel_for_robots_has_the_exported_demo(wheel_names: list[str], tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from vpp_edge.errors import BadInputError, CheckpointError
 from vpp_edge.runtime.policy.handover_modes import check_steps
 from vpp_edge.workflow.distill_options import work_folder
 
-QUICK = ["--observations", "6", "--held-out-samples", "2", "--steps", "3", "--batch", "2", "--quiet"]
+QUICK = ["--observations", "6", "--held-out-samples", "2", "--head-training-steps", "3", "--quiet"]
 
 
 @pytest.fixture
@@ -75,8 +78,8 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         assert main(command) == 130
     assert work_folder(tmp_path / "student").is_dir() and not (tmp_path / "student").exists()
     assert main(command) == 2 and "go on with --resume, or remove it" in capsys.readouterr().err
-    assert main([*command, "--resume", "--rate", "0.1"]) == 2
-    assert "begun with other settings (rate was 0.0003, is 0.1)" in capsys.readouterr().err
+    assert main([*command, "--resume", "--seed", "1"]) == 2
+    assert "begun with other settings (seed was 0, is 1)" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert main(command) == 2 and "student exists; choose another folder" in capsys.readouterr().err
 
@@ -89,7 +92,10 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         (["--data", "nowhere"], "nowhere: no such data set"),
         (["--worker-threads", "2"], "--worker-threads is for the workers of --processes or --ray"),
         (["--ray", "head"], "--ray head: expected HOST:PORT"),
-        (["--rate", "2"], "--rate 2: expected a number above 0, at most 1"),
+        (["--steps", "5"], "--steps is for the training of the video model; choose its student with --student"),
+        (["--student", "tiny.yaml"], "--student tiny.yaml: not readable as a specification"),
+        (["--student", "demo", "--batch", "3", "--accumulate", "2"], "a batch of 3 cannot be shared evenly"),
+        (["--rate", "2", "--student", "demo"], "--rate 2: expected a number above 0, at most 1"),
     ],
 )
 def test_wrong_use(
@@ -98,3 +104,46 @@ def test_wrong_use(
     assert main([*command, *words]) == 2
     assert said in capsys.readouterr().err
     assert not work_folder(tmp_path / "student").exists()
+
+
+@pytest.fixture
+def student_command(command: list[str], tmp_path: Path) -> list[str]:
+    """A student of the video model: half the frames, a tiny encoder."""
+    spec = tmp_path / "half.yaml"
+    spec.write_text(
+        "frames: 8\nencoder: {kind: tiny, block_out_channels: [16, 16, 16, 16], layers_per_block: [0, 1, 1, 1]}"
+    )
+    return [*command, "--student", str(spec), "--steps", "2", "--batch", "2"]
+
+
+def test_a_student_of_the_video_model_is_a_checkpoint_too(
+    student_command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*student_command, "--json"]) == 0
+    card: dict[str, Any] = json.loads(capsys.readouterr().out)
+    student = read_checkpoint(paths_from_folder(tmp_path / "student"))
+    assert student.spec.frames == 8 and student.config.former.frames == 8
+    assert student.vae.config["_class_name"] == "AutoencoderTiny"
+    assert card["student"]["frames"] == 8 and card["token_error"] > 0
+    assert {segment["unit"] for segment in card["physical"]["student"]} == {"mm", "deg", "rad"}
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_student_of_one(student_command: list[str], tmp_path: Path) -> None:
+    """Up to rounding: a gradient that is nothing else still moves a weight by the learning rate."""
+    assert main(student_command) == 0
+    both = [str(tmp_path / "both") if word == str(tmp_path / "student") else word for word in student_command[1:]]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    subprocess.run(
+        [*launcher, "-m", "vpp_edge.export.distill", *both],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    one, two = (read_checkpoint(paths_from_folder(tmp_path / name)) for name in ("student", "both"))
+    for part in ("unet", "vae"):
+        for name, tensor in getattr(one, part).tensors.items():
+            torch.testing.assert_close(getattr(two, part).tensors[name], tensor, rtol=0, atol=2e-4)
+    for name, tensor in {**one.former, **one.head}.items():
+        torch.testing.assert_close({**two.former, **two.head}[name], tensor, rtol=0, atol=2e-4)

@@ -149,7 +149,7 @@ def test_a_student_is_that_of_processes(
     from vpp_edge.cli.main import main
 
     words = ["distill", str(small_checkpoint), "--data", str(robot_recordings), "--quiet"]
-    words += ["--observations", "17", "--held-out-samples", "1", "--steps", "1", "--batch", "2"]
+    words += ["--observations", "17", "--held-out-samples", "1", "--head-training-steps", "1"]
     for name, where in (("ray", ["--ray", ray.address]), ("here", ["--processes", "1"])):
         assert main([*words, "-o", str(tmp_path / name), *where]) == 0
     one, other = (load_policy_file(paths_from_folder(tmp_path / name).policy) for name in ("ray", "here"))

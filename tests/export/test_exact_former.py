@@ -40,7 +40,7 @@ def test_onnx_runtime_gives_what_the_eager_former_gives(tmp_path: Path, frames: 
         torch.nn.init.normal_(parameter, std=0.4)
     features = torch.randn(frames, VIEWS * PIXELS, CHANNELS)
     with torch.no_grad():
-        expected = former(features).numpy()
+        expected = former(features[None])[0].numpy()
         read = reader_of(former)(features).unflatten(1, (VIEWS, 1, 1, PIXELS)).transpose(0, 1).contiguous()
     inputs = (TensorSpec("read", "float32", tuple(read.shape)),)
     outputs = (TensorSpec("tokens", "float32", expected.shape),)

@@ -15,7 +15,13 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 
 # Import name of a distribution, where it is not its name.
-MODULES = {"rerun-sdk": "rerun", "libusb-package": "libusb_package", "cuda-bindings": "cuda", "pyserial": "serial"}
+MODULES = {
+    "cuda-bindings": "cuda",
+    "libusb-package": "libusb_package",
+    "pyserial": "serial",
+    "pyyaml": "yaml",
+    "rerun-sdk": "rerun",
+}
 
 
 def pins(python: str, *extras: str) -> dict[str, str]:

@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
     from vpp_edge.workflow.closed_loop.players import PlayerChoice
 
-HELP = """Play episodes of "press the red button" with a policy and report how many succeed.
+HELP = """Play episodes of "press the red button" in simulation with a policy and report how many succeed.
 
 POLICY is a bundle folder; `demo`, the trained policy that ships with this package; `expert`, a script that knows where
 the buttons are and will be; `chaser`, one that goes to where they are now; or `random` motion. The policy gets the
 images of two simulated cameras and the instruction, and drives the simulated hand through the same control loop, limits
 and chunk hand-over as in `vpp-edge run`.
 
---world chooses what is asked: `buttons` on a plate that stands; on a `turntable`, smaller ones, to be met where they
-will be; or `either` of two buttons of one colour.
+--world chooses what is asked. `buttons` stand still; on a `turntable` they are smaller and move, so that the hand has
+to go where they will be; with `either`, two have the requested colour, and any one of them counts.
 
 Time is simulated: a result depends on the policy, the seed and the options, not on the machine or its load.
 

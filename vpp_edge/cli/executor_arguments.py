@@ -21,7 +21,7 @@ def add_executor_arguments(parser: argparse.ArgumentParser, default: str) -> Non
     where.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="use the Ray cluster with this HOST:PORT, or the one that this machine has joined (auto)",
+        help="use the Ray cluster at this HOST:PORT; auto: the one that this machine has joined",
     )
 
 

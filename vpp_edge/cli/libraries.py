@@ -49,6 +49,9 @@ LIBRARIES = {
     "omegaconf": Library("omegaconf", "export", "export; demo in a checkout"),
     "onnx": Library("onnx", "export", "export; demo in a checkout"),
     "onnxscript": Library("onnxscript", "export", "export; demo in a checkout"),
+    "yaml": Library("pyyaml", "export", "distill --student"),
+    "accelerate": Library("accelerate", "distill", "distill on GPUs or many processes, in mixed precision, with a log"),
+    "tensorboard": Library("tensorboard", "distill", "distill --log-with tensorboard"),
     "cuda.bindings": Library(
         "cuda-bindings", CUDA_EXTRA, "build for the GPU of this machine, run --backend tensorrt, tensorrt-rtx"
     ),

@@ -84,8 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Number(ACTS_PER_LOOK),
         default=SessionConfig.acts_per_look,
         metavar="N",
-        help="chunks from the images of one observation, each from the hand's newest state; measure it with `vpp-edge "
-        f"eval` first ({SessionConfig.acts_per_look})",
+        help="chunks from the images of one observation; those after the first start from the hand's newest state; "
+        f"measure it with `vpp-edge eval` first ({SessionConfig.acts_per_look})",
     )
     add_engine_arguments(parser)
     add_threads_argument(parser, default=ALL_CORES_BUT_ONE)

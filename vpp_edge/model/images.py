@@ -24,6 +24,10 @@ class KLEncoder(nn.Module):
         moments = self.quant_conv(self.network(images)) if self.quant_conv is not None else self.network(images)
         return moments.chunk(2, dim=1)[0]
 
+    def vae_tensors(self) -> dict[str, Tensor]:
+        """Its weights under their names in the VAE."""
+        return _named("encoder.", self.network) | _named("quant_conv.", self.quant_conv)
+
 
 class TinyEncoder(nn.Module):
     """The latents of a diffusers AutoencoderTiny, as its encoder gives them.
@@ -40,6 +44,14 @@ class TinyEncoder(nn.Module):
         """(V, 4, h, w) float32 latents from (V, H, W, 3) uint8 RGB."""
         latents: Tensor = self.network(pixels(frames) / 255)
         return latents
+
+    def vae_tensors(self) -> dict[str, Tensor]:
+        """Its weights under their names in the VAE."""
+        return _named("encoder.layers.", self.network)
+
+
+def _named(prefix: str, module: nn.Module | None) -> dict[str, Tensor]:
+    return {} if module is None else {prefix + name: tensor for name, tensor in module.state_dict().items()}
 
 
 _ENCODERS: dict[str, type[KLEncoder] | type[TinyEncoder]] = {

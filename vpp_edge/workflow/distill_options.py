@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vpp_edge.errors import BadInputError
-from vpp_edge.number_range import COUNT, SEED, above, whole
+from vpp_edge.export.distill.training_options import TrainingOptions
+from vpp_edge.number_range import COUNT, SEED, whole
 
 HEAD_STEPS = whole(1, 10)
-TRAINING_STEPS = whole(1, 1_000_000)
-RATE = above(0, 1)
-# (stage of the progress display, seconds on two cores for the demo policy)
-PROGRESS_STAGES = (
-    ("read", 2.0),
-    ("teacher", 120.0),
-    ("held-out", 20.0),
-    ("head", 300.0),
-    ("measure", 10.0),
-    ("write", 1.0),
-)
 
 
 @dataclass(frozen=True)
@@ -29,21 +19,21 @@ class DistillOptions:
     Attributes:
         dataset: recordings of the robot; the last quarter of them is held out.
         views: the views of the recordings for the policy's cameras, in their order; empty: the first ones.
+        student: name or file of the student's specification; None: the video model stays the teacher's.
         head_steps: sampling steps of the student's head.
         observations, held_out: how many to train and to measure on.
-        steps, batch, rate: of the training.
+        training: how it is trained.
         seed: of noise, prefixes and batches.
         resume: go on with a run that was interrupted.
     """
 
     dataset: Path
     views: tuple[str, ...] = ()
+    student: str | None = None
     head_steps: int = 2
     observations: int = 2000
     held_out: int = 64
-    steps: int = 2000
-    batch: int = 64
-    rate: float = 3e-4
+    training: TrainingOptions = field(default_factory=TrainingOptions)
     seed: int = 0
     resume: bool = False
 
@@ -51,10 +41,21 @@ class DistillOptions:
         HEAD_STEPS.check("head_steps", self.head_steps)
         COUNT.check("observations", self.observations)
         COUNT.check("held_out", self.held_out)
-        TRAINING_STEPS.check("steps", self.steps)
-        COUNT.check("batch", self.batch)
-        RATE.check("rate", self.rate)
         SEED.check("seed", self.seed)
+
+
+def progress_stages(options: DistillOptions) -> list[tuple[str, float]]:
+    """(stage of the progress display, seconds on two cores for the demo policy)."""
+    video = [("video", 0.5 * options.training.steps), ("student", 60.0)] if options.student else []
+    return [
+        ("read", 2.0),
+        ("teacher", 0.08 * options.observations),
+        ("held-out", 0.08 * options.held_out),
+        *video,
+        ("head", 0.3 * options.training.head_steps),
+        ("measure", 10.0),
+        ("write", 1.0),
+    ]
 
 
 def work_folder(target: Path) -> Path:

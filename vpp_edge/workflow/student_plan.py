@@ -28,8 +28,9 @@ from vpp_edge.profile.roofline.prediction import INFERENCE
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.wording import counted
+from vpp_edge.workflow.distill_options import DistillOptions
 
-HEAD_STEPS = 2
+HEAD_STEPS = DistillOptions.head_steps
 # (stage of the progress display, seconds on one core), whatever the size of the policy.
 PROGRESS_STAGES = (("teacher", 30.0), ("student", 15.0))
 PRECISIONS = ("fp16", "int8")

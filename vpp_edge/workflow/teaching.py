@@ -50,6 +50,7 @@ class Teaching:
         folder: for the shards.
         executor: computes them; None: this process does.
         stride: as in `shard_from_samples`.
+        part: (i, n): of n processes that share the work this is number i, counted from 0.
     """
 
     checkpoint: Checkpoint
@@ -58,6 +59,7 @@ class Teaching:
     folder: Path
     executor: Executor | None
     stride: int | None
+    part: tuple[int, int]
     report: ProgressCallback
 
     def observations(self, name: str, recordings: Sequence[Recording], count: int, seed: int) -> Observations:
@@ -75,7 +77,8 @@ class Teaching:
         count = min(count, sum(recording.length for recording in recordings))
         lesson = Lesson(recordings=tuple(recordings), count=count, seed=seed, stride=self.stride)
         files = shard_files(self.folder, name, lesson.count)
-        missing = [number for number, file in enumerate(files) if not file.exists()]
+        rank, processes = self.part
+        missing = [n for n, file in enumerate(files) if n % processes == rank and not file.exists()]
         kept = len(files) - len(missing)
         self.report(name, kept / len(files))
         for number, shard in self._shards(lesson, missing):
@@ -108,7 +111,7 @@ def _teacher(checkpoint: Checkpoint, policy: VideoPredictionPolicy, lesson: Less
     def shard(number: int) -> Shard:
         numbers = shard_numbers(number, lesson.count)
         samples = numbered_samples(spec, lesson.recordings, lesson.count, seed=lesson.seed, numbers=numbers)
-        return shard_from_samples(policy, spec, tokenizer, samples, lesson.stride)
+        return shard_from_samples(policy, spec, tokenizer, samples, stride=lesson.stride)
 
     return shard
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from small_policy import SMALL
 
 from vpp_edge.checkpoint.untrained import configs_of
-from vpp_edge.export.distill.head import Sampler, Seen, distill_head
+from vpp_edge.export.distill.head import HeadLesson, Sampler, Seen, contexts_of, distill_head
 from vpp_edge.export.distill.loop import Schedule, Trainer
 from vpp_edge.export.distill.measures import measure_head
 from vpp_edge.export.distill.prefixes import random_prefixes
@@ -49,15 +49,14 @@ def distilled(teacher: ActionHead, seen: Seen, folder: Path, *, steps: int, stop
         if stop_at is not None and fraction >= stop_at / steps:
             raise KeyboardInterrupt
 
-    return distill_head(
-        teacher,
-        seen,
-        of=OF,
-        to=TO,
-        horizon=HORIZON,
-        schedule=Schedule(steps=steps, rate=1e-3, batch=8, warm_up=10),
-        trainer=Trainer(folder=folder, seed=0, report=report),
-    )
+    schedule = Schedule(steps=steps, rate=1e-3, batch=8, warm_up=10)
+    trainer = Trainer(folder=folder, seed=0, report=report)
+    return distill_head(teacher, lesson(teacher, seen, TO), schedule, trainer)
+
+
+def lesson(teacher: ActionHead, seen: Seen, to: Sampler) -> HeadLesson:
+    contexts = contexts_of(teacher, [seen], HORIZON)
+    return HeadLesson(contexts=contexts, own=contexts, of=OF, to=to)
 
 
 @pytest.mark.parametrize("sampler", [OF, replace(TO, prefix_pulls=4)], ids=["teacher", "student"])
@@ -67,13 +66,13 @@ def test_it_samples_as_the_exported_stage(teacher: ActionHead, seen: Seen, sampl
     weight = torch.linspace(1, 0, HORIZON).expand(COUNT, -1)
     together = sampler.actions(teacher, seen, noise=noise, prefix=prefix, weight=weight)
     for i in range(3):
-        row = seen.rows(torch.tensor([i]))
-        alone = stage(row.tokens, row.goals, row.proprio, noise[i : i + 1], prefix[i : i + 1], weight[i : i + 1])
+        inputs = (seen.tokens, seen.goals, seen.proprio, noise, prefix, weight)
+        alone = stage(*(tensor[i : i + 1] for tensor in inputs))
         assert torch.allclose(together[i : i + 1], alone, atol=2e-5)
 
 
 def test_a_student_with_the_teachers_steps_is_the_teacher(teacher: ActionHead, seen: Seen) -> None:
-    measures = measure_head(teacher, teacher, seen, of=OF, to=OF, horizon=HORIZON, seed=0)
+    measures = measure_head(teacher, teacher, lesson(teacher, seen, OF), seed=0)
     assert measures.action_rms == measures.action_rms_prefixed == 0
     assert measures.same_mode == 1 and measures.student_spread == measures.teacher_spread
     assert measures.student_following == measures.teacher_following
@@ -81,9 +80,9 @@ def test_a_student_with_the_teachers_steps_is_the_teacher(teacher: ActionHead, s
 
 
 def test_distilling_brings_two_steps_nearer_to_ten(teacher: ActionHead, seen: Seen, tmp_path: Path) -> None:
-    before = measure_head(teacher, teacher, seen, of=OF, to=TO, horizon=HORIZON, seed=0)
+    before = measure_head(teacher, teacher, lesson(teacher, seen, TO), seed=0)
     student = distilled(teacher, seen, tmp_path, steps=100)
-    after = measure_head(teacher, student, seen, of=OF, to=TO, horizon=HORIZON, seed=0)
+    after = measure_head(teacher, student, lesson(teacher, seen, TO), seed=0)
     assert after.action_rms < 0.6 * before.action_rms
     assert after.action_rms_prefixed < 0.8 * before.action_rms_prefixed
 

@@ -18,7 +18,7 @@ from small_policy import SMALL
 from torch import Tensor
 
 from vpp_edge.checkpoint.untrained import configs_of
-from vpp_edge.export.distill.head import Sampler, Seen, distill_head
+from vpp_edge.export.distill.head import HeadLesson, Sampler, Seen, contexts_of, distill_head
 from vpp_edge.export.distill.loop import Schedule, Trainer
 from vpp_edge.export.distill.measures import measure_head
 from vpp_edge.export.distill.prefixes import standard_normal
@@ -67,17 +67,11 @@ def looks(count: int) -> Seen:
 def distilled(
     teacher: ActionHead, folder: Path, *, head_steps: int, training_steps: int, of: Sampler = OF
 ) -> HeadAndSampler:
-    to = student_sampler(teacher, OF, looks(64), steps=head_steps, horizon=HORIZON, seed=0)
-    head = distill_head(
-        teacher,
-        looks(8),
-        of=of,
-        to=to,
-        horizon=HORIZON,
-        schedule=Schedule(steps=training_steps, rate=3e-3, batch=64, warm_up=30, average=0.98),
-        trainer=Trainer(folder=folder, seed=0),
-    )
-    return head, to
+    contexts = contexts_of(teacher, [looks(64)], HORIZON)
+    to = student_sampler(teacher, OF, contexts, steps=head_steps, seed=0)
+    lesson = HeadLesson(contexts=contexts, own=contexts, of=of, to=to)
+    schedule = Schedule(steps=training_steps, rate=3e-3, batch=64, warm_up=30, average=0.98)
+    return distill_head(teacher, lesson, schedule, Trainer(folder=folder, seed=0)), to
 
 
 @torch.no_grad()
@@ -132,7 +126,8 @@ def test_a_prefix_keeps_the_chunk_in_its_mode(teacher: ActionHead, student: Head
 
 def test_measures_of_two_modes(teacher: ActionHead, student: HeadAndSampler) -> None:
     head, to = student
-    measures = measure_head(teacher, head, looks(16), of=OF, to=to, horizon=HORIZON, seed=0)
+    contexts = contexts_of(teacher, [looks(16)], HORIZON)
+    measures = measure_head(teacher, head, HeadLesson(contexts=contexts, own=contexts, of=OF, to=to), seed=0)
     assert measures.student_spread == pytest.approx(measures.teacher_spread, rel=0.1)
     assert measures.student_following == pytest.approx(measures.teacher_following, abs=0.1)
     assert measures.student_seam == pytest.approx(measures.teacher_seam, abs=0.05)

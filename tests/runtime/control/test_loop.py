@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from hands_under_test import HOME, LIMITS, PerfectHand, assert_within_limits
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vpp_edge.clock import FakeClock, MonotonicClock
@@ -297,6 +297,7 @@ def test_settings_that_make_no_loop_are_refused():
     ),
     st.sets(st.integers(1, 60), max_size=5),
 )
+@example([(0, 0, 0.0, np.nan)] * 3, set())
 def test_no_stream_of_chunks_and_stalls_breaks_a_limit(stream, stalls):
     def stall(number):
         if number in stalls:
@@ -314,7 +315,8 @@ def test_no_stream_of_chunks_and_stalls_breaks_a_limit(stream, stalls):
     loop, hand, _, clock = fake_loop(arrivals, stall)
     loop.run()
     assert hand.held == 1
-    assert_within_limits([HOME, *hand.sent], 10 * MS)
+    if hand.sent:  # three refused chunks end a run before it has begun to move
+        assert_within_limits([HOME, *hand.sent], 10 * MS)
 
 
 def test_keeps_100_hz_on_the_real_clock_and_stops_on_a_signal():

@@ -47,7 +47,7 @@ class EvalSettings:
         seed: of episodes and noise: inference n of episode i draws from (seed, i, n).
         replan_ns: time from one observation to the next; `delay_ns`: from an observation to its chunk.
         time_limit_s: a longer episode has failed; None: the world's limit.
-        chunking: how a chunk takes over from the previous one, one of `chunk_handover.MODES`.
+        chunking: how a chunk takes over from the previous one, one of `handover_modes.MODES`.
         acts_per_look, act_delay_ns: as in `lockstep.Pace`.
         world: one of `kinds.NAMES`.
     """

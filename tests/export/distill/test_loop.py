@@ -1,0 +1,82 @@
+"""The training loop: parts of a batch add up to it, a stopped run goes on, the best judged weights stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vpp_edge.errors import BadInputError
+from vpp_edge.export.distill.loop import Schedule, Trainer, train
+
+WANTED = torch.linspace(-1, 1, 4)
+
+
+def regression() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(4, 1, bias=False)
+
+
+def trained(schedule: Schedule, trainer: Trainer, judged: list[float] | None = None) -> tuple[Tensor, list[float]]:
+    module = regression()
+
+    def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
+        x = torch.from_numpy(np.stack([random.standard_normal(4, dtype=np.float32) for random in randoms]))
+        return (module(x)[:, 0] - x @ WANTED).square().mean()
+
+    def judge() -> float:
+        error = float((module.weight[0] - WANTED).square().mean())
+        judged.append(error)  # type: ignore[union-attr]
+        return error
+
+    losses = train("t", {"module": module}, loss_of, schedule, trainer, None if judged is None else judge)
+    return module.weight.detach().clone(), losses
+
+
+def test_parts_of_a_batch_add_up_to_it(tmp_path: Path) -> None:
+    found = []
+    for accumulate in (1, 2, 4):
+        folder = tmp_path / str(accumulate)
+        folder.mkdir()
+        schedule = Schedule(steps=30, rate=0.03, batch=8, warm_up=5)
+        found.append(trained(schedule, Trainer(folder=folder, seed=1, accumulate=accumulate)))
+    for weight, losses in found[1:]:
+        torch.testing.assert_close(weight, found[0][0], atol=1e-5, rtol=1e-5)
+        assert losses == pytest.approx(found[0][1], rel=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="a batch of 8 cannot be shared evenly by 1 process in 3 parts"):
+        trained(Schedule(steps=1, rate=0.1, batch=8), Trainer(folder=tmp_path, seed=0, accumulate=3))
+
+
+def test_the_best_judged_weights_stay_and_end_the_training(tmp_path: Path) -> None:
+    judged: list[float] = []
+    # A rate so high that the weights overshoot: the training is given up after 3 judgements without a better one.
+    schedule = Schedule(steps=400, rate=0.9, batch=1, warm_up=1, average=0.0, clip=1e9, judge_every=5, patience=3)
+    weight, losses = trained(schedule, Trainer(folder=tmp_path, seed=0), judged)
+    assert len(losses) == 5 * len(judged) < 400
+    assert len(judged) - 1 - int(np.argmin(judged)) == 3
+    assert float((weight[0] - WANTED).square().mean()) == pytest.approx(min(judged), rel=1e-5)
+
+
+def test_notes_tell_the_loss_and_the_held_out_error(tmp_path: Path) -> None:
+    notes: list[str] = []
+    trained(Schedule(steps=3, rate=0.1, judge_every=2), Trainer(folder=tmp_path, seed=0, note=notes.append), [])
+    assert len(notes) == 1 and notes[0].startswith("t: step 3 of 3, loss ") and "held-out error" in notes[0]
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
+    module = regression()
+    with pytest.raises(BadInputError, match="the loss of step 0 is nan; train with a lower rate"):
+        train(
+            "t",
+            {"module": module},
+            lambda randoms, step: module.weight.sum() * float("nan"),
+            Schedule(steps=1, rate=0.1),
+            Trainer(folder=tmp_path, seed=0),
+        )
