@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +25,46 @@ def write_onnx(stage: Stage, folder: Path) -> tuple[Path, Path]:
         paths of the graph and of its external data.
     """
     path = folder / f"{stage.name}.onnx"
-    examples = tuple(example_input(spec) for spec in stage.inputs)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        for library in ("torch.onnx", "onnxscript", "onnx_ir"):
-            logging.getLogger(library).setLevel(logging.ERROR)  # notes on each constant that was not folded
+    program = program_from_stage(stage, tuple(example_input(spec) for spec in stage.inputs))
+    with _quiet():
+        program.save(path, external_data=True)
+    return path, path.with_name(path.name + ".data")
+
+
+def program_from_stage(
+    stage: Stage, examples: Sequence[torch.Tensor], fill: Callable[[Any], None] = lambda model: None
+) -> Any:
+    """The torch.onnx.ONNXProgram of a stage, optimized.
+
+    Args:
+        examples: inputs of the stage.
+        fill: may change the values of the traced model's initializers before the optimizer looks at them.
+    """
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             stage.module,
-            examples,
+            tuple(examples),
             dynamo=True,
             opset_version=OPSET,
             verbose=False,
+            optimize=False,
             input_names=[s.name for s in stage.inputs],
             output_names=[s.name for s in stage.outputs],
         )
+        fill(program.model)
+        program.optimize()
         _drop_traces(program.model)
         define_functions(program.model)
-        program.save(path, external_data=True)
-    return path, path.with_name(path.name + ".data")
+    return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for library in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(library).setLevel(logging.ERROR)  # notes on each constant that was not folded
+        yield
 
 
 def _drop_traces(model: Any) -> None:

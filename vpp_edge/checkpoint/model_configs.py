@@ -118,6 +118,17 @@ def image_size(unet: Mapping[str, Any], vae: Mapping[str, Any], path: Path) -> i
     return size // 3 * factor
 
 
+def feature_pixels(unet: Mapping[str, Any], latent_side: int, extract_layer: int) -> int:
+    """Pixels of the features of one view and frame, which the up block `extract_layer` gives.
+
+    Args:
+        unet: checked configuration; `latent_side`: pixels of a side of the latent.
+    """
+    lowest = latent_side >> (len(unet["down_block_types"]) - 1)
+    side: int = lowest << min(extract_layer + 1, len(unet["up_block_types"]) - 1)
+    return side * side
+
+
 def checked_text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The configuration of the text encoder, its defaults filled in; that of a whole CLIP model is accepted too.
 

@@ -15,7 +15,7 @@ from vpp_edge.checkpoint.checks import disagreements, tensor_faults, text_copy_n
 from vpp_edge.checkpoint.choices import Choices, chosen_config
 from vpp_edge.checkpoint.config import PolicyConfig, policy_config
 from vpp_edge.checkpoint.foreign_models import foreign_model
-from vpp_edge.checkpoint.model_configs import check_scheduler, image_size
+from vpp_edge.checkpoint.model_configs import check_scheduler, feature_pixels, image_size
 from vpp_edge.checkpoint.parts import (
     ModelPart,
     pad_token_id,
@@ -121,9 +121,6 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
         *((_ONE_STEP,) if config.sampler.steps == 1 else ()),
     )
     latent_side = image // latent_factor(vae.config)
-    feature = (latent_side >> (len(unet.config["down_block_types"]) - 1)) << min(
-        config.extract_layer + 1, len(unet.config["up_block_types"]) - 1
-    )
     spec = policy_spec_from_config(
         config,
         variant,
@@ -133,7 +130,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
         quaternion_order=choices.quaternion_order,
         image_size=image,
         latent=(vae.config["latent_channels"], latent_side, latent_side),
-        feature_pixels=feature * feature,
+        feature_pixels=feature_pixels(unet.config, latent_side, config.extract_layer),
         pad_token_id=pad,
         notes=notes,
     )

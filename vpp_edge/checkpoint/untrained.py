@@ -7,7 +7,7 @@ with random weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -322,12 +322,11 @@ def _tiny_vae(s: UntrainedSizes) -> Any:
     return vae
 
 
-def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
-    from diffusers import EulerDiscreteScheduler, StableVideoDiffusionPipeline
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+def video_scheduler() -> Any:
+    """Stable Video Diffusion's scheduler."""
+    from diffusers import EulerDiscreteScheduler
 
-    unet, vae = video_networks(s)
-    scheduler = EulerDiscreteScheduler(
+    return EulerDiscreteScheduler(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
@@ -339,6 +338,13 @@ def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
         timestep_type="continuous",
         use_karras_sigmas=True,
     )
+
+
+def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
+    from diffusers import StableVideoDiffusionPipeline
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    unet, vae = video_networks(s)
     # The video model's image encoder is part of the format but not used by VPP.
     vision = CLIPVisionConfig(
         hidden_size=32,
@@ -348,17 +354,17 @@ def _write_video_model(folder: Path, s: UntrainedSizes) -> None:
         num_attention_heads=1,
         image_size=32,
     )
-    pipeline = StableVideoDiffusionPipeline(vae, CLIPVisionModelWithProjection(vision), unet, scheduler, None)
+    pipeline = StableVideoDiffusionPipeline(vae, CLIPVisionModelWithProjection(vision), unet, video_scheduler(), None)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.save_pretrained(folder)
 
 
-def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tensor]:
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+def text_config(s: UntrainedSizes, vocabulary: Mapping[str, int]) -> Any:
+    """The transformers configuration of the text encoder."""
+    from transformers import CLIPTextConfig
 
-    vocabulary, merges = _byte_pairs(s.corpus)
     start, end = (vocabulary[token] for token in _SPECIAL)
-    config = CLIPTextConfig(
+    return CLIPTextConfig(
         vocab_size=len(vocabulary),
         hidden_size=s.text_width,
         intermediate_size=s.text_feed_forward or 2 * s.text_width,
@@ -369,13 +375,20 @@ def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tens
         eos_token_id=end,
         pad_token_id=end,
     )
+
+
+def _write_text_encoder(folder: Path, s: UntrainedSizes) -> dict[str, torch.Tensor]:
+    from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+    vocabulary, merges = byte_pairs(s.corpus)
+    config = text_config(s, vocabulary)
     encoder = CLIPTextModelWithProjection(config)
     encoder.save_pretrained(folder)
     CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77).save_pretrained(folder)
     return {n: t.clone() for n, t in encoder.state_dict().items()}
 
 
-def _byte_pairs(corpus: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def byte_pairs(corpus: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Vocabulary and merges of a byte-level BPE like CLIP's."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
