@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vpp_edge.checkpoint.model_configs import feature_pixels
+from vpp_edge.checkpoint.reader import Checkpoint
+from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.video import VideoStudent
-from vpp_edge.spec.policy import PolicySpec
 
 # Copies of every trained weight besides itself: gradient, two moments, moving average, the best one so far.
 _COPIES = {"adamw": 5.0, "adamw8bit": 3.5}
 
 
-def bytes_of_observation(spec: PolicySpec, text_width: int, features: tuple[int, int, int, int, int] | None) -> int:
+def bytes_of_observation(teacher: Checkpoint, stride: int | None) -> int:
     """Disk that the teacher's outputs for one observation take.
 
     Args:
-        features: (V, F', C, h', w') that a student of the video model learns from; None: only the head is distilled.
+        stride: a student of the video model computes every `stride`-th frame; None: only the head is distilled.
     """
-    length, width = spec.tokens
-    horizon, actions = spec.chunk_shape
-    total = 2 * (length * width + horizon * actions)
-    if features is not None:
-        views, frames, channels, height, side = features
-        count, rows, columns, colors = spec.frames_shape
-        latent, tall, wide = spec.latent
-        total += views * frames * channels * height * side + 4 * channels + count * rows * columns * colors
-        total += 2 * (spec.text_lengths[0] * text_width + views * latent * tall * wide)
+    spec, former = teacher.spec, teacher.config.former
+    total = 2 * (math.prod(spec.tokens) + math.prod(spec.chunk_shape)) + 4 * teacher.config.head.goal_width
+    if stride is not None:
+        views, pixels = (
+            len(spec.cameras),
+            feature_pixels(teacher.unet.config, spec.latent[-1], teacher.config.extract_layer),
+        )
+        total += views * (former.frames // stride) * former.channels * pixels + 4 * former.channels
+        total += math.prod(spec.frames_shape) + 2 * views * math.prod(spec.latent)
+        total += 2 * spec.text_lengths[0] * teacher.unet.config["cross_attention_dim"]
     return total
+
+
+def check_room(folder: Path, needed: int, limit_gib: float) -> None:
+    """Raises BadInputError, with the numbers, where the teacher's outputs take more disk than is free or allowed."""
+    free = shutil.disk_usage(folder).free
+    takes = f"{folder}: the teacher's outputs take {needed / 2**30:.2f} GiB"
+    if needed > free:
+        raise BadInputError(
+            f"{takes}, {free / 2**30:.2f} GiB are free; use fewer --observations, or another disk for -o"
+        )
+    if needed > limit_gib * 2**30:
+        raise BadInputError(
+            f"{takes}; use fewer --observations, or allow it with --disk-limit {math.ceil(needed / 2**30)}"
+        )
 
 
 def bytes_of_training(student: VideoStudent, activations: int, batch: int, optimizer: str) -> int:

@@ -61,7 +61,8 @@ def shard_from_samples(
         if sample.instruction not in texts:
             texts[sample.instruction] = policy.encode_text(*text_inputs(tokenizer, spec, sample.instruction))
         rows.append(_row(policy, sample, *texts[sample.instruction], stride))
-    return {key: np.stack([row[key].numpy() for row in rows]) for key in rows[0]}
+    # In C order: safetensors writes the memory of an array as it is, and np.stack keeps the order of what it stacks.
+    return {key: np.ascontiguousarray(np.stack([row[key].numpy() for row in rows])) for key in rows[0]}
 
 
 def _row(

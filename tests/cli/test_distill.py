@@ -91,6 +91,8 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         (["--head-steps", "0"], "--head-steps 0: expected a whole number from 1 to 10"),
         (["--data", "nowhere"], "nowhere: no such data set"),
         (["--worker-threads", "2"], "--worker-threads is for the workers of --processes or --ray"),
+        (["--plan"], "--plan says what a student costs; choose one with --student"),
+        (["--disk-limit", "1e-9"], "the teacher's outputs take 0.00 GiB; use fewer --observations, or allow it with"),
         (["--ray", "head"], "--ray head: expected HOST:PORT"),
         (["--steps", "5"], "--steps is for the training of the video model; choose its student with --student"),
         (["--student", "tiny.yaml"], "--student tiny.yaml: not readable as a specification"),

@@ -30,11 +30,18 @@ from vpp_edge.export.distill.training_options import (
 from vpp_edge.files.outputs import check_output_folder, check_temporary_files
 from vpp_edge.number_range import COUNT, SEED
 from vpp_edge.progress import Progress
-from vpp_edge.workflow.distill_options import HEAD_STEPS, DistillOptions, check_target, progress_stages
+from vpp_edge.workflow.distill_options import (
+    DISK_LIMIT_GIB,
+    HEAD_STEPS,
+    DistillOptions,
+    check_target,
+    progress_stages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vpp_edge.checkpoint.paths import CheckpointPaths
     from vpp_edge.workflow.distilling import StudentCard
 
 HELP = """Make a student of a trained policy: a checkpoint whose action head samples in fewer steps, and whose video
@@ -44,6 +51,7 @@ Needs recordings of the robot, without actions: the teacher gives them. The last
 to measure on. The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
 
   vpp-edge distill my_checkpoint/ --data my_recordings/ --student orin-agx -o my_student/
+  vpp-edge distill my_checkpoint/ --student orin-nx --plan                         (what it would cost)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/             (only the action head)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/ --processes 4 --worker-threads 4
   accelerate launch -m vpp_edge.export.distill my_checkpoint/ --data ...           (on all GPUs)
@@ -57,10 +65,8 @@ _OF_THE_VIDEO_MODEL = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the teacher: a checkpoint folder, or demo")
-    parser.add_argument("--data", type=Path, required=True, metavar="DATASET", help="recordings of the robot")
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="STUDENT", help="checkpoint folder to write"
-    )
+    parser.add_argument("--data", type=Path, metavar="DATASET", help="recordings of the robot")
+    parser.add_argument("-o", "--output", type=Path, metavar="STUDENT", help="checkpoint folder to write")
     add_views_argument(parser)
     parser.add_argument(
         "--student",
@@ -77,6 +83,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for option, within, value, meaning in numbers:
         parser.add_argument(option, type=Number(within), default=value, metavar="N", help=f"{meaning} ({value:g})")
+    parser.add_argument(
+        "--plan", action="store_true", help="only say what the student of --student would cost, predicted for devices"
+    )
+    parser.add_argument(
+        "--disk-limit",
+        type=Number(DISK_LIMIT_GIB),
+        default=default.disk_limit_gib,
+        metavar="GIB",
+        help=f"most that the teacher's outputs may take ({default.disk_limit_gib:g})",
+    )
     parser.add_argument("--log-with", choices=LOGS, help="keep the losses in <STUDENT>.distilling-logs")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     add_executor_arguments(parser, "for the teacher's part: this one")
@@ -116,13 +132,18 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.export.distill.accelerating import process_rank
     from vpp_edge.workflow.distilling import Reports, distill
 
+    paths = paths_from_folder(SHIPPED if str(arguments.checkpoint) == DEMO else arguments.checkpoint)
+    if arguments.plan:
+        return _plan(paths, arguments)
+    for option, value in (("--data", arguments.data), ("-o", arguments.output)):
+        if value is None:
+            raise BadInputError(f"{option} is missing: distill needs recordings and a folder for the student")
     options, first = _options(arguments), process_rank() == 0
     executor = executor_from_arguments(arguments)
     if first:
         check_target(arguments.output, options.resume)
         check_output_folder(arguments.output, "-o")
     check_temporary_files()
-    paths = paths_from_folder(SHIPPED if str(arguments.checkpoint) == DEMO else arguments.checkpoint)
     with Progress("distill", progress_stages(options), quiet=arguments.quiet or not first) as progress:
         reports = Reports(progress=progress, note=progress.note)
         card = distill(paths, arguments.output, options, reports, executor=executor)
@@ -132,6 +153,21 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"student_folder": str(arguments.output), **card.to_json()}))
         return 0
     print("\n".join(_lines(arguments.output, card)))
+    return 0
+
+
+def _plan(paths: CheckpointPaths, arguments: argparse.Namespace) -> int:
+    """Prints what the student would cost."""
+    from vpp_edge.checkpoint.reader import read_checkpoint
+    from vpp_edge.export.distill.student_spec import student_spec
+    from vpp_edge.workflow.student_plan import PROGRESS_STAGES, plan_of_student
+
+    if arguments.student is None:
+        raise BadInputError("--plan says what a student costs; choose one with --student")
+    spec = student_spec(arguments.student)
+    with Progress("plan", PROGRESS_STAGES, quiet=arguments.quiet) as progress:
+        plan = plan_of_student(read_checkpoint(paths), spec, head_steps=arguments.head_steps, report=progress)
+    print(json.dumps(plan.to_json()) if arguments.json else "\n".join(plan.lines()))
     return 0
 
 
@@ -148,6 +184,7 @@ def _options(arguments: argparse.Namespace) -> DistillOptions:
         head_steps=arguments.head_steps,
         observations=arguments.observations,
         held_out=arguments.held_out_samples,
+        disk_limit_gib=arguments.disk_limit,
         training=TrainingOptions(head_steps=arguments.head_training_steps, log_with=arguments.log_with, **given),
         seed=arguments.seed,
         resume=arguments.resume,

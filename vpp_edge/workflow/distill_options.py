@@ -7,9 +7,10 @@ from pathlib import Path
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.training_options import TrainingOptions
-from vpp_edge.number_range import COUNT, SEED, whole
+from vpp_edge.number_range import COUNT, SEED, above, whole
 
 HEAD_STEPS = whole(1, 10)
+DISK_LIMIT_GIB = above(0, 1e6)
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class DistillOptions:
         student: name or file of the student's specification; None: the video model stays the teacher's.
         head_steps: sampling steps of the student's head.
         observations, held_out: how many to train and to measure on.
+        disk_limit_gib: most that the teacher's outputs may take.
         training: how it is trained.
         seed: of noise, prefixes and batches.
         resume: go on with a run that was interrupted.
@@ -33,6 +35,7 @@ class DistillOptions:
     head_steps: int = 2
     observations: int = 2000
     held_out: int = 64
+    disk_limit_gib: float = 100.0
     training: TrainingOptions = field(default_factory=TrainingOptions)
     seed: int = 0
     resume: bool = False
@@ -41,6 +44,7 @@ class DistillOptions:
         HEAD_STEPS.check("head_steps", self.head_steps)
         COUNT.check("observations", self.observations)
         COUNT.check("held_out", self.held_out)
+        DISK_LIMIT_GIB.check("disk_limit_gib", self.disk_limit_gib)
         SEED.check("seed", self.seed)
 
 

@@ -30,6 +30,7 @@ from vpp_edge.export.distill.measures import (
     measure_physically,
 )
 from vpp_edge.export.distill.observations import Observations
+from vpp_edge.export.distill.plan import bytes_of_observation, check_room
 from vpp_edge.export.distill.student import student_stride
 from vpp_edge.export.distill.student_sampler import student_sampler
 from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
@@ -44,6 +45,7 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
+from vpp_edge.workflow.student_plan import plan_of_student
 from vpp_edge.workflow.teaching import Teaching
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
@@ -60,6 +62,7 @@ class StudentCard:
         sigmas: the student's noise levels.
         prefix_pulls: how often one of its steps pulls to a prefix.
         data, held_out: what it was trained and measured on, in words.
+        cost: operations and predicted latency beside the teacher's, as in `student_plan`; None with its video model.
         token_error: rms error of its tokens, over that of the teacher's mean; None with the teacher's video model.
         measures, physical: on the held-out observations.
     """
@@ -72,6 +75,7 @@ class StudentCard:
     training: dict[str, Any]
     data: str
     held_out: str
+    cost: dict[str, Any] | None
     token_error: float | None
     measures: HeadMeasures
     physical: PhysicalMeasures
@@ -120,6 +124,12 @@ def distill(
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
     trainer.parts(options.training.batch)
+    stride = None if student is None else student_stride(checkpoint, student)
+    each, count = bytes_of_observation(checkpoint, stride), options.observations + options.held_out
+    reports.note(
+        f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2f} GiB in all"
+    )
+    check_room(target.absolute().parent, count * each, options.disk_limit_gib)
     if trainer.rank == 0:
         work.mkdir(parents=True, exist_ok=True)
         _keep_settings(work, settings)
@@ -130,7 +140,7 @@ def distill(
         dataset=options.dataset,
         folder=work,
         executor=executor,
-        stride=None if student is None else student_stride(checkpoint, student),
+        stride=stride,
         part=(trainer.rank, trainer.processes),
         report=reports.progress,
     )
@@ -159,6 +169,7 @@ def distill(
         training={**asdict(options.training), "seed": options.seed},
         data=_words(training, len(learnt)),
         held_out=_words(judging, len(judged)),
+        cost=None if student is None else plan_of_student(checkpoint, student, head_steps=options.head_steps).to_json(),
         token_error=None if video is None else video.token_error(judged),
         measures=measure_head(policy.head, head, lessons[1], options.seed + 2),
         physical=measure_physically(policy.head, head, lessons[1], checkpoint.spec, seed=options.seed + 3),

@@ -67,6 +67,21 @@ def trained(
     )
 
 
+@torch.no_grad()
+def test_what_is_kept_is_what_the_teacher_computes(
+    teacher_checkpoint: Checkpoint, policy: VideoPredictionPolicy, observations: Observations
+) -> None:
+    rows = observations.rows([1, 4], ("frames", "text_hidden", "latents", "features", "scales", "tokens"))
+    noise, _ = observations.noise([1, 4], teacher_checkpoint.spec, 1)
+    for i in range(2):
+        latents = policy.video.encode_images(rows["frames"][i])
+        features = policy.video(rows["frames"][i], rows["text_hidden"][i : i + 1].float(), noise[i])
+        kept = rows["features"][i].float() * rows["scales"][i][:, None, None]
+        assert torch.equal(rows["latents"][i], latents.half())
+        assert float((kept - features[:, ::4]).abs().max()) <= float(rows["scales"][i].max()) * 0.51
+        torch.testing.assert_close(rows["tokens"][i].float(), policy.tokens(features)[0], atol=5e-3, rtol=5e-3)
+
+
 @pytest.mark.parametrize("encoder", [EncoderSpec(), KL, TINY], ids=["full", "kl", "tiny"])
 def test_the_checkpoint_of_a_student_computes_its_tokens(
     teacher_checkpoint: Checkpoint,
