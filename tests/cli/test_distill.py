@@ -131,6 +131,16 @@ def test_a_student_of_the_video_model_is_a_checkpoint_too(
 
 
 @pytest.mark.slow
+def test_a_plan_needs_no_recordings(command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    spec = tmp_path / "half.yaml"
+    spec.write_text("frames: 8")
+    assert main(["distill", command[1], "--student", str(spec), "--plan", "--quiet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("half, ") and any(line.startswith("orin-agx-64gb") for line in lines)
+    assert not (tmp_path / "student").exists()
+
+
+@pytest.mark.slow
 def test_two_processes_make_the_student_of_one(student_command: list[str], tmp_path: Path) -> None:
     """Up to rounding: a gradient that is nothing else still moves a weight by the learning rate."""
     assert main(student_command) == 0

@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from vpp_edge.checkpoint.paths import CheckpointPaths
     from vpp_edge.workflow.distilling import StudentCard
 
-HELP = """Make a student of a trained policy: a checkpoint whose action head samples in fewer steps, and whose video
-model is smaller where --student says how.
+HELP = """Make a student of a trained policy: a checkpoint in the same format that needs less work for an action.
+
+Its action head samples in fewer steps; with --student its video model is smaller.
 
 Needs recordings of the robot, without actions: the teacher gives them. The last quarter of the recordings is held out,
 to measure on. The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
