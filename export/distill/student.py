@@ -22,6 +22,7 @@ from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.slicing import encoder_from_teacher, evenly, unet_from_teacher
 from vpp_edge.export.distill.student_spec import CHANNEL_STEP, FULL, KL, TINY, StudentSpec
+from vpp_edge.model.policy import video_model_from_checkpoint
 from vpp_edge.model.tvp import VideoPredictionModel, video_prediction_model
 from vpp_edge.wording import counted
 
@@ -190,7 +191,7 @@ def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 def _keep_time(teacher: Checkpoint, start: StudentStart) -> None:
     """Makes the student's embeddings of noise level and frame numbers the teacher's, in place."""
     own = start.video_model(teacher.scheduler)
-    wanted, found = (model.time_embedding(torch.float32)[0] for model in (_video_model(teacher), own))
+    wanted, found = (model.time_embedding(torch.float32)[0] for model in (video_model_from_checkpoint(teacher), own))
     own.unet.time_embedding.linear_2.bias += wanted[evenly(len(wanted), len(found))] - found
     if start.stride > 1:
         for module in own.unet.modules():
@@ -205,14 +206,3 @@ def _keep_frames(transformer: Any, frames: int, stride: int) -> None:
     before, now = (transformer.time_proj(n).double() for n in (numbers * stride, numbers))
     missing = (before - now) @ linear.weight.double().T  # (F, E)
     linear.weight += (torch.linalg.pinv(now) @ missing).T.to(linear.weight.dtype)
-
-
-def _video_model(teacher: Checkpoint) -> VideoPredictionModel:
-    return video_prediction_model(
-        teacher.unet.config,
-        unet_tensors=teacher.unet.tensors,
-        vae_config=teacher.vae.config,
-        vae_tensors=teacher.vae.tensors,
-        scheduler_config=teacher.scheduler,
-        config=teacher.config,
-    )

@@ -74,17 +74,22 @@ def policy_from_checkpoint(checkpoint: Checkpoint) -> VideoPredictionPolicy:
     c = checkpoint
     return VideoPredictionPolicy(
         text=text_stage(c.text.config, c.text.tensors, c.config.text_length, c.config.position_encoding),
-        video=video_prediction_model(
-            c.unet.config,
-            unet_tensors=c.unet.tensors,
-            vae_config=c.vae.config,
-            vae_tensors=c.vae.tensors,
-            scheduler_config=c.scheduler,
-            config=c.config,
-        ),
+        video=video_model_from_checkpoint(c),
         former=video_former(c.config.former, c.former),
         head=action_head(c.config.head, c.head),
         sigmas=c.spec.sigmas,
         sampler=c.spec.sampler,
         frame_stride=c.config.former.frames // c.config.computed_frames,
+    )
+
+
+def video_model_from_checkpoint(checkpoint: Checkpoint) -> VideoPredictionModel:
+    """The video model of a checkpoint; its tensors are used in place."""
+    return video_prediction_model(
+        checkpoint.unet.config,
+        unet_tensors=checkpoint.unet.tensors,
+        vae_config=checkpoint.vae.config,
+        vae_tensors=checkpoint.vae.tensors,
+        scheduler_config=checkpoint.scheduler,
+        config=checkpoint.config,
     )
