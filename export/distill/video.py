@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vpp_edge.checkpoint.model_configs import feature_channels
 from vpp_edge.export.distill.head import Seen, context_of
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.observations import Observations, head_columns
@@ -55,7 +55,9 @@ class VideoStudent(nn.Module):
     ) -> None:
         super().__init__()
         self.video, self.former = video, former
-        self.projector = nn.Linear(_channels(video), len(mean))
+        channels = video.unet.config.block_out_channels
+        given = feature_channels(channels, video.extract_layer, video.all_layers)
+        self.projector = nn.Linear(given, len(mean))
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
         self.register_buffer("spread", spread)
@@ -277,10 +279,3 @@ def _fit_projector(student: VideoStudent, rows: dict[str, Tensor]) -> None:
     solution = torch.linalg.solve(products, inputs.T @ outputs)
     student.projector.weight.copy_(solution[:-1].T)
     student.projector.bias.copy_(solution[-1])
-
-
-def _channels(video: Any) -> int:
-    """Channels of the features that a video model gives."""
-    blocks = list(video.unet.config.block_out_channels)[::-1]
-    taken = blocks[: video.extract_layer + 1] if video.all_layers else [blocks[video.extract_layer]]
-    return int(sum(taken))

@@ -9,6 +9,7 @@ import torch
 from vpp_edge.checkpoint import names
 from vpp_edge.checkpoint.config import PolicyConfig
 from vpp_edge.checkpoint.lora import LORA_NAME
+from vpp_edge.checkpoint.model_configs import feature_channels
 from vpp_edge.checkpoint.parts import ModelPart
 from vpp_edge.checkpoint.shapes import text_shapes, unet_shapes, vae_shapes
 from vpp_edge.checkpoint.weights import Tensors, tensor_problems
@@ -46,18 +47,14 @@ def tensor_faults(
 def disagreements(config: PolicyConfig, unet: ModelPart, vae: ModelPart, text: ModelPart) -> list[str]:
     """Where the sizes of two parts do not fit together."""
     lines = []
-    blocks = list(reversed(unet.config["block_out_channels"]))
+    blocks = unet.config["block_out_channels"]
     if config.extract_layer >= len(blocks):
         return [f"policy.pt: extract_layer_idx {config.extract_layer} is not an up block; the UNet has {len(blocks)}"]
-    used = (
-        blocks[: config.extract_layer + 1]
-        if config.all_layers
-        else blocks[config.extract_layer : config.extract_layer + 1]
-    )
-    if config.former.channels != sum(used):
+    given = feature_channels(blocks, config.extract_layer, config.all_layers)
+    if config.former.channels != given:
         kind = "all up blocks to" if config.all_layers else "up block"
         lines.append(
-            f"Video Former takes {config.former.channels} channels, {kind} {config.extract_layer} gives {sum(used)}"
+            f"Video Former takes {config.former.channels} channels, {kind} {config.extract_layer} gives {given}"
         )
     if unet.config["cross_attention_dim"] != 2 * text.config["hidden_size"]:
         lines.append(

@@ -7,7 +7,7 @@ its bounds. Without this, a damaged number shows up as an error from deep inside
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,16 @@ def image_size(unet: Mapping[str, Any], vae: Mapping[str, Any], path: Path) -> i
             f"of it, which the UNet halves {halvings} times"
         )
     return size // 3 * factor
+
+
+def feature_channels(block_out_channels: Sequence[int], extract_layer: int, all_layers: bool) -> int:
+    """Channels of the features: of the up block `extract_layer`, with `all_layers` of those before it too.
+
+    Args:
+        block_out_channels: of the UNet, from the latent down.
+    """
+    first = 0 if all_layers else extract_layer
+    return sum(block_out_channels[::-1][first : extract_layer + 1])
 
 
 def feature_pixels(unet: Mapping[str, Any], latent_side: int, extract_layer: int) -> int:

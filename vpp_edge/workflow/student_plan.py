@@ -14,7 +14,7 @@ from typing import Any
 
 from vpp_edge.bundle.work import Graph
 from vpp_edge.checkpoint.config import PolicyConfig
-from vpp_edge.checkpoint.model_configs import feature_pixels
+from vpp_edge.checkpoint.model_configs import feature_channels, feature_pixels
 from vpp_edge.checkpoint.parts import ModelPart
 from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.export.distill.student import student_configs
@@ -154,11 +154,10 @@ def student_without_weights(teacher: Checkpoint, spec: StudentSpec, head_steps: 
         BadInputError: the specification does not fit this teacher.
     """
     unet, vae, config = student_configs(teacher, spec)
-    upward = unet["block_out_channels"][::-1]
-    read = upward[: config.extract_layer + 1] if config.all_layers else (upward[config.extract_layer],)
+    read = feature_channels(unet["block_out_channels"], config.extract_layer, config.all_layers)
     config = replace(
         config,
-        former=replace(config.former, channels=sum(read)),
+        former=replace(config.former, channels=read),
         sampler=replace(config.sampler, name="ddim", steps=head_steps),
         distilled_steps=head_steps,
     )
