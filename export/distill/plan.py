@@ -29,10 +29,8 @@ def bytes_of_observation(teacher: Checkpoint, stride: int | None) -> int:
     spec, former = teacher.spec, teacher.config.former
     total = 2 * (math.prod(spec.tokens) + math.prod(spec.chunk_shape)) + 4 * teacher.config.head.goal_width
     if stride is not None:
-        views, pixels = (
-            len(spec.cameras),
-            feature_pixels(teacher.unet.config, spec.latent[-1], teacher.config.extract_layer),
-        )
+        views = len(spec.cameras)
+        pixels = feature_pixels(teacher.unet.config, spec.latent[-1], teacher.config.extract_layer)
         total += views * (former.frames // stride) * former.channels * pixels + 4 * former.channels
         total += math.prod(spec.frames_shape) + 2 * views * math.prod(spec.latent)
         total += 2 * spec.text_lengths[0] * teacher.unet.config["cross_attention_dim"]

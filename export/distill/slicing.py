@@ -28,7 +28,7 @@ _READ_CONCATENATION = re.compile(r"spatial_res_block\.(norm1\.(weight|bias)|conv
 
 
 @dataclass(frozen=True)
-class _Unet:
+class UnetSizes:
     """Sizes of a UNetSpatioTemporalConditionModel by block, from the latent down."""
 
     channels: tuple[int, ...]
@@ -57,7 +57,7 @@ def unet_from_teacher(
         teacher: tensors of the teacher's; config, own_config: configurations of the teacher's and the student's.
         shapes: of the student's tensors.
     """
-    full, own = _sizes(config), _sizes(own_config)
+    full, own = unet_sizes(config), unet_sizes(own_config)
     tensors: Tensors = {}
     for name, shape in shapes.items():
         source, rows, columns = name, None, None
@@ -109,14 +109,15 @@ def _tensor(
     return tensor.clone()
 
 
-def _sizes(config: Mapping[str, Any]) -> _Unet:
+def unet_sizes(config: Mapping[str, Any]) -> UnetSizes:
+    """The sizes of a configuration, which may give one number for all blocks."""
     channels = tuple(config["block_out_channels"])
     layers, heads = config.get("layers_per_block", 2), config.get("num_attention_heads", (5, 10, 20, 20))
     layers, heads = (tuple(v) if isinstance(v, (list, tuple)) else (v,) * len(channels) for v in (layers, heads))
-    return _Unet(channels, layers, heads)
+    return UnetSizes(channels, layers, heads)
 
 
-def _source(name: str, layer: re.Match[str], full: _Unet, own: _Unet) -> str:
+def _source(name: str, layer: re.Match[str], full: UnetSizes, own: UnetSizes) -> str:
     """Where the teacher has what the student has as `name`."""
     way, block = layer["way"], int(layer["block"])
     taken = _layer_taken(int(layer["layer"]), full.at(way, block)[0], own.at(way, block)[0])
@@ -128,7 +129,7 @@ def _layer_taken(layer: int, count: int, own_count: int) -> int:
     return round(layer * (count - 1) / max(1, own_count - 1))
 
 
-def _heads(name: str, sizes: _Unet) -> int:
+def _heads(name: str, sizes: UnetSizes) -> int:
     found = _BLOCK.search(name)
     return sizes.at(found["way"], int(found["block"]))[1] if found else sizes.heads[-1]
 

@@ -20,7 +20,7 @@ from vpp_edge.checkpoint.shapes import unet_shapes, vae_shapes
 from vpp_edge.checkpoint.vaes import latent_factor
 from vpp_edge.checkpoint.weights import Tensors
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.distill.slicing import encoder_from_teacher, evenly, unet_from_teacher
+from vpp_edge.export.distill.slicing import encoder_from_teacher, evenly, unet_from_teacher, unet_sizes
 from vpp_edge.export.distill.student_spec import CHANNEL_STEP, FULL, KL, TINY, StudentSpec
 from vpp_edge.model.policy import video_model_from_checkpoint
 from vpp_edge.model.tvp import VideoPredictionModel, video_prediction_model
@@ -76,24 +76,22 @@ def student_configs(teacher: Checkpoint, spec: StudentSpec) -> tuple[dict[str, A
             f"student {spec.name}: extract_layer_idx {tap} is beyond the teacher's {config.extract_layer}"
         )
     unet = dict(teacher.unet.config)
-    channels = unet["block_out_channels"]
-    own = _channels(spec, channels)
-    heads = unet.get("num_attention_heads", (5, 10, 20, 20))
-    heads = heads if isinstance(heads, (list, tuple)) else [heads] * len(channels)
+    sizes = unet_sizes(unet)
+    own = _channels(spec, unet["block_out_channels"])
     unet |= {
         "block_out_channels": own,
-        "num_attention_heads": [_heads(h, c, o) for h, c, o in zip(heads, channels, own, strict=True)],
+        "num_attention_heads": [_heads(h, c, o) for h, c, o in zip(sizes.heads, sizes.channels, own, strict=True)],
         "num_frames": frames,
     }
     if spec.layers_per_block is not None:
         unet["layers_per_block"] = spec.layers_per_block
-    sizes = replace(
+    student = replace(
         config,
         former=replace(config.former, frames=frames, time_embeddings=frames),
         extract_layer=tap,
         computed_frames=frames,
     )
-    return unet, _vae_config(teacher, spec), sizes
+    return unet, _vae_config(teacher, spec), student
 
 
 def student_stride(teacher: Checkpoint, spec: StudentSpec) -> int:
