@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vpp_edge.export.distill.draws import chosen_rows, standard_normal
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
-from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
+from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.model.head import ActionHead
 from vpp_edge.model.sampler import SAMPLER_FUNCTIONS, pulled
 
@@ -44,13 +45,12 @@ class Sampler:
     name: str = "ddim"
     prefix_pulls: int = 1
 
-    def actions(self, head: ActionHead, seen: Seen, *, noise: Tensor, prefix: Tensor, weight: Tensor) -> Tensor:
-        """(B, T, A) normalized actions, as the exported stage `act` computes them; arguments likewise, B at once."""
-        context = context_of(head, seen, noise.shape[1])
-        return self.chunks(head, context, noise=noise, prefix=prefix, weight=weight)
-
     def chunks(self, head: ActionHead, context: Tensor, *, noise: Tensor, prefix: Tensor, weight: Tensor) -> Tensor:
-        """The same from the encoded context (B, T, D)."""
+        """(B, T, A) normalized actions from the encoded context (B, T, D), as the exported stage `act` computes them.
+
+        Args:
+            noise, prefix: (B, T, A); weight: (B, T).
+        """
 
         def denoise(actions: Tensor, sigma: float) -> Tensor:
             return head.denoise(actions, torch.tensor([sigma], dtype=actions.dtype, device=actions.device), context)
@@ -98,7 +98,7 @@ def distill_head(teacher: ActionHead, lesson: HeadLesson, schedule: Schedule, tr
     shape = (contexts.shape[1], teacher.action_pred.out_features)
 
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
-        chosen = torch.tensor([int(random.integers(len(contexts))) for random in randoms], device=device)
+        chosen = torch.tensor(chosen_rows(randoms, len(contexts)), device=device)
         noise, other = (standard_normal(randoms, shape).to(device) for _ in range(2))
         with torch.no_grad():
             context, free = contexts[chosen], torch.zeros(noise.shape[:2], device=device)

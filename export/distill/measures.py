@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from vpp_edge.bundle.certificate import SegmentError, physical_errors
+from vpp_edge.export.distill.draws import standard_normal
 from vpp_edge.export.distill.head import HeadLesson
-from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
+from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.model.head import ActionHead
 from vpp_edge.spec.policy import PolicySpec
 

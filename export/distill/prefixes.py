@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vpp_edge.export.distill.draws import standard_normal
 from vpp_edge.spec.prefix import prefix_weights
 
 FREE_SHARE = 0.3  # of the samples have no prefix: the first chunk of an episode, and chunking without prefixes
@@ -29,11 +30,6 @@ def random_prefixes(chunks: Tensor, randoms: Sequence[np.random.Generator]) -> t
     noise = standard_normal(randoms, (1, dims)).to(chunks.device)
     weights = np.stack([_weights(horizon, random) for random in randoms])
     return chunks + OTHER_SPREAD * noise, torch.from_numpy(weights).to(chunks.device)
-
-
-def standard_normal(randoms: Sequence[np.random.Generator], shape: tuple[int, ...]) -> Tensor:
-    """(B, ...) float32 noise, of a shape for each sample."""
-    return torch.from_numpy(np.stack([random.standard_normal(shape, dtype=np.float32) for random in randoms]))
 
 
 def _weights(horizon: int, random: np.random.Generator) -> np.ndarray:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vpp_edge.export.distill.draws import standard_normal
 from vpp_edge.export.distill.head import Sampler
-from vpp_edge.export.distill.prefixes import random_prefixes, standard_normal
+from vpp_edge.export.distill.prefixes import random_prefixes
 from vpp_edge.model.head import ActionHead
 
 # Lowest noise level of a student with more than one step. Its last step starts there; with the teacher's 0.001 it would

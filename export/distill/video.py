@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from vpp_edge.checkpoint.model_configs import feature_channels
+from vpp_edge.export.distill.draws import chosen_rows, standard_normal
 from vpp_edge.export.distill.head import Seen, context_of
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.observations import Observations, head_columns
-from vpp_edge.export.distill.prefixes import standard_normal
 from vpp_edge.model.former import tokens_from_views
 from vpp_edge.model.head import ActionHead
 from vpp_edge.model.tvp import VideoPredictionModel
@@ -151,7 +151,7 @@ def distill_encoder(student: VideoStudent, lesson: VideoLesson, schedule: Schedu
     student.to(trainer.device)
 
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
-        chosen = [int(random.integers(len(lesson.observations))) for random in randoms]
+        chosen = chosen_rows(randoms, len(lesson.observations))
         rows = lesson.observations.rows(chosen, ("frames", "latents"))
         return _own_latents(student, {name: tensor.to(trainer.device) for name, tensor in rows.items()})[1]
 
@@ -173,7 +173,7 @@ def distill_video(
     lesson.head.requires_grad_(False).to(trainer.device)
 
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
-        chosen = [int(random.integers(len(lesson.observations))) for random in randoms]
+        chosen = chosen_rows(randoms, len(lesson.observations))
         rows = {k: v.to(trainer.device) for k, v in lesson.rows(chosen).items()}
         losses, features = student_losses(student, lesson, rows, randoms)
         if step % BALANCED == 0:

@@ -64,7 +64,7 @@ def test_it_samples_as_the_exported_stage(teacher: ActionHead, seen: Seen, sampl
     stage = ActStage(teacher, sampler.sigmas, sampler.name, HORIZON, prefix_pulls=sampler.prefix_pulls)
     noise, prefix = (torch.randn(COUNT, HORIZON, 6, generator=torch.Generator().manual_seed(n)) for n in (2, 3))
     weight = torch.linspace(1, 0, HORIZON).expand(COUNT, -1)
-    together = sampler.actions(teacher, seen, noise=noise, prefix=prefix, weight=weight)
+    together = sampler.chunks(teacher, contexts_of(teacher, [seen], HORIZON), noise=noise, prefix=prefix, weight=weight)
     for i in range(3):
         inputs = (seen.tokens, seen.goals, seen.proprio, noise, prefix, weight)
         alone = stage(*(tensor[i : i + 1] for tensor in inputs))

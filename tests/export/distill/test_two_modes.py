@@ -18,10 +18,10 @@ from small_policy import SMALL
 from torch import Tensor
 
 from vpp_edge.checkpoint.untrained import configs_of
+from vpp_edge.export.distill.draws import standard_normal
 from vpp_edge.export.distill.head import HeadLesson, Sampler, Seen, contexts_of, distill_head
 from vpp_edge.export.distill.loop import Schedule, Trainer
 from vpp_edge.export.distill.measures import measure_head
-from vpp_edge.export.distill.prefixes import standard_normal
 from vpp_edge.export.distill.student_sampler import student_sampler
 from vpp_edge.model.head import ActionHead
 from vpp_edge.spec.prefix import prefix_weights
@@ -84,7 +84,9 @@ def places(head: ActionHead, sampler: Sampler, *, toward: int = 0) -> Tensor:
     noise = standard_normal([np.random.default_rng((3, draw)) for draw in range(DRAWS)], (HORIZON, ACTIONS))
     weight = torch.from_numpy(prefix_weights(HORIZON, 1, covered=HORIZON)) * abs(toward)
     prefix, weights = (toward * WAY).expand(DRAWS, -1, -1), weight.expand(DRAWS, -1)
-    chunks = sampler.actions(head, looks(DRAWS), noise=noise, prefix=prefix, weight=weights)
+    chunks = sampler.chunks(
+        head, contexts_of(head, [looks(DRAWS)], HORIZON), noise=noise, prefix=prefix, weight=weights
+    )
     return ((chunks * WAY).sum(-1) / WAY.square().sum(-1))[:, 1:].mean(1)
 
 
