@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +147,10 @@ def train(
         BadInputError: a loss is NaN or infinite, or the batch cannot be shared evenly.
     """
     weights = nn.ModuleDict(modules).to(trainer.device)
-    trained = [parameter for parameter in weights.parameters() if parameter.requires_grad]
+    named = {key: parameter for key, parameter in weights.named_parameters() if parameter.requires_grad}
+    trained = list(named.values())
     optimizer = _optimizer(trained, schedule)
-    state = _State(step=0, losses=[], averaged=_copied(weights), judged=[], best={})
+    state = _State(step=0, losses=[], averaged=_copied(named), judged=[], best={})
     state_file = trainer.folder / f"{name}.pt"
     with suppress(FileNotFoundError):
         kept = torch.load(state_file, weights_only=True, map_location=trainer.device)
@@ -177,12 +178,12 @@ def train(
         nn.utils.clip_grad_norm_(trained, schedule.clip)
         optimizer.step()
         keep = min(schedule.average, (1 + state.step) / (10 + state.step))
-        for key, value in weights.state_dict().items():
-            state.averaged[key].lerp_(value, 1 - keep)
+        for key, parameter in named.items():
+            state.averaged[key].lerp_(parameter.detach(), 1 - keep)
         state.step += 1
         last = state.step == schedule.steps
         if judge is not None and (last or state.step % schedule.judge_every == 0):
-            _judge(weights, state, judge)
+            _judge(weights, named, state, judge)
         if state.step % NOTED == 0 or last:
             _tell(name, state, schedule, trainer)
         if trainer.rank == 0 and (last or time.monotonic() - saved > SAVE_S):
@@ -191,7 +192,7 @@ def train(
                 torch.save(kept, partial.path)
                 partial.complete()
             saved = time.monotonic()
-    weights.load_state_dict(state.best or state.averaged)
+    _put(named, state.best or state.averaged)
     return state.losses
 
 
@@ -217,20 +218,29 @@ def _share_gradients(trained: list[nn.Parameter], trainer: Trainer) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def _copied(weights: nn.Module) -> dict[str, Tensor]:
-    return {key: value.detach().clone() for key, value in weights.state_dict().items()}
+def _copied(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in named.items()}
 
 
-def _judge(weights: nn.ModuleDict, state: _State, judge: Callable[[], float]) -> None:
+@torch.no_grad()
+def _put(named: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+    """Gives the parameters these values."""
+    for key, parameter in named.items():
+        parameter.copy_(values[key])
+
+
+def _judge(
+    weights: nn.ModuleDict, named: Mapping[str, nn.Parameter], state: _State, judge: Callable[[], float]
+) -> None:
     """Judges the moving average, and keeps it if it is the best one so far."""
-    now = _copied(weights)
-    weights.load_state_dict(state.averaged)
+    now = _copied(named)
+    _put(named, state.averaged)
     weights.eval()
     state.judged.append(judge())
     if state.judged[-1] <= min(state.judged):
-        state.best = _copied(weights)
+        state.best = _copied(state.averaged)
     weights.train()
-    weights.load_state_dict(now)
+    _put(named, now)
 
 
 def _given_up(state: _State, schedule: Schedule) -> bool:
