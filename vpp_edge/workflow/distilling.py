@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.accelerating import open_trainer, process_rank
 from vpp_edge.export.distill.head import HeadLesson, Sampler, contexts_of, distill_head
-from vpp_edge.export.distill.loop import Schedule
+from vpp_edge.export.distill.loop import Schedule, Trainer
 from vpp_edge.export.distill.measures import (
     HeadMeasures,
     PhysicalMeasures,
@@ -94,6 +94,28 @@ class Reports:
     note: Callable[[str], object] = lambda text: None
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """A teacher, what it made of the recordings, and the student's video model, from which students are made.
+
+    Attributes:
+        data, held_out: `learnt` and `judged` in words.
+        video: None: the teacher's.
+    """
+
+    checkpoint: Checkpoint
+    teacher_sha256: str
+    head: ActionHead
+    learnt: Observations
+    judged: Observations
+    data: str
+    held_out: str
+    options: DistillOptions
+    spec: StudentSpec | None
+    video: TrainedVideo | None
+    trainer: Trainer
+
+
 def distill(
     paths: CheckpointPaths,
     target: Path,
@@ -153,51 +175,70 @@ def distill(
             checkpoint, student, policy.head, learnt=learnt, judged=judged, options=options.training, trainer=trainer
         )
         reports.progress("student", 0)
-    lessons = _head_lessons(checkpoint, policy.head, video, learnt=learnt, judged=judged, options=options)
-    schedule = Schedule(steps=options.training.head_steps, rate=HEAD_RATE, batch=HEAD_BATCH)
-    head = distill_head(policy.head, lessons[0], schedule, trainer)
-    if trainer.rank != 0:
-        return None
-    reports.progress("measure", 0)
-    sampler = lessons[1].to
-    card = StudentCard(
+    lessons = Lessons(
+        checkpoint=checkpoint,
         teacher_sha256=settings["teacher_sha256"],
-        student=student,
-        head_steps=options.head_steps,
-        sigmas=sampler.sigmas,
-        prefix_pulls=sampler.prefix_pulls,
-        training={**asdict(options.training), "seed": options.seed},
+        head=policy.head,
+        learnt=learnt,
+        judged=judged,
         data=_words(training, len(learnt)),
         held_out=_words(judging, len(judged)),
-        cost=None if student is None else plan_of_student(checkpoint, student, head_steps=options.head_steps).to_json(),
-        token_error=None if video is None else video.token_error(judged),
-        measures=measure_head(policy.head, head, lessons[1], options.seed + 2),
-        physical=measure_physically(policy.head, head, lessons[1], checkpoint.spec, seed=options.seed + 3),
+        options=options,
+        spec=student,
+        video=video,
+        trainer=trainer,
     )
-    reports.progress("write", 0)
-    write_student(checkpoint, _student(checkpoint, video, head, card), target)
-    shutil.rmtree(work)
+    card = write_student_with_head(lessons, options.head_steps, target)
+    if card is not None:
+        shutil.rmtree(work)
     return card
 
 
-def _head_lessons(
-    checkpoint: Checkpoint,
-    head: ActionHead,
-    video: TrainedVideo | None,
-    *,
-    learnt: Observations,
-    judged: Observations,
-    options: DistillOptions,
-) -> tuple[HeadLesson, HeadLesson]:
+def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> StudentCard | None:
+    """Trains the action head for so many sampling steps, measures the student and writes it to `target`.
+
+    Every process that a launcher started calls this; all but the first return None.
+    """
+    checkpoint, options, video = lessons.checkpoint, lessons.options, lessons.video
+    trainer = replace(lessons.trainer, folder=lessons.trainer.folder / f"head-{head_steps}")
+    if trainer.rank == 0:
+        trainer.folder.mkdir(exist_ok=True)
+    learning, judging = _head_lessons(lessons, head_steps)
+    schedule = Schedule(steps=options.training.head_steps, rate=HEAD_RATE, batch=HEAD_BATCH)
+    head = distill_head(lessons.head, learning, schedule, trainer)
+    if trainer.rank != 0:
+        return None
+    trainer.report("measure", 0)
+    spec, sampler, seed = lessons.spec, judging.to, options.seed
+    card = StudentCard(
+        teacher_sha256=lessons.teacher_sha256,
+        student=spec,
+        head_steps=head_steps,
+        sigmas=sampler.sigmas,
+        prefix_pulls=sampler.prefix_pulls,
+        training={**asdict(options.training), "seed": seed},
+        data=lessons.data,
+        held_out=lessons.held_out,
+        cost=None if spec is None else plan_of_student(checkpoint, spec, head_steps=head_steps).to_json(),
+        token_error=None if video is None else video.token_error(lessons.judged),
+        measures=measure_head(lessons.head, head, judging, seed + 2),
+        physical=measure_physically(lessons.head, head, judging, checkpoint.spec, seed=seed + 3),
+    )
+    trainer.report("write", 0)
+    write_student(checkpoint, _student(checkpoint, video, head, card), target)
+    return card
+
+
+def _head_lessons(lessons: Lessons, head_steps: int) -> tuple[HeadLesson, HeadLesson]:
     """What the head is trained and measured on: through the student's video model where it has one of its own."""
-    spec = checkpoint.spec
+    spec, head, video = lessons.checkpoint.spec, lessons.head, lessons.video
     of, horizon = Sampler(spec.sigmas, spec.sampler), spec.action.horizon
-    contexts = [contexts_of(head, each.seen(spec), horizon) for each in (learnt, judged)]
+    contexts = [contexts_of(head, each.seen(spec), horizon) for each in (lessons.learnt, lessons.judged)]
     own = contexts
     if video is not None:
-        seen = (student_seen(video.student, video.lesson, each) for each in (learnt, judged))
+        seen = (student_seen(video.student, video.lesson, each) for each in (lessons.learnt, lessons.judged))
         own = [contexts_of(head, each, horizon) for each in seen]
-    to = student_sampler(head, of, contexts[0], steps=options.head_steps, seed=options.seed)
+    to = student_sampler(head, of, contexts[0], steps=head_steps, seed=lessons.options.seed)
     first, second = (
         HeadLesson(contexts=taught, own=mine, of=of, to=to) for taught, mine in zip(contexts, own, strict=True)
     )
