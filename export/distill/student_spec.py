@@ -19,8 +19,8 @@ ENCODERS = (FULL, KL, TINY)
 CHANNEL_STEP = 32  # diffusers' group norms of the video model have 32 groups
 SHIPPED = "students"
 
-_WIDTH = above(0, 1)
-_CHANNELS, _LAYERS, _FRAMES, _TAP = whole(1, 65536), whole(1, 16), whole(1, 1024), whole(0, 7)
+FRAMES, LAYERS, TAP, WIDTH = whole(1, 1024), whole(1, 16), whole(0, 7), above(0, 1)
+_CHANNELS = whole(1, 65536)
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ class StudentSpec:
     encoder: EncoderSpec = field(default_factory=EncoderSpec)
 
     def __post_init__(self) -> None:
-        for within, name in ((_FRAMES, "frames"), (_WIDTH, "width"), (_LAYERS, "layers_per_block")):
+        for within, name in ((FRAMES, "frames"), (WIDTH, "width"), (LAYERS, "layers_per_block")):
             if getattr(self, name) is not None:
                 within.check(name, getattr(self, name))
         if self.extract_layer_idx is not None:
-            _TAP.check("extract_layer_idx", self.extract_layer_idx)
+            TAP.check("extract_layer_idx", self.extract_layer_idx)
         if self.width is not None and self.block_out_channels is not None:
             raise BadInputError("state either width or block_out_channels of a student, not both")
         for channels in self.block_out_channels or ():

@@ -118,9 +118,14 @@ class VideoLesson:
         return (*_FEATURES, *head_columns(self.spec), "actions", *(("frames",) if self.own_encoder else ()))
 
     def rows(self, chosen: Sequence[int]) -> dict[str, Tensor]:
-        """The columns of these observations, and the `noise` (B, V, F', 4, h, w) of the student's frames."""
+        """The columns of these observations, and the `noise` (B, V, F', 4, h, w) of the student's frames.
+
+        Of features that are kept for more frames than the student's, its own.
+        """
         noise, _ = self.observations.noise(chosen, self.spec, self.stride)
-        return {**self.observations.rows(chosen, self.columns), "noise": noise}
+        rows = self.observations.rows(chosen, self.columns)
+        kept = rows["features"].shape[2]
+        return {**rows, "features": rows["features"][:, :, :: kept // noise.shape[2]], "noise": noise}
 
     def student_tokens(self, tokens: Tensor) -> Tensor:
         """(B, F' * q, D): those of the student's frames, of the teacher's (B, F * q, D)."""

@@ -7,7 +7,7 @@ The parts have usual names (`svd/`, `clip/`, `policy.pt`). Those of a release or
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpp_edge.checkpoint.foreign_models import foreign_folder, json_object
@@ -45,6 +45,11 @@ class CheckpointPaths:
     def parts(self) -> dict[str, Path]:
         """The three paths by name."""
         return {"video_model": self.video_model, "text_encoder": self.text_encoder, "policy": self.policy}
+
+    def absolute(self) -> CheckpointPaths:
+        """The same paths, whatever a worker's working directory is."""
+        video, text, policy = (path.absolute() for path in self.parts().values())
+        return replace(self, video_model=video, text_encoder=text, policy=policy)
 
 
 def paths_from_folder(folder: Path) -> CheckpointPaths:

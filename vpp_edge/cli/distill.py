@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vpp_edge.cli.calibration_arguments import add_views_argument, names_from_text
+from vpp_edge.cli.calibration_arguments import add_views_argument
 from vpp_edge.cli.certificate_text import segment_line
 from vpp_edge.cli.demo_policy import DEMO
+from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options, given_of_video
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
     add_worker_threads_argument,
@@ -18,20 +20,10 @@ from vpp_edge.cli.executor_arguments import (
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.distill.training_options import (
-    LOGS,
-    OPTIMIZERS,
-    PATIENCE,
-    PRECISIONS,
-    RATE,
-    TRAINING_STEPS,
-    TrainingOptions,
-)
+from vpp_edge.export.distill.training_options import LOGS
 from vpp_edge.files.outputs import check_output_folder, check_temporary_files
-from vpp_edge.number_range import COUNT, SEED
 from vpp_edge.progress import Progress
 from vpp_edge.workflow.distill_options import (
-    DISK_LIMIT_GIB,
     HEAD_STEPS,
     DistillOptions,
     check_target,
@@ -58,11 +50,6 @@ to measure on. The student is a checkpoint like any other. A run that was interr
   accelerate launch -m vpp_edge.export.distill my_checkpoint/ --data ...           (on all GPUs)
   vpp-edge export my_student/ -o my_bundle/"""
 
-_OF_THE_VIDEO_MODEL = (
-    "steps", "batch", "rate", "accumulate", "mixed_precision", "optimizer", "patience",
-    "gradient_checkpointing", "sparse",
-)  # fmt: skip
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the teacher: a checkpoint folder, or demo")
@@ -74,56 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="sizes of a smaller video model: orin-agx, orin-nx, orin-nano, demo, or a YAML file",
     )
-    default, training = DistillOptions, TrainingOptions
-    numbers = (
-        ("--head-steps", HEAD_STEPS, default.head_steps, "sampling steps of the student's action head"),
-        ("--observations", COUNT, default.observations, "observations to train on"),
-        ("--held-out-samples", COUNT, default.held_out, "observations to measure on"),
-        ("--head-training-steps", TRAINING_STEPS, training.head_steps, "training steps of the action head"),
-        ("--seed", SEED, default.seed, "seed of noise, prefixes and batches"),
+    parser.add_argument(
+        "--head-steps",
+        type=Number(HEAD_STEPS),
+        default=DistillOptions.head_steps,
+        metavar="N",
+        help=f"sampling steps of the student's action head ({DistillOptions.head_steps})",
     )
-    for option, within, value, meaning in numbers:
-        parser.add_argument(option, type=Number(within), default=value, metavar="N", help=f"{meaning} ({value:g})")
+    add_amounts(parser)
     parser.add_argument(
         "--plan", action="store_true", help="only say what the student of --student would cost, predicted for devices"
-    )
-    parser.add_argument(
-        "--disk-limit",
-        type=Number(DISK_LIMIT_GIB),
-        default=default.disk_limit_gib,
-        metavar="GIB",
-        help=f"most that the teacher's outputs may take ({default.disk_limit_gib:g})",
     )
     parser.add_argument("--log-with", choices=LOGS, help="keep the losses in <STUDENT>.distilling-logs")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     add_executor_arguments(parser, "for the teacher's part: this one")
     add_worker_threads_argument(parser)
-    _add_video_arguments(parser)
-
-
-def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
-    training, group = TrainingOptions, parser.add_argument_group("training of the video model (with --student)")
-    numbers = (
-        ("--steps", TRAINING_STEPS, training.steps, "optimizer steps"),
-        ("--batch", COUNT, training.batch, "observations in a step, over all processes"),
-        ("--rate", RATE, training.rate, "learning rate"),
-        ("--accumulate", COUNT, training.accumulate, "parts in which a process computes its share of a batch"),
-        ("--patience", PATIENCE, training.patience, "judgements without a better one until it ends early, 0: never"),
-    )
-    for option, within, value, meaning in numbers:
-        group.add_argument(option, type=Number(within), metavar="N", help=f"{meaning} ({value:g})")
-    words = (
-        ("--mixed-precision", PRECISIONS, training.mixed_precision, "precision of products"),
-        ("--optimizer", OPTIMIZERS, training.optimizer, "adamw8bit keeps its state in 8 bits (bitsandbytes)"),
-    )
-    for option, known, usual, meaning in words:
-        group.add_argument(option, choices=known, help=f"{meaning} ({usual})")
-    flags = (
-        ("--gradient-checkpointing", "compute activations again for the gradient, to save memory"),
-        ("--sparse", "make its weights 2:4 sparse"),
-    )
-    for option, meaning in flags:
-        group.add_argument(option, action="store_const", const=True, help=meaning)
+    add_video_arguments(parser, "training of the video model (with --student)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -174,22 +127,12 @@ def _plan(paths: CheckpointPaths, arguments: argparse.Namespace) -> int:
 
 def _options(arguments: argparse.Namespace) -> DistillOptions:
     """Raises BadInputError where an option of the video model's training is given without a student of it."""
-    given = {name: value for name in _OF_THE_VIDEO_MODEL if (value := getattr(arguments, name)) is not None}
+    given = given_of_video(arguments)
     if given and arguments.student is None:
         option = f"--{next(iter(given)).replace('_', '-')}"
         raise BadInputError(f"{option} is for the training of the video model; choose its student with --student")
-    return DistillOptions(
-        dataset=arguments.data,
-        views=names_from_text(arguments.views),
-        student=arguments.student,
-        head_steps=arguments.head_steps,
-        observations=arguments.observations,
-        held_out=arguments.held_out_samples,
-        disk_limit_gib=arguments.disk_limit,
-        training=TrainingOptions(head_steps=arguments.head_training_steps, log_with=arguments.log_with, **given),
-        seed=arguments.seed,
-        resume=arguments.resume,
-    )
+    options = distill_options(arguments, log_with=arguments.log_with)
+    return replace(options, head_steps=arguments.head_steps, resume=arguments.resume)
 
 
 def _lines(folder: Path, card: StudentCard) -> Iterator[str]:

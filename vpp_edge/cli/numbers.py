@@ -26,6 +26,16 @@ class Number:
             raise argparse.ArgumentTypeError(str(error)) from error
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """The same for several numbers, as in `2,4`: a tuple, each number once."""
+
+    within: NumberRange
+
+    def __call__(self, text: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(map(Number(self.within), text.split(","))))
+
+
 def without_prefix(message: str) -> str:
     """argparse's `argument --seed: -1: expected a ...` as `--seed -1: expected a ...`; other messages as they are."""
     return _ARGUMENT.sub(r"\g<option> \g<value>", message)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
+from vpp_edge.spec.instruction import truncation_ignored
 from vpp_edge.trace import Latency, Trace
 
 STAGES = ("text", "perceive", "act", "total")
@@ -44,7 +45,7 @@ def profile_policies(
         state = None if spec.state is None else generator.uniform(-1, 1, spec.state.dims).astype(np.float32)
         for name, policy in policies.items():
             trace = Trace()
-            with trace.measure("text"):
+            with trace.measure("text"), truncation_ignored():
                 policy.instruct("pick up the red block and put it into the bowl")
             out = policy.infer(frames, state)
             for stage, duration_ns in out.timings_ns.items():

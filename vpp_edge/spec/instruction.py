@@ -84,6 +84,14 @@ def warn_if_truncated(instruction: str, encodings: Sequence[Encoding]) -> None:
 
 
 @contextmanager
+def truncation_ignored() -> Iterator[None]:
+    """For instructions that no user wrote, or of which another process tells."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedInstructionWarning)
+        yield
+
+
+@contextmanager
 def truncation_told_to(tell: Callable[[str], object]) -> Iterator[None]:
     """Passes each TruncatedInstructionWarning of the body to `tell` once, instead of printing it as Python does."""
     with warnings.catch_warnings():

@@ -18,7 +18,6 @@ from vpp_edge.calibration.datasets import Recording, open_dataset
 from vpp_edge.calibration.samples import split_recordings
 from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
-from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.accelerating import open_trainer, process_rank
 from vpp_edge.export.distill.head import HeadLesson, Sampler, contexts_of, distill_head
@@ -37,19 +36,17 @@ from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
 from vpp_edge.export.distill.student_writer import Student, write_student
 from vpp_edge.export.distill.teacher import SHARD
 from vpp_edge.export.distill.video import student_seen
-from vpp_edge.files.json_file import read_json_file
-from vpp_edge.files.writing import write_whole
 from vpp_edge.model.head import ActionHead
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
-from vpp_edge.workflow.student_plan import plan_of_student
+from vpp_edge.workflow.kept_settings import keep_settings
+from vpp_edge.workflow.student_plan import PolicyCost, plan_of_student
 from vpp_edge.workflow.teaching import Teaching
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
-_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -101,6 +98,7 @@ class Lessons:
     Attributes:
         data, held_out: `learnt` and `judged` in words.
         video: None: the teacher's.
+        teacher_cost: of `cost_of_policy`, where it is known.
     """
 
     checkpoint: Checkpoint
@@ -114,6 +112,14 @@ class Lessons:
     spec: StudentSpec | None
     video: TrainedVideo | None
     trainer: Trainer
+    teacher_cost: PolicyCost | None = None
+
+    def cost(self, head_steps: int) -> dict[str, Any] | None:
+        """Of a student with so many steps, beside the teacher's; None with the teacher's video model."""
+        if self.spec is None:
+            return None
+        plan = plan_of_student(self.checkpoint, self.spec, head_steps=head_steps, teacher_cost=self.teacher_cost)
+        return plan.to_json()
 
 
 def distill(
@@ -140,9 +146,9 @@ def distill(
     if process_rank() == 0:
         check_target(target, options.resume)
     student = student_spec(options.student) if options.student else None
-    training, judging = _split(options)
+    training, judging = split_dataset(options)
     checkpoint = read_checkpoint(paths, Choices())
-    work, settings = work_folder(target), _settings(checkpoint, options, student)
+    work, settings = work_folder(target), settings_of(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
     trainer.parts(options.training.batch)
@@ -154,7 +160,7 @@ def distill(
     check_room(target.absolute().parent, count * each, options.disk_limit_gib)
     if trainer.rank == 0:
         work.mkdir(parents=True, exist_ok=True)
-        _keep_settings(work, settings)
+        keep_settings(work, settings, "distillation")
     policy = policy_from_checkpoint(checkpoint)
     teaching = Teaching(
         checkpoint=checkpoint,
@@ -181,8 +187,8 @@ def distill(
         head=policy.head,
         learnt=learnt,
         judged=judged,
-        data=_words(training, len(learnt)),
-        held_out=_words(judging, len(judged)),
+        data=words_of(training, len(learnt)),
+        held_out=words_of(judging, len(judged)),
         options=options,
         spec=student,
         video=video,
@@ -209,17 +215,17 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
     if trainer.rank != 0:
         return None
     trainer.report("measure", 0)
-    spec, sampler, seed = lessons.spec, judging.to, options.seed
+    sampler, seed = judging.to, options.seed
     card = StudentCard(
         teacher_sha256=lessons.teacher_sha256,
-        student=spec,
+        student=lessons.spec,
         head_steps=head_steps,
         sigmas=sampler.sigmas,
         prefix_pulls=sampler.prefix_pulls,
         training={**asdict(options.training), "seed": seed},
         data=lessons.data,
         held_out=lessons.held_out,
-        cost=None if spec is None else plan_of_student(checkpoint, spec, head_steps=head_steps).to_json(),
+        cost=lessons.cost(head_steps),
         token_error=None if video is None else video.token_error(lessons.judged),
         measures=measure_head(lessons.head, head, judging, seed + 2),
         physical=measure_physically(lessons.head, head, judging, checkpoint.spec, seed=seed + 3),
@@ -263,7 +269,7 @@ def _student(checkpoint: Checkpoint, video: TrainedVideo | None, head: ActionHea
     return Student(unet=unet, vae=vae, former=former, head=head.state_dict(), model=model, card=card.to_json())
 
 
-def _settings(checkpoint: Checkpoint, options: DistillOptions, student: StudentSpec | None) -> dict[str, Any]:
+def settings_of(checkpoint: Checkpoint, options: DistillOptions, student: StudentSpec | None) -> dict[str, Any]:
     """What must not change between the parts of one run."""
     training = asdict(options.training)
     for name in ("accumulate", "log_with"):  # which change no result, or no more than rounding
@@ -284,23 +290,11 @@ def _settings(checkpoint: Checkpoint, options: DistillOptions, student: StudentS
     return plain
 
 
-def _keep_settings(work: Path, settings: dict[str, Any]) -> None:
-    path = work / _SETTINGS
-    if not path.exists():
-        write_whole(path, json.dumps(settings, indent=1))
-        return
-    before = read_json_file(path, "the settings of an unfinished distillation")
-    changed = [name for name, value in settings.items() if before.get(name) != value]
-    if changed:
-        words = ", ".join(f"{name} was {before.get(name)}, is {settings[name]}" for name in changed)
-        raise BadInputError(f"{work}: begun with other settings ({words}); repeat those, or remove the folder")
-
-
-def _split(options: DistillOptions) -> tuple[list[Recording], list[Recording]]:
+def split_dataset(options: DistillOptions) -> tuple[list[Recording], list[Recording]]:
     """The recordings to train on and those to measure on."""
     training, judging = split_recordings(open_dataset(options.dataset.absolute()).recordings)
     return [r.with_views(options.views) for r in training], [r.with_views(options.views) for r in judging]
 
 
-def _words(recordings: Sequence[Recording], count: int) -> str:
+def words_of(recordings: Sequence[Recording], count: int) -> str:
     return f"{counted(count, 'observation')} of {counted(len(recordings), 'recording')}"

@@ -28,7 +28,14 @@ class Box(NamedTuple):
         )
 
 
-def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str, title: str) -> str:
+def scatter_svg(
+    points: Sequence[tuple[float, float, str]],
+    across: str,
+    up: str,
+    title: str,
+    *,
+    others: Sequence[tuple[float, float]] = (),
+) -> str:
     """Points joined by a line, from zero in both directions. No label covers another one or a point; where
     there is no room for one, it is left out.
 
@@ -36,8 +43,10 @@ def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str
         points: (x, y, label), none negative.
         across, up: labels of the axes.
         title: for readers who cannot see the plot.
+        others: further points (x, y), drawn as circles beside the line.
     """
-    largest = (max(px for px, _, _ in points), max(py for _, py, _ in points))
+    known = [*others, *((px, py) for px, py, _ in points)]
+    largest = (max(px for px, _ in known), max(py for _, py in known))
     steps = [_step(value) for value in largest]
     tops = [_up(value, step) for value, step in zip(largest, steps, strict=True)]
 
@@ -62,7 +71,11 @@ def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str
     places = [(x(px), y(py)) for px, py, _ in points]
     line = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
     parts.append(f'<polyline points="{line}" fill="none" stroke="var(--accent)" stroke-width="1.5"/>')
-    boxes = label_boxes(places, [label for _, _, label in points])
+    beside = [(x(px), y(py)) for px, py in others]
+    parts += [
+        f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{_DOT:g}" fill="none" stroke="currentColor"/>' for px, py in beside
+    ]
+    boxes = label_boxes(places, [label for _, _, label in points], beside)
     for (px, py), box, (_, _, label) in zip(places, boxes, points, strict=True):
         parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{_DOT:g}" fill="var(--accent)"/>')
         if box is None:
@@ -73,10 +86,12 @@ def scatter_svg(points: Sequence[tuple[float, float, str]], across: str, up: str
     return "\n".join([*parts, "</svg>", ""])
 
 
-def label_boxes(places: Sequence[tuple[float, float]], labels: Sequence[str]) -> list[Box | None]:
-    """A place for each label, as near to its point as others and the line leave room; None where there is no room."""
+def label_boxes(
+    places: Sequence[tuple[float, float]], labels: Sequence[str], beside: Sequence[tuple[float, float]] = ()
+) -> list[Box | None]:
+    """A place for each label, as near to its point as others, the line and points beside it leave room; or None."""
     on_line = (between for pair in pairwise(places) for between in _between(*pair))
-    taken = [Box(px - _DOT, py - _DOT, px + _DOT, py + _DOT) for px, py in (*places, *on_line)]
+    taken = [Box(px - _DOT, py - _DOT, px + _DOT, py + _DOT) for px, py in (*places, *on_line, *beside)]
     boxes: list[Box | None] = []
     for (px, py), label in zip(places, labels, strict=True):
         box = next((box for box in _candidates(px, py, label) if not any(map(box.meets, taken))), None)

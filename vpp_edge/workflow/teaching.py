@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vpp_edge.calibration.datasets import Recording
@@ -91,12 +91,10 @@ class Teaching:
         if self.executor is None:
             work = _teacher(self.checkpoint, self.policy, lesson)
             return ((number, work(number)) for number in numbers)
-        paths = self.checkpoint.paths
-        video, text, policy = (path.absolute() for path in paths.parts().values())
-        absolute = replace(paths, video_model=video, text_encoder=text, policy=policy)
-        files = (video, text, policy, self.dataset.absolute())
-        needs = Needs(files=files, memory_bytes=_weight_bytes(self.checkpoint) + _LIBRARIES_BYTES)
-        return self.executor.results(open_teacher, (absolute, lesson), numbers, needs)
+        paths = self.checkpoint.paths.absolute()
+        files = (*paths.parts().values(), self.dataset.absolute())
+        needs = Needs(files=files, memory_bytes=weight_bytes(self.checkpoint) + _LIBRARIES_BYTES)
+        return self.executor.results(open_teacher, (paths, lesson), numbers, needs)
 
 
 def open_teacher(paths: CheckpointPaths, lesson: Lesson) -> Work:
@@ -116,7 +114,7 @@ def _teacher(checkpoint: Checkpoint, policy: VideoPredictionPolicy, lesson: Less
     return shard
 
 
-def _weight_bytes(checkpoint: Checkpoint) -> int:
+def weight_bytes(checkpoint: Checkpoint) -> int:
     """Memory of the weights, which a policy uses in place."""
     parts = (part.tensors for part in (checkpoint.unet, checkpoint.vae, checkpoint.text))
     return sum(tensor.nbytes for part in (*parts, checkpoint.former, checkpoint.head) for tensor in part.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +24,7 @@ from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import START, Episode
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
 from vpp_edge.runtime.sim.world import plate_of
-from vpp_edge.spec.instruction import TruncatedInstructionWarning
+from vpp_edge.spec.instruction import truncation_ignored
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.pose import PoseLayout
 from vpp_edge.wording import counted
@@ -167,8 +166,7 @@ class PolicyPlayer:
 
     def enter(self, episode: Episode, noise: tuple[int, int]) -> TargetFunction:
         self.inference_ns = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TruncatedInstructionWarning)  # `evaluate` says it, once for all processes
+        with truncation_ignored():  # `evaluate` says it, once for all processes
             self._policy.instruct(episode.instruction)
         actions: list[np.ndarray] = []
         looks: list[tuple[SimObservation, Look]] = []
