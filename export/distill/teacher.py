@@ -50,7 +50,7 @@ def shard_files(folder: Path, name: str, count: int) -> list[Path]:
 def shard_from_samples(
     policy: VideoPredictionPolicy, spec: PolicySpec, tokenizer: Any, samples: Iterable[Sample], stride: int | None
 ) -> Shard:
-    """What the teacher makes of the samples, one after the other.
+    """What the teacher makes of the samples, one after the other, on the device where it is.
 
     Args:
         stride: the student of its video model computes every `stride`-th frame; None: only its head is learnt from.
@@ -59,17 +59,19 @@ def shard_from_samples(
     rows = []
     for sample in samples:
         if sample.instruction not in texts:
-            texts[sample.instruction] = policy.encode_text(*text_inputs(tokenizer, spec, sample.instruction))
+            inputs = text_inputs(tokenizer, spec, sample.instruction)
+            texts[sample.instruction] = policy.encode_text(*(each.to(policy.device) for each in inputs))
         rows.append(_row(policy, sample, *texts[sample.instruction], stride))
     # In C order: safetensors writes the memory of an array as it is, and np.stack keeps the order of what it stacks.
-    return {key: np.ascontiguousarray(np.stack([row[key].numpy() for row in rows])) for key in rows[0]}
+    return {key: np.ascontiguousarray(np.stack([row[key].cpu().numpy() for row in rows])) for key in rows[0]}
 
 
 def _row(
     policy: VideoPredictionPolicy, sample: Sample, hidden: Tensor, goal: Tensor, stride: int | None
 ) -> dict[str, Tensor]:
-    frames, noise, action_noise = map(torch.from_numpy, (sample.frames, sample.video_noise, sample.action_noise))
-    proprio = None if sample.proprio is None else torch.from_numpy(sample.proprio)
+    given = (sample.frames, sample.video_noise, sample.action_noise)
+    frames, noise, action_noise = (torch.from_numpy(each).to(policy.device) for each in given)
+    proprio = None if sample.proprio is None else torch.from_numpy(sample.proprio).to(policy.device)
     features = policy.video(frames, hidden, noise[:, :: policy.frame_stride])
     tokens = policy.tokens(features)
     row = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from vpp_edge.calibration.datasets import open_dataset
@@ -32,6 +33,7 @@ def observations(
         folder=folder,
         executor=None,
         stride=stride,
+        device=torch.device("cpu"),
         part=(0, 1),
         report=lambda stage, fraction: told.append(fraction),
     )

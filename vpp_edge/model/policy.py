@@ -64,6 +64,16 @@ class VideoPredictionPolicy:
         sample = SAMPLER_FUNCTIONS[self.sampler]
         return sample(denoise, action_noise * self.sigmas[0], self.sigmas)
 
+    def to(self, device: torch.device) -> None:
+        """Moves all weights."""
+        for module in (self.text, self.video, self.former, self.head):
+            module.to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.former.parameters()).device
+
     def with_settings(self, sigmas: Sequence[float], sampler: str, frame_stride: int) -> VideoPredictionPolicy:
         """The policy with other settings and the same weights."""
         return replace(self, sigmas=sigmas, sampler=sampler, frame_stride=frame_stride)

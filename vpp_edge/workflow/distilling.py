@@ -169,6 +169,7 @@ def distill(
         folder=work,
         executor=executor,
         stride=stride,
+        device=trainer.device,
         part=(trainer.rank, trainer.processes),
         report=reports.progress,
     )

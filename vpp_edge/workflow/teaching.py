@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from vpp_edge.calibration.datasets import Recording
 from vpp_edge.calibration.samples import numbered_samples
 from vpp_edge.checkpoint.paths import CheckpointPaths
@@ -50,6 +52,7 @@ class Teaching:
         folder: for the shards.
         executor: computes them; None: this process does.
         stride: as in `shard_from_samples`.
+        device: that this process computes them on; workers use a GPU where they see one.
         part: (i, n): of n processes that share the work this is number i, counted from 0.
     """
 
@@ -59,6 +62,7 @@ class Teaching:
     folder: Path
     executor: Executor | None
     stride: int | None
+    device: torch.device
     part: tuple[int, int]
     report: ProgressCallback
 
@@ -85,10 +89,12 @@ class Teaching:
             keep_shard(files[number], shard)
             kept += 1
             self.report(name, kept / len(files))
+        self.policy.to(torch.device("cpu"))
         return Observations(files=tuple(files), count=lesson.count, seed=seed)
 
     def _shards(self, lesson: Lesson, numbers: list[int]) -> Iterable[tuple[int, Shard]]:
         if self.executor is None:
+            self.policy.to(self.device)
             work = _teacher(self.checkpoint, self.policy, lesson)
             return ((number, work(number)) for number in numbers)
         paths = self.checkpoint.paths.absolute()
@@ -100,7 +106,14 @@ class Teaching:
 def open_teacher(paths: CheckpointPaths, lesson: Lesson) -> Work:
     """A function that computes a shard by number; it reads the checkpoint."""
     checkpoint = read_checkpoint(paths, Choices())
-    return _teacher(checkpoint, policy_from_checkpoint(checkpoint), lesson)
+    policy = policy_from_checkpoint(checkpoint)
+    policy.to(gpu_or_cpu())
+    return _teacher(checkpoint, policy, lesson)
+
+
+def gpu_or_cpu() -> torch.device:
+    """The first GPU, if this process sees one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _teacher(checkpoint: Checkpoint, policy: VideoPredictionPolicy, lesson: Lesson) -> Work:

@@ -16,7 +16,7 @@ from vpp_edge.export.distill.observations import Observations
 from vpp_edge.export.distill.student_spec import EncoderSpec, StudentSpec
 from vpp_edge.export.distill.student_writer import Student, write_student
 from vpp_edge.export.distill.training_options import TrainingOptions
-from vpp_edge.export.distill.video import student_seen
+from vpp_edge.export.distill.video import VideoLesson, student_seen
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.progress import ignore_progress
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
@@ -46,6 +46,7 @@ def observations(
         folder=tmp_path_factory.mktemp("outputs"),
         executor=None,
         stride=4,
+        device=torch.device("cpu"),
         part=(0, 1),
         report=ignore_progress,
     )
@@ -80,6 +81,19 @@ def test_what_is_kept_is_what_the_teacher_computes(
         assert torch.equal(rows["latents"][i], latents.half())
         assert float((kept - features[:, ::4]).abs().max()) <= float(rows["scales"][i].max()) * 0.51
         torch.testing.assert_close(rows["tokens"][i].float(), policy.tokens(features)[0], atol=5e-3, rtol=5e-3)
+
+
+def test_outputs_that_are_kept_for_more_frames_serve_a_student_of_fewer(
+    teacher_checkpoint: Checkpoint, policy: VideoPredictionPolicy, observations: Observations
+) -> None:
+    """As in a sweep, whose students have different frames; here 2 of 8 are kept, every fourth one."""
+    two, one = (
+        VideoLesson(observations=observations, spec=teacher_checkpoint.spec, head=policy.head, stride=stride,
+                    own_encoder=False).rows([0, 4])
+        for stride in (4, 8)
+    )  # fmt: skip
+    assert two["features"].shape[2] == 2 and one["features"].shape[2] == one["noise"].shape[2] == 1
+    assert all(torch.equal(one[name], two[name][:, :, ::2]) for name in ("features", "noise"))
 
 
 @pytest.mark.parametrize("encoder", [EncoderSpec(), KL, TINY], ids=["full", "kl", "tiny"])

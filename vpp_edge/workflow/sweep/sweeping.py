@@ -27,7 +27,7 @@ from vpp_edge.workflow.sweep.making import Course, Maker, open_course
 from vpp_edge.workflow.sweep.measuring import measured_points
 from vpp_edge.workflow.sweep.options import SweepOptions
 from vpp_edge.workflow.sweep.points import Point
-from vpp_edge.workflow.teaching import Teaching, weight_bytes
+from vpp_edge.workflow.teaching import Teaching, gpu_or_cpu, weight_bytes
 
 _TRAINED_COPIES = 6  # of the teacher's weights, at most: a student as large as it, its gradient, moments and averages
 
@@ -125,6 +125,7 @@ def _course(
         folder=cache,
         executor=executor,
         stride=stride,
+        device=gpu_or_cpu(),
         part=(0, 1),
         report=report,
     )
