@@ -28,8 +28,8 @@ from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.reference import Reference
 from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
-from vpp_edge.demo.bundle import SHIPPED
 from vpp_edge.demo.observations import expert_observations
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.sparsity import SparseTraining, make_sparse
 from vpp_edge.export.exporter import PROGRESS_STAGES, export_bundle
@@ -46,6 +46,8 @@ from vpp_edge.workflow.closed_loop.summary import summary_of
 TRAINING, HELD_OUT = 64, 8  # observations
 BATCH = 2
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+SHIPPED = POLICIES[DEMO].folder
 
 
 class Comparing:

@@ -18,13 +18,15 @@ from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.checkpoint.untrained import RELEASED_XHAND
 from vpp_edge.checkpoint.without_weights import checkpoint_without_weights
-from vpp_edge.demo.bundle import SHIPPED
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.export.distill.student_spec import TINY, student_spec
 from vpp_edge.workflow.student_plan import PolicyCost, cost_of_policy, student_without_weights
 
 STUDENTS = {"full size": ("orin-agx", "orin-nx", "orin-nano"), "demo policy": ("demo",)}
 DEVICES = ("orin-agx-64gb", "orin-agx-32gb", "orin-nx-16gb", "orin-nano-super")
 PARTS = ("UNet", "VAE encoder", "Video Former", "action head")
+
+SHIPPED = POLICIES[DEMO].folder
 
 
 def teachers() -> dict[str, Checkpoint]:

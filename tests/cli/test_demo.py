@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 
 from vpp_edge.cli.demo import line_of
 from vpp_edge.cli.main import main
-from vpp_edge.demo import bundle as demo_policy
 from vpp_edge.demo.bitmap_font import ink_of
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.demo.run_video import captioned, side_by_side
 from vpp_edge.runtime.control import guards
 from vpp_edge.runtime.sim.sequence import Result
@@ -28,7 +29,7 @@ def test_demo_plays_an_episode_and_leaves_video_and_animation(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(demo_policy, "SHIPPED", small_checkpoint)
+    monkeypatch.setitem(POLICIES, DEMO, replace(POLICIES[DEMO], folder=small_checkpoint))
     monkeypatch.setattr(guards, "RUNAWAY_NS", 60_000_000_000)  # its weights are random, and so are its targets
     shutil.copytree(small_bundle, tmp_path / "bundle-fp32")  # as an earlier demo would have left one
     assert main(["demo", "-o", str(tmp_path), "--episodes", "1", "--seed", "3", "--json"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.demo import bundle as demo_policy
 from vpp_edge.demo.bundle import DemoOptions, demo_bundle
 from vpp_edge.demo.observations import expert_observations
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.errors import BadInputError
 
 AS_TRAINED = DemoOptions()
@@ -28,7 +30,7 @@ def folder(small_checkpoint: Path, small_bundle: Path, tmp_path: Path, monkeypat
     def export(*_: object) -> None:
         raise Exported
 
-    monkeypatch.setattr(demo_policy, "SHIPPED", small_checkpoint)
+    monkeypatch.setitem(POLICIES, DEMO, replace(POLICIES[DEMO], folder=small_checkpoint))
     monkeypatch.setattr(demo_policy, "export_bundle", export)
     shutil.copytree(small_bundle, tmp_path / "bundle-fp32")
     return tmp_path
@@ -57,7 +59,7 @@ def test_a_damaged_bundle_is_not(folder: Path) -> None:
 def test_the_bundle_of_other_weights_is_not(folder: Path, small_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (small_copy / "policy.pt").open("ab") as file:
         file.write(b"\0")
-    monkeypatch.setattr(demo_policy, "SHIPPED", small_copy)
+    monkeypatch.setitem(POLICIES, DEMO, replace(POLICIES[DEMO], folder=small_copy))
     with pytest.raises(Exported):
         made(folder)
 

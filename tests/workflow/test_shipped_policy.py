@@ -9,7 +9,8 @@ import pytest
 
 from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
-from vpp_edge.demo.bundle import SHIPPED, DemoOptions, demo_bundle
+from vpp_edge.demo.bundle import DemoOptions, demo_bundle
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.runtime.policy.handover_modes import NAIVE, RTC
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
 from vpp_edge.workflow.closed_loop.players import PlayerChoice
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.live
 
 LARGEST_BYTES = 16_000_000
 SEED = 990  # docs/closed-loop.md has results of others
+
+SHIPPED = POLICIES[DEMO].folder
 
 
 def test_it_is_small_has_a_model_card_and_no_pickle() -> None:

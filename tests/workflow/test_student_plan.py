@@ -13,7 +13,7 @@ from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.checkpoint.untrained import RELEASED_XHAND
 from vpp_edge.checkpoint.without_weights import checkpoint_without_weights
-from vpp_edge.demo.bundle import SHIPPED
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.export.distill.student import former_start, student_start
 from vpp_edge.export.distill.student_spec import TINY, EncoderSpec, StudentSpec, student_spec
 from vpp_edge.export.distill.student_writer import Student, write_student
@@ -29,6 +29,8 @@ from vpp_edge.workflow.student_plan import (
 FULL_SIZE = {"orin-agx": ("orin-agx-64gb", 28), "orin-nx": ("orin-nx-16gb", 50), "orin-nano": ("orin-nano-super", 50)}
 WIDTH = 16
 SPEC = StudentSpec(frames=8, encoder=EncoderSpec(TINY, (WIDTH,) * 4, (0, 1, 1, 1)))
+
+SHIPPED = POLICIES[DEMO].folder
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vpp_edge.cli.completion_scripts import completed_by, words_and_files
-from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
+from vpp_edge.cli.demo_policy import add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import ALL_CORES_BUT_ONE, add_engine_arguments, add_threads_argument
 from vpp_edge.cli.main import STATUS_INTERRUPTED
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
+from vpp_edge.demo.policies import DEMO
 from vpp_edge.errors import InconclusiveError
 from vpp_edge.files.outputs import check_output_file, check_temporary_files
 from vpp_edge.number_range import SEED, real, whole

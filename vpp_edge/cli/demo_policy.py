@@ -1,4 +1,4 @@
-"""The policy that ships with this package, as `demo`, `eval` and `chaos` use it."""
+"""The policies that ship with this package, as `demo`, `eval` and `chaos` use them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 
 from vpp_edge.files.outputs import check_output_folder
 
-DEMO = "demo"
-"""What a user writes instead of a bundle folder to name the policy of this package."""
-
 FOLDER = Path("demo-output")
 
 
@@ -21,7 +18,7 @@ def add_output_argument(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 
 def exported_demo(arguments: argparse.Namespace, fresh: bool = False, **options: Any) -> Path:
-    """The bundle of the demo policy: exported to --output, unless an earlier command did, or that of this package.
+    """The bundle of a policy of this package: exported to --output unless an earlier command did, or its own.
 
     Args:
         fresh: export in any case.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from vpp_edge.cli.calibration_arguments import add_views_argument
 from vpp_edge.cli.certificate_text import segment_line
-from vpp_edge.cli.demo_policy import DEMO
 from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options, given_of_video
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
@@ -19,6 +18,7 @@ from vpp_edge.cli.executor_arguments import (
 )
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
+from vpp_edge.demo.policies import POLICIES, checkpoint_folder
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.training_options import LOGS
 from vpp_edge.files.outputs import check_output_folder, check_temporary_files
@@ -52,7 +52,9 @@ to measure on. The student is a checkpoint like any other. A run that was interr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the teacher: a checkpoint folder, or demo")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CKPT", help=f"the teacher: a checkpoint folder, or {' or '.join(POLICIES)}"
+    )
     parser.add_argument("--data", type=Path, metavar="DATASET", help="recordings of the robot")
     parser.add_argument("-o", "--output", type=Path, metavar="STUDENT", help="checkpoint folder to write")
     add_views_argument(parser)
@@ -82,11 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     from vpp_edge.checkpoint.paths import paths_from_folder
-    from vpp_edge.demo.bundle import SHIPPED
     from vpp_edge.export.distill.accelerating import process_rank
     from vpp_edge.workflow.distilling import Reports, distill
 
-    paths = paths_from_folder(SHIPPED if str(arguments.checkpoint) == DEMO else arguments.checkpoint)
+    paths = paths_from_folder(checkpoint_folder(arguments.checkpoint))
     if arguments.plan:
         return _plan(paths, arguments)
     for option, value in (("--data", arguments.data), ("-o", arguments.output)):

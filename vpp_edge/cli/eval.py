@@ -11,11 +11,12 @@ from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.choices import FRAMES, STEPS
 from vpp_edge.checkpoint.config import SAMPLERS
 from vpp_edge.cli.completion_scripts import completed_by, words_and_files
-from vpp_edge.cli.demo_policy import DEMO, add_output_argument, exported_demo
+from vpp_edge.cli.demo_policy import add_output_argument, exported_demo
 from vpp_edge.cli.engine_arguments import add_checkpoint_argument, add_engine_arguments
 from vpp_edge.cli.executor_arguments import add_executor_arguments, executor_from_arguments
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
+from vpp_edge.demo.policies import POLICIES
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import real
 from vpp_edge.progress import Progress
@@ -58,8 +59,10 @@ DEMO_OPTIONS = ("precision", "steps", "solver", "frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    policy = parser.add_argument("policy", metavar="POLICY", help="a bundle folder, demo, expert, chaser or random")
-    completed_by(policy, words_and_files((DEMO, *SCRIPTED)))
+    policy = parser.add_argument(
+        "policy", metavar="POLICY", help=f"a bundle folder, {', '.join((*POLICIES, *SCRIPTED[:-1]))} or {SCRIPTED[-1]}"
+    )
+    completed_by(policy, words_and_files((*POLICIES, *SCRIPTED)))
     parser.add_argument("--world", choices=NAMES, default=BUTTONS.name, help="what the episodes ask (buttons)")
     parser.add_argument("--episodes", type=Number(EPISODES), default=200, metavar="N", help="number of episodes (200)")
     parser.add_argument(
@@ -102,13 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-limit", type=Number(EPISODE_S), metavar="S", help=f"seconds until an episode times out ({LIMITS})"
     )
-    parser.add_argument("--precision", choices=PRECISIONS, help="precision of the demo policy (fp32)")
-    parser.add_argument(
-        "--steps", type=Number(STEPS), metavar="N", help="sampling steps of the demo policy (as trained)"
-    )
-    parser.add_argument("--solver", choices=SAMPLERS, help="sampler of the demo policy (as trained)")
-    parser.add_argument("--frames", type=Number(FRAMES), metavar="K", help="frames that the demo policy computes (all)")
-    add_output_argument(parser, "folder for the bundles of the demo policy")
+    parser.add_argument("--precision", choices=PRECISIONS, help="precision of a policy of this package (fp32)")
+    parser.add_argument("--steps", type=Number(STEPS), metavar="N", help="its sampling steps (as trained)")
+    parser.add_argument("--solver", choices=SAMPLERS, help="its sampler (as trained)")
+    parser.add_argument("--frames", type=Number(FRAMES), metavar="K", help="frames that it computes (all)")
+    add_output_argument(parser, "folder for its bundles")
     add_engine_arguments(parser)
     add_checkpoint_argument(parser)
     add_executor_arguments(parser, "one per core")
@@ -175,14 +176,15 @@ def _choice(arguments: argparse.Namespace) -> PlayerChoice:
     from vpp_edge.workflow.closed_loop.players import PlayerChoice
 
     policy, demo_options = arguments.policy, {name: getattr(arguments, name) for name in DEMO_OPTIONS}
-    unusable = [] if policy == DEMO else [name for name, value in demo_options.items() if value is not None]
+    unusable = [] if policy in POLICIES else [name for name, value in demo_options.items() if value is not None]
     if policy in SCRIPTED:
         engine = ("backend", "provider", "checkpoint")
         unusable += [name for name in engine if getattr(arguments, name) not in (None, ONNXRUNTIME)]
     if unusable:
         raise BadInputError(
             f"{', '.join(f'--{name}' for name in unusable)} cannot be chosen for {policy!r}: a bundle has the settings "
-            f"that it was exported with, {', '.join(SCRIPTED)} have none. Use it with {DEMO!r} or `vpp-edge export`."
+            f"that it was exported with, {', '.join(SCRIPTED)} have none. Use it with {' or '.join(POLICIES)}, or with "
+            "`vpp-edge export`."
         )
     check_provider_belongs(arguments.backend, arguments.provider)
     runs_in = PRECISION_FROM_CHECKPOINT.get(arguments.backend)
@@ -195,10 +197,11 @@ def _choice(arguments: argparse.Namespace) -> PlayerChoice:
             f"--precision {arguments.precision}"
         )
     checkpoint = None if arguments.checkpoint is None else str(arguments.checkpoint)
-    bundle = _demo(arguments, demo_options) if policy == DEMO else policy
+    bundle = _demo(arguments, demo_options) if policy in POLICIES else policy
     return PlayerChoice(bundle, arguments.backend, checkpoint, arguments.provider)
 
 
 def _demo(arguments: argparse.Namespace, options: dict[str, Any]) -> str:
-    """The bundle of the demo policy with the options that were given."""
-    return str(exported_demo(arguments, **{name: value for name, value in options.items() if value is not None}))
+    """The bundle of a policy of this package with the options that were given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return str(exported_demo(arguments, policy=arguments.policy, **given))

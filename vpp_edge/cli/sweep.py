@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.cli.calibration_arguments import add_views_argument
-from vpp_edge.cli.demo_policy import DEMO
 from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
@@ -18,6 +17,7 @@ from vpp_edge.cli.executor_arguments import (
 )
 from vpp_edge.cli.numbers import Number, Numbers
 from vpp_edge.cli.threads import let_idle_threads_sleep
+from vpp_edge.demo.policies import POLICIES, checkpoint_folder
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.student_spec import FRAMES, LAYERS, TAP, WIDTH
 from vpp_edge.files.outputs import check_output_folder, check_temporary_files
@@ -52,7 +52,9 @@ with --world its success in simulation are printed, and written as a page with a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the teacher: a checkpoint folder, or demo")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CKPT", help=f"the teacher: a checkpoint folder, or {' or '.join(POLICIES)}"
+    )
     parser.add_argument("--data", type=Path, metavar="DATASET", help="recordings of the robot")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder for students, bundles and results")
     add_views_argument(parser)
@@ -135,12 +137,11 @@ def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     from vpp_edge.checkpoint.paths import paths_from_folder
     from vpp_edge.checkpoint.reader import read_checkpoint
-    from vpp_edge.demo.bundle import SHIPPED
     from vpp_edge.workflow.distilling import Reports
     from vpp_edge.workflow.sweep.page import PAGE, write_results
     from vpp_edge.workflow.sweep.sweeping import check_folder, planned_students, progress_stages, sweep
 
-    paths = paths_from_folder(SHIPPED if str(arguments.checkpoint) == DEMO else arguments.checkpoint)
+    paths = paths_from_folder(checkpoint_folder(arguments.checkpoint))
     options = _options(arguments)
     teacher = read_checkpoint(paths)
     students = planned_students(teacher, options)

@@ -1,4 +1,4 @@
-"""Bundles of the policy that ships with this package: exported on first use, then reused."""
+"""Bundles of the policies that ship with this package: exported on first use, then reused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.separation import UNKNOWN
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.paths import CheckpointPaths, paths_from_folder
 from vpp_edge.demo.observations import expert_observations
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.errors import BadInputError, BundleError
 from vpp_edge.export import exporter
 from vpp_edge.export.exporter import ExportOptions, checkpoint_hashes, export_bundle
@@ -24,15 +24,14 @@ from vpp_edge.workflow.lowering import LoweringOptions, lower_bundle
 from vpp_edge.workflow.observations import separation_of
 
 CALIBRATION_OBSERVATIONS, HELD_OUT_OBSERVATIONS = 24, 8
-SHIPPED = Path(vpp_edge.__file__).with_name("demo_policy")
-"""The trained policy of this package; its README.md says how it was trained and how well it performs."""
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """How the demo policy is exported; None: as it was trained.
+    """How a policy of this package is exported; None: as it was trained.
 
     Attributes:
+        policy: its name, one of POLICIES.
         precision: `fp32`, `fp16` or `int8`.
         steps, solver: settings of the sampler. `frames`: how many the video model computes.
     """
@@ -41,16 +40,20 @@ class DemoOptions:
     steps: int | None = None
     solver: str | None = None
     frames: int | None = None
+    policy: str = DEMO
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise BadInputError(f"precision {self.precision!r}; expected {', '.join(PRECISIONS)}")
+        if self.policy not in POLICIES:
+            raise BadInputError(f"policy {self.policy!r}; expected {', '.join(POLICIES)}")
 
     @property
     def folder_name(self) -> str:
         """Name of the bundle's folder, one per set of options, e.g. `bundle-int8-steps4`."""
-        given = [f"{name}{value}" for name, value in vars(self).items() if name != "precision" and value is not None]
-        return "-".join(["bundle", self.precision, *given])
+        settings = {"steps": self.steps, "solver": self.solver, "frames": self.frames}
+        given = [f"{name}{value}" for name, value in settings.items() if value is not None]
+        return "-".join(["bundle" if self.policy == DEMO else self.policy, self.precision, *given])
 
 
 def demo_bundle(
@@ -65,7 +68,7 @@ def demo_bundle(
     Raises:
         BadInputError, CheckpointError: the policy does not support the options, or the disk is full.
     """
-    bundle, paths = folder / options.folder_name, paths_from_folder(SHIPPED)
+    bundle, paths = folder / options.folder_name, paths_from_folder(POLICIES[options.policy].folder)
     if not fresh and _is_usable(bundle, paths):
         say(f"Using the bundle of an earlier run, {bundle}.")
         return bundle
@@ -75,18 +78,18 @@ def demo_bundle(
             export_bundle(paths, bundle, ExportOptions(choices, overwrite=bundle.exists()), progress)
         return bundle
     source = Bundle(demo_bundle(folder, replace(options, precision="fp32"), fresh=fresh, quiet=quiet, say=say))
-    _lower(source, bundle, options.precision, quiet)
+    _lower(source, bundle, options, quiet)
     return bundle
 
 
-def _lower(source: Bundle, target: Path, precision: str, quiet: bool) -> None:
-    spec = source.manifest.policy
+def _lower(source: Bundle, target: Path, wanted: DemoOptions, quiet: bool) -> None:
+    spec, precision, worlds = source.manifest.policy, wanted.precision, POLICIES[wanted.policy].worlds
     stages = (*(calibrating.PROGRESS_STAGES if precision == "int8" else ()), *lowering.PROGRESS_STAGES)
-    held_out = expert_observations(spec, HELD_OUT_OBSERVATIONS, seed=1)
+    held_out = expert_observations(spec, HELD_OUT_OBSERVATIONS, seed=1, worlds=worlds)
     with Progress("demo policy", stages, quiet=quiet) as progress:
         table, apart = None, UNKNOWN
         if precision == "int8":
-            calibration = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0)
+            calibration = expert_observations(spec, CALIBRATION_OBSERVATIONS, seed=0, worlds=worlds)
             apart = separation_of(calibration, held_out)
             table = calibrate_bundle(source, calibration, report=progress)
         options = LoweringOptions(precision, data=held_out.description, separation=apart, overwrite=target.exists())

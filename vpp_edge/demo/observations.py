@@ -1,11 +1,12 @@
 """Observations of the button task, rendered along episodes that the scripted expert plays.
 
-They replace recordings when the demo policy is calibrated and evaluated.
+They replace recordings when a policy of this package is calibrated and evaluated.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from vpp_edge.runtime.sim.lockstep import SimObservation, play
 from vpp_edge.runtime.sim.renderer import SimRenderer
 from vpp_edge.runtime.sim.task import Episode, episode_from_seed
 from vpp_edge.runtime.sim.view_names import POLICY_IMAGE_SIDE, POLICY_VIEWS
+from vpp_edge.runtime.sim.world import plate_of
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, kind_from_name
 from vpp_edge.spec.policy import PolicySpec
 from vpp_edge.spec.sample import Sample, sample_from_images
 from vpp_edge.wording import counted
@@ -25,13 +28,20 @@ HORIZON = 8
 FIRST_SEED = 20_000_000  # evaluation and training use lower ones
 
 
-def expert_observations(spec: PolicySpec, count: int, seed: int) -> Observations:
-    """One observation from each of `count` expert episodes, at times spread over the motion to the button."""
+def expert_observations(
+    spec: PolicySpec, count: int, seed: int, worlds: Sequence[str] = (BUTTONS.name,)
+) -> Observations:
+    """One observation from each of `count` expert episodes, at times spread over the motion to the button.
+
+    Args:
+        worlds: names of those to play in, in turns.
+    """
     random = np.random.default_rng(seed)
     samples, content = [], []
     with SimRenderer(POLICY_IMAGE_SIDE, POLICY_IMAGE_SIDE, "software") as renderer:
         for i in range(count):
-            episode = episode_from_seed(FIRST_SEED + 1000 * seed + i)
+            kind = kind_from_name(worlds[i % len(worlds)])
+            episode = episode_from_seed(FIRST_SEED + 1000 * seed + i, kind)
             seen = _observations(episode)
             row = (2 * i + 1) * len(seen) // (2 * count)
             observation = seen[row]
@@ -53,7 +63,7 @@ def _observations(episode: Episode) -> list[SimObservation]:
 
     def targets(observation: SimObservation) -> np.ndarray:
         observations.append(observation)
-        return expert_targets(episode, observation.state, HORIZON)
+        return expert_targets(episode, observation.state, HORIZON, plate_of(observation.scene))
 
     play(episode, targets, HORIZON)
     return observations

@@ -8,6 +8,7 @@ from typing import Any
 
 import vpp_edge
 from vpp_edge.bundle.manifest import Bundle
+from vpp_edge.demo.policies import DEMO
 from vpp_edge.errors import MissingDependencyError
 from vpp_edge.installing import is_installed, pip_install
 
@@ -31,8 +32,8 @@ def shipped_bundle(options: Mapping[str, Any], fresh: bool) -> Path | None:
     missing = [name for name in _EXPORT_NEEDS if not is_installed(name)]
     if not missing:
         return None
-    if fresh or set(options.items()) - {("precision", "fp32")}:
-        purpose = "exporting the demo policy with these options"
+    if fresh or set(options.items()) - {("precision", "fp32"), ("policy", DEMO)}:
+        purpose = "exporting another policy of this package, or with other options,"
     elif EXPORTED.is_dir():
         Bundle(EXPORTED).verify_all()
         return EXPORTED

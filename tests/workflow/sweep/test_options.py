@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import read_checkpoint
-from vpp_edge.demo.bundle import SHIPPED
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
 from vpp_edge.workflow.distill_options import DistillOptions
 from vpp_edge.workflow.sweep.options import TEACHER, Axes, Playing, SweepOptions, makings
 from vpp_edge.workflow.sweep.sweeping import planned_students
+
+SHIPPED = POLICIES[DEMO].folder
 
 
 def some(values: st.SearchStrategy) -> st.SearchStrategy:
