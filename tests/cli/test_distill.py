@@ -90,6 +90,7 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         (["--resume"], "there is no unfinished distillation"),
         (["--head-steps", "0"], "--head-steps 0: expected a whole number from 1 to 10"),
         (["--data", "nowhere"], "nowhere: no such data set"),
+        (["--worker-gpus", "1", "--processes", "2"], "--worker-gpus is for the workers of --ray"),
         (["--worker-threads", "2"], "--worker-threads is for the workers of --processes or --ray"),
         (["--plan"], "--plan says what a student costs; choose one with --student"),
         (["--disk-limit", "1e-9"], "the teacher's outputs take 0.00 GiB; use fewer --observations, or allow it with"),

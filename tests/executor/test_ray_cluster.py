@@ -74,6 +74,18 @@ def test_every_piece_is_done_once_with_one_thread_for_numbers(ray: RayCluster, s
     assert not list(ray.results(work.open_squares, (10,), []))
 
 
+def test_a_worker_sees_only_the_gpus_that_it_was_given(cluster: Any) -> None:
+    """The node only says that it has one, which is all that placing needs."""
+    given = RayCluster(cluster.address, gpus=1)
+    with pytest.raises(BadInputError, match="no node of the cluster has 1 CPU and 1 GPU for a worker"):
+        list(given.results(work.open_squares, (1,), [0]))
+    node = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE_BYTES)
+    try:
+        assert dict(given.results(work.open_environment, ("CUDA_VISIBLE_DEVICES",), [0])) == {0: "0"}
+    finally:
+        cluster.remove_node(node, allow_graceful=False)
+
+
 def test_a_lost_node_costs_only_its_pieces(cluster: Any, ray: RayCluster, second_node: Any, notes: list[str]) -> None:
     """Four workers: each of the two on the node that is killed was doing a piece, which is done again on the other."""
     results = ray.results(work.open_sleeping, (2.0,), range(9))

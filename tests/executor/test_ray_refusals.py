@@ -55,8 +55,16 @@ def test_a_node_without_vpp_edge_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("place", "fitting"),
-    [(Place(1, 0), 4), (Place(3, 0), 1), (Place(5, 0), 0), (Place(1, 3), 3), (Place(1, 11), 0)],
+    [
+        (Place(1, 0), 4),
+        (Place(3, 0), 1),
+        (Place(5, 0), 0),
+        (Place(1, 3), 3),
+        (Place(1, 11), 0),
+        (Place(1, 0, gpus=1), 2),
+        (Place(1, 0, gpus=3), 0),
+    ],
 )
-def test_workers_fit_a_node_by_cpus_and_memory(place: Place, fitting: int) -> None:
-    assert place.fitting({"CPU": 4.0, "memory": 10.0}) == fitting
+def test_workers_fit_a_node_by_what_they_take(place: Place, fitting: int) -> None:
+    assert place.fitting({"CPU": 4.0, "memory": 10.0, "GPU": 2.0}) == fitting
     assert place.fitting({"object_store_memory": 10.0}) == 0

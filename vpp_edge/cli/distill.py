@@ -13,6 +13,7 @@ from vpp_edge.cli.certificate_text import segment_line
 from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options, given_of_video
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
+    add_worker_gpus_argument,
     add_worker_threads_argument,
     executor_from_arguments,
 )
@@ -78,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     add_executor_arguments(parser, "for the teacher's part: this one")
     add_worker_threads_argument(parser)
+    add_worker_gpus_argument(parser)
     add_video_arguments(parser, "training of the video model (with --student)")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vpp_edge.cli.notes import print_note
 from vpp_edge.cli.numbers import Number
 from vpp_edge.errors import BadInputError
-from vpp_edge.executor.interface import PROCESSES, THREADS
+from vpp_edge.executor.interface import GPUS, PROCESSES, THREADS
 
 if TYPE_CHECKING:
     from vpp_edge.executor.interface import Executor
@@ -32,18 +32,25 @@ def add_worker_threads_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_worker_gpus_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --worker-gpus, for work that uses a GPU where it sees one."""
+    parser.add_argument("--worker-gpus", type=Number(GPUS), metavar="N", help="GPUs of each Ray worker (0)")
+
+
 def executor_from_arguments(arguments: argparse.Namespace) -> Executor | None:
     """The executor that was chosen; None if none was.
 
     Raises:
-        BadInputError: --ray is no address, or there are threads for workers but no workers.
+        BadInputError: --ray is no address, or there are threads or GPUs for workers that there are not.
         MissingDependencyError: Ray is not installed.
     """
-    threads = getattr(arguments, "worker_threads", None)
+    threads, gpus = getattr(arguments, "worker_threads", None), getattr(arguments, "worker_gpus", None)
     if arguments.ray is not None:
         from vpp_edge.executor.ray_cluster import RayCluster
 
-        return RayCluster(arguments.ray, threads=threads or 1, note=print_note)
+        return RayCluster(arguments.ray, threads=threads or 1, gpus=gpus or 0, note=print_note)
+    if gpus is not None:
+        raise BadInputError("--worker-gpus is for the workers of --ray")
     if arguments.processes is not None:
         from vpp_edge.executor.processes import Processes
 

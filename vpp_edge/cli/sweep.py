@@ -12,6 +12,7 @@ from vpp_edge.cli.calibration_arguments import add_views_argument
 from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
+    add_worker_gpus_argument,
     add_worker_threads_argument,
     executor_from_arguments,
 )
@@ -76,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_amounts(parser)
     add_executor_arguments(parser, "this one; for episodes one per core")
     add_worker_threads_argument(parser)
+    add_worker_gpus_argument(parser)
     add_video_arguments(parser, "training of every video model")
 
 

@@ -18,6 +18,7 @@ Work = Callable[[int], Any]
 
 PROCESSES = whole(1, 1024)
 THREADS = whole(1, 1024)
+GPUS = whole(0, 64)
 
 
 @dataclass(frozen=True)

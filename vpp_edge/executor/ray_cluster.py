@@ -11,7 +11,7 @@ from typing import Any
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.executor.answers import result_of
 from vpp_edge.executor.child import Child, no_interrupt_in_children
-from vpp_edge.executor.interface import NOTHING, THREADS, Needs, Work
+from vpp_edge.executor.interface import GPUS, NOTHING, THREADS, Needs, Work
 from vpp_edge.executor.ray_driver import ANSWER, OVER, drive
 from vpp_edge.executor.ray_handing import NOTE, Place
 from vpp_edge.executor.ray_order import order_for
@@ -34,6 +34,7 @@ class RayCluster:
         address: HOST:PORT of the cluster's head, or AUTO.
         threads: CPUs of a worker, and threads of its numerical libraries; with another number, sums may round
             differently.
+        gpus: of a worker.
         note: called with a sentence for every worker that was lost.
 
     Raises:
@@ -43,10 +44,12 @@ class RayCluster:
 
     address: str
     threads: int = 1
+    gpus: int = 0
     note: Callable[[str], None] = ignore_note
 
     def __post_init__(self) -> None:
         THREADS.check("threads", self.threads)
+        GPUS.check("gpus", self.gpus)
         if self.address != AUTO and not _ADDRESS.fullmatch(self.address):
             raise BadInputError(
                 f"--ray {self.address}: expected HOST:PORT of the cluster's head, or {AUTO} for the cluster that this "
@@ -67,7 +70,7 @@ class RayCluster:
         numbers = list(pieces)
         if not numbers:
             return
-        place = Place(cpus=self.threads, memory_bytes=needs.memory_bytes)
+        place = Place(cpus=self.threads, memory_bytes=needs.memory_bytes, gpus=self.gpus)
         order = order_for(open_work, arguments, needs)
         with no_interrupt_in_children():
             driver = Child(drive, (self.address, place, order, numbers), f"the connection to Ray at {self.address}")

@@ -18,19 +18,25 @@ _DETAIL, _SHOWN = "Worker exit detail: ", 300  # the end of what Ray says of a d
 
 @dataclass(frozen=True)
 class Place:
-    """What a worker takes of a node."""
+    """What a worker takes of a node; without GPUs, Ray hides those of the node from it."""
 
     cpus: int
     memory_bytes: int
+    gpus: int = 0
 
     def __str__(self) -> str:
-        return f"{self.cpus} CPU" + (f" and {self.memory_bytes / 2**30:.1f} GiB" if self.memory_bytes else "")
+        parts = [f"{self.cpus} CPU"]
+        parts += [f"{self.gpus} GPU"] if self.gpus else []
+        parts += [f"{self.memory_bytes / 2**30:.1f} GiB"] if self.memory_bytes else []
+        return " and ".join(parts)
 
     def fitting(self, resources: dict[str, float]) -> int:
         """How many workers fit a node with these resources."""
         fitting = resources.get("CPU", 0.0) // self.cpus
         if self.memory_bytes:
             fitting = min(fitting, resources.get("memory", 0.0) // self.memory_bytes)
+        if self.gpus:
+            fitting = min(fitting, resources.get("GPU", 0.0) // self.gpus)
         return int(fitting)
 
 
@@ -48,7 +54,8 @@ class Handing:
         cloudpickle.register_pickle_by_value(ray_worker)
         self._ray, self._place, self._order = ray, place, ray.put(order)
         memory = {"memory": place.memory_bytes} if place.memory_bytes else {}
-        self._new_worker = ray.remote(num_cpus=place.cpus, max_restarts=0, **memory)(ray_worker.Worker).remote
+        remote = ray.remote(num_cpus=place.cpus, num_gpus=place.gpus, max_restarts=0, **memory)
+        self._new_worker = remote(ray_worker.Worker).remote
         self._waiting = deque(pieces)
         self._running: dict[Any, tuple[Any, int | None]] = {}  # by answer to come: worker, piece; None while it opens
         self._node_of: dict[Any, str] = {}
