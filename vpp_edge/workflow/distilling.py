@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.accelerating import open_trainer, process_rank
+from vpp_edge.export.distill.curve import Curve
 from vpp_edge.export.distill.head import HeadLesson, Sampler, contexts_of, distill_head
-from vpp_edge.export.distill.loop import Schedule, Trainer
+from vpp_edge.export.distill.loop import NOTED, Schedule, Trainer
 from vpp_edge.export.distill.measures import (
     HeadMeasures,
     PhysicalMeasures,
@@ -65,6 +66,7 @@ class StudentCard:
         cost: operations and predicted latency beside the teacher's, as in `student_plan`; None with its video model.
         token_error: rms error of its tokens, over that of the teacher's mean; None with the teacher's video model.
         measures, physical: on the held-out observations.
+        curves: of its trainings: `encoder`, `video`, `head`, those it had.
     """
 
     teacher_sha256: str
@@ -79,6 +81,7 @@ class StudentCard:
     token_error: float | None
     measures: HeadMeasures
     physical: PhysicalMeasures
+    curves: Mapping[str, Curve]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -205,11 +208,12 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
         trainer.folder.mkdir(exist_ok=True)
     learning, judging = _head_lessons(lessons, head_steps)
     schedule = Schedule(steps=options.training.head_steps, rate=HEAD_RATE, batch=HEAD_BATCH)
-    head = distill_head(lessons.head, learning, schedule, trainer)
+    head, curve = distill_head(lessons.head, learning, schedule, trainer)
     if trainer.rank != 0:
         return None
     trainer.report("measure", 0)
     spec, sampler, seed = lessons.spec, judging.to, options.seed
+    curves = {**({} if video is None else video.curves), "head": curve}
     card = StudentCard(
         teacher_sha256=lessons.teacher_sha256,
         student=spec,
@@ -223,6 +227,7 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
         token_error=None if video is None else video.token_error(lessons.judged),
         measures=measure_head(lessons.head, head, judging, seed + 2),
         physical=measure_physically(lessons.head, head, judging, checkpoint.spec, seed=seed + 3),
+        curves={name: each.thinned(NOTED) for name, each in curves.items()},
     )
     trainer.report("write", 0)
     write_student(checkpoint, _student(checkpoint, video, head, card), target)
