@@ -28,11 +28,14 @@ class Curve:
         """The lowest held-out error, the last one of several: its weights stay."""
         return min(reversed(self.held_out), key=lambda point: point[1], default=None)
 
-    def thinned(self, every: int, most: int = MOST_POINTS) -> Curve:
-        """At most so many losses, each the mean of `every` steps or of a multiple, and so many errors with the best."""
-        pace = every * -(-len(self.losses) // (every * most))
-        ends = range(pace, len(self.losses) + pace, pace)
-        parts = [self.losses[end - pace : end] for end in ends]
+    def thinned(self, most: int = MOST_POINTS) -> Curve:
+        """At most so many losses, each the mean of equally many steps, and so many errors, with the best and the last.
+
+        Args:
+            most: from 2 on.
+        """
+        pace = -(-len(self.losses) // most)
+        parts = [self.losses[start : start + pace] for start in range(0, len(self.losses), pace)]
         losses = tuple((part[-1][0], fmean(value for _, value in part)) for part in parts)
         stride = -(-len(self.held_out) // (most - 1))
         kept = {*self.held_out[:: -stride or 1], *([] if self.best is None else [self.best])}

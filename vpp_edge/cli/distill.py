@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpp_edge.cli.calibration_arguments import add_views_argument, names_from_text
-from vpp_edge.cli.certificate_text import segment_line
 from vpp_edge.cli.demo_policy import DEMO
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
@@ -16,6 +15,7 @@ from vpp_edge.cli.executor_arguments import (
     executor_from_arguments,
 )
 from vpp_edge.cli.numbers import Number
+from vpp_edge.cli.student_text import student_lines
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.training_options import (
@@ -30,6 +30,8 @@ from vpp_edge.export.distill.training_options import (
 from vpp_edge.files.outputs import check_output_folder, check_temporary_files
 from vpp_edge.number_range import COUNT, SEED
 from vpp_edge.progress import Progress
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, NAMES
+from vpp_edge.workflow.closed_loop.bounds import EPISODES
 from vpp_edge.workflow.distill_options import (
     DISK_LIMIT_GIB,
     HEAD_STEPS,
@@ -39,10 +41,7 @@ from vpp_edge.workflow.distill_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vpp_edge.checkpoint.paths import CheckpointPaths
-    from vpp_edge.workflow.distilling import StudentCard
 
 HELP = """Make a student of a trained policy: a checkpoint in the same format that needs less work for an action.
 
@@ -80,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--observations", COUNT, default.observations, "observations to train on"),
         ("--held-out-samples", COUNT, default.held_out, "observations to measure on"),
         ("--head-training-steps", TRAINING_STEPS, training.head_steps, "training steps of the action head"),
-        ("--seed", SEED, default.seed, "seed of noise, prefixes and batches"),
+        ("--seed", SEED, default.seed, "seed of noise, prefixes, batches and episodes"),
     )
     for option, within, value, meaning in numbers:
         parser.add_argument(option, type=Number(within), default=value, metavar="N", help=f"{meaning} ({value:g})")
@@ -93,6 +92,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.disk_limit_gib,
         metavar="GIB",
         help=f"most that the teacher's outputs may take ({default.disk_limit_gib:g})",
+    )
+    parser.add_argument(
+        "--closed-loop",
+        type=Number(EPISODES),
+        metavar="N",
+        help="at the end, play N episodes of the simulated task with student and teacher, for its card",
+    )
+    parser.add_argument(
+        "--world", nargs="+", choices=NAMES, help=f"what these episodes ask, N in each world ({BUTTONS.name})"
     )
     parser.add_argument("--log-with", choices=LOGS, help="keep the losses in <STUDENT>.distilling-logs")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
@@ -153,7 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"student_folder": str(arguments.output), **card.to_json()}))
         return 0
-    print("\n".join(_lines(arguments.output, card)))
+    print("\n".join([f"{arguments.output}: a student, a checkpoint like any other", *student_lines(card.to_json())]))
     return 0
 
 
@@ -178,6 +186,8 @@ def _options(arguments: argparse.Namespace) -> DistillOptions:
     if given and arguments.student is None:
         option = f"--{next(iter(given)).replace('_', '-')}"
         raise BadInputError(f"{option} is for the training of the video model; choose its student with --student")
+    if arguments.world and arguments.closed_loop is None:
+        raise BadInputError("--world is for the episodes of --closed-loop; say how many of them, or leave it out")
     return DistillOptions(
         dataset=arguments.data,
         views=names_from_text(arguments.views),
@@ -189,24 +199,6 @@ def _options(arguments: argparse.Namespace) -> DistillOptions:
         training=TrainingOptions(head_steps=arguments.head_training_steps, log_with=arguments.log_with, **given),
         seed=arguments.seed,
         resume=arguments.resume,
+        closed_loop=arguments.closed_loop,
+        worlds=tuple(dict.fromkeys(arguments.world or DistillOptions.worlds)),
     )
-
-
-def _lines(folder: Path, card: StudentCard) -> Iterator[str]:
-    """The card for people."""
-    from vpp_edge.export.distill.measures import DRAWS
-
-    levels, m = ", ".join(f"{sigma:g}" for sigma in card.sigmas), card.measures
-    yield f"{folder}: a student whose head samples in {card.head_steps} steps (noise levels {levels})"
-    yield f"measured on {card.held_out}, trained on {card.data}"
-    if card.token_error is not None:
-        yield f"  tokens               RMS error {card.token_error:.2f} of that of their mean"
-    yield f"  actions, same noise  RMS {m.action_rms:.4f}, normalized; {m.action_rms_prefixed:.4f} under prefixes"
-    yield f"  spread over noise    {m.student_spread:.4f}, the teacher's {m.teacher_spread:.4f}"
-    yield f"  nearest chunk        that of the same noise, of {DRAWS}, in {100 * m.same_mode:.1f} %"
-    yield f"  follows a prefix     {m.student_following:.2f}, the teacher {m.teacher_following:.2f}"
-    yield f"  seam to a prefix     {m.student_seam:.4f}, the teacher's {m.teacher_seam:.4f}"
-    yield "chunks of the student from the teacher's, same noise:"
-    yield from map(segment_line, card.physical.student)
-    yield "two chunks of the teacher from one another, different noise:"
-    yield from map(segment_line, card.physical.noise)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,9 @@ from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.accelerating import open_trainer, process_rank
-from vpp_edge.export.distill.curve import Curve
 from vpp_edge.export.distill.head import HeadLesson, Sampler, contexts_of, distill_head
-from vpp_edge.export.distill.loop import NOTED, Schedule, Trainer
-from vpp_edge.export.distill.measures import (
-    HeadMeasures,
-    PhysicalMeasures,
-    measure_head,
-    measure_physically,
-)
+from vpp_edge.export.distill.loop import Schedule, Trainer
+from vpp_edge.export.distill.measures import measure_head, measure_physically
 from vpp_edge.export.distill.observations import Observations
 from vpp_edge.export.distill.plan import bytes_of_observation, check_room
 from vpp_edge.export.distill.student import student_stride
@@ -44,49 +38,15 @@ from vpp_edge.model.head import ActionHead
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
+from vpp_edge.workflow.closed_loop.students import play_student, settings_of
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
+from vpp_edge.workflow.student_card import StudentCard
 from vpp_edge.workflow.student_plan import plan_of_student
 from vpp_edge.workflow.teaching import Teaching
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
 _SETTINGS = "settings.json"
-
-
-@dataclass(frozen=True)
-class StudentCard:
-    """Where a student comes from and what it kept; stored in its arguments as `distilled`.
-
-    Attributes:
-        teacher_sha256: of the teacher's policy file.
-        student: the specification of its video model; None: the teacher's.
-        sigmas: the student's noise levels.
-        prefix_pulls: how often one of its steps pulls to a prefix.
-        data, held_out: what it was trained and measured on, in words.
-        cost: operations and predicted latency beside the teacher's, as in `student_plan`; None with its video model.
-        token_error: rms error of its tokens, over that of the teacher's mean; None with the teacher's video model.
-        measures, physical: on the held-out observations.
-        curves: of its trainings: `encoder`, `video`, `head`, those it had.
-    """
-
-    teacher_sha256: str
-    student: StudentSpec | None
-    head_steps: int
-    sigmas: tuple[float, ...]
-    prefix_pulls: int
-    training: dict[str, Any]
-    data: str
-    held_out: str
-    cost: dict[str, Any] | None
-    token_error: float | None
-    measures: HeadMeasures
-    physical: PhysicalMeasures
-    curves: Mapping[str, Curve]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return data
 
 
 @dataclass(frozen=True)
@@ -145,6 +105,7 @@ def distill(
     student = student_spec(options.student) if options.student else None
     training, judging = _split(options)
     checkpoint = read_checkpoint(paths, Choices())
+    settings_of(options, checkpoint, options.head_steps)  # whether they can play, before anything is computed
     work, settings = work_folder(target), _settings(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
@@ -227,8 +188,11 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
         token_error=None if video is None else video.token_error(lessons.judged),
         measures=measure_head(lessons.head, head, judging, seed + 2),
         physical=measure_physically(lessons.head, head, judging, checkpoint.spec, seed=seed + 3),
-        curves={name: each.thinned(NOTED) for name, each in curves.items()},
+        curves={name: each.thinned() for name, each in curves.items()},
     )
+    if played := settings_of(options, checkpoint, head_steps):
+        student, folder = _student(checkpoint, video, head, card), trainer.folder / "closed-loop"
+        card = replace(card, closed_loop=play_student(checkpoint, student, played, folder, trainer.report))
     trainer.report("write", 0)
     write_student(checkpoint, _student(checkpoint, video, head, card), target)
     return card
