@@ -22,7 +22,7 @@ def student_lines(card: Any) -> list[str]:
     """
     try:
         return ["", "student", *_origin(card), *_errors(card), *_cost(card), *_training(card), *_played(card)]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, BadInputError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, BadInputError) as error:
         raise BadInputError(
             f"the card of this student is malformed or of another version ({type(error).__name__}: {error})"
         ) from error

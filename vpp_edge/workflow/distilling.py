@@ -192,7 +192,7 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
     )
     if played := settings_of(options, checkpoint, head_steps):
         student, folder = _student(checkpoint, video, head, card), trainer.folder / "closed-loop"
-        card = replace(card, closed_loop=play_student(checkpoint, student, played, folder, trainer.report))
+        card = replace(card, closed_loop=play_student(checkpoint, student, played, folder, report=trainer.report))
     trainer.report("write", 0)
     write_student(checkpoint, _student(checkpoint, video, head, card), target)
     return card
