@@ -29,7 +29,7 @@ from vpp_edge.export.exporter import export_bundle
 from vpp_edge.export.onnx_writer import write_onnx
 from vpp_edge.export.stages import Stage
 from vpp_edge.runtime.policy.handover_modes import check_steps
-from vpp_edge.workflow.closed_loop import students
+from vpp_edge.workflow import student_play
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 from vpp_edge.workflow.distill_options import work_folder
 
@@ -113,7 +113,7 @@ def test_student_and_teacher_play_and_the_bundle_has_the_card(
     monkeypatch.setattr(EvalSettings.__init__, "__defaults__", shorter)
     command = [*command, "--closed-loop", "2", "--world", "either", "--seed", "6"]
     with monkeypatch.context() as patch:
-        patch.setattr(students, "export_bundle", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(student_play, "export_bundle", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert main(command) == 130
 
     def traced_where_new(stage: Stage, folder: Path) -> tuple[Path, Path]:
@@ -132,7 +132,7 @@ def test_student_and_teacher_play_and_the_bundle_has_the_card(
         shutil.copytree(target, tmp_path / "bundle")  # the exported one is removed at the end
 
     monkeypatch.setattr(exporter, "write_onnx", traced_where_new)
-    monkeypatch.setattr(students, "export_bundle", export)
+    monkeypatch.setattr(student_play, "export_bundle", export)
     monkeypatch.setattr(loop, "_share_gradients", lambda *_: pytest.fail("a step was taken again"))
     assert main([*command, "--resume", "--json"]) == 0
     card: dict[str, Any] = json.loads(capsys.readouterr().out)

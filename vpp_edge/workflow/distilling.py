@@ -38,11 +38,11 @@ from vpp_edge.model.head import ActionHead
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
-from vpp_edge.workflow.closed_loop.students import play_student, settings_of
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
 from vpp_edge.workflow.student_card import StudentCard
 from vpp_edge.workflow.student_plan import plan_of_student
+from vpp_edge.workflow.student_play import play_student, settings_of
 from vpp_edge.workflow.teaching import Teaching
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4

@@ -59,12 +59,14 @@ def play_student(
             report(f"export {who}", 0)
             export_bundle(paths, work / who)
             bundles[who] = PlayerChoice(str(work / who))
-        count = len(settings) * len(bundles)
         rates: list[SuccessRate] = []
+
+        def played(share: float) -> None:
+            report("play", (len(rates) + share) / (2 * len(settings)))
+
         for each in settings:
             for choice in bundles.values():
-                done = len(rates)
-                rates.append(success_rate(choice, each, lambda part, done=done: report("play", (done + part) / count)))
+                rates.append(success_rate(choice, each, played))
         return tuple(
             closed_loop_record(own, taught, "its teacher", each)
             for own, taught, each in zip(rates[::2], rates[1::2], settings, strict=True)
