@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.export.distill.curve import Curve, curve_of
 from vpp_edge.files.partial import PartialFile
-from vpp_edge.installing import pip_install
+from vpp_edge.installing import is_installed, pip_install
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
 
@@ -198,14 +198,19 @@ def train(
     return curve_of(state.losses, state.judged, schedule.judge_every)
 
 
+def check_optimizer(name: str) -> None:
+    """Raises MissingDependencyError where the optimizer's library is not installed."""
+    if name == "adamw8bit" and not is_installed("bitsandbytes"):
+        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", pip_install("adamw8bit"))
+
+
 def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
     settings = {"lr": schedule.rate, "weight_decay": schedule.decay, "betas": (0.9, 0.99)}
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(trained, **settings)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError as error:
-        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", pip_install("adamw8bit")) from error
+    check_optimizer(schedule.optimizer)
+    from bitsandbytes.optim import AdamW8bit
+
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
 

@@ -94,7 +94,7 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
     assert work_folder(tmp_path / "student").is_dir() and not (tmp_path / "student").exists()
     assert main(command) == 2 and "go on with --resume, or remove it" in capsys.readouterr().err
     assert main([*command, "--resume", "--seed", "1"]) == 2
-    assert "begun with other settings (seed was 0, is 1)" in capsys.readouterr().err
+    assert "begun with other settings (--seed was 0, is 1)" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert main(command) == 2 and "student exists; choose another folder" in capsys.readouterr().err
 
@@ -167,6 +167,8 @@ def test_student_and_teacher_play_and_the_bundle_has_the_card(
         (["--disk-limit", "1e-9"], "the teacher's outputs take 0.00 GiB; use fewer --observations, or allow it with"),
         (["--ray", "head"], "--ray head: expected HOST:PORT"),
         (["--steps", "5"], "--steps is for the training of the video model; choose its student with --student"),
+        (["--views", "0"], "the recordings to train on: recording 0 has 1 view, the policy needs 2"),
+        (["--held-out-samples", "999"], "the recordings to measure on, the last quarter: 999 observations requested"),
         (["--student", "tiny.yaml"], "--student tiny.yaml: not readable as a specification"),
         (["--student", "demo", "--batch", "3", "--accumulate", "2"], "a batch of 3 cannot be shared evenly"),
         (["--rate", "2", "--student", "demo"], "--rate 2: expected a number above 0, at most 1"),

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vpp_edge.bundle.manifest import export_command, is_bundle
 from vpp_edge.cli.calibration_arguments import add_views_argument, names_from_text
 from vpp_edge.cli.demo_policy import DEMO
 from vpp_edge.cli.executor_arguments import (
@@ -48,12 +49,14 @@ HELP = """Make a student of a trained policy: a checkpoint in the same format th
 Its action head samples in fewer steps; with --student its video model is smaller.
 
 Needs recordings of the robot, without actions: the teacher gives them. The last quarter of the recordings is held out,
-to measure on. The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
+to measure on: what the student kept of its teacher is printed at the end and stays in the student (`vpp-edge inspect`).
+The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
 
   vpp-edge distill my_checkpoint/ --data my_recordings/ --student orin-agx -o my_student/
   vpp-edge distill my_checkpoint/ --student orin-nx --plan                         (what it would cost)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/             (only the action head)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/ --processes 4 --worker-threads 4
+  vpp-edge distill demo --data recordings/ --student demo -o student/ --closed-loop 200 --world buttons either
   accelerate launch -m vpp_edge.export.distill my_checkpoint/ --data ...           (on all GPUs)
   vpp-edge export my_student/ -o my_bundle/"""
 
@@ -65,13 +68,16 @@ _OF_THE_VIDEO_MODEL = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the teacher: a checkpoint folder, or demo")
-    parser.add_argument("--data", type=Path, metavar="DATASET", help="recordings of the robot")
+    parser.add_argument(
+        "--data", type=Path, metavar="DATASET", help="recordings of the robot (layouts: vpp-edge calibrate --help)"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="STUDENT", help="checkpoint folder to write")
     add_views_argument(parser)
     parser.add_argument(
         "--student",
         metavar="SPEC",
-        help="sizes of a smaller video model: orin-agx, orin-nx, orin-nano, demo, or a YAML file",
+        help="sizes of a smaller video model: orin-agx, orin-nx, orin-nano, demo, or a YAML file (the teacher's: only "
+        "the action head is trained)",
     )
     default, training = DistillOptions, TrainingOptions
     numbers = (
@@ -103,7 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--world", nargs="+", choices=NAMES, help=f"what these episodes ask, N in each world ({BUTTONS.name})"
     )
     parser.add_argument("--log-with", choices=LOGS, help="keep the losses in <STUDENT>.distilling-logs")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was interrupted, under the same options"
+    )
     add_executor_arguments(parser, "for the teacher's part: this one")
     add_worker_threads_argument(parser)
     _add_video_arguments(parser)
@@ -115,8 +123,18 @@ def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
         ("--steps", TRAINING_STEPS, training.steps, "optimizer steps"),
         ("--batch", COUNT, training.batch, "observations in a step, over all processes"),
         ("--rate", RATE, training.rate, "learning rate"),
-        ("--accumulate", COUNT, training.accumulate, "parts in which a process computes its share of a batch"),
-        ("--patience", PATIENCE, training.patience, "judgements without a better one until it ends early, 0: never"),
+        (
+            "--accumulate",
+            COUNT,
+            training.accumulate,
+            "parts in which a process computes its share of a batch, to save memory",
+        ),
+        (
+            "--patience",
+            PATIENCE,
+            training.patience,
+            "judgements on held-out observations without a better one until it ends early, 0: never",
+        ),
     )
     for option, within, value, meaning in numbers:
         group.add_argument(option, type=Number(within), metavar="N", help=f"{meaning} ({value:g})")
@@ -141,6 +159,10 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.export.distill.accelerating import process_rank
     from vpp_edge.workflow.distilling import Reports, distill
 
+    if is_bundle(arguments.checkpoint):
+        raise BadInputError(
+            f"{arguments.checkpoint} is a bundle; distill reads the checkpoint that it was exported from"
+        )
     paths = paths_from_folder(SHIPPED if str(arguments.checkpoint) == DEMO else arguments.checkpoint)
     if arguments.plan:
         return _plan(paths, arguments)
@@ -161,7 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"student_folder": str(arguments.output), **card.to_json()}))
         return 0
-    print("\n".join([f"{arguments.output}: a student, a checkpoint like any other", *student_lines(card.to_json())]))
+    print(f"{arguments.output}: the student, a checkpoint like any other")
+    print("\n".join(student_lines(card.to_json())))
+    print(f"\nWhat a robot runs is a bundle: {export_command(arguments.output)}")
     return 0
 
 

@@ -43,7 +43,7 @@ from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
 from vpp_edge.workflow.student_card import StudentCard
 from vpp_edge.workflow.student_plan import plan_of_student
 from vpp_edge.workflow.student_play import play_student, settings_of
-from vpp_edge.workflow.teaching import Teaching
+from vpp_edge.workflow.teaching import Teaching, check_recordings
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
 _SETTINGS = "settings.json"
@@ -105,7 +105,10 @@ def distill(
     student = student_spec(options.student) if options.student else None
     training, judging = _split(options)
     checkpoint = read_checkpoint(paths, Choices())
-    settings_of(options, checkpoint, options.head_steps)  # whether they can play, before anything is computed
+    # Whether everything fits, before anything is computed or kept.
+    settings_of(options, checkpoint, options.head_steps)
+    check_recordings(checkpoint.spec, training, options.observations, "the recordings to train on")
+    check_recordings(checkpoint.spec, judging, options.held_out, "the recordings to measure on, the last quarter")
     work, settings = work_folder(target), _settings(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
@@ -113,7 +116,8 @@ def distill(
     stride = None if student is None else student_stride(checkpoint, student)
     each, count = bytes_of_observation(checkpoint, stride), options.observations + options.held_out
     reports.note(
-        f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2f} GiB in all"
+        f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2g} GiB for "
+        f"{counted(count, 'observation')}, in {work} until the student is complete"
     )
     check_room(target.absolute().parent, count * each, options.disk_limit_gib)
     if trainer.rank == 0:
@@ -261,8 +265,16 @@ def _keep_settings(work: Path, settings: dict[str, Any]) -> None:
     before = read_json_file(path, "the settings of an unfinished distillation")
     changed = [name for name, value in settings.items() if before.get(name) != value]
     if changed:
-        words = ", ".join(f"{name} was {before.get(name)}, is {settings[name]}" for name in changed)
+        words = ", ".join(f"{_option(name)} was {before.get(name)}, is {settings[name]}" for name in changed)
         raise BadInputError(f"{work}: begun with other settings ({words}); repeat those, or remove the folder")
+
+
+def _option(setting: str) -> str:
+    """What a setting is called on the command line."""
+    other = {"dataset": "--data", "held_out": "--held-out-samples", "training.head_steps": "--head-training-steps"}
+    if setting in ("teacher_sha256", "shard"):
+        return setting
+    return other.get(setting, f"--{setting.removeprefix('training.').replace('_', '-')}")
 
 
 def _split(options: DistillOptions) -> tuple[list[Recording], list[Recording]]:
