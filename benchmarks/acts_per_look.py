@@ -16,9 +16,9 @@ from typing import Any
 
 from closed_loop import Row, Table, number
 from documents import put_table
+from policies import Variant
 
 from vpp_edge.bundle.success_rate import SuccessRate
-from vpp_edge.demo.bundle import DemoOptions
 from vpp_edge.runtime.policy.handover_modes import NAIVE, RTC
 
 DELAYS_MS = {RTC: (126, 200, 300), NAIVE: (200,)}  # 126 ms: the full-size policy in INT8 on an AGX Orin, as predicted
@@ -42,7 +42,7 @@ def rows() -> Iterator[Row]:
             for acts in ACTS:
                 name = f"{chunking}, {delay_ms} ms late, acts per look: {acts}"
                 act_delay_ms = 0 if acts == 1 else ACT_DELAY_MS
-                yield Row(name, DemoOptions(), delay_ms, chunking, delay_ms, acts, act_delay_ms)
+                yield Row(name, Variant(), delay_ms, chunking, delay_ms, acts, act_delay_ms)
 
 
 def line(row: Row, found: dict[str, Any]) -> str:

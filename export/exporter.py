@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.bundle.certificate import Certificate
-from vpp_edge.bundle.manifest import Manifest, StageRecord, file_record
+from vpp_edge.bundle.manifest import STUDENT, Manifest, StageRecord, file_record
 from vpp_edge.bundle.reference import Reference
 from vpp_edge.bundle.tolerances import TOLERANCES
 from vpp_edge.checkpoint.paths import CheckpointPaths
@@ -137,6 +137,7 @@ def _export_stages(
 
 def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any]:
     hashes = checkpoint_hashes(checkpoint.paths)
+    student = {} if checkpoint.card is None else {STUDENT: checkpoint.card}
     return {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {name: installed_version(name) for name in _LIBRARIES},
@@ -144,6 +145,7 @@ def _provenance(checkpoint: Checkpoint, options: ExportOptions) -> dict[str, Any
         "checkpoint_sha256": hashes,
         "id": bundle_id(hashes, options.choices),
         "options": asdict(options),
+        **student,
     }
 
 

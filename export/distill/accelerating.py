@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vpp_edge.errors import MissingDependencyError
-from vpp_edge.export.distill.loop import Trainer
+from vpp_edge.export.distill.loop import Trainer, check_optimizer
 from vpp_edge.export.distill.training_options import TrainingOptions
 from vpp_edge.installing import is_installed, pip_install
 from vpp_edge.progress import ProgressCallback
@@ -29,8 +29,9 @@ def open_trainer(
     """A trainer as the options, the launcher and the machine want it.
 
     Raises:
-        MissingDependencyError: accelerate, or the library of the log, is not installed.
+        MissingDependencyError: accelerate, or the library of the optimizer or the log, is not installed.
     """
+    check_optimizer(options.optimizer)  # before the teacher's part, which takes long
     accelerator: Any = None
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if launched or torch.cuda.is_available() or options.mixed_precision != "no" or options.log_with:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vpp_edge.export.distill.curve import Curve
 from vpp_edge.export.distill.draws import chosen_rows, standard_normal
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.prefixes import random_prefixes
@@ -87,7 +88,9 @@ class HeadLesson:
     to: Sampler
 
 
-def distill_head(teacher: ActionHead, lesson: HeadLesson, schedule: Schedule, trainer: Trainer) -> ActionHead:
+def distill_head(
+    teacher: ActionHead, lesson: HeadLesson, schedule: Schedule, trainer: Trainer
+) -> tuple[ActionHead, Curve]:
     """A copy of the teacher's head that samples with `lesson.to` what the teacher samples with `lesson.of`."""
     device = trainer.device
     student = copy.deepcopy(teacher).train().requires_grad_(False)
@@ -108,6 +111,6 @@ def distill_head(teacher: ActionHead, lesson: HeadLesson, schedule: Schedule, tr
         found = lesson.to.chunks(student, own[chosen], noise=noise, prefix=prefix, weight=weight)
         return (found - wanted).square().mean()
 
-    train("head", {"head": student}, loss_of, schedule=schedule, trainer=trainer)
+    curve = train("head", {"head": student}, loss_of, schedule=schedule, trainer=trainer)
     teacher.cpu()
-    return student.cpu().eval().requires_grad_(False)
+    return student.cpu().eval().requires_grad_(False), curve

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.export.distill.curve import Curve, curve_of
 from vpp_edge.files.partial import PartialFile
-from vpp_edge.installing import pip_install
+from vpp_edge.installing import is_installed, pip_install
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
 
@@ -133,7 +134,7 @@ def train(
     schedule: Schedule,
     trainer: Trainer,
     judge: Callable[[], float] | None = None,
-) -> list[float]:
+) -> Curve:
     """Trains `modules` in place; they end up with the moving average of their weights, the best one that was judged.
 
     Args:
@@ -141,7 +142,7 @@ def train(
         judge: the error of the modules as they are, lower is better.
 
     Returns:
-        The loss of every step.
+        The losses of all steps, also of those before a resume, and the errors of all judgements.
 
     Raises:
         BadInputError: a loss is NaN or infinite, or the batch cannot be shared evenly.
@@ -184,6 +185,7 @@ def train(
         last = state.step == schedule.steps
         if judge is not None and (last or state.step % schedule.judge_every == 0):
             _judge(weights, named, state, judge)
+            last = last or _given_up(state, schedule)
         if state.step % NOTED == 0 or last:
             _tell(name, state, schedule, trainer)
         if trainer.rank == 0 and (last or time.monotonic() - saved > SAVE_S):
@@ -193,17 +195,22 @@ def train(
                 partial.complete()
             saved = time.monotonic()
     _put(named, state.best or state.averaged)
-    return state.losses
+    return curve_of(state.losses, state.judged, schedule.judge_every)
+
+
+def check_optimizer(name: str) -> None:
+    """Raises MissingDependencyError where the optimizer's library is not installed."""
+    if name == "adamw8bit" and not is_installed("bitsandbytes"):
+        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", pip_install("adamw8bit"))
 
 
 def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
     settings = {"lr": schedule.rate, "weight_decay": schedule.decay, "betas": (0.9, 0.99)}
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(trained, **settings)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError as error:
-        raise MissingDependencyError("bitsandbytes", "the optimizer adamw8bit", pip_install("adamw8bit")) from error
+    check_optimizer(schedule.optimizer)
+    from bitsandbytes.optim import AdamW8bit
+
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, **settings)
     return optimizer
 

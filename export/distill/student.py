@@ -68,7 +68,8 @@ def student_configs(teacher: Checkpoint, spec: StudentSpec) -> tuple[dict[str, A
     frames = spec.frames or config.former.frames
     if config.former.frames % frames:
         raise BadInputError(
-            f"student {spec.name}: {frames} frames are no divisor of the teacher's {config.former.frames}"
+            f"student {spec.name}: {frames} frames are no divisor of the teacher's {config.former.frames}; write a "
+            "specification for this teacher, as docs/distillation.md shows"
         )
     tap = config.extract_layer if spec.extract_layer_idx is None else spec.extract_layer_idx
     if tap > config.extract_layer:

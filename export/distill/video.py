@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vpp_edge.checkpoint.model_configs import feature_channels
+from vpp_edge.export.distill.curve import Curve
 from vpp_edge.export.distill.draws import chosen_rows, standard_normal
 from vpp_edge.export.distill.head import Seen, context_of
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
@@ -151,8 +152,8 @@ def student_in_training(lesson: VideoLesson, video: VideoPredictionModel, former
     return student
 
 
-def distill_encoder(student: VideoStudent, lesson: VideoLesson, schedule: Schedule, trainer: Trainer) -> list[float]:
-    """Trains the student's image encoder alone, in place, on the teacher's latents; returns the loss of every step."""
+def distill_encoder(student: VideoStudent, lesson: VideoLesson, schedule: Schedule, trainer: Trainer) -> Curve:
+    """Trains the student's image encoder alone, in place, on the teacher's latents."""
     student.to(trainer.device)
 
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
@@ -169,8 +170,8 @@ def distill_video(
     schedule: Schedule,
     trainer: Trainer,
     judge: Callable[[], float] | None = None,
-) -> list[float]:
-    """Trains the student in place; returns the loss of every step.
+) -> Curve:
+    """Trains the student in place.
 
     Args:
         judge: as for `train`.
@@ -186,10 +187,10 @@ def distill_video(
         weighted = student.balance[0] * losses["tokens"] + student.balance[1] * losses["actions"]
         return losses["features"] + weighted + losses.get("latents", 0.0)
 
-    losses = train("video", {"student": student}, loss_of, schedule=schedule, trainer=trainer, judge=judge)
+    curve = train("video", {"student": student}, loss_of, schedule=schedule, trainer=trainer, judge=judge)
     lesson.head.cpu()
     student.cpu().eval().requires_grad_(False)
-    return losses
+    return curve
 
 
 def student_losses(

@@ -26,6 +26,13 @@ def rows_of(document: Path, script: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+def column_names(document: Path, script: str) -> list[str]:
+    """The header of that table."""
+    (table,) = (text for by, text in TABLE.findall(document.read_text(encoding="utf-8")) if by == script)
+    header = next(line for line in table.splitlines() if line.startswith("|"))
+    return [cell.strip() for cell in header.strip("|").split("|")]
+
+
 def prose_of(document: Path) -> str:
     """A document without generated tables."""
     return TABLE.sub("", document.read_text(encoding="utf-8"))
@@ -69,16 +76,20 @@ def test_the_model_card_has_the_sizes_of_its_files() -> None:
 
 
 def test_what_is_said_about_the_closed_loop_is_what_its_table_says() -> None:
-    rows = {first: rest for first, *rest in rows_of(CLOSED_LOOP, "closed_loop.py")}
+    names, cells = column_names(CLOSED_LOOP, "closed_loop.py"), rows_of(CLOSED_LOOP, "closed_loop.py")
+    rows = [dict(zip(names, row, strict=True)) for row in cells]
     said = prose_of(CLOSED_LOOP).partition("Beyond that:")[2]
-    share, wrong, late, stopped = (rows["demo, on features of an untrained video model"][i] for i in (2, 3, 4, 5))
+    guessing = next(row for row in rows if row["policy"] == "demo, on features of an untrained video model")
+    share, wrong, late, stopped = (
+        guessing[name] for name in ("success (95 % interval)", "wrong button", "out of time", "stopped by the loop")
+    )
     pressed = round(4 * float(share.partition(" ")[0]))  # of 400
     assert pressed + int(wrong) + int(late) + int(stopped) == 400
     counts = re.search(
         r"presses the\s+requested button (\d+) times and another one (\d+) times.* In (\d+) other", said, re.DOTALL
     )
     assert counts is not None and counts.groups() == (str(pressed), wrong, stopped)
-    measured = {cell for cells in rows.values() for cell in cells}
+    measured = {cell for row in cells for cell in row}
     assert set(re.findall(r"\d+\.\d+", said.replace("0.001", ""))) <= measured
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +15,22 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vpp_edge.checkpoint.paths import paths_from_folder
-from vpp_edge.checkpoint.policy_file import load_policy_file
+from vpp_edge.bundle.closed_loop import closed_loop_from_json
+from vpp_edge.bundle.manifest import file_record
+from vpp_edge.bundle.success_rate import SuccessRate
+from vpp_edge.checkpoint.paths import CheckpointPaths, paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.cli.main import main
+from vpp_edge.cli.student_text import student_lines
 from vpp_edge.errors import BadInputError, CheckpointError
+from vpp_edge.export import exporter
+from vpp_edge.export.distill import loop
+from vpp_edge.export.exporter import export_bundle
+from vpp_edge.export.onnx_writer import write_onnx
+from vpp_edge.export.stages import Stage
 from vpp_edge.runtime.policy.handover_modes import check_steps
+from vpp_edge.workflow import student_play
+from vpp_edge.workflow.closed_loop.evaluation import EvalSettings
 from vpp_edge.workflow.distill_options import work_folder
 
 QUICK = ["--observations", "6", "--held-out-samples", "2", "--head-training-steps", "3", "--quiet"]
@@ -41,7 +53,10 @@ def test_a_student_is_a_checkpoint_with_two_steps(
     assert student.spec.prefix_pulls == card["prefix_pulls"] >= 1 and teacher.spec.prefix_pulls == 1
     assert all((student.former[name] == tensor).all() for name, tensor in teacher.former.items())
     assert card["measures"]["observations"] == 2 and card["held_out"].startswith("2 observations of 1 recording")
-    assert load_policy_file(paths.policy).arguments["distilled"]["teacher_sha256"] == card["teacher_sha256"]
+    assert student.card == {name: value for name, value in card.items() if name != "student_folder"}
+    assert student.card["teacher_sha256"] == file_record(small_checkpoint / "policy.pt").sha256
+    assert student.card["closed_loop"] == [] and teacher.card is None
+    assert [step for step, _ in student.card["curves"]["head"]["losses"]] == [1, 2, 3]
     assert not work_folder(tmp_path / "student").exists()
     with pytest.raises(CheckpointError, match="distilled to 2 DDIM steps"):
         read_checkpoint(paths, Choices(steps=10))
@@ -79,14 +94,71 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
     assert work_folder(tmp_path / "student").is_dir() and not (tmp_path / "student").exists()
     assert main(command) == 2 and "go on with --resume, or remove it" in capsys.readouterr().err
     assert main([*command, "--resume", "--seed", "1"]) == 2
-    assert "begun with other settings (seed was 0, is 1)" in capsys.readouterr().err
+    assert "begun with other settings (--seed was 0, is 1)" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
     assert main(command) == 2 and "student exists; choose another folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_student_and_teacher_play_and_the_bundle_has_the_card(
+    command: list[str],
+    small_bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that ends between training and playing goes on without a step of training."""
+    defaults = {field.name: field.default for field in dataclasses.fields(EvalSettings)}
+    shorter = tuple({**defaults, "time_limit_s": 0.1}.values())
+    monkeypatch.setattr(EvalSettings.__init__, "__defaults__", shorter)
+    command = [*command, "--closed-loop", "2", "--world", "either", "--seed", "6"]
+    with monkeypatch.context() as patch:
+        patch.setattr(student_play, "export_bundle", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(command) == 130
+
+    def traced_where_new(stage: Stage, folder: Path) -> tuple[Path, Path]:
+        """Text and video model are the teacher's, whose bundle there is; the parity check is real for all."""
+        if stage.name == "act":
+            return write_onnx(stage, folder)
+        for suffix in (".onnx", ".onnx.data"):
+            shutil.copyfile(small_bundle / "onnx" / (stage.name + suffix), folder / (stage.name + suffix))
+        return folder / f"{stage.name}.onnx", folder / f"{stage.name}.onnx.data"
+
+    def export(paths: CheckpointPaths, target: Path) -> None:
+        if target.name == "teacher":
+            shutil.copytree(small_bundle, target)
+            return
+        export_bundle(paths, target)
+        shutil.copytree(target, tmp_path / "bundle")  # the exported one is removed at the end
+
+    monkeypatch.setattr(exporter, "write_onnx", traced_where_new)
+    monkeypatch.setattr(student_play, "export_bundle", export)
+    monkeypatch.setattr(loop, "_share_gradients", lambda *_: pytest.fail("a step was taken again"))
+    assert main([*command, "--resume", "--json"]) == 0
+    card: dict[str, Any] = json.loads(capsys.readouterr().out)
+    (record,) = card["closed_loop"]
+    played = closed_loop_from_json(record)
+    assert played is not None and (played.world, played.chunking, played.seed) == ("either", "rtc", 6)
+    assert played.policy == played.reference == SuccessRate(0, 2)
+    assert [step for step, _ in card["curves"]["head"]["losses"]] == [1, 2, 3]
+    del card["student_folder"]
+    before = {**card, "closed_loop": []}  # when the bundle was exported, to play with
+    for folder, known in ((tmp_path / "student", card), (tmp_path / "bundle", before)):
+        assert main(["inspect", str(folder), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found.get("provenance", found)["student"] == known
+        assert main(["inspect", str(folder)]) == 0
+        said = capsys.readouterr().out
+        assert "\n".join(student_lines(known)) in said
+        assert ("the bundle's against the student" in said) == (folder.name == "bundle")
+    assert main(["inspect", str(small_bundle)]) == 0 and "student" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--world", "either"], "--world is for the episodes of --closed-loop"),
+        (["--closed-loop", "1", "--seed", "1000"], "seed 1000: expected a whole number from 0 to 999"),
         (["--resume"], "there is no unfinished distillation"),
         (["--head-steps", "0"], "--head-steps 0: expected a whole number from 1 to 10"),
         (["--data", "nowhere"], "nowhere: no such data set"),
@@ -96,6 +168,8 @@ def test_an_interrupted_run_is_not_overwritten_and_goes_on(
         (["--disk-limit", "1e-9"], "the teacher's outputs take 0.00 GiB; use fewer --observations, or allow it with"),
         (["--ray", "head"], "--ray head: expected HOST:PORT"),
         (["--steps", "5"], "--steps is for the training of the video model; choose its student with --student"),
+        (["--views", "0"], "the recordings to train on: recording 0 has 1 view, the policy needs 2"),
+        (["--held-out-samples", "999"], "the recordings to measure on, the last quarter: 999 observations requested"),
         (["--student", "tiny.yaml"], "--student tiny.yaml: not readable as a specification"),
         (["--student", "demo", "--batch", "3", "--accumulate", "2"], "a batch of 3 cannot be shared evenly"),
         (["--rate", "2", "--student", "demo"], "--rate 2: expected a number above 0, at most 1"),

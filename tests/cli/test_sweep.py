@@ -44,7 +44,7 @@ def test_a_sweep_measures_every_bundle_and_grows(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
     assert main([*command, *axes, "--resume", "--seed", "1"]) == 2
-    assert "begun with other settings (seed was 0, is 1)" in capsys.readouterr().err
+    assert "begun with other settings (--seed was 0, is 1)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 
 from vpp_edge.bundle.success_rate import SuccessRate, success_rate_from_json
 
-FIRST_WORLD = "buttons"  # the only one when certificates did not name it
+FIRST_WORLD, FIRST_CHUNKING = "buttons", "rtc"  # what was played when records did not name it
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class ClosedLoopRecord:
     Attributes:
         task: description of the task.
         policy, reference: successes of the bundle, and of `reference_name`.
-        seed: of `vpp-edge eval`.
-        world: of `vpp-edge eval`.
+        seed, world, chunking: of `vpp-edge eval`.
     """
 
     task: str
@@ -27,6 +26,7 @@ class ClosedLoopRecord:
     reference_name: str
     seed: int
     world: str = FIRST_WORLD
+    chunking: str = FIRST_CHUNKING
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, read back by `closed_loop_from_json`."""
@@ -37,6 +37,7 @@ class ClosedLoopRecord:
             "reference_name": self.reference_name,
             "seed": self.seed,
             "world": self.world,
+            "chunking": self.chunking,
         }
 
 
@@ -55,4 +56,5 @@ def closed_loop_from_json(data: Any) -> ClosedLoopRecord | None:
         reference_name=str(data["reference_name"]),
         seed=int(data["seed"]),
         world=str(data.get("world", FIRST_WORLD)),
+        chunking=str(data.get("chunking", FIRST_CHUNKING)),
     )

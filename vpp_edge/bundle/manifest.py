@@ -27,6 +27,7 @@ from vpp_edge.spec.policy import PolicySpec, TensorSpec, policy_spec_from_json
 from vpp_edge.suggestion import did_you_mean
 
 SCHEMA_VERSION = 2  # 2: limits with their measure and physical errors in the certificate, kept observations
+STUDENT = "student"  # in the provenance: the card of a distilled policy
 ORIGIN = "vpp_edge."  # begins every key of a graph's metadata that says where it comes from
 MANIFEST_NAME = "manifest.json"
 PARITY_NAME = "parity.npz"  # a few observations with the reference outputs
@@ -74,7 +75,8 @@ class Manifest:
         stages: by name.
         files: every file of the bundle but the manifest, by name relative to it, `/` between folders.
         tokenizer: name of the tokenizer file.
-        provenance: where it came from: versions, checkpoint paths and hashes, options. For people and `verify`.
+        provenance: where it came from: versions, checkpoint paths and hashes, options, STUDENT. For people and
+            `verify`.
         certificate: parity measured at export (limits and errors per tensor).
     """
 

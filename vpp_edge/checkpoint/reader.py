@@ -54,6 +54,7 @@ class Checkpoint:
         unet, vae, text: the networks below the policy; `scheduler` is the Euler scheduler's config.
         former, head: tensors of policy.pt without their prefix.
         notes: unusual findings that are not errors, one sentence each.
+        card: of a student: where it comes from and what it kept, as it states it itself; None: not a student.
     """
 
     paths: CheckpointPaths
@@ -67,6 +68,7 @@ class Checkpoint:
     former: Tensors
     head: Tensors
     notes: tuple[str, ...]
+    card: dict[str, Any] | None = None
 
 
 def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> Checkpoint:
@@ -146,6 +148,7 @@ def read_checkpoint(paths: CheckpointPaths, choices: Choices = _AS_TRAINED) -> C
         former=former,
         head=head,
         notes=notes,
+        card=None if config.distilled_steps is None else dict(arguments.get("distilled")),
     )
 
 

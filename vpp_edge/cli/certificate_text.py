@@ -90,7 +90,7 @@ def closed_loop_lines(record: ClosedLoopRecord | None) -> list[str]:
         return []
     return [
         f"closed loop: {record.task}, {counted(record.policy.episodes, 'episode')}, "
-        f"seed {record.seed}, world {record.world} (95 % intervals)",
+        f"seed {record.seed}, world {record.world}, {record.chunking} (95 % intervals)",
         f"  {record.policy} succeed, with {record.reference_name} {record.reference}",
     ]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vpp_edge.bundle.manifest import export_command, is_bundle
 from vpp_edge.cli.calibration_arguments import add_views_argument
-from vpp_edge.cli.certificate_text import segment_line
 from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options, given_of_video
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
@@ -18,12 +18,15 @@ from vpp_edge.cli.executor_arguments import (
     executor_from_arguments,
 )
 from vpp_edge.cli.numbers import Number
+from vpp_edge.cli.student_text import student_lines
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.demo.policies import POLICIES, checkpoint_folder
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.training_options import LOGS
 from vpp_edge.files.outputs import check_output_folder, check_temporary_files
 from vpp_edge.progress import Progress
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, NAMES
+from vpp_edge.workflow.closed_loop.bounds import EPISODES
 from vpp_edge.workflow.distill_options import (
     HEAD_STEPS,
     DistillOptions,
@@ -32,22 +35,21 @@ from vpp_edge.workflow.distill_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vpp_edge.checkpoint.paths import CheckpointPaths
-    from vpp_edge.workflow.distilling import StudentCard
 
 HELP = """Make a student of a trained policy: a checkpoint in the same format that needs less work for an action.
 
 Its action head samples in fewer steps; with --student its video model is smaller.
 
 Needs recordings of the robot, without actions: the teacher gives them. The last quarter of the recordings is held out,
-to measure on. The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
+to measure on: what the student kept of its teacher is printed at the end and stays in the student (`vpp-edge inspect`).
+The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
 
   vpp-edge distill my_checkpoint/ --data my_recordings/ --student orin-agx -o my_student/
   vpp-edge distill my_checkpoint/ --student orin-nx --plan                         (what it would cost)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/             (only the action head)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/ --processes 4 --worker-threads 4
+  vpp-edge distill demo --data recordings/ --student demo -o student/ --closed-loop 200 --world buttons either
   accelerate launch -m vpp_edge.export.distill my_checkpoint/ --data ...           (on all GPUs)
   vpp-edge export my_student/ -o my_bundle/"""
 
@@ -56,13 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CKPT", help=f"the teacher: a checkpoint folder, or {' or '.join(POLICIES)}"
     )
-    parser.add_argument("--data", type=Path, metavar="DATASET", help="recordings of the robot")
+    parser.add_argument(
+        "--data", type=Path, metavar="DATASET", help="recordings of the robot (layouts: vpp-edge calibrate --help)"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="STUDENT", help="checkpoint folder to write")
     add_views_argument(parser)
     parser.add_argument(
         "--student",
         metavar="SPEC",
-        help="sizes of a smaller video model: orin-agx, orin-nx, orin-nano, demo, or a YAML file",
+        help="sizes of a smaller video model: orin-agx, orin-nx, orin-nano, demo, or a YAML file (the teacher's: only "
+        "the action head is trained)",
     )
     parser.add_argument(
         "--head-steps",
@@ -75,8 +80,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan", action="store_true", help="only say what the student of --student would cost, predicted for devices"
     )
+    parser.add_argument(
+        "--closed-loop",
+        type=Number(EPISODES),
+        metavar="N",
+        help="at the end, play N episodes of the simulated task with student and teacher, for its card",
+    )
+    parser.add_argument(
+        "--world", nargs="+", choices=NAMES, help=f"what these episodes ask, N in each world ({BUTTONS.name})"
+    )
     parser.add_argument("--log-with", choices=LOGS, help="keep the losses in <STUDENT>.distilling-logs")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was interrupted, under the same options"
+    )
     add_executor_arguments(parser, "for the teacher's part: this one")
     add_worker_threads_argument(parser)
     add_worker_gpus_argument(parser)
@@ -89,6 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.export.distill.accelerating import process_rank
     from vpp_edge.workflow.distilling import Reports, distill
 
+    if is_bundle(arguments.checkpoint):
+        raise BadInputError(
+            f"{arguments.checkpoint} is a bundle; distill reads the checkpoint that it was exported from"
+        )
     paths = paths_from_folder(checkpoint_folder(arguments.checkpoint))
     if arguments.plan:
         return _plan(paths, arguments)
@@ -109,7 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"student_folder": str(arguments.output), **card.to_json()}))
         return 0
-    print("\n".join(_lines(arguments.output, card)))
+    print(f"{arguments.output}: the student, a checkpoint like any other")
+    print("\n".join(student_lines(card.to_json())))
+    print(f"\nWhat a robot runs is a bundle: {export_command(arguments.output)}")
     return 0
 
 
@@ -134,25 +156,12 @@ def _options(arguments: argparse.Namespace) -> DistillOptions:
     if given and arguments.student is None:
         option = f"--{next(iter(given)).replace('_', '-')}"
         raise BadInputError(f"{option} is for the training of the video model; choose its student with --student")
-    options = distill_options(arguments, log_with=arguments.log_with)
-    return replace(options, head_steps=arguments.head_steps, resume=arguments.resume)
-
-
-def _lines(folder: Path, card: StudentCard) -> Iterator[str]:
-    """The card for people."""
-    from vpp_edge.export.distill.measures import DRAWS
-
-    levels, m = ", ".join(f"{sigma:g}" for sigma in card.sigmas), card.measures
-    yield f"{folder}: a student whose head samples in {card.head_steps} steps (noise levels {levels})"
-    yield f"measured on {card.held_out}, trained on {card.data}"
-    if card.token_error is not None:
-        yield f"  tokens               RMS error {card.token_error:.2f} of that of their mean"
-    yield f"  actions, same noise  RMS {m.action_rms:.4f}, normalized; {m.action_rms_prefixed:.4f} under prefixes"
-    yield f"  spread over noise    {m.student_spread:.4f}, the teacher's {m.teacher_spread:.4f}"
-    yield f"  nearest chunk        that of the same noise, of {DRAWS}, in {100 * m.same_mode:.1f} %"
-    yield f"  follows a prefix     {m.student_following:.2f}, the teacher {m.teacher_following:.2f}"
-    yield f"  seam to a prefix     {m.student_seam:.4f}, the teacher's {m.teacher_seam:.4f}"
-    yield "chunks of the student from the teacher's, same noise:"
-    yield from map(segment_line, card.physical.student)
-    yield "two chunks of the teacher from one another, different noise:"
-    yield from map(segment_line, card.physical.noise)
+    if arguments.world and arguments.closed_loop is None:
+        raise BadInputError("--world is for the episodes of --closed-loop; say how many of them, or leave it out")
+    return replace(
+        distill_options(arguments, log_with=arguments.log_with),
+        head_steps=arguments.head_steps,
+        resume=arguments.resume,
+        closed_loop=arguments.closed_loop,
+        worlds=tuple(dict.fromkeys(arguments.world or DistillOptions.worlds)),
+    )

@@ -31,7 +31,7 @@ def add_amounts(parser: argparse.ArgumentParser) -> None:
         ("--observations", COUNT, default.observations, "observations to train on"),
         ("--held-out-samples", COUNT, default.held_out, "observations to measure on"),
         ("--head-training-steps", TRAINING_STEPS, training.head_steps, "training steps of the action head"),
-        ("--seed", SEED, default.seed, "seed of noise, prefixes and batches"),
+        ("--seed", SEED, default.seed, "seed of noise, prefixes, batches and episodes"),
     )
     for option, within, value, meaning in numbers:
         parser.add_argument(option, type=Number(within), default=value, metavar="N", help=f"{meaning} ({value:g})")
@@ -51,8 +51,18 @@ def add_video_arguments(parser: argparse.ArgumentParser, title: str) -> None:
         ("--steps", TRAINING_STEPS, training.steps, "optimizer steps"),
         ("--batch", COUNT, training.batch, "observations in a step, over all processes"),
         ("--rate", RATE, training.rate, "learning rate"),
-        ("--accumulate", COUNT, training.accumulate, "parts in which a process computes its share of a batch"),
-        ("--patience", PATIENCE, training.patience, "judgements without a better one until it ends early, 0: never"),
+        (
+            "--accumulate",
+            COUNT,
+            training.accumulate,
+            "parts a process computes its share of a batch in, to save memory",
+        ),
+        (
+            "--patience",
+            PATIENCE,
+            training.patience,
+            "judgements without a better one until it ends early, 0: never",
+        ),
     )
     for option, within, value, meaning in numbers:
         group.add_argument(option, type=Number(within), metavar="N", help=f"{meaning} ({value:g})")

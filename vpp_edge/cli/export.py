@@ -253,6 +253,7 @@ def _data(arguments: argparse.Namespace) -> tuple[DataOptions | None, Path | Non
 def _print_result(arguments: argparse.Namespace, manifest: Manifest) -> int:
     from vpp_edge.bundle.certificate import certificate_from_json
     from vpp_edge.cli.certificate_text import certificate_lines
+    from vpp_edge.cli.student_text import certificate_note
 
     certificate = certificate_from_json(manifest.certificate)
     problems = certificate.problems()
@@ -271,7 +272,7 @@ def _print_result(arguments: argparse.Namespace, manifest: Manifest) -> int:
     for note in manifest.policy.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{arguments.output}: {size / 2**20:.0f} MiB in {arguments.precision}, compared with {certificate.reference}")
-    print("\n".join(certificate_lines(certificate)))
+    print("\n".join([*certificate_lines(certificate), *certificate_note(manifest)]))
     for problem in problems:
         print(f"FAILED: {problem}")
     if problems:

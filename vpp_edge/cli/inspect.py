@@ -7,9 +7,10 @@ import json
 import mmap
 from pathlib import Path
 
-from vpp_edge.bundle.manifest import ORIGIN, Bundle, Manifest, export_command, is_checkpoint
+from vpp_edge.bundle.manifest import ORIGIN, STUDENT, Bundle, Manifest, export_command, is_checkpoint
 from vpp_edge.cli.certificate_text import certificate_lines
 from vpp_edge.cli.libraries import install_command
+from vpp_edge.cli.student_text import certificate_note, readable_student_lines
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.installing import is_installed
 from vpp_edge.spec.policy import SEGMENT_KINDS, PolicySpec
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"bundle": str(bundle.path), "manifest_sha256": bundle.manifest_sha256, **manifest.to_json()}))
         return 0
     print(f"{bundle.path}  (manifest SHA-256 {bundle.manifest_sha256[:16]}...)")
-    print("\n".join([*_policy(manifest.policy), *_stages(manifest), *_files(manifest), *_origin(manifest)]))
+    card = readable_student_lines(manifest.provenance.get(STUDENT))
+    print("\n".join([*_policy(manifest.policy), *card, *_stages(manifest), *_files(manifest), *_origin(manifest)]))
     return 0
 
 
@@ -56,10 +58,11 @@ def _inspect_checkpoint(arguments: argparse.Namespace) -> int:
 
     checkpoint = read_checkpoint(paths_from_folder(path))
     if arguments.json:
-        print(json.dumps({"checkpoint": str(path), "policy": checkpoint.spec.to_json(), "export": export}))
+        found = {"checkpoint": str(path), "policy": checkpoint.spec.to_json(), STUDENT: checkpoint.card}
+        print(json.dumps({**found, "export": export}))
         return 0
     print(f"{path}  (a trained checkpoint, not exported yet)")
-    print("\n".join(_policy(checkpoint.spec)))
+    print("\n".join([*_policy(checkpoint.spec), *readable_student_lines(checkpoint.card)]))
     print(f"\nIts weights are complete. What a robot runs is a bundle: {export}")
     return 0
 
@@ -133,6 +136,7 @@ def _origin(manifest: Manifest) -> list[str]:
     try:
         certificate = certificate_from_json(manifest.certificate)
         lines = ["", f"parity    against {certificate.reference}", *certificate_lines(certificate, every_column=True)]
+        lines += certificate_note(manifest)
         lines += [f"  OVER ITS LIMIT: {problem}" for problem in certificate.problems()]
     except BadInputError as error:
         lines = ["", f"parity    {error}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,7 @@ from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.separation import UNKNOWN
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.checkpoint.choices import Choices
-from vpp_edge.checkpoint.paths import CheckpointPaths, paths_from_folder
+from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.demo.observations import expert_observations
 from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.errors import BadInputError, BundleError
@@ -69,7 +69,7 @@ def demo_bundle(
         BadInputError, CheckpointError: the policy does not support the options, or the disk is full.
     """
     bundle, paths = folder / options.folder_name, paths_from_folder(POLICIES[options.policy].folder)
-    if not fresh and _is_usable(bundle, paths):
+    if not fresh and is_bundle_of(bundle, checkpoint_hashes(paths)):
         say(f"Using the bundle of an earlier run, {bundle}.")
         return bundle
     if options.precision == "fp32":
@@ -96,8 +96,8 @@ def _lower(source: Bundle, target: Path, wanted: DemoOptions, quiet: bool) -> No
         lower_bundle(source, target, held_out.samples, options, table=table, report=progress)
 
 
-def _is_usable(path: Path, checkpoint: CheckpointPaths) -> bool:
-    """Whether `path` is an intact bundle of this checkpoint, exported with the installed library versions."""
+def is_bundle_of(path: Path, checkpoint_sha256: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether `path` is an intact bundle of the checkpoint with these hashes, exported with the installed versions."""
     try:
         bundle = Bundle(path)
         bundle.verify_all()
@@ -106,4 +106,4 @@ def _is_usable(path: Path, checkpoint: CheckpointPaths) -> bool:
     origin = bundle.manifest.provenance
     versions = origin.get("versions", {})
     same_versions = bool(versions) and all(version(name) == v for name, v in versions.items() if v)
-    return same_versions and origin.get("checkpoint_sha256") == checkpoint_hashes(checkpoint)
+    return same_versions and origin.get("checkpoint_sha256") == checkpoint_sha256

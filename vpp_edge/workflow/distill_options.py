@@ -8,6 +8,8 @@ from pathlib import Path
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.training_options import TrainingOptions
 from vpp_edge.number_range import COUNT, SEED, above, whole
+from vpp_edge.runtime.sim.worlds.kinds import BUTTONS
+from vpp_edge.workflow.closed_loop.bounds import EPISODES
 
 HEAD_STEPS = whole(1, 10)
 DISK_LIMIT_GIB = above(0, 1e6)
@@ -25,8 +27,9 @@ class DistillOptions:
         observations, held_out: how many to train and to measure on.
         disk_limit_gib: most that the teacher's outputs may take.
         training: how it is trained.
-        seed: of noise, prefixes and batches.
+        seed: of noise, prefixes, batches and episodes.
         resume: go on with a run that was interrupted.
+        closed_loop: episodes that student and teacher play in each of `worlds`; None: none.
     """
 
     dataset: Path
@@ -39,6 +42,8 @@ class DistillOptions:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     seed: int = 0
     resume: bool = False
+    closed_loop: int | None = None
+    worlds: tuple[str, ...] = (BUTTONS.name,)
 
     def __post_init__(self) -> None:
         HEAD_STEPS.check("head_steps", self.head_steps)
@@ -46,12 +51,18 @@ class DistillOptions:
         COUNT.check("held_out", self.held_out)
         DISK_LIMIT_GIB.check("disk_limit_gib", self.disk_limit_gib)
         SEED.check("seed", self.seed)
+        if self.closed_loop is not None:
+            EPISODES.check("closed_loop", self.closed_loop)
 
 
 def progress_stages(options: DistillOptions) -> list[tuple[str, float]]:
     """(stage of the progress display, seconds on two cores for the demo policy)."""
     steps = options.training.steps
     video = [("encoder", 0.1 * steps), ("video", 0.5 * steps), ("student", 60.0)] if options.student else []
+    playing = []
+    if options.closed_loop is not None:
+        seconds = 3.0 * options.closed_loop * len(options.worlds)
+        playing = [("export student", 50.0), ("export teacher", 50.0), ("play", seconds)]
     return [
         ("read", 2.0),
         ("teacher", 0.08 * options.observations),
@@ -59,6 +70,7 @@ def progress_stages(options: DistillOptions) -> list[tuple[str, float]]:
         *video,
         ("head", 0.3 * options.training.head_steps),
         ("measure", 10.0),
+        *playing,
         ("write", 1.0),
     ]
 

@@ -22,12 +22,7 @@ from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.accelerating import open_trainer, process_rank
 from vpp_edge.export.distill.head import HeadLesson, Sampler, contexts_of, distill_head
 from vpp_edge.export.distill.loop import Schedule, Trainer
-from vpp_edge.export.distill.measures import (
-    HeadMeasures,
-    PhysicalMeasures,
-    measure_head,
-    measure_physically,
-)
+from vpp_edge.export.distill.measures import measure_head, measure_physically
 from vpp_edge.export.distill.observations import Observations
 from vpp_edge.export.distill.plan import bytes_of_observation, check_room
 from vpp_edge.export.distill.student import student_stride
@@ -43,44 +38,12 @@ from vpp_edge.wording import counted
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
 from vpp_edge.workflow.kept_settings import keep_settings
+from vpp_edge.workflow.student_card import StudentCard
 from vpp_edge.workflow.student_plan import PolicyCost, plan_of_student
-from vpp_edge.workflow.teaching import Teaching
+from vpp_edge.workflow.student_play import play_settings, play_student
+from vpp_edge.workflow.teaching import Teaching, check_recordings
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
-
-
-@dataclass(frozen=True)
-class StudentCard:
-    """Where a student comes from and what it kept; stored in its arguments as `distilled`.
-
-    Attributes:
-        teacher_sha256: of the teacher's policy file.
-        student: the specification of its video model; None: the teacher's.
-        sigmas: the student's noise levels.
-        prefix_pulls: how often one of its steps pulls to a prefix.
-        data, held_out: what it was trained and measured on, in words.
-        cost: operations and predicted latency beside the teacher's, as in `student_plan`; None with its video model.
-        token_error: rms error of its tokens, over that of the teacher's mean; None with the teacher's video model.
-        measures, physical: on the held-out observations.
-    """
-
-    teacher_sha256: str
-    student: StudentSpec | None
-    head_steps: int
-    sigmas: tuple[float, ...]
-    prefix_pulls: int
-    training: dict[str, Any]
-    data: str
-    held_out: str
-    cost: dict[str, Any] | None
-    token_error: float | None
-    measures: HeadMeasures
-    physical: PhysicalMeasures
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return data
 
 
 @dataclass(frozen=True)
@@ -148,6 +111,10 @@ def distill(
     student = student_spec(options.student) if options.student else None
     training, judging = split_dataset(options)
     checkpoint = read_checkpoint(paths, Choices())
+    # Whether everything fits, before anything is computed or kept.
+    play_settings(options, checkpoint, options.head_steps)
+    check_recordings(checkpoint.spec, training, options.observations, "the recordings to train on")
+    check_recordings(checkpoint.spec, judging, options.held_out, "the recordings to measure on, the last quarter")
     work, settings = work_folder(target), settings_of(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
@@ -155,7 +122,8 @@ def distill(
     stride = None if student is None else student_stride(checkpoint, student)
     each, count = bytes_of_observation(checkpoint, stride), options.observations + options.held_out
     reports.note(
-        f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2f} GiB in all"
+        f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2g} GiB for "
+        f"{counted(count, 'observation')}, in {work} until the student is complete"
     )
     check_room(target.absolute().parent, count * each, options.disk_limit_gib)
     if trainer.rank == 0:
@@ -212,11 +180,12 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
         trainer.folder.mkdir(exist_ok=True)
     learning, judging = _head_lessons(lessons, head_steps)
     schedule = Schedule(steps=options.training.head_steps, rate=HEAD_RATE, batch=HEAD_BATCH)
-    head = distill_head(lessons.head, learning, schedule, trainer)
+    head, curve = distill_head(lessons.head, learning, schedule, trainer)
     if trainer.rank != 0:
         return None
     trainer.report("measure", 0)
     sampler, seed = judging.to, options.seed
+    curves = {**({} if video is None else video.curves), "head": curve}
     card = StudentCard(
         teacher_sha256=lessons.teacher_sha256,
         student=lessons.spec,
@@ -230,7 +199,11 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
         token_error=None if video is None else video.token_error(lessons.judged),
         measures=measure_head(lessons.head, head, judging, seed + 2),
         physical=measure_physically(lessons.head, head, judging, checkpoint.spec, seed=seed + 3),
+        curves={name: each.thinned() for name, each in curves.items()},
     )
+    if played := play_settings(options, checkpoint, head_steps):
+        student, folder = _student(checkpoint, video, head, card), trainer.folder / "closed-loop"
+        card = replace(card, closed_loop=play_student(checkpoint, student, played, folder, report=trainer.report))
     trainer.report("write", 0)
     write_student(checkpoint, _student(checkpoint, video, head, card), target)
     return card

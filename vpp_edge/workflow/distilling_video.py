@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from vpp_edge.checkpoint.parts import ModelPart
 from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.errors import BadInputError
+from vpp_edge.export.distill.curve import Curve
 from vpp_edge.export.distill.head import Sampler, contexts_of
 from vpp_edge.export.distill.loop import Schedule, Trainer
 from vpp_edge.export.distill.observations import Observations
@@ -38,11 +40,12 @@ ENCODER_RATE = 3.0  # of the learning rate: an image encoder that is trained alo
 
 @dataclass(frozen=True)
 class TrainedVideo:
-    """A trained student of the video model, and what it was trained on."""
+    """A trained student of the video model, what it was trained on, and the curves of its trainings by name."""
 
     start: StudentStart
     student: VideoStudent
     lesson: VideoLesson
+    curves: Mapping[str, Curve]
 
     def unet(self) -> ModelPart:
         """Configuration and weights of its UNet."""
@@ -110,13 +113,17 @@ def trained_video(
         optimizer=options.optimizer,
         patience=options.patience,
     )
+    curves = {}
     if lesson.own_encoder:
-        distill_encoder(student, lesson, replace(schedule, rate=ENCODER_RATE * options.rate, patience=0), trainer)
+        alone = replace(schedule, rate=ENCODER_RATE * options.rate, patience=0)
+        curves["encoder"] = distill_encoder(student, lesson, alone, trainer)
     sparse = SparseTraining(student.video.unet, student.video.encoder) if options.sparse else None
-    distill_video(student, lesson, schedule, trainer, judge=lambda: action_error(student, lesson, judged))
+    curves["video"] = distill_video(
+        student, lesson, schedule, trainer, judge=lambda: action_error(student, lesson, judged)
+    )
     if sparse is not None:
         sparse.finish()
-    return TrainedVideo(start=start, student=student, lesson=lesson)
+    return TrainedVideo(start=start, student=student, lesson=lesson, curves=curves)
 
 
 @torch.no_grad()

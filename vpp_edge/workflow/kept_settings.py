@@ -30,5 +30,13 @@ def keep_settings(folder: Path, settings: Mapping[str, Any], work: str) -> None:
     before = read_json_file(path, f"the settings of an unfinished {work}")
     changed = [name for name, value in settings.items() if before.get(name) != value]
     if changed:
-        words = ", ".join(f"{name} was {before.get(name)}, is {settings[name]}" for name in changed)
+        words = ", ".join(f"{_option(name)} was {before.get(name)}, is {settings[name]}" for name in changed)
         raise BadInputError(f"{folder}: begun with other settings ({words}); repeat those, or remove the folder")
+
+
+def _option(setting: str) -> str:
+    """What a setting is called on the command line."""
+    other = {"dataset": "--data", "held_out": "--held-out-samples", "training.head_steps": "--head-training-steps"}
+    if setting in ("teacher_sha256", "shard"):
+        return setting
+    return other.get(setting, f"--{setting.removeprefix('training.').replace('_', '-')}")

@@ -12,6 +12,7 @@ from vpp_edge.calibration.datasets import Recording
 from vpp_edge.calibration.samples import numbered_samples
 from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
+from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor, Needs, Work
 from vpp_edge.export.distill.observations import Observations
 from vpp_edge.export.distill.teacher import (
@@ -24,8 +25,17 @@ from vpp_edge.export.distill.teacher import (
 from vpp_edge.export.tokenizer import load_tokenizer
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback
+from vpp_edge.spec.policy import PolicySpec
 
 _LIBRARIES_BYTES = 2**30  # PyTorch and the activations of one observation, beside the weights
+
+
+def check_recordings(spec: PolicySpec, recordings: Sequence[Recording], count: int, meaning: str) -> None:
+    """Raises BadInputError where they have no `count` observations of this policy, before the first is computed."""
+    try:
+        next(numbered_samples(spec, recordings, count, seed=0, numbers=range(1)))
+    except BadInputError as error:
+        raise BadInputError(f"{meaning}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def distilled(teacher: ActionHead, seen: Seen, folder: Path, *, steps: int, stop
 
     schedule = Schedule(steps=steps, rate=1e-3, batch=8, warm_up=10)
     trainer = Trainer(folder=folder, seed=0, report=report)
-    return distill_head(teacher, lesson(teacher, seen, TO), schedule, trainer)
+    return distill_head(teacher, lesson(teacher, seen, TO), schedule, trainer)[0]
 
 
 def lesson(teacher: ActionHead, seen: Seen, to: Sampler) -> HeadLesson:

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
 from vpp_edge.export.distill.accelerating import open_trainer
+from vpp_edge.export.distill.curve import Curve, curve_of
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.training_options import TrainingOptions
 from vpp_edge.installing import pip_install
@@ -27,7 +30,7 @@ def regression() -> nn.Linear:
     return nn.Linear(4, 1, bias=False)
 
 
-def trained(schedule: Schedule, trainer: Trainer, judged: list[float] | None = None) -> tuple[Tensor, list[float]]:
+def trained(schedule: Schedule, trainer: Trainer, judged: list[float] | None = None) -> tuple[Tensor, Curve]:
     module = regression()
 
     def loss_of(randoms: Sequence[np.random.Generator], step: int) -> Tensor:
@@ -39,8 +42,8 @@ def trained(schedule: Schedule, trainer: Trainer, judged: list[float] | None = N
         judged.append(error)  # type: ignore[union-attr]
         return error
 
-    losses = train("t", {"module": module}, loss_of, schedule, trainer, None if judged is None else judge)
-    return module.weight.detach().clone(), losses
+    curve = train("t", {"module": module}, loss_of, schedule, trainer, None if judged is None else judge)
+    return module.weight.detach().clone(), curve
 
 
 def test_parts_of_a_batch_add_up_to_it(tmp_path: Path) -> None:
@@ -50,9 +53,9 @@ def test_parts_of_a_batch_add_up_to_it(tmp_path: Path) -> None:
         folder.mkdir()
         schedule = Schedule(steps=30, rate=0.03, batch=8, warm_up=5)
         found.append(trained(schedule, Trainer(folder=folder, seed=1, accumulate=accumulate)))
-    for weight, losses in found[1:]:
+    for weight, curve in found[1:]:
         torch.testing.assert_close(weight, found[0][0], atol=1e-5, rtol=1e-5)
-        assert losses == pytest.approx(found[0][1], rel=1e-4)
+        np.testing.assert_allclose(curve.losses, found[0][1].losses, rtol=1e-4)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
@@ -64,10 +67,28 @@ def test_the_best_judged_weights_stay_and_end_the_training(tmp_path: Path) -> No
     judged: list[float] = []
     # A rate so high that the weights overshoot: the training is given up after 3 judgements without a better one.
     schedule = Schedule(steps=400, rate=0.9, batch=1, warm_up=1, average=0.0, clip=1e9, judge_every=5, patience=3)
-    weight, losses = trained(schedule, Trainer(folder=tmp_path, seed=0), judged)
-    assert len(losses) == 5 * len(judged) < 400
+    weight, curve = trained(schedule, Trainer(folder=tmp_path, seed=0), judged)
+    assert len(curve.losses) == 5 * len(judged) < 400
     assert len(judged) - 1 - int(np.argmin(judged)) == 3
     assert float((weight[0] - WANTED).square().mean()) == pytest.approx(min(judged), rel=1e-5)
+    assert curve.held_out == tuple((5 * (i + 1), error) for i, error in enumerate(judged))
+    assert curve.best == (5 * (int(np.argmin(judged)) + 1), min(judged))
+    trained(schedule, Trainer(folder=tmp_path, seed=0), again := [])
+    assert not again, "its end was kept, so that a resume takes no step again"
+
+
+@given(steps=st.integers(1, 3000), most=st.integers(2, 12), judge_every=st.integers(1, 400))
+def test_a_thinned_curve_keeps_mean_end_and_best(steps: int, most: int, judge_every: int) -> None:
+    random = np.random.default_rng(steps)
+    losses, judged = random.random(steps).tolist(), random.random(-(-steps // judge_every)).tolist()
+    whole = curve_of(losses, judged, judge_every)
+    few = whole.thinned(most)
+    assert len(few.losses) <= most and len(few.held_out) <= most
+    assert few.best == whole.best and set(few.held_out) <= set(whole.held_out)
+    assert few.held_out[-1] == whole.held_out[-1] == (steps, judged[-1])
+    ends = [step for step, _ in few.losses]
+    assert ends == sorted(set(ends)) and ends[-1] == steps
+    assert np.average([loss for _, loss in few.losses], weights=np.diff([0, *ends])) == pytest.approx(np.mean(losses))
 
 
 def test_notes_tell_the_loss_and_the_held_out_error(tmp_path: Path) -> None:

@@ -78,9 +78,9 @@ def trained(folder: Path, stop_at: int | None = None) -> tuple[nn.Sequential, li
             raise KeyboardInterrupt
 
     schedule = Schedule(steps=60, rate=3e-3, batch=16, warm_up=5)
-    losses = train("t", {"t": student}, loss_of, schedule, Trainer(folder=folder, seed=0, report=report))
+    curve = train("t", {"t": student}, loss_of, schedule, Trainer(folder=folder, seed=0, report=report))
     training.finish()
-    return student, losses
+    return student, [loss for _, loss in curve.losses]
 
 
 def test_training_makes_up_for_much_of_what_pruning_costs(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def distilled(
     to = student_sampler(teacher, OF, contexts, steps=head_steps, seed=0)
     lesson = HeadLesson(contexts=contexts, own=contexts, of=of, to=to)
     schedule = Schedule(steps=training_steps, rate=3e-3, batch=64, warm_up=30, average=0.98)
-    return distill_head(teacher, lesson, schedule, Trainer(folder=folder, seed=0)), to
+    return distill_head(teacher, lesson, schedule, Trainer(folder=folder, seed=0))[0], to
 
 
 @torch.no_grad()

@@ -65,18 +65,27 @@ def played(
         reference, name = PlayerChoice(str(source.path)), "the float32 bundle"
     else:
         reference, name = PlayerChoice(str(bundle), "torch"), "the eager float32 policy"
-    found = _rate(PlayerChoice(str(bundle)), settings, lambda fraction: report("play", fraction))
-    expected = _rate(reference, settings, lambda fraction: report("play float32", fraction))
-    return ClosedLoopRecord(
-        task=f'simulated "{instructions_of(settings.kind)[0]}"',
-        policy=found,
-        reference=expected,
-        reference_name=name,
-        seed=settings.seed,
-        world=settings.world,
-    )
+    found = success_rate(PlayerChoice(str(bundle)), settings, lambda fraction: report("play", fraction))
+    expected = success_rate(reference, settings, lambda fraction: report("play float32", fraction))
+    return closed_loop_record(found, expected, name, settings)
 
 
-def _rate(choice: PlayerChoice, settings: EvalSettings, report: Callable[[float], None]) -> SuccessRate:
+def success_rate(choice: PlayerChoice, settings: EvalSettings, report: Callable[[float], None]) -> SuccessRate:
+    """Plays all episodes; `report` is called with the share of them that was played."""
     results = evaluate(choice, settings, report=lambda stage, fraction: report(fraction))
     return summary_of(results).rate
+
+
+def closed_loop_record(
+    policy: SuccessRate, reference: SuccessRate, reference_name: str, settings: EvalSettings
+) -> ClosedLoopRecord:
+    """What a policy and its reference did under the same settings."""
+    return ClosedLoopRecord(
+        task=f'simulated "{instructions_of(settings.kind)[0]}"',
+        policy=policy,
+        reference=reference,
+        reference_name=reference_name,
+        seed=settings.seed,
+        world=settings.world,
+        chunking=settings.chunking,
+    )
