@@ -28,7 +28,7 @@ def observations(
     teaching = Teaching(
         checkpoint=read,
         policy=policy_from_checkpoint(read),
-        dataset=recordings,
+        datasets=(recordings,),
         folder=folder,
         executor=None,
         stride=stride,

@@ -48,10 +48,11 @@ HELP = """Make a student of a trained policy: a checkpoint in the same format th
 
 Its action head samples in fewer steps; with --student its video model is smaller.
 
-Needs recordings of the robot, without actions: the teacher gives them. The last quarter of the recordings is held out,
-to measure on. The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
+Needs recordings of the robot, without actions: the teacher gives them. The last quarter of the first --data is held
+out, to measure on. The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
 
   vpp-edge distill my_checkpoint/ --data my_recordings/ --student orin-agx -o my_student/
+  vpp-edge distill my_checkpoint/ --data my_recordings/ --data student_runs/ --student orin-agx -o my_student/
   vpp-edge distill my_checkpoint/ --student orin-nx --plan                         (what it would cost)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/             (only the action head)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/ --processes 4 --worker-threads 4
@@ -66,7 +67,13 @@ _OF_THE_VIDEO_MODEL = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the teacher: a checkpoint folder, or demo")
-    parser.add_argument("--data", type=Path, metavar="DATASET", help="recordings of the robot")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        metavar="DATASET",
+        help="recordings of the robot; give it again for more to train on, such as recordings of a student's runs",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="STUDENT", help="checkpoint folder to write")
     add_views_argument(parser)
     parser.add_argument(
@@ -179,7 +186,7 @@ def _options(arguments: argparse.Namespace) -> DistillOptions:
         option = f"--{next(iter(given)).replace('_', '-')}"
         raise BadInputError(f"{option} is for the training of the video model; choose its student with --student")
     return DistillOptions(
-        dataset=arguments.data,
+        datasets=tuple(arguments.data),
         views=names_from_text(arguments.views),
         student=arguments.student,
         head_steps=arguments.head_steps,

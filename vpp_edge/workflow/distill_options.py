@@ -18,7 +18,7 @@ class DistillOptions:
     """How a student is made.
 
     Attributes:
-        dataset: recordings of the robot; the last quarter of them is held out.
+        datasets: folders of recordings of the robot; the last quarter of the first one is held out.
         views: the views of the recordings for the policy's cameras, in their order; empty: the first ones.
         student: name or file of the student's specification; None: the video model stays the teacher's.
         head_steps: sampling steps of the student's head.
@@ -29,7 +29,7 @@ class DistillOptions:
         resume: go on with a run that was interrupted.
     """
 
-    dataset: Path
+    datasets: tuple[Path, ...]
     views: tuple[str, ...] = ()
     student: str | None = None
     head_steps: int = 2

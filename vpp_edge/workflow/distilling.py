@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.bundle.manifest import file_record
-from vpp_edge.calibration.datasets import Recording, open_dataset
-from vpp_edge.calibration.samples import split_recordings
+from vpp_edge.calibration.datasets import Recording
 from vpp_edge.checkpoint.paths import CheckpointPaths
 from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.errors import BadInputError
@@ -45,6 +44,7 @@ from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.wording import counted
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
+from vpp_edge.workflow.lesson_data import training_and_held_out
 from vpp_edge.workflow.student_plan import plan_of_student
 from vpp_edge.workflow.teaching import Teaching
 
@@ -118,7 +118,7 @@ def distill(
     if process_rank() == 0:
         check_target(target, options.resume)
     student = student_spec(options.student) if options.student else None
-    training, judging = _split(options)
+    training, judging = training_and_held_out(options.datasets, options.views)
     checkpoint = read_checkpoint(paths, Choices())
     work, settings = work_folder(target), _settings(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
@@ -137,7 +137,7 @@ def distill(
     teaching = Teaching(
         checkpoint=checkpoint,
         policy=policy,
-        dataset=options.dataset,
+        datasets=options.datasets,
         folder=work,
         executor=executor,
         stride=stride,
@@ -229,7 +229,7 @@ def _settings(checkpoint: Checkpoint, options: DistillOptions, student: StudentS
         del training[name]
     settings = {
         "teacher_sha256": file_record(checkpoint.paths.policy).sha256,
-        "dataset": str(options.dataset.resolve()),
+        "datasets": [str(dataset.resolve()) for dataset in options.datasets],
         "views": list(options.views),
         "student": None if student is None else asdict(student),
         "head_steps": options.head_steps,
@@ -253,12 +253,6 @@ def _keep_settings(work: Path, settings: dict[str, Any]) -> None:
     if changed:
         words = ", ".join(f"{name} was {before.get(name)}, is {settings[name]}" for name in changed)
         raise BadInputError(f"{work}: begun with other settings ({words}); repeat those, or remove the folder")
-
-
-def _split(options: DistillOptions) -> tuple[list[Recording], list[Recording]]:
-    """The recordings to train on and those to measure on."""
-    training, judging = split_recordings(open_dataset(options.dataset.absolute()).recordings)
-    return [r.with_views(options.views) for r in training], [r.with_views(options.views) for r in judging]
 
 
 def _words(recordings: Sequence[Recording], count: int) -> str:

@@ -46,7 +46,7 @@ class Teaching:
     """The teacher, and where its outputs are computed and kept.
 
     Attributes:
-        dataset: where the recordings are.
+        datasets: where the recordings are.
         folder: for the shards.
         executor: computes them; None: this process does.
         stride: as in `shard_from_samples`.
@@ -55,7 +55,7 @@ class Teaching:
 
     checkpoint: Checkpoint
     policy: VideoPredictionPolicy
-    dataset: Path
+    datasets: tuple[Path, ...]
     folder: Path
     executor: Executor | None
     stride: int | None
@@ -94,7 +94,7 @@ class Teaching:
         paths = self.checkpoint.paths
         video, text, policy = (path.absolute() for path in paths.parts().values())
         absolute = replace(paths, video_model=video, text_encoder=text, policy=policy)
-        files = (video, text, policy, self.dataset.absolute())
+        files = (video, text, policy, *(dataset.absolute() for dataset in self.datasets))
         needs = Needs(files=files, memory_bytes=_weight_bytes(self.checkpoint) + _LIBRARIES_BYTES)
         return self.executor.results(open_teacher, (absolute, lesson), numbers, needs)
 

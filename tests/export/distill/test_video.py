@@ -42,7 +42,7 @@ def observations(
     teaching = Teaching(
         checkpoint=teacher_checkpoint,
         policy=policy,
-        dataset=robot_recordings,
+        datasets=(robot_recordings,),
         folder=tmp_path_factory.mktemp("outputs"),
         executor=None,
         stride=4,
