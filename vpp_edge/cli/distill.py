@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vpp_edge.cli.calibration_arguments import add_views_argument, names_from_text
 from vpp_edge.cli.certificate_text import segment_line
+from vpp_edge.cli.checkpoint_arguments import add_checkpoint_arguments, choices_from_arguments
 from vpp_edge.cli.demo_policy import DEMO
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
@@ -106,6 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_executor_arguments(parser, "for the teacher's part: this one")
     add_worker_threads_argument(parser)
     _add_video_arguments(parser)
+    add_checkpoint_arguments(
+        parser.add_argument_group(
+            "reading of the teacher", "as for `vpp-edge export`, which needs the same for the student"
+        )
+    )
 
 
 def _add_video_arguments(parser: argparse.ArgumentParser) -> None:
@@ -174,7 +180,12 @@ def _plan(paths: CheckpointPaths, arguments: argparse.Namespace) -> int:
         raise BadInputError("--plan says what a student costs; choose one with --student")
     spec = student_spec(arguments.student)
     with Progress("plan", PROGRESS_STAGES, quiet=arguments.quiet) as progress:
-        plan = plan_of_student(read_checkpoint(paths), spec, head_steps=arguments.head_steps, report=progress)
+        plan = plan_of_student(
+            read_checkpoint(paths, choices_from_arguments(arguments)),
+            spec,
+            head_steps=arguments.head_steps,
+            report=progress,
+        )
     print(json.dumps(plan.to_json()) if arguments.json else "\n".join(plan.lines()))
     return 0
 
@@ -187,6 +198,7 @@ def _options(arguments: argparse.Namespace) -> DistillOptions:
         raise BadInputError(f"{option} is for the training of the video model; choose its student with --student")
     return DistillOptions(
         datasets=tuple(arguments.data),
+        choices=choices_from_arguments(arguments),
         views=names_from_text(arguments.views),
         student=arguments.student,
         head_steps=arguments.head_steps,
@@ -208,7 +220,7 @@ def _lines(folder: Path, card: StudentCard) -> Iterator[str]:
     yield f"measured on {card.held_out}, trained on {card.data}"
     if card.token_error is not None:
         yield f"  tokens               RMS error {card.token_error:.2f} of that of their mean"
-    yield f"  actions, same noise  RMS {m.action_rms:.4f}, normalized; {m.action_rms_prefixed:.4f} under prefixes"
+    yield f"  actions, same noise  RMS {m.action_rms:.4f}; {m.action_rms_prefixed:.4f} under prefixes"
     yield f"  spread over noise    {m.student_spread:.4f}, the teacher's {m.teacher_spread:.4f}"
     yield f"  nearest chunk        that of the same noise, of {DRAWS}, in {100 * m.same_mode:.1f} %"
     yield f"  follows a prefix     {m.student_following:.2f}, the teacher {m.teacher_following:.2f}"

@@ -16,7 +16,7 @@ from typing import Any
 from vpp_edge.bundle.manifest import file_record
 from vpp_edge.calibration.datasets import Recording
 from vpp_edge.checkpoint.paths import CheckpointPaths
-from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
+from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.accelerating import open_trainer, process_rank
@@ -119,7 +119,7 @@ def distill(
         check_target(target, options.resume)
     student = student_spec(options.student) if options.student else None
     training, judging = training_and_held_out(options.datasets, options.views)
-    checkpoint = read_checkpoint(paths, Choices())
+    checkpoint = read_checkpoint(paths, options.choices)
     work, settings = work_folder(target), _settings(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
@@ -136,6 +136,7 @@ def distill(
     policy = policy_from_checkpoint(checkpoint)
     teaching = Teaching(
         checkpoint=checkpoint,
+        choices=options.choices,
         policy=policy,
         datasets=options.datasets,
         folder=work,
@@ -230,6 +231,7 @@ def _settings(checkpoint: Checkpoint, options: DistillOptions, student: StudentS
     settings = {
         "teacher_sha256": file_record(checkpoint.paths.policy).sha256,
         "datasets": [str(dataset.resolve()) for dataset in options.datasets],
+        "choices": asdict(options.choices),
         "views": list(options.views),
         "student": None if student is None else asdict(student),
         "head_steps": options.head_steps,

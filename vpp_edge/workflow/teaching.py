@@ -46,6 +46,7 @@ class Teaching:
     """The teacher, and where its outputs are computed and kept.
 
     Attributes:
+        choices: which the checkpoint was read with.
         datasets: where the recordings are.
         folder: for the shards.
         executor: computes them; None: this process does.
@@ -54,6 +55,7 @@ class Teaching:
     """
 
     checkpoint: Checkpoint
+    choices: Choices
     policy: VideoPredictionPolicy
     datasets: tuple[Path, ...]
     folder: Path
@@ -96,12 +98,12 @@ class Teaching:
         absolute = replace(paths, video_model=video, text_encoder=text, policy=policy)
         files = (video, text, policy, *(dataset.absolute() for dataset in self.datasets))
         needs = Needs(files=files, memory_bytes=_weight_bytes(self.checkpoint) + _LIBRARIES_BYTES)
-        return self.executor.results(open_teacher, (absolute, lesson), numbers, needs)
+        return self.executor.results(open_teacher, (absolute, self.choices, lesson), numbers, needs)
 
 
-def open_teacher(paths: CheckpointPaths, lesson: Lesson) -> Work:
+def open_teacher(paths: CheckpointPaths, choices: Choices, lesson: Lesson) -> Work:
     """A function that computes a shard by number; it reads the checkpoint."""
-    checkpoint = read_checkpoint(paths, Choices())
+    checkpoint = read_checkpoint(paths, choices)
     return _teacher(checkpoint, policy_from_checkpoint(checkpoint), lesson)
 
 
