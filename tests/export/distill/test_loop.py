@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.export.distill import loop
 from vpp_edge.export.distill.accelerating import open_trainer
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
 from vpp_edge.export.distill.training_options import TrainingOptions
@@ -70,10 +71,14 @@ def test_the_best_judged_weights_stay_and_end_the_training(tmp_path: Path) -> No
     assert float((weight[0] - WANTED).square().mean()) == pytest.approx(min(judged), rel=1e-5)
 
 
-def test_notes_tell_the_loss_and_the_held_out_error(tmp_path: Path) -> None:
+def test_notes_tell_the_loss_and_a_held_out_error_where_it_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notes: list[str] = []
-    trained(Schedule(steps=3, rate=0.1, judge_every=2), Trainer(folder=tmp_path, seed=0, note=notes.append), [])
-    assert len(notes) == 1 and notes[0].startswith("t: step 3 of 3, loss ") and "held-out error" in notes[0]
+    monkeypatch.setattr(loop, "NOTED", 2)
+    trained(Schedule(steps=5, rate=0.1, judge_every=3), Trainer(folder=tmp_path, seed=0, note=notes.append), [])
+    assert [note[: note.index(", loss")] for note in notes] == [f"t: step {n} of 5" for n in (2, 3, 4, 5)]
+    assert ["held-out error" in note for note in notes] == [False, True, False, True]
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
