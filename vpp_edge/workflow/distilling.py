@@ -46,7 +46,7 @@ from vpp_edge.workflow.distill_options import DistillOptions, check_target, work
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
 from vpp_edge.workflow.lesson_data import training_and_held_out
 from vpp_edge.workflow.student_plan import plan_of_student
-from vpp_edge.workflow.teaching import Teaching
+from vpp_edge.workflow.teaching import Teaching, rows_taken
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
 _SETTINGS = "settings.json"
@@ -125,7 +125,8 @@ def distill(
     trainer.parts(HEAD_BATCH)
     trainer.parts(options.training.batch)
     stride = None if student is None else student_stride(checkpoint, student)
-    each, count = bytes_of_observation(checkpoint, stride), options.observations + options.held_out
+    each = bytes_of_observation(checkpoint, stride)
+    count = rows_taken(training, options.observations) + rows_taken(judging, options.held_out)
     reports.note(
         f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2f} GiB in all"
     )

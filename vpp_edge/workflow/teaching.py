@@ -41,6 +41,11 @@ class Lesson:
     stride: int | None
 
 
+def rows_taken(recordings: Sequence[Recording], wanted: int) -> int:
+    """`wanted`, or all rows where there are fewer."""
+    return min(wanted, sum(recording.length for recording in recordings))
+
+
 @dataclass(frozen=True)
 class Teaching:
     """The teacher, and where its outputs are computed and kept.
@@ -76,7 +81,7 @@ class Teaching:
             BadInputError: the data set does not fit the policy.
             VppEdgeError: a worker died or failed.
         """
-        count = min(count, sum(recording.length for recording in recordings))
+        count = rows_taken(recordings, count)
         lesson = Lesson(recordings=tuple(recordings), count=count, seed=seed, stride=self.stride)
         files = shard_files(self.folder, name, lesson.count)
         rank, processes = self.part
