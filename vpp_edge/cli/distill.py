@@ -35,7 +35,6 @@ from vpp_edge.workflow.distill_options import (
     DISK_LIMIT_GIB,
     HEAD_STEPS,
     DistillOptions,
-    check_target,
     progress_stages,
 )
 
@@ -155,7 +154,6 @@ def run(arguments: argparse.Namespace) -> int:
     options, first = _options(arguments), process_rank() == 0
     executor = executor_from_arguments(arguments)
     if first:
-        check_target(arguments.output, options.resume)
         check_output_folder(arguments.output, "-o")
     check_temporary_files()
     with Progress("distill", progress_stages(options), quiet=arguments.quiet or not first) as progress:
