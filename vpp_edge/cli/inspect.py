@@ -55,11 +55,13 @@ def _inspect_checkpoint(arguments: argparse.Namespace) -> int:
     from vpp_edge.checkpoint.reader import read_checkpoint
 
     checkpoint = read_checkpoint(paths_from_folder(path))
+    encoder = checkpoint.vae.config["_class_name"]
     if arguments.json:
-        print(json.dumps({"checkpoint": str(path), "policy": checkpoint.spec.to_json(), "export": export}))
+        facts = {"policy": checkpoint.spec.to_json(), "image_encoder": encoder, "export": export}
+        print(json.dumps({"checkpoint": str(path), **facts}))
         return 0
     print(f"{path}  (a trained checkpoint, not exported yet)")
-    print("\n".join(_policy(checkpoint.spec)))
+    print("\n".join([*_policy(checkpoint.spec), f"images    encoded by {encoder}"]))
     print(f"\nIts weights are complete. What a robot runs is a bundle: {export}")
     return 0
 
