@@ -136,6 +136,8 @@ def train(
 ) -> list[float]:
     """Trains `modules` in place; they end up with the moving average of their weights, the best one that was judged.
 
+    The start is judged too.
+
     Args:
         name: of the progress stage, and of the state in `trainer.folder`, `<name>.pt`.
         judge: the error of the modules as they are, lower is better.
@@ -158,6 +160,8 @@ def train(
         optimizer.load_state_dict(kept["optimizer"])
         state = _State(**kept["state"])
     parts = trainer.parts(schedule.batch)
+    if judge is not None and not state.judged:  # what few steps or few observations make worse stays as it starts
+        trainer.note(f"{name}: held-out error {_judge(weights, named, state, judge):.4g} at the start")
     saved = time.monotonic()
     while state.step < schedule.steps and not _given_up(state, schedule):
         trainer.report(name, state.step / schedule.steps)

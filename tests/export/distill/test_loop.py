@@ -66,9 +66,15 @@ def test_the_best_judged_weights_stay_and_end_the_training(tmp_path: Path) -> No
     # A rate so high that the weights overshoot: the training is given up after 3 judgements without a better one.
     schedule = Schedule(steps=400, rate=0.9, batch=1, warm_up=1, average=0.0, clip=1e9, judge_every=5, patience=3)
     weight, losses = trained(schedule, Trainer(folder=tmp_path, seed=0), judged)
-    assert len(losses) == 5 * len(judged) < 400
+    assert len(losses) == 5 * (len(judged) - 1) < 400
     assert len(judged) - 1 - int(np.argmin(judged)) == 3
     assert float((weight[0] - WANTED).square().mean()) == pytest.approx(min(judged), rel=1e-5)
+
+
+def test_a_start_that_training_makes_worse_stays(tmp_path: Path) -> None:
+    schedule = Schedule(steps=4, rate=1e6, batch=1, warm_up=1, average=0.0, judge_every=2)
+    weight, _ = trained(schedule, Trainer(folder=tmp_path, seed=0), [])
+    torch.testing.assert_close(weight, regression().weight.detach())
 
 
 def test_notes_tell_the_loss_and_a_held_out_error_where_it_was_measured(
@@ -77,6 +83,7 @@ def test_notes_tell_the_loss_and_a_held_out_error_where_it_was_measured(
     notes: list[str] = []
     monkeypatch.setattr(loop, "NOTED", 2)
     trained(Schedule(steps=5, rate=0.1, judge_every=3), Trainer(folder=tmp_path, seed=0, note=notes.append), [])
+    assert re.fullmatch(r"t: held-out error \S+ at the start", notes.pop(0))
     assert [note[: note.index(", loss")] for note in notes] == [f"t: step {n} of 5" for n in (2, 3, 4, 5)]
     assert ["held-out error" in note for note in notes] == [False, True, False, True]
 
