@@ -1,4 +1,4 @@
-"""Measure a stage on observations: ranges and sensitivities for its StageTable, from float32 graphs and feeds.
+"""Measure a stage on observations: ranges for its StageTable, and runs with some products in INT8.
 
 Everything runs in ONNX Runtime on the float32 graph, the reference for INT8.
 """
@@ -18,7 +18,6 @@ from vpp_edge.calibration.probe import largest_magnitudes, probed_graph
 from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms, range_from_histogram
 from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
-from vpp_edge.progress import ProgressCallback, ignore_progress
 
 Feed = Mapping[str, np.ndarray]
 
@@ -62,28 +61,12 @@ def ranges(
     return {n: range_from_histogram(counts[n], largest[n], method, percentile) for n in tensors}
 
 
-def sensitivity(
-    session: Any,
-    products: Sequence[Product],
-    error: Callable[[Callable[[Feed], dict[str, np.ndarray]]], float],
-    report: ProgressCallback = ignore_progress,
-) -> dict[str, float]:
-    """By layer, the error when its products alone run in INT8.
-
-    Args:
-        session: of the switched graph.
-        products: the products that have a switch.
-        error: returns the error of the policy when this stage is run by the given function.
-        report: called with ("sensitivity", fraction).
-    """
+def nodes_by_layer(products: Sequence[Product]) -> dict[str, set[str]]:
+    """By layer, the nodes of its products; in the order of the products."""
     layers: dict[str, set[str]] = defaultdict(set)
     for product in products:
         layers[product.layer].add(product.node)
-    found = {}
-    for i, (layer, nodes) in enumerate(layers.items()):
-        found[layer] = error(switched_run(session, products, nodes))
-        report("sensitivity", (i + 1) / len(layers))
-    return found
+    return dict(layers)
 
 
 def switched_run(session: Any, products: Sequence[Product], low: set[str]) -> Callable[[Feed], dict[str, np.ndarray]]:

@@ -58,8 +58,17 @@ def _limit(name: str, words: str) -> str:
 
 def memory_sizes_bytes() -> dict[str, int]:
     """What Linux says of its memory by name, e.g. MemTotal and MemAvailable; {} on another system."""
+    return _sizes_bytes("/proc/meminfo")
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had in use; 0 where the system is not Linux."""
+    return _sizes_bytes("/proc/self/status").get("VmHWM", 0)
+
+
+def _sizes_bytes(file: str) -> dict[str, int]:
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     return {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}

@@ -17,7 +17,7 @@ class Curve:
 
     Attributes:
         losses: the mean of each since the point before.
-        held_out: errors at the judgements, of the moving average of the weights; empty where nothing judged.
+        held_out: errors of the moving average of the weights when judged, from step 0 on; empty where nothing judged.
     """
 
     losses: Points
@@ -43,6 +43,6 @@ class Curve:
 
 
 def curve_of(losses: Sequence[float], judged: Sequence[float], judge_every: int) -> Curve:
-    """The curve of the losses of all steps, and of the errors after every `judge_every` of them and after the last."""
-    steps = [min(judge_every * (i + 1), len(losses)) for i in range(len(judged))]
+    """The curve of the losses of all steps, and of the errors at the start, every `judge_every` and at the end."""
+    steps = [min(judge_every * i, len(losses)) for i in range(len(judged))]
     return Curve(losses=tuple(enumerate(losses, 1)), held_out=tuple(zip(steps, judged, strict=True)))

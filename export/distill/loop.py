@@ -137,6 +137,8 @@ def train(
 ) -> Curve:
     """Trains `modules` in place; they end up with the moving average of their weights, the best one that was judged.
 
+    The start is judged too.
+
     Args:
         name: of the progress stage, and of the state in `trainer.folder`, `<name>.pt`.
         judge: the error of the modules as they are, lower is better.
@@ -159,6 +161,8 @@ def train(
         optimizer.load_state_dict(kept["optimizer"])
         state = _State(**kept["state"])
     parts = trainer.parts(schedule.batch)
+    if judge is not None and not state.judged:  # what few steps or few observations make worse stays as it starts
+        trainer.note(f"{name}: held-out error {_judge(weights, named, state, judge):.4g} at the start")
     saved = time.monotonic()
     while state.step < schedule.steps and not _given_up(state, schedule):
         trainer.report(name, state.step / schedule.steps)
@@ -183,11 +187,12 @@ def train(
             state.averaged[key].lerp_(parameter.detach(), 1 - keep)
         state.step += 1
         last = state.step == schedule.steps
+        error = None
         if judge is not None and (last or state.step % schedule.judge_every == 0):
-            _judge(weights, named, state, judge)
+            error = _judge(weights, named, state, judge)
             last = last or _given_up(state, schedule)
-        if state.step % NOTED == 0 or last:
-            _tell(name, state, schedule, trainer)
+        if error is not None or state.step % NOTED == 0 or last:
+            _tell(name, state, schedule, trainer, error=error)
         if trainer.rank == 0 and (last or time.monotonic() - saved > SAVE_S):
             kept = {"weights": weights.state_dict(), "optimizer": optimizer.state_dict(), "state": vars(state)}
             with PartialFile(state_file) as partial:
@@ -238,8 +243,8 @@ def _put(named: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Non
 
 def _judge(
     weights: nn.ModuleDict, named: Mapping[str, nn.Parameter], state: _State, judge: Callable[[], float]
-) -> None:
-    """Judges the moving average, and keeps it if it is the best one so far."""
+) -> float:
+    """The error of the moving average, which is kept if it is the best one so far."""
     now = _copied(named)
     _put(named, state.averaged)
     weights.eval()
@@ -248,6 +253,7 @@ def _judge(
         state.best = _copied(state.averaged)
     weights.train()
     _put(named, now)
+    return state.judged[-1]
 
 
 def _given_up(state: _State, schedule: Schedule) -> bool:
@@ -255,12 +261,12 @@ def _given_up(state: _State, schedule: Schedule) -> bool:
     return 0 < schedule.patience <= since_best
 
 
-def _tell(name: str, state: _State, schedule: Schedule, trainer: Trainer) -> None:
+def _tell(name: str, state: _State, schedule: Schedule, trainer: Trainer, *, error: float | None) -> None:
     loss = float(np.mean(state.losses[-NOTED:]))
-    judged = f", held-out error {state.judged[-1]:.4g}" if state.judged else ""
-    trainer.note(f"{name}: step {state.step} of {schedule.steps}, loss {loss:.4g}{judged}")
+    held_out = "" if error is None else f", held-out error {error:.4g}"
+    trainer.note(f"{name}: step {state.step} of {schedule.steps}, loss {loss:.4g}{held_out}")
     if trainer.accelerator is not None:
-        entry = {f"{name}/loss": loss} | ({f"{name}/held-out": state.judged[-1]} if state.judged else {})
+        entry = {f"{name}/loss": loss} | ({} if error is None else {f"{name}/held-out": error})
         trainer.accelerator.log(entry, step=state.step)
 
 

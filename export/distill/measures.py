@@ -22,7 +22,7 @@ DRAWS = 16  # chunks per observation, to see the spread over noise
 
 @dataclass(frozen=True)
 class HeadMeasures:
-    """Figures over held-out observations, on normalized actions.
+    """Figures over held-out observations, on actions as the policy gives them: normalized, where it has bounds.
 
     Attributes:
         action_rms: student against teacher, same noise, no prefix.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,16 @@ class Observations:
 
     def rows(self, chosen: Sequence[int], names: Sequence[str]) -> dict[str, Tensor]:
         """Columns `names` of the rows `chosen`, (B, ...) each."""
-        found: dict[str, list[Tensor]] = {name: [] for name in names}
-        for row in chosen:
-            with safe_open(self.files[row // SHARD], framework="pt") as opened:
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        for place, row in enumerate(chosen):
+            places[row // SHARD].append(place)
+        found: dict[tuple[str, int], Tensor] = {}
+        for shard, here in places.items():
+            with safe_open(self.files[shard], framework="pt") as opened:
                 for name in names:
-                    found[name].append(opened.get_slice(name)[row % SHARD])
-        return {name: torch.stack(values) for name, values in found.items()}
+                    column = opened.get_slice(name)
+                    found |= {(name, place): column[chosen[place] % SHARD] for place in here}
+        return {name: torch.stack([found[name, place] for place in range(len(chosen))]) for name in names}
 
     def noise(self, chosen: Sequence[int], spec: PolicySpec, stride: int = 1) -> tuple[Tensor, Tensor]:
         """The teacher's float32 noise of these rows: of every `stride`-th frame, (B, V, F', 4, h, w), and (B, T, A)."""

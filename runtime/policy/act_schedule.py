@@ -9,18 +9,26 @@ from __future__ import annotations
 
 from vpp_edge.errors import BadInputError
 from vpp_edge.number_range import whole
-from vpp_edge.runtime.policy.handover_modes import SYNCHRONOUS
+from vpp_edge.runtime.policy.handover_modes import ENSEMBLE, SYNCHRONOUS
 
 ACTS_PER_LOOK = whole(1, 16)
+
+
+# Ensemble: acts of one look repeat what the same images say and would count as often; and the first chunk of the next
+# look begins before the last one of this look, which has no pose for the moments in between.
+_ONE_ACT = {
+    SYNCHRONOUS: "plays every chunk to its end, so one act is all",
+    ENSEMBLE: "averages what different looks say, and several acts would count one look several times",
+}
 
 
 def check_acts_per_look(acts: int, chunking: str) -> None:
     """Raises BadInputError for a number of acts that is out of range, or that this way of handing over cannot use."""
     ACTS_PER_LOOK.check("acts_per_look", acts)
-    if acts > 1 and chunking == SYNCHRONOUS:
+    if acts > 1 and chunking in _ONE_ACT:
         raise BadInputError(
-            f"{acts} acts per look with chunking {SYNCHRONOUS}: it plays every chunk to its end, so one act is all; "
-            "choose another --chunking, or --acts-per-look 1"
+            f"{acts} acts per look with chunking {chunking}: it {_ONE_ACT[chunking]}; choose another --chunking, or "
+            "--acts-per-look 1"
         )
 
 

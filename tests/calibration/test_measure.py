@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vpp_edge.bundle.quantization import SWITCH, Product
 from vpp_edge.calibration import ranges as ranges_module
-from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity, switched_run
+from vpp_edge.calibration.measure import magnitudes, nodes_by_layer, ranges, switched_run
 from vpp_edge.calibration.probe import PREFIX, largest_magnitudes, probed_graph
 from vpp_edge.calibration.ranges import BINS, SMALLEST, histograms
 from vpp_edge.cpu_session import cpu_session
@@ -213,13 +213,5 @@ def test_a_switched_run_has_exactly_the_named_nodes_in_int8(switched):
         assert switched_run(switched, PRODUCTS, low)(one)["y"] == [expected]
 
 
-def test_the_sensitivity_of_a_layer_is_the_error_with_its_products_alone(switched):
-    reports = []
-    found = sensitivity(
-        switched,
-        PRODUCTS,
-        lambda run: float(run({"x": np.array([0.5], np.float32)})["y"][0]),
-        lambda step, fraction: reports.append((step, fraction)),
-    )
-    assert found == {"one": 3.5, "two": 4.5}
-    assert reports == [("sensitivity", 0.5), ("sensitivity", 1.0)]
+def test_the_products_of_a_layer_are_found_together():
+    assert nodes_by_layer(PRODUCTS) == {"one": {"a", "b"}, "two": {"c"}}

@@ -8,18 +8,21 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_policy import SMALL
 
 from vpp_edge.bundle.closed_loop import closed_loop_from_json
 from vpp_edge.bundle.manifest import file_record
 from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.checkpoint.paths import CheckpointPaths, paths_from_folder
 from vpp_edge.checkpoint.reader import Choices, read_checkpoint
+from vpp_edge.checkpoint.untrained import write_untrained_checkpoint
 from vpp_edge.cli.main import main
 from vpp_edge.cli.student_text import student_lines
 from vpp_edge.errors import BadInputError, CheckpointError
@@ -74,6 +77,35 @@ def test_a_student_has_the_weights_that_its_teacher_was_read_with(command: list[
     for part in ("unet", "vae", "text"):
         tensors = getattr(student, part).tensors
         assert all(torch.equal(tensors[name], tensor) for name, tensor in getattr(teacher, part).tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("option", "choices", "units"),
+    [
+        (["--variant", "calvin"], Choices(variant="calvin"), ["mm", "deg", "1"]),
+        pytest.param(["--raw-actions"], Choices(raw_actions=True), ["mm", "deg", "rad"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_teacher_whose_actions_are_not_normalized(
+    command: list[str],
+    option: list[str],
+    choices: Choices,
+    units: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Seven relative actions and no state, as trained on CALVIN; or metres and radians, if the user says so."""
+    write_untrained_checkpoint(tmp_path / "teacher", replace(SMALL, actions=7, proprio=None))
+    command[1] = str(tmp_path / "teacher")
+    assert main(command) == 2 and "pass --raw-actions" in capsys.readouterr().err
+    assert main([*command, *option, "--json"]) == 0
+    card: dict[str, Any] = json.loads(capsys.readouterr().out)
+    student, teacher = (
+        read_checkpoint(paths_from_folder(Path(f)), choices).spec for f in (tmp_path / "student", command[1])
+    )
+    assert student.action == teacher.action and student.action.bounds is None and student.state is None
+    assert [segment["unit"] for segment in card["physical"]["student"]] == units
+    assert card["measures"]["teacher_spread"] > 0
 
 
 def test_one_step_is_not_for_real_time_chunking() -> None:

@@ -35,7 +35,13 @@ def test_inspect_shows_the_policy_and_how_to_export_it(
 ) -> None:
     status, out, _ = run(capsys, "inspect", small_checkpoint)
     assert status == 0
-    for words in ("not exported yet", "xhand, 2 cameras (static, wrist)", "joint_position", "weights are complete"):
+    for words in (
+        "not exported yet",
+        "xhand, 2 cameras (static, wrist)",
+        "joint_position",
+        "weights are complete",
+        "TemporalDecoder",
+    ):
         assert words in out
     exports(out)
 
@@ -43,7 +49,8 @@ def test_inspect_shows_the_policy_and_how_to_export_it(
 def test_as_json(capsys: pytest.CaptureFixture[str], small_checkpoint: Path, small_bundle: Path) -> None:
     status, out, _ = run(capsys, "inspect", small_checkpoint, "--json")
     answer = json.loads(out)
-    assert status == 0 and answer["policy"] == json.loads(json.dumps(Bundle(small_bundle).manifest.policy.to_json()))
+    assert status == 0 and answer["image_encoder"] == "AutoencoderKLTemporalDecoder"
+    assert answer["policy"] == json.loads(json.dumps(Bundle(small_bundle).manifest.policy.to_json()))
     exports(answer["export"])
 
 

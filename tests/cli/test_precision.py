@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from onnx_graphs import kinds
 
 from vpp_edge import EdgePolicy
 from vpp_edge.bundle.manifest import CALIBRATION_NAME, PARITY_NAME, Bundle, file_record
-from vpp_edge.calibration import measure
+from vpp_edge.calibration.measure import nodes_by_layer as by_layer
 from vpp_edge.cli.main import main
-from vpp_edge.workflow import calibrating
+from vpp_edge.executor.interface import Executor
+from vpp_edge.progress import ProgressCallback
+from vpp_edge.workflow import calibrating, sensitivities
 from vpp_edge.workflow.lowering import layer_macs
+from vpp_edge.workflow.sensitivities import SwitchedStage
 
 STAGES = ("text", "perceive", "act")
 
@@ -209,20 +212,15 @@ class TestBudget:
 @pytest.fixture
 def few_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of every layer takes most of a minute: that of a few is measured, the others have their share of it."""
+    measured = sensitivities.layer_errors
 
-    def some(session: Any, products: Any, error: Any, report: Any) -> dict[str, float]:
-        found = measure.sensitivity(session, products[:3], lambda run: error(run), report)
-        assert all(0 < e < 1 for e in found.values())
-        return {p.layer: p.macs**0.5 * 1e-7 for p in products} | found
+    def some(stage: SwitchedStage, executor: Executor | None, report: ProgressCallback) -> dict[str, float]:
+        found = measured(stage, executor, report)
+        assert len(found) == 3 and all(0 < e < 1 for e in found.values())
+        return {p.layer: p.macs**0.5 * 1e-7 for p in stage.products} | found
 
-    def switched(session: Any, products: Any, low: set[str]) -> Callable[[Mapping[str, np.ndarray]], Any]:
-        every = [i.name.removeprefix("int8?") for i in session.get_inputs() if i.name.startswith("int8?")]
-        switches = {f"int8?{name}": np.array(name in low) for name in every}
-        names = [o.name for o in session.get_outputs()]
-        return lambda feed: dict(zip(names, session.run(names, {**feed, **switches}), strict=True))
-
-    monkeypatch.setattr(calibrating, "sensitivity", some)
-    monkeypatch.setattr(measure, "switched_run", switched)
+    monkeypatch.setattr(sensitivities, "nodes_by_layer", lambda products: dict(islice(by_layer(products).items(), 3)))
+    monkeypatch.setattr(calibrating, "layer_errors", some)
 
 
 class TestCalibrate:
@@ -236,9 +234,9 @@ class TestCalibrate:
         few_measured: None,
     ) -> None:
         table, folder = tmp_path / "deep" / "table.json", tmp_path / "report"
-        words = ("--samples", 1, "--held-out-samples", 1, "--recordings", "2,0", "--quiet", "--json")
+        words = ("--samples", 1, "--held-out-samples", 1, "--recordings", "2,0", "--quiet", "--json", "--processes")
         status, out, _ = run(
-            capsys, "calibrate", small_bundle, robot_recordings, "-o", table, "--report", folder, *words
+            capsys, "calibrate", small_bundle, robot_recordings, "-o", table, "--report", folder, *words, 2
         )
         answer = json.loads(out)
         assert status == 0
@@ -258,6 +256,8 @@ class TestCalibrate:
         assert text.count("<circle") == len(choices)
         assert [p.name for p in folder.iterdir()] == ["report.html"]
         assert run(capsys, "calibrate", small_bundle, robot_recordings, "-o", table)[0] == 2  # it exists
+        assert run(capsys, "calibrate", small_bundle, robot_recordings, "-o", folder / "one", *words, 1)[0] == 0
+        assert (folder / "one").read_text() == table.read_text()  # with one process as with two
 
 
 class TestWrongUse:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,27 @@ def test_a_student_is_that_of_processes(
     one, other = (load_policy_file(paths_from_folder(tmp_path / name).policy) for name in ("ray", "here"))
     assert one.arguments["distilled"] == other.arguments["distilled"]
     assert all(np.array_equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+
+
+def test_layers_have_the_errors_that_processes_find(
+    ray: RayCluster,
+    second_node: Any,
+    small_bundle: Path,
+    robot_recordings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first four of each stage."""
+    from vpp_edge.cli.main import main
+    from vpp_edge.workflow import sensitivities
+
+    by_layer = sensitivities.nodes_by_layer
+    monkeypatch.setattr(sensitivities, "nodes_by_layer", lambda products: dict(islice(by_layer(products).items(), 4)))
+    words = ["calibrate", str(small_bundle), str(robot_recordings), "--samples", "1", "--method", "max", "--quiet"]
+    for name, where in (("ray", ["--ray", ray.address]), ("here", ["--processes", "1"])):
+        assert main([*words, "-o", str(tmp_path / name), *where]) == 0
+    tables = [json.loads((tmp_path / name).read_text()) for name in ("ray", "here")]
+    assert tables[0] == tables[1] and len(tables[0]["stages"]["perceive"]["sensitivity"]) == 4
 
 
 def test_the_command_prints_its_result_and_nothing_of_ray(ray: RayCluster, small_bundle: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from vpp_edge.calibration.datasets import open_dataset
 from vpp_edge.checkpoint.paths import paths_from_folder
-from vpp_edge.checkpoint.reader import read_checkpoint
+from vpp_edge.checkpoint.reader import Choices, read_checkpoint
 from vpp_edge.export.distill import teacher
 from vpp_edge.export.distill.observations import Observations
 from vpp_edge.model.policy import policy_from_checkpoint
@@ -28,8 +28,9 @@ def observations(
     read = read_checkpoint(paths_from_folder(checkpoint))
     teaching = Teaching(
         checkpoint=read,
+        choices=Choices(),
         policy=policy_from_checkpoint(read),
-        dataset=recordings,
+        datasets=(recordings,),
         folder=folder,
         executor=None,
         stride=stride,

@@ -44,6 +44,10 @@ class Choices:
     raw_actions: bool = False
     weights: str | None = None
 
+    def of_student(self) -> Choices:
+        """Those of a student, whose checkpoint has the weights that its teacher was read with."""
+        return replace(self, weights=None)
+
     def __post_init__(self) -> None:
         if self.variant is not None and self.variant not in VARIANTS:
             raise CheckpointError(f"variant {self.variant!r} is not one of {', '.join(VARIANTS)}")

@@ -7,6 +7,11 @@ import json
 from pathlib import Path
 
 from vpp_edge.cli.calibration_arguments import add_calibration_arguments, calibration_options, data_options
+from vpp_edge.cli.executor_arguments import (
+    add_executor_arguments,
+    add_worker_threads_argument,
+    executor_from_arguments,
+)
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
@@ -50,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=Number(SEED), default=0, help="seed of the observations' noise (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing table")
     add_calibration_arguments(parser)
+    add_executor_arguments(parser, "for the layers' errors: this one")
+    add_worker_threads_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.report is not None and not arguments.sensitivity_samples:
         raise BadInputError("--report needs the sensitivity of the layers; set --sensitivity-samples to 1 or more")
     page = None if arguments.report is None else page_path(arguments.report)
+    executor = executor_from_arguments(arguments)
     bundle = Bundle(arguments.bundle)
     bundle.verify_all()
     options = calibration_options(arguments)
@@ -77,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress("calibrate", stages, quiet=arguments.quiet) as progress:
         calibration, held_out = observations(bundle.manifest.policy, data_options(arguments, arguments.dataset))
         apart = separation_of(calibration, held_out)  # before hours of measuring
-        table = calibrate_bundle(bundle, calibration, options, report=progress)
+        table = calibrate_bundle(bundle, calibration, options, report=progress, executor=executor)
         write_whole(arguments.output, json.dumps(table.to_json(), indent=1))
         points = []
         if page is not None:

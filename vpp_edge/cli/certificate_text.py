@@ -47,7 +47,8 @@ def segment_line(segment: SegmentError) -> str:
     """One line per segment; if it has several columns, such as joints, their worst."""
     worst_rms, largest = max(segment.rms), max(segment.largest)
     columns = f"worst of {len(segment.rms)}" if len(segment.rms) > 1 else ""
-    return f"  {segment.name:<24} RMS {worst_rms:.2g} {segment.unit}, largest {largest:.2g} {segment.unit}  {columns}"
+    unit = "" if segment.unit == "1" else f" {segment.unit}"
+    return f"  {segment.name:<24} RMS {worst_rms:.2g}{unit}, largest {largest:.2g}{unit}  {columns}".rstrip()
 
 
 def int8_lines(int8: dict[str, Any] | None) -> list[str]:

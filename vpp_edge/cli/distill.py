@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.manifest import export_command, is_bundle
 from vpp_edge.cli.calibration_arguments import add_views_argument
-from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options, given_of_video
+from vpp_edge.cli.checkpoint_arguments import add_checkpoint_arguments, choices_from_arguments
+from vpp_edge.cli.distill_arguments import (
+    add_amounts,
+    add_data_argument,
+    add_video_arguments,
+    distill_options,
+    given_of_video,
+)
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
     add_worker_gpus_argument,
@@ -30,7 +37,6 @@ from vpp_edge.workflow.closed_loop.bounds import EPISODES
 from vpp_edge.workflow.distill_options import (
     HEAD_STEPS,
     DistillOptions,
-    check_target,
     progress_stages,
 )
 
@@ -41,11 +47,12 @@ HELP = """Make a student of a trained policy: a checkpoint in the same format th
 
 Its action head samples in fewer steps; with --student its video model is smaller.
 
-Needs recordings of the robot, without actions: the teacher gives them. The last quarter of the recordings is held out,
-to measure on: what the student kept of its teacher is printed at the end and stays in the student (`vpp-edge inspect`).
-The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
+Needs recordings of the robot, without actions: the teacher gives them. The last quarter of the first --data is held
+out, to measure on: what the student kept of its teacher is printed at the end and stays in the student (`vpp-edge
+inspect`). The student is a checkpoint like any other. A run that was interrupted goes on with --resume.
 
   vpp-edge distill my_checkpoint/ --data my_recordings/ --student orin-agx -o my_student/
+  vpp-edge distill my_checkpoint/ --data my_recordings/ --data student_runs/ --student orin-agx -o my_student/
   vpp-edge distill my_checkpoint/ --student orin-nx --plan                         (what it would cost)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/             (only the action head)
   vpp-edge distill my_checkpoint/ --data my_recordings/ -o my_student/ --processes 4 --worker-threads 4
@@ -55,12 +62,9 @@ The student is a checkpoint like any other. A run that was interrupted goes on w
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", type=Path, metavar="CKPT", help=f"the teacher: a checkpoint folder, or {' or '.join(POLICIES)}"
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="DATASET", help="recordings of the robot (layouts: vpp-edge calibrate --help)"
-    )
+    words = " or ".join(("a checkpoint folder", *POLICIES))
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help=f"the teacher: {words}")
+    add_data_argument(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="STUDENT", help="checkpoint folder to write")
     add_views_argument(parser)
     parser.add_argument(
@@ -97,6 +101,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_worker_threads_argument(parser)
     add_worker_gpus_argument(parser)
     add_video_arguments(parser, "training of the video model (with --student)")
+    add_checkpoint_arguments(
+        parser.add_argument_group(
+            "reading of the teacher", "as for `vpp-edge export`, which needs the same for the student"
+        )
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -118,7 +127,6 @@ def run(arguments: argparse.Namespace) -> int:
     options, first = _options(arguments), process_rank() == 0
     executor = executor_from_arguments(arguments)
     if first:
-        check_target(arguments.output, options.resume)
         check_output_folder(arguments.output, "-o")
     check_temporary_files()
     with Progress("distill", progress_stages(options), quiet=arguments.quiet or not first) as progress:
@@ -145,7 +153,12 @@ def _plan(paths: CheckpointPaths, arguments: argparse.Namespace) -> int:
         raise BadInputError("--plan says what a student costs; choose one with --student")
     spec = student_spec(arguments.student)
     with Progress("plan", PROGRESS_STAGES, quiet=arguments.quiet) as progress:
-        plan = plan_of_student(read_checkpoint(paths), spec, head_steps=arguments.head_steps, report=progress)
+        plan = plan_of_student(
+            read_checkpoint(paths, choices_from_arguments(arguments)),
+            spec,
+            head_steps=arguments.head_steps,
+            report=progress,
+        )
     print(json.dumps(plan.to_json()) if arguments.json else "\n".join(plan.lines()))
     return 0
 

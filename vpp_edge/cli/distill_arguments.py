@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from vpp_edge.cli.calibration_arguments import names_from_text
+from vpp_edge.cli.checkpoint_arguments import choices_from_arguments
 from vpp_edge.cli.numbers import Number
 from vpp_edge.export.distill.training_options import (
     OPTIMIZERS,
@@ -22,6 +24,18 @@ _OF_THE_VIDEO_MODEL = (
     "steps", "batch", "rate", "accumulate", "mixed_precision", "optimizer", "patience",
     "gradient_checkpointing", "sparse",
 )  # fmt: skip
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --data."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        metavar="DATASET",
+        help="recordings of the robot (layouts: vpp-edge calibrate --help); give it again for more to train on, "
+        "such as recordings of a student's runs",
+    )
 
 
 def add_amounts(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +102,8 @@ def given_of_video(arguments: argparse.Namespace) -> dict[str, Any]:
 def distill_options(arguments: argparse.Namespace, log_with: str | None = None) -> DistillOptions:
     """What the options of this module, --data, --views and --student say."""
     return DistillOptions(
-        dataset=arguments.data,
+        datasets=tuple(arguments.data or ()),
+        choices=choices_from_arguments(arguments),
         views=names_from_text(arguments.views),
         student=arguments.student,
         observations=arguments.observations,

@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.tolerances import DEFAULT_BUDGET, PRECISIONS
-from vpp_edge.checkpoint.choices import ACTIONS_HZ, FRAMES, STEPS, VIEWS, WEIGHTS, Choices
+from vpp_edge.checkpoint.choices import ACTIONS_HZ, FRAMES, STEPS
 from vpp_edge.checkpoint.config import SAMPLERS
-from vpp_edge.checkpoint.policy_spec import ACTION_RATE_HZ, CAMERAS, VARIANTS
+from vpp_edge.checkpoint.policy_spec import ACTION_RATE_HZ
 from vpp_edge.cli.calibration_arguments import (
     add_calibration_arguments,
     calibration_options,
     data_options,
     is_table,
 )
+from vpp_edge.cli.checkpoint_arguments import add_checkpoint_arguments, by_variant, choices_from_arguments
 from vpp_edge.cli.numbers import Number
 from vpp_edge.cli.threads import let_idle_threads_sleep
 from vpp_edge.errors import BadInputError
@@ -27,7 +28,6 @@ from vpp_edge.files.outputs import check_temporary_files
 from vpp_edge.number_range import COUNT, SEED, above
 from vpp_edge.progress import Progress, ProgressCallback
 from vpp_edge.runtime.sim.worlds.kinds import BUTTONS, NAMES
-from vpp_edge.spec.policy import QUATERNION_ORDERS
 from vpp_edge.workflow.closed_loop.bounds import EPISODES
 
 if TYPE_CHECKING:
@@ -83,12 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="policy.pt, if the parts are stored separately; of a training run's folder, its newest policy",
     )
-    parser.add_argument(
-        "--weights",
-        choices=WEIGHTS,
-        help="`ema`: averaged weights where the checkpoint has some; `model`: no adapter is merged "
-        "(the weights, with a LoRA beside them merged)",
-    )
+    add_checkpoint_arguments(parser)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="precision of the stages (fp32)")
     parser.add_argument(
         "--calibration",
@@ -110,25 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=Number(FRAMES), metavar="K", help="frames that the video model computes, a divisor of 16 (all)"
     )
-    parser.add_argument("--variant", choices=VARIANTS, help="meaning of the actions (from the checkpoint)")
-    views = {variant: len(names) for variant, names in CAMERAS.items()}
-    parser.add_argument("--cameras", type=Number(VIEWS), metavar="V", help=f"number of views ({_by_variant(views)})")
     parser.add_argument(
         "--action-rate",
         type=Number(ACTIONS_HZ),
         metavar="HZ",
-        help=f"actions per second ({_by_variant(ACTION_RATE_HZ)})",
-    )
-    parser.add_argument(
-        "--quaternion-order",
-        choices=QUATERNION_ORDERS,
-        default=Choices.quaternion_order,
-        help=f"as stored in the state ({Choices.quaternion_order})",
-    )
-    parser.add_argument(
-        "--raw-actions",
-        action="store_true",
-        help="a real-robot policy without bounds was trained on metres and radians; without this it is refused",
+        help=f"actions per second ({by_variant(ACTION_RATE_HZ)})",
     )
     parser.add_argument(
         "--parity-samples", type=Number(COUNT), default=2, metavar="N", help="observations for the parity check (2)"
@@ -145,25 +126,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_calibration_arguments(parser)
 
 
-def _by_variant(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{variant}: {value:g}" for variant, value in values.items())
-
-
 def run(arguments: argparse.Namespace) -> int:
     let_idle_threads_sleep()
     from vpp_edge.export.bundle_writer import check_target
     from vpp_edge.export.exporter import ExportOptions
 
-    choices = Choices(
-        variant=arguments.variant,
-        cameras=arguments.cameras,
+    choices = choices_from_arguments(
+        arguments,
         action_rate_hz=arguments.action_rate,
-        quaternion_order=arguments.quaternion_order,
         steps=arguments.steps,
         solver=arguments.solver,
         frames=arguments.frames,
-        raw_actions=arguments.raw_actions,
-        weights=arguments.weights,
     )
     options = ExportOptions(
         choices=choices,

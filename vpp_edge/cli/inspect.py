@@ -57,12 +57,14 @@ def _inspect_checkpoint(arguments: argparse.Namespace) -> int:
     from vpp_edge.checkpoint.reader import read_checkpoint
 
     checkpoint = read_checkpoint(paths_from_folder(path))
+    encoder = checkpoint.vae.config["_class_name"]
     if arguments.json:
-        found = {"checkpoint": str(path), "policy": checkpoint.spec.to_json(), STUDENT: checkpoint.card}
-        print(json.dumps({**found, "export": export}))
+        facts = {"policy": checkpoint.spec.to_json(), "image_encoder": encoder, STUDENT: checkpoint.card}
+        print(json.dumps({"checkpoint": str(path), **facts, "export": export}))
         return 0
     print(f"{path}  (a trained checkpoint, not exported yet)")
-    print("\n".join([*_policy(checkpoint.spec), *readable_student_lines(checkpoint.card)]))
+    encoded = f"images    encoded by {encoder}"
+    print("\n".join([*_policy(checkpoint.spec), encoded, *readable_student_lines(checkpoint.card)]))
     print(f"\nIts weights are complete. What a robot runs is a bundle: {export}")
     return 0
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.cli.calibration_arguments import add_views_argument
-from vpp_edge.cli.distill_arguments import add_amounts, add_video_arguments, distill_options
+from vpp_edge.cli.checkpoint_arguments import add_checkpoint_arguments
+from vpp_edge.cli.distill_arguments import add_amounts, add_data_argument, add_video_arguments, distill_options
 from vpp_edge.cli.executor_arguments import (
     add_executor_arguments,
     add_worker_gpus_argument,
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CKPT", help=f"the teacher: a checkpoint folder, or {' or '.join(POLICIES)}"
     )
-    parser.add_argument("--data", type=Path, metavar="DATASET", help="recordings of the robot")
+    add_data_argument(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder for students, bundles and results")
     add_views_argument(parser)
     _add_axes(parser)
@@ -79,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_worker_threads_argument(parser)
     add_worker_gpus_argument(parser)
     add_video_arguments(parser, "training of every video model")
+    add_checkpoint_arguments(parser.add_argument_group("reading of the teacher", "as for `vpp-edge export`"))
 
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
@@ -145,12 +147,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     paths = paths_from_folder(checkpoint_folder(arguments.checkpoint))
     options = _options(arguments)
-    teacher = read_checkpoint(paths)
+    teacher = read_checkpoint(paths, options.distill.choices)
     students = planned_students(teacher, options)
     if arguments.plan:
         return _plan(teacher, options, arguments)
     for option, value in (("--data", arguments.data), ("-o", arguments.output)):
-        if value is None:
+        if not value:
             raise BadInputError(f"{option} is missing: sweep needs recordings and a folder for the results")
     executor, folder = executor_from_arguments(arguments), arguments.output
     check_folder(folder, options.resume)
@@ -160,7 +162,11 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress("sweep", progress_stages(options, len(students)), quiet=arguments.quiet) as progress:
         reports = Reports(progress=progress, note=progress.note)
         points = sweep(paths, folder, options, executor=executor, reports=reports)
-    facts = {"teacher": str(arguments.checkpoint), "recordings": str(arguments.data), **_playing_words(options)}
+    facts = {
+        "teacher": str(arguments.checkpoint),
+        "recordings": ", ".join(map(str, arguments.data)),
+        **_playing_words(options),
+    }
     write_results(folder, points, options.device, facts)
     if arguments.json:
         print((folder / "sweep.json").read_text(encoding="utf-8"))

@@ -40,6 +40,10 @@ NOTHING = Needs()
 class Executor(Protocol):
     """Does pieces of work that do not depend on each other."""
 
+    @property
+    def threads(self) -> int:
+        """Of the numerical libraries in each worker."""
+
     def results(
         self, open_work: Callable[..., Work], arguments: tuple, pieces: Iterable[int], needs: Needs = NOTHING
     ) -> Iterator[tuple[int, Any]]:

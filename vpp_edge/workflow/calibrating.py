@@ -7,9 +7,9 @@ in INT8. Choosing layers for an error budget afterwards needs no inference.
 from __future__ import annotations
 
 import gc
-import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,17 @@ import numpy as np
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.quantization import CalibrationTable, StageTable
 from vpp_edge.bundle.reference import Reference
-from vpp_edge.calibration.measure import magnitudes, ranges, sensitivity
+from vpp_edge.calibration.measure import magnitudes, ranges
 from vpp_edge.calibration.ranges import smoothing_factors
-from vpp_edge.cpu_session import cpu_session
 from vpp_edge.errors import BadInputError
+from vpp_edge.executor.interface import Executor
 from vpp_edge.export.precision.lower import flat_graph, smoothing_maxima, write_smoothed, write_switched
+from vpp_edge.machine_limits import peak_memory_bytes
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.workflow.calibration_options import DEFAULT_OPTIONS, CalibrationOptions
 from vpp_edge.workflow.observations import Observations
 from vpp_edge.workflow.references import references_from_bundle, stage_key, with_prefix
+from vpp_edge.workflow.sensitivities import SwitchedStage, layer_errors
 
 # Text runs once per instruction and is a thousandth of the work: it stays in FP16.
 INT8_STAGES = ("perceive", "act")
@@ -38,15 +40,18 @@ def calibrate_bundle(
     seen: Observations,
     options: CalibrationOptions = DEFAULT_OPTIONS,
     report: ProgressCallback = ignore_progress,
+    executor: Executor | None = None,
 ) -> CalibrationTable:
     """Measures a float32 bundle on observations.
 
     Args:
         seen: the observations; the table keeps their origin.
         report: called with (stage, fraction), stages as in PROGRESS_STAGES.
+        executor: measures the sensitivities; None: this process does, on all cores.
 
     Raises:
         BadInputError: no observation, or the bundle is not in float32.
+        VppEdgeError: a worker died or failed.
     """
     if not seen.samples:
         raise BadInputError("calibration needs at least one observation")
@@ -57,6 +62,8 @@ def calibrate_bundle(
             )
     bundle.refuse_links()
     references = references_from_bundle(bundle, seen.samples, report)
+    # The graph with switches has every product twice: with 1.5 GiB here, 2.7 GiB were measured there.
+    switched_bytes = 2 * peak_memory_bytes()
     gc.collect()  # the sessions hold all weights
     # At run time a policy is pulled to the previous chunk: half of the observations of `act` are, too.
     acting = [with_prefix(r) if i % 2 else r for i, r in enumerate(references)]
@@ -71,7 +78,14 @@ def calibrate_bundle(
             stages[name] = table
         if options.sensitivity_samples:
             stages = _with_sensitivity(
-                bundle, tables=stages, references=references, options=options, work=Path(work), report=report
+                bundle,
+                tables=stages,
+                references=references,
+                options=options,
+                work=Path(work),
+                memory_bytes=switched_bytes,
+                executor=executor,
+                report=report,
             )
     return CalibrationTable(
         method=options.method, alpha=options.alpha, data=seen.data, stages=stages, recordings=seen.content
@@ -120,48 +134,35 @@ def _with_sensitivity(
     references: Sequence[Reference],
     options: CalibrationOptions,
     work: Path,
+    memory_bytes: int,
+    executor: Executor | None,
     report: ProgressCallback,
 ) -> dict[str, StageTable]:
     """The tables with the error of the actions per layer; perceive first, which has nearly all layers."""
     spread = np.linspace(0, len(references) - 1, min(options.sensitivity_samples, len(references))).round().astype(int)
-    chosen = [references[i] for i in spread]
-    act = cpu_session(bundle.path / bundle.stage("act").graph)
-
-    def perceive_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
-        tokens = [run(r.inputs["perceive"])["tokens"] for r in chosen]
-        actions = [
-            act.run(["actions"], {**r.inputs["act"], "tokens": t})[0] for r, t in zip(chosen, tokens, strict=True)
-        ]
-        return relative_rms(actions, [r.outputs["actions"] for r in chosen])
-
-    def act_error(run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
-        return relative_rms([run(r.inputs["act"])["actions"] for r in chosen], [r.outputs["actions"] for r in chosen])
-
     found, share = {}, {"perceive": (0.0, 0.95), "act": (0.95, 1.0)}
-    for name, error in (("perceive", perceive_error), ("act", act_error)):
+    for name in INT8_STAGES:
         table, switched = tables[name], work / f"{name}-switched.onnx"
-        products = write_switched(bundle.path / bundle.stage(name).graph, switched, table)
+        graph, act = (bundle.path.absolute() / bundle.stage(stage).graph for stage in (name, "act"))
+        stage = SwitchedStage(
+            name=name,
+            graph=graph,
+            act=act,
+            switched=switched,
+            products=tuple(write_switched(graph, switched, table)),
+            table=table,
+            references=tuple(references[i] for i in spread),
+            memory_bytes=memory_bytes,
+        )
         start, end = share[name]
 
         def part(stage: str, done: float, start: float = start, end: float = end) -> None:
             report(stage, start + (end - start) * done)
 
-        errors = sensitivity(cpu_session(switched), products, error, part)
-        found[name] = StageTable(
-            graph_sha256=table.graph_sha256,
-            ranges=table.ranges,
-            smoothing=table.smoothing,
-            sensitivity={n: _rounded(e) for n, e in errors.items()},
-        )
+        errors = layer_errors(stage, executor, part)
+        found[name] = replace(table, sensitivity={layer: _rounded(error) for layer, error in errors.items()})
         gc.collect()
     return found
-
-
-def relative_rms(arrays: Sequence[np.ndarray], references: Sequence[np.ndarray]) -> float:
-    """Root mean square error of all arrays together over that of the references; 1e9 if one is not finite."""
-    error = sum(float(np.sum((a.astype(np.float64) - r) ** 2)) for a, r in zip(arrays, references, strict=True))
-    size = sum(float(np.sum(r.astype(np.float64) ** 2)) for r in references)
-    return math.sqrt(error / size) if math.isfinite(error) else 1e9
 
 
 def _rounded(value: float) -> float:

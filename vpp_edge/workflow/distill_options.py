@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.training_options import TrainingOptions
 from vpp_edge.number_range import COUNT, SEED, above, whole
@@ -20,7 +21,8 @@ class DistillOptions:
     """How a student is made.
 
     Attributes:
-        dataset: recordings of the robot; the last quarter of them is held out.
+        datasets: folders of recordings of the robot; the last quarter of the first one is held out.
+        choices: how the teacher's checkpoint is read.
         views: the views of the recordings for the policy's cameras, in their order; empty: the first ones.
         student: name or file of the student's specification; None: the video model stays the teacher's.
         head_steps: sampling steps of the student's head.
@@ -32,7 +34,8 @@ class DistillOptions:
         closed_loop: episodes that student and teacher play in each of `worlds`; None: none.
     """
 
-    dataset: Path
+    datasets: tuple[Path, ...]
+    choices: Choices = field(default_factory=Choices)
     views: tuple[str, ...] = ()
     student: str | None = None
     head_steps: int = 2

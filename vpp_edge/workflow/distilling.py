@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from vpp_edge.bundle.manifest import file_record
-from vpp_edge.calibration.datasets import Recording, open_dataset
-from vpp_edge.calibration.samples import split_recordings
+from vpp_edge.calibration.datasets import Recording
 from vpp_edge.checkpoint.paths import CheckpointPaths
-from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
+from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
 from vpp_edge.executor.interface import Executor
 from vpp_edge.export.distill.accelerating import open_trainer, process_rank
 from vpp_edge.export.distill.head import HeadLesson, Sampler, contexts_of, distill_head
@@ -38,10 +37,11 @@ from vpp_edge.wording import counted
 from vpp_edge.workflow.distill_options import DistillOptions, check_target, work_folder
 from vpp_edge.workflow.distilling_video import TrainedVideo, trained_video
 from vpp_edge.workflow.kept_settings import keep_settings
+from vpp_edge.workflow.lesson_data import training_and_held_out
 from vpp_edge.workflow.student_card import StudentCard
 from vpp_edge.workflow.student_plan import PolicyCost, plan_of_student
 from vpp_edge.workflow.student_play import play_settings, play_student
-from vpp_edge.workflow.teaching import Teaching, check_recordings
+from vpp_edge.workflow.teaching import Teaching, check_recordings, rows_taken
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
 
@@ -109,18 +109,19 @@ def distill(
     if process_rank() == 0:
         check_target(target, options.resume)
     student = student_spec(options.student) if options.student else None
-    training, judging = split_dataset(options)
-    checkpoint = read_checkpoint(paths, Choices())
+    training, judging = training_and_held_out(options.datasets, options.views)
+    checkpoint = read_checkpoint(paths, options.choices)
+    counts = rows_taken(training, options.observations), rows_taken(judging, options.held_out)
     # Whether everything fits, before anything is computed or kept.
     play_settings(options, checkpoint, options.head_steps)
-    check_recordings(checkpoint.spec, training, options.observations, "the recordings to train on")
-    check_recordings(checkpoint.spec, judging, options.held_out, "the recordings to measure on, the last quarter")
+    check_recordings(checkpoint.spec, training, counts[0], "the recordings to train on")
+    check_recordings(checkpoint.spec, judging, counts[1], "the recordings to measure on, the last quarter")
     work, settings = work_folder(target), settings_of(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
     trainer.parts(options.training.batch)
     stride = None if student is None else student_stride(checkpoint, student)
-    each, count = bytes_of_observation(checkpoint, stride), options.observations + options.held_out
+    each, count = bytes_of_observation(checkpoint, stride), sum(counts)
     reports.note(
         f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2g} GiB for "
         f"{counted(count, 'observation')}, in {work} until the student is complete"
@@ -132,8 +133,9 @@ def distill(
     policy = policy_from_checkpoint(checkpoint)
     teaching = Teaching(
         checkpoint=checkpoint,
+        choices=options.choices,
         policy=policy,
-        dataset=options.dataset,
+        datasets=options.datasets,
         folder=work,
         executor=executor,
         stride=stride,
@@ -203,7 +205,8 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
     )
     if played := play_settings(options, checkpoint, head_steps):
         student, folder = _student(checkpoint, video, head, card), trainer.folder / "closed-loop"
-        card = replace(card, closed_loop=play_student(checkpoint, student, played, folder, report=trainer.report))
+        found = play_student(checkpoint, student, played, folder, choices=options.choices, report=trainer.report)
+        card = replace(card, closed_loop=found)
     trainer.report("write", 0)
     write_student(checkpoint, _student(checkpoint, video, head, card), target)
     return card
@@ -250,7 +253,8 @@ def settings_of(checkpoint: Checkpoint, options: DistillOptions, student: Studen
         del training[name]
     settings = {
         "teacher_sha256": file_record(checkpoint.paths.policy).sha256,
-        "dataset": str(options.dataset.resolve()),
+        "datasets": [str(dataset.resolve()) for dataset in options.datasets],
+        "choices": asdict(options.choices),
         "views": list(options.views),
         "student": None if student is None else asdict(student),
         "head_steps": options.head_steps,
@@ -262,12 +266,6 @@ def settings_of(checkpoint: Checkpoint, options: DistillOptions, student: Studen
     }
     plain: dict[str, Any] = json.loads(json.dumps(settings))
     return plain
-
-
-def split_dataset(options: DistillOptions) -> tuple[list[Recording], list[Recording]]:
-    """The recordings to train on and those to measure on."""
-    training, judging = split_recordings(open_dataset(options.dataset.absolute()).recordings)
-    return [r.with_views(options.views) for r in training], [r.with_views(options.views) for r in judging]
 
 
 def words_of(recordings: Sequence[Recording], count: int) -> str:

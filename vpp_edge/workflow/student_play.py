@@ -7,10 +7,11 @@ from pathlib import Path
 
 from vpp_edge.bundle.closed_loop import ClosedLoopRecord
 from vpp_edge.bundle.success_rate import SuccessRate
+from vpp_edge.checkpoint.choices import Choices
 from vpp_edge.checkpoint.paths import paths_from_folder
 from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.export.distill.student_writer import Student, write_student
-from vpp_edge.export.exporter import export_bundle
+from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.files.partial import partial_folder
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.runtime.policy.handover_modes import NAIVE, RTC
@@ -45,21 +46,28 @@ def play_student(
     student: Student,
     settings: Sequence[EvalSettings],
     folder: Path,
+    *,
+    choices: Choices,
     report: ProgressCallback = ignore_progress,
 ) -> tuple[ClosedLoopRecord, ...]:
     """Plays float32 bundles of both, with the same episodes and noise.
 
     Args:
+        choices: how the teacher's checkpoint was read.
         folder: where checkpoint and bundles lie meanwhile; they are removed at the end.
         report: called with (stage, fraction), stages `export student`, `export teacher`, `play`.
     """
     with partial_folder(folder) as work:
         write_student(teacher, student, work / "checkpoint")
         bundles = {}
-        for who, paths in (("student", paths_from_folder(work / "checkpoint")), ("teacher", teacher.paths)):
+        sources = {
+            "student": (paths_from_folder(work / "checkpoint"), choices.of_student()),
+            "teacher": (teacher.paths, choices),
+        }
+        for who, (paths, read) in sources.items():
             report(f"export {who}", 0)
             with truncation_ignored():  # of the sentence of the parity check
-                export_bundle(paths, work / who)
+                export_bundle(paths, work / who, ExportOptions(choices=read))
             bundles[who] = PlayerChoice(str(work / who))
         rates: list[SuccessRate] = []
 

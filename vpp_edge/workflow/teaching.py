@@ -53,12 +53,18 @@ class Lesson:
     stride: int | None
 
 
+def rows_taken(recordings: Sequence[Recording], wanted: int) -> int:
+    """`wanted`, or all rows where there are fewer."""
+    return min(wanted, sum(recording.length for recording in recordings))
+
+
 @dataclass(frozen=True)
 class Teaching:
     """The teacher, and where its outputs are computed and kept.
 
     Attributes:
-        dataset: where the recordings are.
+        choices: which the checkpoint was read with.
+        datasets: where the recordings are.
         folder: for the shards.
         executor: computes them; None: this process does.
         stride: as in `shard_from_samples`.
@@ -67,8 +73,9 @@ class Teaching:
     """
 
     checkpoint: Checkpoint
+    choices: Choices
     policy: VideoPredictionPolicy
-    dataset: Path
+    datasets: tuple[Path, ...]
     folder: Path
     executor: Executor | None
     stride: int | None
@@ -88,7 +95,7 @@ class Teaching:
             BadInputError: the data set does not fit the policy.
             VppEdgeError: a worker died or failed.
         """
-        count = min(count, sum(recording.length for recording in recordings))
+        count = rows_taken(recordings, count)
         lesson = Lesson(recordings=tuple(recordings), count=count, seed=seed, stride=self.stride)
         files = shard_files(self.folder, name, lesson.count)
         rank, processes = self.part
@@ -108,14 +115,14 @@ class Teaching:
             work = _teacher(self.checkpoint, self.policy, lesson)
             return ((number, work(number)) for number in numbers)
         paths = self.checkpoint.paths.absolute()
-        files = (*paths.parts().values(), self.dataset.absolute())
+        files = (*paths.parts().values(), *(dataset.absolute() for dataset in self.datasets))
         needs = Needs(files=files, memory_bytes=weight_bytes(self.checkpoint) + _LIBRARIES_BYTES)
-        return self.executor.results(open_teacher, (paths, lesson), numbers, needs)
+        return self.executor.results(open_teacher, (paths, self.choices, lesson), numbers, needs)
 
 
-def open_teacher(paths: CheckpointPaths, lesson: Lesson) -> Work:
+def open_teacher(paths: CheckpointPaths, choices: Choices, lesson: Lesson) -> Work:
     """A function that computes a shard by number; it reads the checkpoint."""
-    checkpoint = read_checkpoint(paths, Choices())
+    checkpoint = read_checkpoint(paths, choices)
     policy = policy_from_checkpoint(checkpoint)
     policy.to(gpu_or_cpu())
     return _teacher(checkpoint, policy, lesson)

@@ -26,9 +26,10 @@ from vpp_edge.profile.roofline.costs import costs_of_graph
 from vpp_edge.profile.roofline.prediction import sum_of
 from vpp_edge.progress import ProgressCallback, ignore_progress
 from vpp_edge.spec.sample import Sample
-from vpp_edge.workflow.calibrating import INT8_STAGES, relative_rms
+from vpp_edge.workflow.calibrating import INT8_STAGES
 from vpp_edge.workflow.lowering import layer_macs, measured_errors
 from vpp_edge.workflow.references import references_from_bundle
+from vpp_edge.workflow.sensitivities import relative_rms
 
 PROGRESS_STAGES = (("choices", 90.0),)
 SHARES = (1.0, 0.98, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0)  # of what can run in INT8

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vpp_edge.errors import BadInputError, MissingDependencyError
+from vpp_edge.export.distill import loop
 from vpp_edge.export.distill.accelerating import open_trainer
 from vpp_edge.export.distill.curve import Curve, curve_of
 from vpp_edge.export.distill.loop import Schedule, Trainer, train
@@ -68,11 +69,11 @@ def test_the_best_judged_weights_stay_and_end_the_training(tmp_path: Path) -> No
     # A rate so high that the weights overshoot: the training is given up after 3 judgements without a better one.
     schedule = Schedule(steps=400, rate=0.9, batch=1, warm_up=1, average=0.0, clip=1e9, judge_every=5, patience=3)
     weight, curve = trained(schedule, Trainer(folder=tmp_path, seed=0), judged)
-    assert len(curve.losses) == 5 * len(judged) < 400
+    assert len(curve.losses) == 5 * (len(judged) - 1) < 400
     assert len(judged) - 1 - int(np.argmin(judged)) == 3
     assert float((weight[0] - WANTED).square().mean()) == pytest.approx(min(judged), rel=1e-5)
-    assert curve.held_out == tuple((5 * (i + 1), error) for i, error in enumerate(judged))
-    assert curve.best == (5 * (int(np.argmin(judged)) + 1), min(judged))
+    assert curve.held_out == tuple((5 * i, error) for i, error in enumerate(judged))
+    assert curve.best == (5 * int(np.argmin(judged)), min(judged))
     trained(schedule, Trainer(folder=tmp_path, seed=0), again := [])
     assert not again, "its end was kept, so that a resume takes no step again"
 
@@ -80,7 +81,7 @@ def test_the_best_judged_weights_stay_and_end_the_training(tmp_path: Path) -> No
 @given(steps=st.integers(1, 3000), most=st.integers(2, 12), judge_every=st.integers(1, 400))
 def test_a_thinned_curve_keeps_mean_end_and_best(steps: int, most: int, judge_every: int) -> None:
     random = np.random.default_rng(steps)
-    losses, judged = random.random(steps).tolist(), random.random(-(-steps // judge_every)).tolist()
+    losses, judged = random.random(steps).tolist(), random.random(1 - (-steps // judge_every)).tolist()
     whole = curve_of(losses, judged, judge_every)
     few = whole.thinned(most)
     assert len(few.losses) <= most and len(few.held_out) <= most
@@ -91,10 +92,21 @@ def test_a_thinned_curve_keeps_mean_end_and_best(steps: int, most: int, judge_ev
     assert np.average([loss for _, loss in few.losses], weights=np.diff([0, *ends])) == pytest.approx(np.mean(losses))
 
 
-def test_notes_tell_the_loss_and_the_held_out_error(tmp_path: Path) -> None:
+def test_a_start_that_training_makes_worse_stays(tmp_path: Path) -> None:
+    schedule = Schedule(steps=4, rate=1e6, batch=1, warm_up=1, average=0.0, judge_every=2)
+    weight, _ = trained(schedule, Trainer(folder=tmp_path, seed=0), [])
+    torch.testing.assert_close(weight, regression().weight.detach())
+
+
+def test_notes_tell_the_loss_and_a_held_out_error_where_it_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notes: list[str] = []
-    trained(Schedule(steps=3, rate=0.1, judge_every=2), Trainer(folder=tmp_path, seed=0, note=notes.append), [])
-    assert len(notes) == 1 and notes[0].startswith("t: step 3 of 3, loss ") and "held-out error" in notes[0]
+    monkeypatch.setattr(loop, "NOTED", 2)
+    trained(Schedule(steps=5, rate=0.1, judge_every=3), Trainer(folder=tmp_path, seed=0, note=notes.append), [])
+    assert re.fullmatch(r"t: held-out error \S+ at the start", notes.pop(0))
+    assert [note[: note.index(", loss")] for note in notes] == [f"t: step {n} of 5" for n in (2, 3, 4, 5)]
+    assert ["held-out error" in note for note in notes] == [False, True, False, True]
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:

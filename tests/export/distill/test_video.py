@@ -9,7 +9,7 @@ import torch
 
 from vpp_edge.calibration.datasets import open_dataset
 from vpp_edge.checkpoint.paths import paths_from_folder
-from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
+from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.loop import Trainer
 from vpp_edge.export.distill.observations import Observations
@@ -41,8 +41,9 @@ def observations(
 ) -> Observations:
     teaching = Teaching(
         checkpoint=teacher_checkpoint,
+        choices=Choices(),
         policy=policy,
-        dataset=robot_recordings,
+        datasets=(robot_recordings,),
         folder=tmp_path_factory.mktemp("outputs"),
         executor=None,
         stride=4,

@@ -91,5 +91,5 @@ def test_what_cannot_be_played_is_refused_at_once() -> None:
 
 
 def swept(axes: Axes, playing: Playing | None) -> SweepOptions:
-    distill = DistillOptions(dataset=SHIPPED)
+    distill = DistillOptions(datasets=(SHIPPED,))
     return SweepOptions(axes=axes, distill=distill, device="orin-agx-64gb", playing=playing)

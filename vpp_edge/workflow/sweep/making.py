@@ -92,7 +92,7 @@ class Course:
 
 def open_course(course: Course) -> Work:
     """A function that makes what is missing of student n, or of the teacher."""
-    return Maker(course, read_checkpoint(course.paths)).make
+    return Maker(course, read_checkpoint(course.paths, course.options.distill.choices)).make
 
 
 class Maker:
@@ -172,7 +172,10 @@ class Maker:
         plain = course.bundle(replace(first, name=f"{first.name.removesuffix(first.precision)}{FLOAT32}"))
         plain.parent.mkdir(exist_ok=True)
         if not plain.exists():
-            export_bundle(paths, plain, ExportOptions())
+            choices = course.options.distill.choices
+            if first.student != TEACHER:
+                choices = choices.of_student()
+            export_bundle(paths, plain, ExportOptions(choices=choices))
         for making in makings:
             bundle = course.bundle(making)
             if not bundle.exists():
@@ -186,7 +189,7 @@ class Maker:
         return LoweredExport(
             source=Bundle(plain),
             precision=precision,
-            data=DataOptions(dataset=options.dataset, views=options.views),
+            data=DataOptions(dataset=options.datasets[0], views=options.views),
             table=None,
             budget=LoweringOptions.budget,
             calibration=CalibrationOptions(),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vpp_edge.checkpoint.paths import CheckpointPaths
-from vpp_edge.checkpoint.reader import Checkpoint, Choices, read_checkpoint
+from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor, Needs
 from vpp_edge.export.distill.plan import bytes_of_observation, check_room
@@ -21,13 +21,14 @@ from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback
 from vpp_edge.workflow.closed_loop.players import check_drives_sim_hand
-from vpp_edge.workflow.distilling import Reports, settings_of, split_dataset, words_of
+from vpp_edge.workflow.distilling import Reports, settings_of, words_of
 from vpp_edge.workflow.kept_settings import SETTINGS, keep_settings
+from vpp_edge.workflow.lesson_data import training_and_held_out
 from vpp_edge.workflow.sweep.making import Course, Maker, open_course
 from vpp_edge.workflow.sweep.measuring import measured_points
 from vpp_edge.workflow.sweep.options import SweepOptions
 from vpp_edge.workflow.sweep.points import Point
-from vpp_edge.workflow.teaching import Teaching, gpu_or_cpu, weight_bytes
+from vpp_edge.workflow.teaching import Teaching, check_recordings, gpu_or_cpu, rows_taken, weight_bytes
 
 _TRAINED_COPIES = 6  # of the teacher's weights, at most: a student as large as it, its gradient, moments and averages
 
@@ -83,8 +84,9 @@ def sweep(
     """
     reports.progress("read", 0)
     check_folder(folder, options.resume)
-    options = replace(options, distill=replace(options.distill, dataset=options.distill.dataset.absolute()))
-    teacher = read_checkpoint(paths, Choices())
+    datasets = tuple(dataset.absolute() for dataset in options.distill.datasets)
+    options = replace(options, distill=replace(options.distill, datasets=datasets))
+    teacher = read_checkpoint(paths, options.distill.choices)
     if options.playing is not None:
         check_drives_sim_hand(teacher.spec)
     course = _course(teacher, folder.absolute(), options, executor=executor, report=reports.progress)
@@ -110,9 +112,11 @@ def _course(
     """What the students are made of: computes what the teacher sees."""
     distill, students = options.distill, planned_students(teacher, options)
     stride = math.gcd(*(student_stride(teacher, spec) for spec in students))
-    needed = bytes_of_observation(teacher, stride) * (distill.observations + distill.held_out)
-    check_room(folder.parent, needed, distill.disk_limit_gib)
-    training, judging = split_dataset(distill)
+    training, judging = training_and_held_out(distill.datasets, distill.views)
+    counts = rows_taken(training, distill.observations), rows_taken(judging, distill.held_out)
+    check_recordings(teacher.spec, training, counts[0], "the recordings to train on")
+    check_recordings(teacher.spec, judging, counts[1], "the recordings to measure on, the last quarter")
+    check_room(folder.parent, bytes_of_observation(teacher, stride) * sum(counts), distill.disk_limit_gib)
     cache = folder / f"teacher-{stride}"
     cache.mkdir(parents=True, exist_ok=True)
     base = student_spec(distill.student) if distill.student else None
@@ -121,7 +125,8 @@ def _course(
     teaching = Teaching(
         checkpoint=teacher,
         policy=policy_from_checkpoint(teacher),
-        dataset=distill.dataset,
+        datasets=distill.datasets,
+        choices=distill.choices,
         folder=cache,
         executor=executor,
         stride=stride,
@@ -155,6 +160,6 @@ def _made(
 ) -> Iterator[object]:
     if executor is None:
         return map(Maker(course, teacher, note).make, pieces)
-    files = (*course.paths.parts().values(), course.options.distill.dataset, course.folder / SETTINGS)
+    files = (*course.paths.parts().values(), *course.options.distill.datasets, course.folder / SETTINGS)
     needs = Needs(files=files, memory_bytes=_TRAINED_COPIES * weight_bytes(teacher))
     return executor.results(open_course, (course,), pieces, needs)
