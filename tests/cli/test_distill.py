@@ -201,7 +201,6 @@ def test_student_and_teacher_play_and_the_bundle_has_the_card(
         (["--ray", "head"], "--ray head: expected HOST:PORT"),
         (["--steps", "5"], "--steps is for the training of the video model; choose its student with --student"),
         (["--views", "0"], "the recordings to train on: recording 0 has 1 view, the policy needs 2"),
-        (["--held-out-samples", "999"], "the recordings to measure on, the last quarter: 999 observations requested"),
         (["--student", "tiny.yaml"], "--student tiny.yaml: not readable as a specification"),
         (["--student", "demo", "--batch", "3", "--accumulate", "2"], "a batch of 3 cannot be shared evenly"),
         (["--rate", "2", "--student", "demo"], "--rate 2: expected a number above 0, at most 1"),

@@ -50,7 +50,7 @@ CARD: dict[str, Any] = StudentCard(
         observations=4,
     ),
     physical=PhysicalMeasures(student=(SEGMENT,), noise=(SEGMENT,)),
-    curves={"video": curve_of([3.0] * 200 + [1.0] * 200, [0.2, 0.07, 0.1], 150).thinned()},
+    curves={"video": curve_of([3.0] * 200 + [1.0] * 200, [0.5, 0.2, 0.07, 0.1], 150).thinned()},
     closed_loop=(
         ClosedLoopRecord("a task", SuccessRate(18, 20), SuccessRate(19, 20), "its teacher", seed=4, world="either"),
     ),

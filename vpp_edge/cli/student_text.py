@@ -132,7 +132,7 @@ def _training(card: Mapping[str, Any]) -> Iterator[str]:
         held_out = ""
         if curve["held_out"]:
             step, error = min(curve["held_out"], key=lambda point: point[1])
-            held_out = f"; best held-out error {error:.3g}, after step {step}"
+            held_out = f"; best held-out error {error:.3g}, {f'after step {step}' if step else 'at the start'}"
         yield _line(f"training of {name}", f"loss {first:.3g} to {last:.3g} in {steps} steps{held_out}")
 
 
