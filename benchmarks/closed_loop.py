@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from documents import put_table
-from policies import DEMO, Policy, Variant
+from policies import SHIPPED, Policy, Variant
 
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.bundle.success_rate import SuccessRate
 from vpp_edge.demo.bundle import DemoOptions
+from vpp_edge.demo.policies import DEMO
 from vpp_edge.files.writing import write_whole
 from vpp_edge.progress import Progress
 from vpp_edge.runtime.policy.handover_modes import MODES, NAIVE, RTC
@@ -205,11 +206,12 @@ def number(value: float | None, factor: float, form: str) -> str:
 
 
 def policies_from_texts(texts: Sequence[str], calibration: Path | None) -> list[Policy]:
-    """Of `demo`, FOLDER or NAME=FOLDER each. Raises SystemExit where two have the same name."""
+    """Of names of the package's policies, FOLDER or NAME=FOLDER each. Raises SystemExit where two have the same name."""
     found = []
     for text in texts:
         name, _, folder = text.rpartition("=")
-        found.append(DEMO if text == DEMO.name else Policy(name or Path(folder).name, Path(folder), calibration))
+        own = Policy(name or Path(folder).name, Path(folder), calibration)
+        found.append(SHIPPED.get(text, own))
     names = [policy.name for policy in found]
     if len(set(names)) != len(names):
         raise SystemExit(f"--policy: {', '.join(names)} are not different names; give each its own with NAME=FOLDER")
@@ -224,13 +226,11 @@ def main() -> None:
     parser.add_argument(
         "--policy",
         nargs="+",
-        default=[DEMO.name],
+        default=[DEMO],
         metavar="NAME=FOLDER",
-        help="checkpoints or bundles to play in all variants; `demo`: the package's policy (demo)",
+        help=f"checkpoints or bundles to play in all variants, or of the package: {', '.join(SHIPPED)} ({DEMO})",
     )
-    parser.add_argument(
-        "--calibration", type=Path, metavar="DATASET", help="recordings for the INT8 of policies other than demo"
-    )
+    parser.add_argument("--calibration", type=Path, metavar="DATASET", help="recordings for the INT8 of other policies")
     parser.add_argument("--world", nargs="+", choices=NAMES, default=[BUTTONS.name], help="worlds to play in (buttons)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of `vpp-edge eval` (0 1)")
     parser.add_argument("--episodes", type=int, default=200, help="episodes per seed (200)")

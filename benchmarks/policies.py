@@ -17,11 +17,11 @@ from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.demo.bundle import (
     CALIBRATION_OBSERVATIONS,
     HELD_OUT_OBSERVATIONS,
-    SHIPPED,
     DemoOptions,
     demo_bundle,
     is_bundle_of,
 )
+from vpp_edge.demo.policies import DEMO, POLICIES
 from vpp_edge.export.exporter import PROGRESS_STAGES, ExportOptions, checkpoint_hashes, export_bundle
 from vpp_edge.progress import Progress
 from vpp_edge.workflow.calibration_options import DEFAULT_OPTIONS
@@ -38,7 +38,7 @@ class Policy:
     Attributes:
         name: in the table.
         path: of a checkpoint or a bundle.
-        calibration: recordings for its INT8; the demo policy needs none.
+        calibration: recordings for its INT8; a policy of the package needs none.
     """
 
     name: str
@@ -46,15 +46,15 @@ class Policy:
     calibration: Path | None = None
 
     @property
-    def is_demo(self) -> bool:
-        return self.path == SHIPPED
+    def is_shipped(self) -> bool:
+        return self.name in POLICIES and self.path == POLICIES[self.name].folder
 
     def precisions(self) -> tuple[str, ...]:
         """Those it can be exported in, its own first."""
         own = Bundle(self.path).manifest.precision if is_bundle(self.path) else "fp32"
         if own != "fp32":
             return (own,)
-        return ("fp32", "fp16", "int8") if self.is_demo or self.calibration else ("fp32", "fp16")
+        return ("fp32", "fp16", "int8") if self.is_shipped or self.calibration else ("fp32", "fp16")
 
     def samplers(self) -> Iterator[tuple[str, int]]:
         """(solver, steps) other than trained; none of a bundle, nor of a student, whose head is for its own only."""
@@ -65,21 +65,22 @@ class Policy:
                 yield solver, steps
 
 
-DEMO = Policy("demo", SHIPPED)
+SHIPPED = {name: Policy(name, shipped.folder) for name, shipped in POLICIES.items()}
 
 
 @dataclass(frozen=True)
 class Variant:
     """A policy, and how it is exported."""
 
-    policy: Policy = DEMO
+    policy: Policy = SHIPPED[DEMO]
     options: DemoOptions = field(default_factory=DemoOptions)
 
     def bundle(self, folder: Path) -> Path:
         """Its bundle: the policy's own, one that lies in `folder`, or one that is exported to it."""
         policy, options = self.policy, self.options
-        if policy.is_demo:
-            return demo_bundle(folder, options, fresh=False, quiet=False, say=lambda text: None)
+        if policy.is_shipped:
+            named = replace(options, policy=policy.name)
+            return demo_bundle(folder, named, fresh=False, quiet=False, say=lambda text: None)
         if is_bundle(policy.path) and options.precision == policy.precisions()[0]:
             return policy.path
         target = folder / policy.name / options.folder_name

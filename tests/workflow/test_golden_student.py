@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from material import GOLDEN, golden_checkpoint
 
 from vpp_edge.checkpoint.choices import Choices
@@ -37,6 +38,7 @@ def test_tokens_of_half_the_frames_are_nearer_than_their_mean(tmp_path: Path) ->
         folder=tmp_path,
         executor=None,
         stride=2,
+        device=torch.device("cpu"),
         part=(0, 1),
         report=ignore_progress,
     )
