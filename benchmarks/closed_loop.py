@@ -206,7 +206,7 @@ def number(value: float | None, factor: float, form: str) -> str:
 
 
 def policies_from_texts(texts: Sequence[str], calibration: Path | None) -> list[Policy]:
-    """Of names of the package's policies, FOLDER or NAME=FOLDER each. Raises SystemExit where two names are the same."""
+    """Of names of the package's policies, FOLDER or NAME=FOLDER each. Raises SystemExit if two are the same."""
     found = []
     for text in texts:
         name, _, folder = text.rpartition("=")
