@@ -33,7 +33,7 @@ def shipped_bundle(options: Mapping[str, Any], fresh: bool) -> Path | None:
     if not missing:
         return None
     if fresh or set(options.items()) - {("precision", "fp32"), ("policy", DEMO)}:
-        purpose = "exporting another policy of this package, or with other options,"
+        purpose = f"exporting the {options.get('policy', DEMO)} policy with these options"
     elif EXPORTED.is_dir():
         Bundle(EXPORTED).verify_all()
         return EXPORTED
