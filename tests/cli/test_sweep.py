@@ -33,10 +33,10 @@ def test_a_sweep_measures_every_bundle_and_grows(
     assert teacher["action_rms"] < 1e-3 < student["action_rms"] and student["token_error"] > 0
     assert student["operations"] < teacher["operations"] and student["latency_ms"] > 0 and student["speedup"] > 0
     assert (folder / "students" / "frames8-steps2" / "policy.safetensors").is_file()
-    assert not list((folder / "students").glob("*.distilling")) and (folder / "index.html").is_file()
+    assert (folder / "index.html").is_file()
 
     assert main([*command, *axes, "--json"]) == 2 and "with --resume" in capsys.readouterr().err
-    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("policy.safetensors")}
+    kept = {path: path.stat().st_mtime_ns for path in [*folder.rglob("policy.safetensors"), *folder.rglob("video.pt")]}
     more = ["--head-steps", "1,2", "--resume", "--processes", "1", "--worker-threads", "2", "--json"]
     assert main([*command, *axes, *more]) == 0
     grown = {point["name"]: point for point in json.loads(capsys.readouterr().out)["points"]}

@@ -245,6 +245,8 @@ def _lines(points: Sequence[Point], device: str) -> Iterator[str]:
     if spread := spread_words(points):
         yield f"the teacher's own actions spread by {spread} over noise"
     yield "*: nothing else is both faster, as predicted, and nearer to the teacher"
+    for point in points:
+        yield from (f"run refuses {point.name}: {problem}" for problem in point.problems)
 
 
 def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

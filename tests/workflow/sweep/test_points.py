@@ -54,11 +54,12 @@ def test_the_page_and_the_data_name_every_point(tmp_path: Path) -> None:
     points = [
         point("frames8-steps2-fp16", 2.0, 0.1, success=SuccessRate(9, 10), teacher_spread=0.05),
         point("frames4-steps2-fp16", 1.0, 0.2, success=SuccessRate(5, 10)),
-        point("width0.5-steps2-fp16", 2.5, 0.3),
+        point("width0.5-steps2-fp16", 2.5, 0.3, problems=("actions: too far",)),
     ]
     write_results(tmp_path, points, DEVICE, {"teacher": "my <policy>"})
     page, data = (tmp_path / PAGE).read_text(), json.loads((tmp_path / DATA).read_text())
     assert all(each.name in page for each in points) and "my &lt;policy&gt;" in page and "0.0500" in page
+    assert page.count("run refuses it: actions: too far") == 1
     assert data["front"] == ["frames4-steps2-fp16", "frames8-steps2-fp16"]
     assert [each["action_rms"] for each in data["points"]] == [0.1, 0.2, 0.3]
     assert ">frames8 90 %<" in page  # a label of the picture leaves out what all have in common

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vpp_edge.bundle.certificate import certificate_from_json
 from vpp_edge.bundle.manifest import Bundle
 from vpp_edge.calibration.datasets import Recording
 from vpp_edge.calibration.samples import numbered_samples
@@ -49,6 +50,7 @@ class Course:
     """What every student of a sweep is made of; paths are absolute, so that any worker can open them.
 
     Attributes:
+        teacher_steps: of the teacher's head.
         folder: of the sweep.
         students: their specifications.
         learnt, judged: the teacher's outputs, to train and to measure on; `data`, `held_out`: the same in words.
@@ -57,6 +59,7 @@ class Course:
 
     paths: CheckpointPaths
     teacher_sha256: str
+    teacher_steps: int
     folder: Path
     students: tuple[StudentSpec, ...]
     learnt: Observations
@@ -82,12 +85,12 @@ class Course:
     def student(self, number: int, steps: int) -> Path:
         return self.folder / "students" / student_name(self.students[number], steps)
 
-    def makings(self, teacher_steps: int) -> list[Making]:
-        return makings(self.students, self.options.axes, teacher_steps)
+    def makings(self) -> list[Making]:
+        return makings(self.students, self.options.axes, self.teacher_steps)
 
-    def missing(self, teacher_steps: int) -> list[Making]:
+    def missing(self) -> list[Making]:
         """Bundles that are not complete."""
-        return [making for making in self.makings(teacher_steps) if not self.measures(making).exists()]
+        return [making for making in self.makings() if not self.measures(making).exists()]
 
 
 def open_course(course: Course) -> Work:
@@ -113,7 +116,7 @@ class Maker:
     def make(self, number: int) -> int:
         """Makes what is missing of student `number`, or of the teacher; returns how many bundles that was."""
         course = self.course
-        missing = [each for each in course.missing(self.teacher.config.sampler.steps) if each.student == number]
+        missing = [each for each in course.missing() if each.student == number]
         steps = sorted({making.steps for making in missing})
         if number != TEACHER:
             self._make_students(number, [each for each in steps if not course.student(number, each).exists()])
@@ -123,7 +126,10 @@ class Maker:
         return len(missing)
 
     def _make_students(self, number: int, steps: list[int]) -> None:
-        """Checkpoints of one video model with heads of so many steps."""
+        """Checkpoints of one video model with heads of so many steps.
+
+        The state of its training stays, for heads of other steps.
+        """
         if not steps:
             return
         course, options = self.course, self.course.options.distill
@@ -163,7 +169,6 @@ class Maker:
         )
         for each in steps:
             write_student_with_head(lessons, each, course.student(number, each))
-        shutil.rmtree(work)
 
     def _make_bundles(self, makings: list[Making]) -> None:
         """Bundles of one checkpoint at several precisions, from one float32 export."""
@@ -198,8 +203,10 @@ class Maker:
 
     def _measured(self, making: Making, paths: CheckpointPaths) -> dict[str, Any]:
         card = {} if making.student == TEACHER else load_policy_file(paths.policy).arguments["distilled"]
+        bundle = self.course.bundle(making)
         return {
-            "action_rms": action_rms(self.course, self.course.bundle(making), self.teacher),
+            "action_rms": action_rms(self.course, bundle, self.teacher),
+            "problems": certificate_from_json(Bundle(bundle).manifest.certificate).problems(),
             "token_error": card.get("token_error"),
             "teacher_spread": card.get("measures", {}).get("teacher_spread"),
         }

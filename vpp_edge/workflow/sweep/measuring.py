@@ -33,11 +33,9 @@ Stages = dict[str, float]
 _WARMUP = 2
 
 
-def measured_points(
-    course: Course, teacher_steps: int, executor: Executor | None, report: ProgressCallback
-) -> list[Point]:
+def measured_points(course: Course, executor: Executor | None, report: ProgressCallback) -> list[Point]:
     """A point for every bundle and number of acts per look."""
-    makings, axes = course.makings(teacher_steps), course.options.axes
+    makings, axes = course.makings(), course.options.axes
     latencies = _latencies(course, makings, lambda fraction: report("latency", fraction))
     points, count = [], len(makings) * len(axes.acts_per_look)
     for making in makings:
@@ -60,6 +58,7 @@ def measured_points(
                     action_rms=measures["action_rms"],
                     token_error=measures["token_error"],
                     teacher_spread=measures["teacher_spread"],
+                    problems=tuple(measures["problems"]),
                     latency_ms=latency_ms,
                     speedup=None if making.student == TEACHER else speedup,
                     success=None if played is None else success_rate_from_json(played),

@@ -70,7 +70,8 @@ def _table(points: Sequence[Point], device: str) -> str:
 
 
 def _name(point: Point, best: bool) -> Cell:
-    return Cell(point.label, more=("in the front",) if best else (), kind="name")
+    front_words = ["in the front"] if best else []
+    return Cell(point.label, more=[*front_words, *(f"run refuses it: {each}" for each in point.problems)], kind="name")
 
 
 def _number(text: str) -> Cell:

@@ -22,6 +22,7 @@ class Point:
         action_rms: error of its normalized actions against the float32 teacher's, same noise, on held-out observations.
         token_error: of its float32 tokens, over the error of their mean; None with the teacher's video model.
         teacher_spread: deviation of the teacher's normalized actions over noise, on the same observations, where known.
+        problems: of its certificate, for which `run` refuses the bundle.
         success: in closed loop, `press_s`: median time to a success. None where nothing was played.
     """
 
@@ -35,6 +36,7 @@ class Point:
     action_rms: float
     token_error: float | None = None
     teacher_spread: float | None = None
+    problems: tuple[str, ...] = ()
     latency_ms: float | None = None
     speedup: float | None = None
     success: SuccessRate | None = None

@@ -20,6 +20,7 @@ from vpp_edge.export.distill.student import student_configs, student_stride
 from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback
+from vpp_edge.runtime.sim.mujoco_import import import_mujoco
 from vpp_edge.workflow.closed_loop.players import check_drives_sim_hand
 from vpp_edge.workflow.distilling import Reports, settings_of, words_of
 from vpp_edge.workflow.kept_settings import SETTINGS, keep_settings
@@ -88,14 +89,14 @@ def sweep(
     options = replace(options, distill=replace(options.distill, datasets=datasets))
     teacher = read_checkpoint(paths, options.distill.choices)
     if options.playing is not None:
+        import_mujoco()
         check_drives_sim_hand(teacher.spec)
     course = _course(teacher, folder.absolute(), options, executor=executor, report=reports.progress)
-    steps = teacher.config.sampler.steps
-    pieces = sorted({making.student for making in course.missing(steps)})
+    pieces = sorted({making.student for making in course.missing()})
     reports.progress("students", 0)
     for done, _ in enumerate(_made(course, teacher, pieces, executor=executor, note=reports.note)):
         reports.progress("students", (done + 1) / len(pieces))
-    return measured_points(course, steps, executor, reports.progress)
+    return measured_points(course, executor, reports.progress)
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -139,6 +140,7 @@ def _course(
     return Course(
         paths=teacher.paths.absolute(),
         teacher_sha256=settings["teacher_sha256"],
+        teacher_steps=teacher.config.sampler.steps,
         folder=folder,
         students=tuple(students),
         learnt=learnt,
