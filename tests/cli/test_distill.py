@@ -28,7 +28,7 @@ from vpp_edge.cli.student_text import student_lines
 from vpp_edge.errors import BadInputError, CheckpointError
 from vpp_edge.export import exporter
 from vpp_edge.export.distill import loop
-from vpp_edge.export.exporter import export_bundle
+from vpp_edge.export.exporter import ExportOptions, export_bundle
 from vpp_edge.export.onnx_writer import write_onnx
 from vpp_edge.export.stages import Stage
 from vpp_edge.runtime.policy.handover_modes import check_steps
@@ -156,11 +156,11 @@ def test_student_and_teacher_play_and_the_bundle_has_the_card(
             shutil.copyfile(small_bundle / "onnx" / (stage.name + suffix), folder / (stage.name + suffix))
         return folder / f"{stage.name}.onnx", folder / f"{stage.name}.onnx.data"
 
-    def export(paths: CheckpointPaths, target: Path) -> None:
+    def export(paths: CheckpointPaths, target: Path, options: ExportOptions) -> None:
         if target.name == "teacher":
             shutil.copytree(small_bundle, target)
             return
-        export_bundle(paths, target)
+        export_bundle(paths, target, options)
         shutil.copytree(target, tmp_path / "bundle")  # the exported one is removed at the end
 
     monkeypatch.setattr(exporter, "write_onnx", traced_where_new)
