@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from vpp_edge.checkpoint.reader import Checkpoint
+    from vpp_edge.export.distill.student_spec import StudentSpec
     from vpp_edge.workflow.sweep.points import Point
 
 HELP = """Make many students of a trained policy and measure them, to choose one for a robot.
@@ -142,26 +143,25 @@ def run(arguments: argparse.Namespace) -> int:
     from vpp_edge.checkpoint.paths import paths_from_folder
     from vpp_edge.checkpoint.reader import read_checkpoint
     from vpp_edge.workflow.distilling import Reports
-    from vpp_edge.workflow.sweep.page import PAGE, write_results
-    from vpp_edge.workflow.sweep.sweeping import check_folder, planned_students, progress_stages, sweep
+    from vpp_edge.workflow.sweep.page import DATA, PAGE, write_results
+    from vpp_edge.workflow.sweep.sweeping import planned_students, progress_stages, sweep
 
     paths = paths_from_folder(checkpoint_folder(arguments.checkpoint))
     options = _options(arguments)
     teacher = read_checkpoint(paths, options.distill.choices)
     students = planned_students(teacher, options)
     if arguments.plan:
-        return _plan(teacher, options, arguments)
+        return _plan(teacher, students, options, arguments)
     for option, value in (("--data", arguments.data), ("-o", arguments.output)):
         if not value:
             raise BadInputError(f"{option} is missing: sweep needs recordings and a folder for the results")
     executor, folder = executor_from_arguments(arguments), arguments.output
-    check_folder(folder, options.resume)
     if not options.resume:
         check_output_folder(folder, "-o")
     check_temporary_files()
     with Progress("sweep", progress_stages(options, len(students)), quiet=arguments.quiet) as progress:
         reports = Reports(progress=progress, note=progress.note)
-        points = sweep(paths, folder, options, executor=executor, reports=reports)
+        points = sweep(teacher, students, folder, options, executor=executor, reports=reports)
     facts = {
         "teacher": str(arguments.checkpoint),
         "recordings": ", ".join(map(str, arguments.data)),
@@ -169,7 +169,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     write_results(folder, points, options.device, facts)
     if arguments.json:
-        print((folder / "sweep.json").read_text(encoding="utf-8"))
+        print((folder / DATA).read_text(encoding="utf-8"))
         return 0
     print("\n".join(_lines(points, options.device)))
     print(f"a page with the picture: {folder / PAGE}")
@@ -192,14 +192,15 @@ def _options(arguments: argparse.Namespace) -> SweepOptions:
     )
 
 
-def _plan(teacher: Checkpoint, options: SweepOptions, arguments: argparse.Namespace) -> int:
+def _plan(
+    teacher: Checkpoint, students: Sequence[StudentSpec], options: SweepOptions, arguments: argparse.Namespace
+) -> int:
     """Prints what the students would cost."""
     from vpp_edge.workflow.student_plan import PRECISIONS as PLANNED
     from vpp_edge.workflow.student_plan import cost_of_policy, plan_of_student
     from vpp_edge.workflow.sweep.options import student_name
-    from vpp_edge.workflow.sweep.sweeping import planned_students
 
-    students, device = planned_students(teacher, options), options.device
+    device = options.device
     with Progress("plan", [("count", 30.0 + 15.0 * len(students))], quiet=arguments.quiet) as progress:
         progress("count", 0)
         base, plans = cost_of_policy(teacher), {}

@@ -41,7 +41,7 @@ from vpp_edge.workflow.lesson_data import training_and_held_out
 from vpp_edge.workflow.student_card import StudentCard
 from vpp_edge.workflow.student_plan import PolicyCost, plan_of_student
 from vpp_edge.workflow.student_play import play_settings, play_student
-from vpp_edge.workflow.teaching import Teaching, check_recordings, rows_taken
+from vpp_edge.workflow.teaching import Teaching, observations_taken
 
 HEAD_BATCH, HEAD_RATE = 64, 3e-4
 
@@ -60,8 +60,9 @@ class Lessons:
 
     Attributes:
         data, held_out: `learnt` and `judged` in words.
-        video: None: the teacher's.
+        spec: of the student's video model; None: it is the teacher's.
         teacher_cost: of `cost_of_policy`, where it is known.
+        video: the student's, once it is trained.
     """
 
     checkpoint: Checkpoint
@@ -73,9 +74,25 @@ class Lessons:
     held_out: str
     options: DistillOptions
     spec: StudentSpec | None
-    video: TrainedVideo | None
     trainer: Trainer
     teacher_cost: PolicyCost | None = None
+    video: TrainedVideo | None = None
+
+    def with_trained_video(self) -> Lessons:
+        """With a video model of the specification, trained; the same where there is none."""
+        if self.spec is None:
+            return self
+        video = trained_video(
+            self.checkpoint,
+            self.spec,
+            self.head,
+            learnt=self.learnt,
+            judged=self.judged,
+            options=self.options.training,
+            trainer=self.trainer,
+        )
+        self.trainer.report("student", 0)
+        return replace(self, video=video)
 
     def cost(self, head_steps: int) -> dict[str, Any] | None:
         """Of a student with so many steps, beside the teacher's; None with the teacher's video model."""
@@ -111,17 +128,15 @@ def distill(
     student = student_spec(options.student) if options.student else None
     training, judging = training_and_held_out(options.datasets, options.views)
     checkpoint = read_checkpoint(paths, options.choices)
-    counts = rows_taken(training, options.observations), rows_taken(judging, options.held_out)
     # Whether everything fits, before anything is computed or kept.
     play_settings(options, checkpoint, options.head_steps)
-    check_recordings(checkpoint.spec, training, counts[0], "the recordings to train on")
-    check_recordings(checkpoint.spec, judging, counts[1], "the recordings to measure on, the last quarter")
+    count = observations_taken(checkpoint.spec, training, judging, options)
     work, settings = work_folder(target), settings_of(checkpoint, options, student)
     trainer = open_trainer(options.training, folder=work, seed=options.seed, report=reports.progress, note=reports.note)
     trainer.parts(HEAD_BATCH)
     trainer.parts(options.training.batch)
     stride = None if student is None else student_stride(checkpoint, student)
-    each, count = bytes_of_observation(checkpoint, stride), sum(counts)
+    each = bytes_of_observation(checkpoint, stride)
     reports.note(
         f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2g} GiB for "
         f"{counted(count, 'observation')}, in {work} until the student is complete"
@@ -146,12 +161,6 @@ def distill(
     learnt = teaching.observations("teacher", training, options.observations, options.seed)
     judged = teaching.observations("held-out", judging, options.held_out, options.seed + 1)
     trainer.wait()
-    video = None
-    if student is not None:
-        video = trained_video(
-            checkpoint, student, policy.head, learnt=learnt, judged=judged, options=options.training, trainer=trainer
-        )
-        reports.progress("student", 0)
     lessons = Lessons(
         checkpoint=checkpoint,
         teacher_sha256=settings["teacher_sha256"],
@@ -162,9 +171,8 @@ def distill(
         held_out=words_of(judging, len(judged)),
         options=options,
         spec=student,
-        video=video,
         trainer=trainer,
-    )
+    ).with_trained_video()
     card = write_student_with_head(lessons, options.head_steps, target)
     if card is not None:
         shutil.rmtree(work)
@@ -203,12 +211,14 @@ def write_student_with_head(lessons: Lessons, head_steps: int, target: Path) -> 
         physical=measure_physically(lessons.head, head, judging, checkpoint.spec, seed=seed + 3),
         curves={name: each.thinned() for name, each in curves.items()},
     )
+    student = _student(checkpoint, video, head, card)
     if played := play_settings(options, checkpoint, head_steps):
-        student, folder = _student(checkpoint, video, head, card), trainer.folder / "closed-loop"
+        folder = trainer.folder / "closed-loop"
         found = play_student(checkpoint, student, played, folder, choices=options.choices, report=trainer.report)
         card = replace(card, closed_loop=found)
+        student = replace(student, card=card.to_json())
     trainer.report("write", 0)
-    write_student(checkpoint, _student(checkpoint, video, head, card), target)
+    write_student(checkpoint, student, target)
     return card
 
 

@@ -26,16 +26,31 @@ from vpp_edge.export.tokenizer import load_tokenizer
 from vpp_edge.model.policy import VideoPredictionPolicy, policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback
 from vpp_edge.spec.policy import PolicySpec
+from vpp_edge.workflow.distill_options import DistillOptions
 
 _LIBRARIES_BYTES = 2**30  # PyTorch and the activations of one observation, beside the weights
 
 
-def check_recordings(spec: PolicySpec, recordings: Sequence[Recording], count: int, meaning: str) -> None:
+def _check_recordings(spec: PolicySpec, recordings: Sequence[Recording], count: int, meaning: str) -> None:
     """Raises BadInputError where they have no `count` observations of this policy, before the first is computed."""
     try:
         next(numbered_samples(spec, recordings, count, seed=0, numbers=range(1)))
     except BadInputError as error:
         raise BadInputError(f"{meaning}: {error}") from error
+
+
+def observations_taken(
+    spec: PolicySpec, training: Sequence[Recording], judging: Sequence[Recording], options: DistillOptions
+) -> int:
+    """How many observations the options take of the recordings to train on and of those to measure on.
+
+    Raises:
+        BadInputError: the recordings do not fit the policy.
+    """
+    counts = rows_taken(training, options.observations), rows_taken(judging, options.held_out)
+    _check_recordings(spec, training, counts[0], "the recordings to train on")
+    _check_recordings(spec, judging, counts[1], "the recordings to measure on, the last quarter")
+    return sum(counts)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.spec.instruction import truncation_ignored
 from vpp_edge.workflow.calibration_options import CalibrationOptions
 from vpp_edge.workflow.distilling import Lessons, write_student_with_head
-from vpp_edge.workflow.distilling_video import trained_video
 from vpp_edge.workflow.exporting import LoweredExport, export_lowered
 from vpp_edge.workflow.lowering import LoweringOptions
 from vpp_edge.workflow.observations import DataOptions
@@ -113,8 +112,8 @@ class Maker:
     def _teacher_cost(self) -> PolicyCost:
         return cost_of_policy(self.teacher)
 
-    def make(self, number: int) -> int:
-        """Makes what is missing of student `number`, or of the teacher; returns how many bundles that was."""
+    def make(self, number: int) -> None:
+        """Makes what is missing of student `number`, or of the teacher."""
         course = self.course
         missing = [each for each in course.missing() if each.student == number]
         steps = sorted({making.steps for making in missing})
@@ -123,7 +122,6 @@ class Maker:
         for each in steps:
             with truncation_ignored():  # of the sentences of the parity check; the teacher's part told of the others
                 self._make_bundles([making for making in missing if making.steps == each])
-        return len(missing)
 
     def _make_students(self, number: int, steps: list[int]) -> None:
         """Checkpoints of one video model with heads of so many steps.
@@ -135,38 +133,26 @@ class Maker:
         course, options = self.course, self.course.options.distill
         work = course.folder / "students" / f"{course.students[number].name}.distilling"
         work.mkdir(parents=True, exist_ok=True)
-        spec, video = course.students[number], None
+        spec = course.students[number]
 
         def note(text: str) -> None:
             self._note(f"{spec.name}: {text}")
 
         trainer = open_trainer(options.training, folder=work, seed=options.seed, report=ignore_progress, note=note)
-        head = policy_from_checkpoint(self.teacher).head
         changed = changes_video(self.teacher, spec)
-        if changed:
-            video = trained_video(
-                self.teacher,
-                spec,
-                head,
-                learnt=course.learnt,
-                judged=course.judged,
-                options=options.training,
-                trainer=trainer,
-            )
         lessons = Lessons(
             checkpoint=self.teacher,
             teacher_sha256=course.teacher_sha256,
-            head=head,
+            head=policy_from_checkpoint(self.teacher).head,
             learnt=course.learnt,
             judged=course.judged,
             data=course.data,
             held_out=course.held_out,
             options=options,
             spec=spec if changed else None,
-            video=video,
             trainer=trainer,
             teacher_cost=self._teacher_cost if changed else None,
-        )
+        ).with_trained_video()
         for each in steps:
             write_student_with_head(lessons, each, course.student(number, each))
 
@@ -217,17 +203,12 @@ def changes_video(teacher: Checkpoint, spec: StudentSpec) -> bool:
     unet, vae, config = student_configs(teacher, spec)
     own = teacher.config
     sizes = ("block_out_channels", "layers_per_block", "num_frames")
-    same_unet = all(_plain(unet[name]) == _plain(teacher.unet.config[name]) for name in sizes)
     return not (
-        same_unet
+        all(unet[name] == teacher.unet.config[name] for name in sizes)
         and vae == teacher.vae.config
         and config.former.frames == own.former.frames
         and config.extract_layer == own.extract_layer
     )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (tuple, list)) else value
 
 
 def action_rms(course: Course, bundle: Path, teacher: Checkpoint) -> float:

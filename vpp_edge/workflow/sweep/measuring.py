@@ -17,7 +17,8 @@ from vpp_edge.files.json_file import read_json_file
 from vpp_edge.files.writing import write_whole
 from vpp_edge.profile.latency import profile_policies
 from vpp_edge.profile.roofline.accelerators import DEVICES
-from vpp_edge.profile.roofline.prediction import INFERENCE, predict_bundle
+from vpp_edge.profile.roofline.costs import costs_of_graph
+from vpp_edge.profile.roofline.prediction import INFERENCE, graphs_of_bundle, sum_of
 from vpp_edge.progress import ProgressCallback
 from vpp_edge.runtime.policy.edge_policy import EdgePolicy
 from vpp_edge.workflow.closed_loop.evaluation import EvalSettings, evaluate
@@ -82,9 +83,13 @@ def _measured(own: Stages, teachers: Stages, acts: int) -> tuple[float, float]:
 
 def _predicted(bundle: Bundle) -> tuple[dict[str, Stages], int]:
     """Predicted latency by device, and the operations of an inference."""
-    found = {name: predict_bundle(bundle, device).stages() for name, device in DEVICES.items()}
-    operations = next(iter(found.values()))["total"].operations
-    return {device: {name: sums[name].predicted_ms for name in INFERENCE} for device, sums in found.items()}, operations
+    graphs, stages = graphs_of_bundle(bundle), bundle.manifest.stages
+    found = {
+        name: {each: sum_of(costs_of_graph(graphs[each], device, stages[each].precision)) for each in INFERENCE}
+        for name, device in DEVICES.items()
+    }
+    operations = sum(sums.operations for sums in next(iter(found.values())).values())
+    return {device: {each: s.predicted_ms for each, s in sums.items()} for device, sums in found.items()}, operations
 
 
 def _latencies(

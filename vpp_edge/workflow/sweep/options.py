@@ -9,7 +9,7 @@ from typing import Any
 
 from vpp_edge.bundle.tolerances import PRECISIONS
 from vpp_edge.errors import BadInputError
-from vpp_edge.export.distill.student_spec import StudentSpec
+from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
 from vpp_edge.runtime.policy.act_schedule import ACTS_PER_LOOK, check_acts_per_look
 from vpp_edge.runtime.policy.handover_modes import RTC, check_steps
 from vpp_edge.workflow.closed_loop.bounds import DELAY_MS, EPISODES
@@ -113,6 +113,11 @@ class SweepOptions:
                 check_steps(self.playing.chunking, steps)
             for acts in self.axes.acts_per_look:
                 check_acts_per_look(acts, self.playing.chunking)
+
+    @property
+    def base(self) -> StudentSpec | None:
+        """The specification that all students are based on. Raises BadInputError where it is unusable."""
+        return student_spec(self.distill.student) if self.distill.student else None
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vpp_edge.checkpoint.paths import CheckpointPaths
-from vpp_edge.checkpoint.reader import Checkpoint, read_checkpoint
+from vpp_edge.checkpoint.reader import Checkpoint
 from vpp_edge.errors import BadInputError
 from vpp_edge.executor.interface import Executor, Needs
 from vpp_edge.export.distill.plan import bytes_of_observation, check_room
 from vpp_edge.export.distill.student import student_configs, student_stride
-from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
+from vpp_edge.export.distill.student_spec import StudentSpec
 from vpp_edge.model.policy import policy_from_checkpoint
 from vpp_edge.progress import ProgressCallback
 from vpp_edge.runtime.sim.mujoco_import import import_mujoco
@@ -29,7 +28,7 @@ from vpp_edge.workflow.sweep.making import Course, Maker, open_course
 from vpp_edge.workflow.sweep.measuring import measured_points
 from vpp_edge.workflow.sweep.options import SweepOptions
 from vpp_edge.workflow.sweep.points import Point
-from vpp_edge.workflow.teaching import Teaching, check_recordings, gpu_or_cpu, rows_taken, weight_bytes
+from vpp_edge.workflow.teaching import Teaching, gpu_or_cpu, observations_taken, weight_bytes
 
 _TRAINED_COPIES = 6  # of the teacher's weights, at most: a student as large as it, its gradient, moments and averages
 
@@ -41,7 +40,6 @@ def progress_stages(options: SweepOptions, students: int) -> list[tuple[str, flo
     training = 0.6 * distill.training.steps + 0.3 * distill.training.head_steps * len(axes.head_steps)
     played = 0 if options.playing is None else options.playing.episodes * bundles * len(axes.acts_per_look)
     return [
-        ("read", 2.0),
         ("teacher", 0.08 * distill.observations),
         ("held-out", 0.08 * distill.held_out),
         ("students", training * students + 60.0 * bundles),
@@ -58,12 +56,12 @@ def planned_students(teacher: Checkpoint, options: SweepOptions) -> list[Student
     Raises:
         BadInputError: one does not fit this teacher.
     """
-    base = student_spec(options.distill.student) if options.distill.student else None
-    return list({str(student_configs(teacher, spec)): spec for spec in options.axes.students(base)}.values())
+    return list({str(student_configs(teacher, spec)): spec for spec in options.axes.students(options.base)}.values())
 
 
 def sweep(
-    paths: CheckpointPaths,
+    teacher: Checkpoint,
+    students: Sequence[StudentSpec],
     folder: Path,
     options: SweepOptions,
     *,
@@ -73,25 +71,23 @@ def sweep(
     """Makes every student and measures its bundles.
 
     Args:
+        students: of `planned_students`.
         folder: for everything that is made; on a Ray cluster, one that all nodes see.
         executor: does the work; None: this process, and one process per core for episodes.
         reports: stages as in `progress_stages`.
 
     Raises:
-        CheckpointError: the checkpoint is not usable.
-        BadInputError: the folder exists, a specification or the data set does not fit the policy, memory or disk are
-            too small, or settings changed before a resume.
+        BadInputError: the folder exists, the data set does not fit the policy, memory or disk are too small, or
+            settings changed before a resume.
         VppEdgeError: a worker died or failed.
     """
-    reports.progress("read", 0)
     check_folder(folder, options.resume)
     datasets = tuple(dataset.absolute() for dataset in options.distill.datasets)
     options = replace(options, distill=replace(options.distill, datasets=datasets))
-    teacher = read_checkpoint(paths, options.distill.choices)
     if options.playing is not None:
         import_mujoco()
         check_drives_sim_hand(teacher.spec)
-    course = _course(teacher, folder.absolute(), options, executor=executor, report=reports.progress)
+    course = _course(teacher, students, folder.absolute(), options, executor=executor, report=reports.progress)
     pieces = sorted({making.student for making in course.missing()})
     reports.progress("students", 0)
     for done, _ in enumerate(_made(course, teacher, pieces, executor=executor, note=reports.note)):
@@ -108,20 +104,23 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 
 def _course(
-    teacher: Checkpoint, folder: Path, options: SweepOptions, *, executor: Executor | None, report: ProgressCallback
+    teacher: Checkpoint,
+    students: Sequence[StudentSpec],
+    folder: Path,
+    options: SweepOptions,
+    *,
+    executor: Executor | None,
+    report: ProgressCallback,
 ) -> Course:
     """What the students are made of: computes what the teacher sees."""
-    distill, students = options.distill, planned_students(teacher, options)
+    distill = options.distill
     stride = math.gcd(*(student_stride(teacher, spec) for spec in students))
     training, judging = training_and_held_out(distill.datasets, distill.views)
-    counts = rows_taken(training, distill.observations), rows_taken(judging, distill.held_out)
-    check_recordings(teacher.spec, training, counts[0], "the recordings to train on")
-    check_recordings(teacher.spec, judging, counts[1], "the recordings to measure on, the last quarter")
-    check_room(folder.parent, bytes_of_observation(teacher, stride) * sum(counts), distill.disk_limit_gib)
+    count = observations_taken(teacher.spec, training, judging, distill)
+    check_room(folder.parent, bytes_of_observation(teacher, stride) * count, distill.disk_limit_gib)
     cache = folder / f"teacher-{stride}"
     cache.mkdir(parents=True, exist_ok=True)
-    base = student_spec(distill.student) if distill.student else None
-    settings = settings_of(teacher, distill, base)
+    settings = settings_of(teacher, distill, options.base)
     keep_settings(folder, settings, "sweep")
     teaching = Teaching(
         checkpoint=teacher,
