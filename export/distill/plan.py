@@ -38,13 +38,18 @@ def bytes_of_observation(teacher: Checkpoint, stride: int | None) -> int:
 
 
 def check_room(folder: Path, needed: int, limit_gib: float) -> None:
-    """Raises BadInputError, with the numbers, where the teacher's outputs take more disk than is free or allowed."""
-    free = shutil.disk_usage(folder).free
+    """Raises BadInputError, with the numbers, where the teacher's outputs take more disk than is free or allowed.
+
+    Args:
+        folder: for the outputs, absolute; what an interrupted run left in it is taken already.
+        needed: bytes of all of them.
+    """
+    free = shutil.disk_usage(next(parent for parent in folder.parents if parent.exists())).free
+    kept = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     takes = f"{folder}: the teacher's outputs take {needed / 2**30:.2f} GiB"
-    if needed > free:
-        raise BadInputError(
-            f"{takes}, {free / 2**30:.2f} GiB are free; use fewer --observations, or another disk for -o"
-        )
+    if needed > free + kept:
+        there = f"{kept / 2**30:.2f} GiB are there already, {free / 2**30:.2f} GiB are free"
+        raise BadInputError(f"{takes}, {there}; use fewer --observations, or another disk for -o")
     if needed > limit_gib * 2**30:
         raise BadInputError(
             f"{takes}; use fewer --observations, or allow it with --disk-limit {math.ceil(needed / 2**30)}"

@@ -141,7 +141,7 @@ def distill(
         f"the teacher's outputs take {each / 2**20:.2f} MiB an observation, {count * each / 2**30:.2g} GiB for "
         f"{counted(count, 'observation')}, in {work} until the student is complete"
     )
-    check_room(target.absolute().parent, count * each, options.disk_limit_gib)
+    check_room(work.absolute(), count * each, options.disk_limit_gib)
     if trainer.rank == 0:
         work.mkdir(parents=True, exist_ok=True)
         keep_settings(work, settings, "distillation")

@@ -90,6 +90,12 @@ def test_what_cannot_be_played_is_refused_at_once() -> None:
         swept(Axes(acts_per_look=(2,)), Playing(world="buttons", chunking="synchronous"))
 
 
-def swept(axes: Axes, playing: Playing | None) -> SweepOptions:
-    distill = DistillOptions(datasets=(SHIPPED,))
+def test_a_seed_without_episodes_is_refused_only_where_some_are_played() -> None:
+    assert swept(Axes(), None, seed=1000).distill.seed == 1000
+    with pytest.raises(BadInputError, match="seed of the episodes 1000: expected a whole number from 0 to 999"):
+        swept(Axes(), Playing(world="buttons"), seed=1000)
+
+
+def swept(axes: Axes, playing: Playing | None, seed: int = 0) -> SweepOptions:
+    distill = DistillOptions(datasets=(SHIPPED,), seed=seed)
     return SweepOptions(axes=axes, distill=distill, device="orin-agx-64gb", playing=playing)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from vpp_edge.bundle.manifest import Bundle
@@ -111,12 +112,12 @@ def _latencies(
 
 
 def _timed(course: Course, making: Making, teacher: Making) -> dict[str, Stages]:
-    with (
-        EdgePolicy.load(course.bundle(making), seed=0) as own,
-        EdgePolicy.load(course.bundle(teacher), seed=0) as other,
-    ):
-        profile = profile_policies({"own": own, "teacher": other}, course.options.inferences, _WARMUP)
-    return {name: {stage: stages[stage].p50_ms for stage in INFERENCE} for name, stages in profile.latencies.items()}
+    bundles = {each.name: course.bundle(each) for each in (making, teacher)}
+    with ExitStack() as stack:
+        policies = {name: stack.enter_context(EdgePolicy.load(bundle, seed=0)) for name, bundle in bundles.items()}
+        timed = profile_policies(policies, course.options.inferences, _WARMUP).latencies
+    medians = {name: {stage: stages[stage].p50_ms for stage in INFERENCE} for name, stages in timed.items()}
+    return {"own": medians[making.name], "teacher": medians[teacher.name]}
 
 
 def _played(
@@ -129,7 +130,7 @@ def _played(
     delay_ms = sum(predicted.values()) if playing.delay_ms is None else playing.delay_ms
     settings = EvalSettings(
         episodes=playing.episodes,
-        seed=course.options.distill.seed % 1000,
+        seed=course.options.distill.seed,
         delay_ns=round(1e6 * delay_ms),
         chunking=playing.chunking,
         acts_per_look=acts,

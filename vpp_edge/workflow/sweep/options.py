@@ -12,7 +12,7 @@ from vpp_edge.errors import BadInputError
 from vpp_edge.export.distill.student_spec import StudentSpec, student_spec
 from vpp_edge.runtime.policy.act_schedule import ACTS_PER_LOOK, check_acts_per_look
 from vpp_edge.runtime.policy.handover_modes import RTC, check_steps
-from vpp_edge.workflow.closed_loop.bounds import DELAY_MS, EPISODES
+from vpp_edge.workflow.closed_loop.bounds import DELAY_MS, EPISODES, EVALUATION_SEED
 from vpp_edge.workflow.distill_options import HEAD_STEPS, DistillOptions
 
 FULL = "full"
@@ -109,6 +109,7 @@ class SweepOptions:
         if self.playing is None and self.axes.acts_per_look != (1,):
             raise BadInputError("several acts per look change only how episodes go; play some with --world")
         if self.playing is not None:
+            EVALUATION_SEED.check("seed of the episodes", self.distill.seed)
             for steps in self.axes.head_steps:
                 check_steps(self.playing.chunking, steps)
             for acts in self.axes.acts_per_look:

@@ -117,8 +117,8 @@ def _course(
     stride = math.gcd(*(student_stride(teacher, spec) for spec in students))
     training, judging = training_and_held_out(distill.datasets, distill.views)
     count = observations_taken(teacher.spec, training, judging, distill)
-    check_room(folder.parent, bytes_of_observation(teacher, stride) * count, distill.disk_limit_gib)
     cache = folder / f"teacher-{stride}"
+    check_room(cache, bytes_of_observation(teacher, stride) * count, distill.disk_limit_gib)
     cache.mkdir(parents=True, exist_ok=True)
     settings = settings_of(teacher, distill, options.base)
     keep_settings(folder, settings, "sweep")
