@@ -34,19 +34,24 @@ from vpp_edge.spec.normalization import bounds_arrays, normalized_from_state
 TEXT = Schedule(steps=100, rate=1e-3)
 IMAGES = Schedule(steps=3000, rate=1e-3)
 VIDEO = Schedule(steps=3000, rate=1e-3)
-POLICY = Schedule(steps=2500, rate=5e-4)
-OBSERVATIONS = 14_000  # training frames of the policy
+POLICY = Schedule(steps=2500, rate=5e-4)  # of each world that is learnt
+OBSERVATIONS = 14_000  # training frames of the policy, of each world
 PICTURED, BEGUN = 6, 4  # futures are predicted for 6 held-out demonstrations, from their fifth frame on
 LEAST_BOUNDS = 0.02  # m or rad: normalization must not amplify what hardly moves
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all stages share."""
+    """What all stages share.
+
+    Attributes:
+        worlds: data sets that are learnt; the policy sees as much of each as it would of one alone.
+    """
 
     sizes: UntrainedSizes
     shown: list[Demonstration]
     held_out: list[Demonstration]
+    worlds: int
     work: Path
     seed: int
 
@@ -66,7 +71,14 @@ def main() -> None:
     each = -(-PICTURED // len(arguments.data))
     held_out = [one for data in arguments.data for one in read_demonstrations(data, "val")[:each]]
     shown = [one for data in arguments.data for one in read_demonstrations(data)]
-    run = Run(sizes_for(shown + held_out), shown, held_out, work=arguments.out / "work", seed=arguments.seed)
+    run = Run(
+        sizes_for(shown + held_out),
+        shown,
+        held_out,
+        worlds=len(arguments.data),
+        work=arguments.out / "work",
+        seed=arguments.seed,
+    )
     run.work.mkdir(parents=True, exist_ok=True)
     untrained = first_checkpoint(run, arguments.out / "untrained")
     trained = CheckpointFolder(arguments.out / "checkpoint")
@@ -160,7 +172,7 @@ def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: T
     work.mkdir(exist_ok=True)
     policy, spec, config = folder.policy()
     random = np.random.default_rng((run.seed, 20))
-    chosen = np.sort(random.permutation(clips.moving())[:OBSERVATIONS])
+    chosen = np.sort(random.permutation(clips.moving())[: OBSERVATIONS * run.worlds])
     numbers = torch.from_numpy(clips.texts[chosen])
     with torch.no_grad():
         hidden, goals = texts.hidden(policy.text), texts.goals(policy.text)
@@ -174,7 +186,8 @@ def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: T
         torch.from_numpy(np.stack([normalized_from_state(spec, state) for state in states])),
         torch.from_numpy((2 * (chunks - low) / (high - low) - 1).astype(np.float32)),
     )
-    train_policy(policy.former, policy.head, samples, config.sampler, schedule=POLICY, folder=work, seed=run.seed + 2)
+    schedule = replace(POLICY, steps=POLICY.steps * run.worlds)
+    train_policy(policy.former, policy.head, samples, config.sampler, schedule=schedule, folder=work, seed=run.seed + 2)
     folder.put_policy(policy.former, policy.head)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +18,7 @@ from vpp_edge.checkpoint.reader import read_checkpoint
 from vpp_edge.checkpoint.untrained import UntrainedSizes
 from vpp_edge.runtime.policy.targets import targets_from_actions
 from vpp_edge.runtime.sim.expert import chosen_button
-from vpp_edge.runtime.sim.task import PRESSED_M
+from vpp_edge.runtime.sim.task import PRESSED_M, instructions_of
 from vpp_edge.runtime.sim.world import depths_of
 from vpp_edge.runtime.sim.worlds.kinds import kind_from_name
 
@@ -107,6 +108,20 @@ def test_the_worlds_of_evaluation_and_calibration_are_not_demonstrated(
     with pytest.raises(SystemExit):
         example("make_data").main()
     assert "expected a whole number from 0 to 9" in capsys.readouterr().err
+
+
+def test_the_text_encoder_tells_every_instruction_of_two_worlds_from_every_other(example, tmp_path: Path) -> None:
+    train, checkpoint = example("train"), example("checkpoint")
+    spoken = [text for world in ("turntable", "either") for text in instructions_of(kind_from_name(world))]
+    folder, (state, action) = checkpoint.CheckpointFolder(tmp_path / "untrained"), (19, 18)
+    sizes = replace(checkpoint.SIZES, corpus=tuple(spoken))
+    folder.create(sizes, 0, *(([0.0] * dims, [1.0] * dims) for dims in (state, action)))
+    text, texts = folder.text(), folder.texts(spoken)
+    example("text_stage").train_text(text, texts, train.TEXT, folder=tmp_path, seed=0)
+    with torch.no_grad():
+        for vectors in (texts.goals(text), texts.hidden(text).flatten(1)):
+            apart = torch.nn.functional.pdist(vectors)
+            assert apart.min() > 0.7 * apart.max()  # not two groups, alike within each
 
 
 @pytest.mark.slow
