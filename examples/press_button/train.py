@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ from vpp_edge.spec.normalization import bounds_arrays, normalized_from_state
 
 TEXT = Schedule(steps=100, rate=1e-3)
 IMAGES = Schedule(steps=3000, rate=1e-3)
-VIDEO = Schedule(steps=3000, rate=1e-3)
+VIDEO = Schedule(steps=3000, rate=1e-3)  # or --video-steps
+STRIDE = 4  # demonstration frames per predicted frame, or --stride
 POLICY = Schedule(steps=2500, rate=5e-4)  # of each world that is learnt
 OBSERVATIONS = 14_000  # training frames of the policy, of each world
 PICTURED, BEGUN = 6, 4  # futures are predicted for 6 held-out demonstrations, from their fifth frame on
@@ -46,14 +48,22 @@ class Run:
 
     Attributes:
         worlds: data sets that are learnt; the policy sees as much of each as it would of one alone.
+        stride: demonstration frames per predicted frame.
+        video_steps: of training the video model.
     """
 
     sizes: UntrainedSizes
     shown: list[Demonstration]
     held_out: list[Demonstration]
     worlds: int
+    stride: int
+    video_steps: int
     work: Path
     seed: int
+
+    @cached_property
+    def instructions(self) -> list[str]:
+        return sorted({one.instruction for one in self.shown + self.held_out})
 
 
 def main() -> None:
@@ -61,6 +71,10 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+", help="folders that make_data.py wrote")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--video-steps", type=int, default=VIDEO.steps, help=f"of the video model ({VIDEO.steps})")
+    parser.add_argument(
+        "--stride", type=int, default=STRIDE, help=f"0.1 s from one predicted frame to the next ({STRIDE})"
+    )
     parser.add_argument("--ablation", action="store_true", help="also train on features of an untrained video model")
     parser.add_argument("--ablation-no-time", action="store_true", help="also train on features of one frame only")
     parser.add_argument("--threads", type=int, help="CPU threads (all)")
@@ -76,6 +90,8 @@ def main() -> None:
         shown,
         held_out,
         worlds=len(arguments.data),
+        stride=arguments.stride,
+        video_steps=arguments.video_steps,
         work=arguments.out / "work",
         seed=arguments.seed,
     )
@@ -129,11 +145,10 @@ def train_video_model(run: Run, untrained: CheckpointFolder, trained: Checkpoint
     train_images(vae, run.shown, run.sizes.image, IMAGES, folder=run.work, seed=run.seed)
     quality = save_reconstructions(vae, run.shown[0], run.sizes.image, run.work / "images.png")
     print(f"images are reconstructed at {quality:.1f} dB, scaling factor {vae.config.scaling_factor}")
-    instructions = sorted({d.instruction for d in run.shown + run.held_out})
-    texts = untrained.texts(instructions)
+    texts = untrained.texts(run.instructions)
     train_text(text, texts, TEXT, folder=run.work, seed=run.seed)
     latents = kept_tensor(run.work / "latents.npy", lambda: latents_of(vae, run.shown, run.sizes.image))
-    clips = clips_of(run.shown, latents, instructions)
+    clips = clips_of(run, run.shown, latents)
     scheduler = untrained.scheduler()
     scheduler.set_timesteps(20)
     with torch.no_grad():
@@ -144,11 +159,11 @@ def train_video_model(run: Run, untrained: CheckpointFolder, trained: Checkpoint
         hidden,
         scale=vae.config.scaling_factor,
         first_sigma=float(scheduler.sigmas[0]),
-        schedule=VIDEO,
+        schedule=replace(VIDEO, steps=run.video_steps),
         folder=run.work,
         seed=run.seed + 1,
     )
-    unseen = clips_of(run.held_out, latents_of(vae, run.held_out, run.sizes.image), instructions)
+    unseen = clips_of(run, run.held_out, latents_of(vae, run.held_out, run.sizes.image))
     begins = np.array([first + BEGUN for first in np.unique(unseen.last, return_index=True)[1]])
     futures = unseen.futures(begins, np.arange(len(begins)) % 2, run.sizes.frames)
     text_of_each = hidden[torch.from_numpy(unseen.texts[begins])]
@@ -160,11 +175,12 @@ def train_video_model(run: Run, untrained: CheckpointFolder, trained: Checkpoint
     return clips, texts
 
 
-def clips_of(shown: list[Demonstration], latents: Tensor, instructions: list[str]) -> Clips:
+def clips_of(run: Run, shown: list[Demonstration], latents: Tensor) -> Clips:
     """The clips of demonstrations, given the latents of all their frames in order."""
     lengths = [len(one.states) for one in shown]
-    texts = [instructions.index(one.instruction) for one in shown]
-    return Clips(latents, np.repeat(np.cumsum(lengths) - 1, lengths), np.repeat(texts, lengths))
+    texts = [run.instructions.index(one.instruction) for one in shown]
+    last = np.repeat(np.cumsum(lengths) - 1, lengths)
+    return Clips(latents=latents, last=last, texts=np.repeat(texts, lengths), stride=run.stride)
 
 
 def train_on_features(run: Run, folder: CheckpointFolder, clips: Clips, texts: Texts, work: Path) -> None:

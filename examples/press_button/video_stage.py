@@ -20,7 +20,6 @@ from vpp_edge.model.text import TextStage
 
 BATCH = 16
 STILL = 6  # frames at the end of a demonstration in which the button is held
-STRIDE = 4  # demonstration frames per predicted frame
 FIRST_SIGMA_SHARE = 0.8  # share of samples at the policy's noise level; the others teach sampling whole videos
 LOG_SIGMA_MEAN, LOG_SIGMA_STD = 0.7, 1.6  # SVD's
 
@@ -51,11 +50,13 @@ class Clips:
         latents: (N, V, 4, h, w) of all frames.
         last: (N,) index of the last frame of each frame's demonstration.
         texts: (N,) index of each frame's instruction.
+        stride: demonstration frames per predicted frame.
     """
 
     latents: Tensor
     last: np.ndarray
     texts: np.ndarray
+    stride: int
 
     def moving(self) -> np.ndarray:
         """Indices of all frames except the last ones of each demonstration, in which the hand rests."""
@@ -63,7 +64,7 @@ class Clips:
 
     def futures(self, first: np.ndarray, views: np.ndarray, frames: int) -> Tensor:
         """(B, F, 4, h, w) float32: frame `first` (B,) and what follows; after the end, the last frame repeats."""
-        numbers = np.minimum(first[:, None] + STRIDE * np.arange(frames), self.last[first][:, None])
+        numbers = np.minimum(first[:, None] + self.stride * np.arange(frames), self.last[first][:, None])
         return self.latents[numbers, views[:, None]].float()
 
 
