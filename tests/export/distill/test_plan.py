@@ -13,9 +13,13 @@ from vpp_edge.export.distill.plan import check_room
 GIB = 2**30
 
 
-def test_the_outputs_must_fit_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def two_gib_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage._replace(free=2 * GIB))
+
+
+def test_the_outputs_must_fit_on_the_disk(tmp_path: Path) -> None:
     check_room(tmp_path / "new", 2 * GIB, limit_gib=100)
     with pytest.raises(BadInputError, match=r"take 3\.00 GiB, 0\.00 GiB are there already, 2\.00 GiB are free; use"):
         check_room(tmp_path / "new", 3 * GIB, limit_gib=100)
@@ -23,9 +27,7 @@ def test_the_outputs_must_fit_on_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
         check_room(tmp_path / "new", 2 * GIB, limit_gib=1)
 
 
-def test_what_an_interrupted_run_kept_is_not_taken_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage._replace(free=2 * GIB))
+def test_what_an_interrupted_run_kept_is_not_taken_twice(tmp_path: Path) -> None:
     kept = tmp_path / "sweep" / "teacher-1"
     kept.mkdir(parents=True)
     with (kept / "teacher-00000.safetensors").open("wb") as file:
